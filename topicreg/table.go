@@ -1,0 +1,164 @@
+package topicreg
+
+import (
+	"slices"
+	"sort"
+)
+
+// mapAbove is the number of topics from which a table keeps a map from names to ids as
+// well. Up to it a scan of the slice is as fast and costs no memory.
+const mapAbove = 16
+
+// Table holds the normal topic ids of one device (MQTT-SN 1.2 section 6.5). Its owner is
+// the device's session; it is not safe for concurrent use. The zero value is an empty
+// table, and an empty table is a few words.
+//
+// Names are kept as given and not checked: see [ValidName].
+type Table struct {
+	topics []topic           // in id order
+	byName map[string]uint16 // nil up to mapAbove topics
+	last   uint16            // the highest id that Add has handed out or passed over
+}
+
+type topic struct {
+	name      string
+	id        uint16
+	announced bool // the device is known to know the id
+}
+
+// ID returns the id of a name.
+func (t *Table) ID(name string) (uint16, bool) {
+	if t.byName != nil {
+		id, ok := t.byName[name]
+		return id, ok
+	}
+	for i := range t.topics {
+		if t.topics[i].name == name {
+			return t.topics[i].id, true
+		}
+	}
+	return 0, false
+}
+
+// IDOf is ID for a name that is still in a datagram. It allocates nothing and does not
+// keep name.
+func (t *Table) IDOf(name []byte) (uint16, bool) {
+	if t.byName != nil {
+		id, ok := t.byName[string(name)]
+		return id, ok
+	}
+	for i := range t.topics {
+		if t.topics[i].name == string(name) {
+			return t.topics[i].id, true
+		}
+	}
+	return 0, false
+}
+
+// Name returns the name that an id stands for.
+func (t *Table) Name(id uint16) (string, bool) {
+	if i, ok := t.find(id); ok {
+		return t.topics[i].name, true
+	}
+	return "", false
+}
+
+// Add returns the id of a name, and gives it one when it has none: the next id in
+// 0x0001..0xFFFE that was never used in the life of the table and for which avoid is
+// false. avoid may be nil; an id it rejects is passed over for good. Add returns ErrFull
+// when the table has limit names or the ids are used up.
+func (t *Table) Add(name string, limit int, avoid func(id uint16) bool) (uint16, error) {
+	if id, ok := t.ID(name); ok {
+		return id, nil
+	}
+	if len(t.topics) >= limit {
+		return 0, ErrFull
+	}
+	for t.last < maxID {
+		t.last++
+		if _, used := t.find(t.last); used || avoid != nil && avoid(t.last) {
+			continue
+		}
+		t.insert(t.last, name)
+		return t.last, nil
+	}
+	return 0, ErrFull
+}
+
+// Bind gives a name a certain id: a predefined id that is handed out as a normal one too.
+// It returns ErrID for a reserved id, ErrBound when the id stands for another name or the
+// name has another id, and ErrFull when the table has limit names.
+func (t *Table) Bind(id uint16, name string, limit int) error {
+	if id < minID || id > maxID {
+		return ErrID
+	}
+	bound, hasID := t.ID(name)
+	_, used := t.find(id)
+	switch {
+	case hasID && bound == id:
+		return nil
+	case hasID || used:
+		return ErrBound
+	case len(t.topics) >= limit:
+		return ErrFull
+	}
+	t.insert(id, name)
+	return nil
+}
+
+// Announced reports whether the device is known to know the id.
+func (t *Table) Announced(id uint16) bool {
+	i, ok := t.find(id)
+	return ok && t.topics[i].announced
+}
+
+// SetAnnounced notes whether the device is known to know the id. An id that stands for
+// nothing is ignored.
+func (t *Table) SetAnnounced(id uint16, known bool) {
+	if i, ok := t.find(id); ok {
+		t.topics[i].announced = known
+	}
+}
+
+// ForgetAnnounced notes that the device may have lost all ids, for example by a restart.
+func (t *Table) ForgetAnnounced() {
+	for i := range t.topics {
+		t.topics[i].announced = false
+	}
+}
+
+// Len returns the number of names.
+func (t *Table) Len() int { return len(t.topics) }
+
+// Reset empties the table and ends its life: ids may be handed out anew.
+func (t *Table) Reset() { *t = Table{} }
+
+// All yields every id with its name in id order; the table must not be changed meanwhile.
+// It has the form of an iter.Seq2: "for id, name := range t.All".
+func (t *Table) All(yield func(id uint16, name string) bool) {
+	for i := range t.topics {
+		if !yield(t.topics[i].id, t.topics[i].name) {
+			return
+		}
+	}
+}
+
+// find returns the place of an id in topics, or where it belongs.
+func (t *Table) find(id uint16) (int, bool) {
+	i := sort.Search(len(t.topics), func(i int) bool { return t.topics[i].id >= id })
+	return i, i < len(t.topics) && t.topics[i].id == id
+}
+
+func (t *Table) insert(id uint16, name string) {
+	i, _ := t.find(id)
+	t.topics = slices.Insert(t.topics, i, topic{name: name, id: id})
+	switch {
+	case t.byName != nil:
+		t.byName[name] = id
+	case len(t.topics) > mapAbove:
+		t.byName = make(map[string]uint16, 2*mapAbove)
+		for _, e := range t.topics {
+			t.byName[e.name] = e.id
+		}
+	}
+}
