@@ -1,0 +1,249 @@
+// Package conf reads the configuration: a TOML file and the environment, into a [Config].
+//
+// The steps are those of [Parse]: the defaults, the file over them, the environment over
+// both, then every rule that spans more than one key. A Config that comes out is valid and
+// read-only by contract. Nothing is ignored: an unknown key, a wrong type, a value out of
+// range or a clash is a fault, and all faults are reported at once, each with its key and
+// its line or variable. Only a file that is no TOML at all is reported by its first error.
+//
+// What a key may be stands in the tags of its field: "range" for integers and durations,
+// "enum" for words, "later" for words that a later version will know.
+package conf
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"reflect"
+	"time"
+
+	"github.com/BurntSushi/toml"
+
+	"sngate/topicreg"
+)
+
+//go:embed example.toml
+var example string
+
+// Example returns a configuration file that has every key with its default value and
+// explains it.
+func Example() string { return example }
+
+// Config is the whole configuration. The meaning of each key is in example.toml and in
+// docs/CONFIG.md; the comments here add what matters in Go.
+type Config struct {
+	Gateway        Gateway        `toml:"gateway"`
+	Listener       []Listener     `toml:"listener"` // at least one
+	Discovery      Discovery      `toml:"discovery"`
+	Broker         Broker         `toml:"broker"`
+	EmbeddedBroker EmbeddedBroker `toml:"embedded_broker"`
+	Session        Session        `toml:"session"`
+	Sleep          Sleep          `toml:"sleep"`
+	Topics         Topics         `toml:"topics"`
+	QoSMinusOne    QoSMinusOne    `toml:"qos_minus_one"`
+	Forwarder      Forwarder      `toml:"forwarder"`
+	Ops            Ops            `toml:"ops"`
+	Log            Log            `toml:"log"`
+}
+
+// Gateway is what the gateway says of itself.
+type Gateway struct {
+	ID       uint8  `toml:"id" range:"0..255"` // GwId, MQTT-SN 1.2 section 5.3.9
+	ClientID string `toml:"client_id"`         // see MQTTClientID
+	Shards   int    `toml:"shards" range:"1..64"`
+}
+
+// MQTTClientID is the client id of the gateway's own connection to the broker:
+// client_id, or a name made of the host's name and the gateway's id.
+func (g Gateway) MQTTClientID(hostname string) string {
+	if g.ClientID != "" {
+		return g.ClientID
+	}
+	return fmt.Sprintf("sngate-%s-%d", hostname, g.ID)
+}
+
+// Listener is one socket for devices.
+type Listener struct {
+	Type               string `toml:"type" enum:"udp" later:"dtls"`
+	Address            string `toml:"address"`             // host:port; an empty host is every address
+	Multicast          string `toml:"multicast"`           // a group address, or ""
+	MulticastInterface string `toml:"multicast_interface"` // "": the system's choice
+	ReceiveBuffer      int    `toml:"receive_buffer" range:"4096..1073741824"`
+}
+
+// Discovery is about gateways announcing themselves (MQTT-SN 1.2 section 6.1).
+type Discovery struct {
+	AdvertiseInterval time.Duration `toml:"advertise_interval" range:"0s..65535s"` // whole seconds; 0: never
+}
+
+// Broker is the MQTT broker and how to reach it.
+type Broker struct {
+	URL            string        `toml:"url"` // see Embedded and Address
+	Mode           string        `toml:"mode" enum:"dedicated" later:"shared"`
+	Username       string        `toml:"username"`
+	Password       Secret        `toml:"password"` // also holds the content of PasswordFile
+	PasswordFile   Secret        `toml:"password_file"`
+	ConnectTimeout time.Duration `toml:"connect_timeout" range:"1s..5m"`
+	MaxDials       int           `toml:"max_dials" range:"1..1024"`
+	PingInterval   time.Duration `toml:"ping_interval" range:"1s..65535s"`
+	ReconnectMin   time.Duration `toml:"reconnect_min" range:"100ms..1h"`
+	ReconnectMax   time.Duration `toml:"reconnect_max" range:"100ms..24h"`
+}
+
+// EmbeddedBroker is the built-in broker; it runs only when Broker.Embedded.
+type EmbeddedBroker struct {
+	Address string `toml:"address"`
+}
+
+// Session holds the limits and times of one device's session.
+type Session struct {
+	MaxSessions      int           `toml:"max_sessions" range:"1..1000000"`
+	MaxPacketSize    int           `toml:"max_packet_size" range:"32..65535"`
+	MaxClientID      int           `toml:"max_client_id" range:"1..1024"`
+	MaxInflight      int           `toml:"max_inflight" range:"1..1024"`
+	MaxTopics        int           `toml:"max_topics" range:"1..65534"`
+	MaxSubscriptions int           `toml:"max_subscriptions" range:"1..65535"`
+	RetryInterval    time.Duration `toml:"retry_interval" range:"100ms..10m"` // Tretry, MQTT-SN 1.2 section 6.13
+	RetryCount       int           `toml:"retry_count" range:"0..20"`         // Nretry
+	Hold             time.Duration `toml:"hold" range:"0s..10m"`
+	CongestionWait   time.Duration `toml:"congestion_wait" range:"0s..24h"`
+	AddressChange    string        `toml:"address_change" enum:"allow,connect,deny"`
+	ToleranceShort   int           `toml:"tolerance_short" range:"0..1000"` // percent
+	ToleranceLong    int           `toml:"tolerance_long" range:"0..1000"`  // percent
+	IdleProbe        time.Duration `toml:"idle_probe" range:"0s..720h"`     // 0: never
+	Allow            []string      `toml:"allow"`                           // for topicreg.Match; empty: every client
+}
+
+// Sleep holds the limits of a sleeping device's buffer.
+type Sleep struct {
+	MaxMessages    int           `toml:"max_messages" range:"1..100000"`
+	MaxBytes       int           `toml:"max_bytes" range:"256..1073741824"`
+	BarrierTimeout time.Duration `toml:"barrier_timeout" range:"100ms..5m"`
+}
+
+// Topics are the topics known beforehand to the gateway and its devices. A valid Config has
+// entries of which topicreg.NewPredefined makes a set.
+type Topics struct {
+	Predefined []topicreg.Entry `toml:"predefined"`
+}
+
+// QoSMinusOne switches PUBLISH without a session (MQTT-SN 1.2 section 6.8).
+type QoSMinusOne struct {
+	Enabled bool `toml:"enabled"`
+}
+
+// Forwarder is about encapsulated messages (MQTT-SN 1.2 section 5.5).
+type Forwarder struct {
+	Enabled bool           `toml:"enabled"`
+	Allow   []netip.Prefix `toml:"allow"` // empty: any
+}
+
+// Ops is the HTTP server for metrics and health.
+type Ops struct {
+	Address string `toml:"address"` // "": none
+}
+
+// Log is about the log.
+type Log struct {
+	Level  string `toml:"level" enum:"trace,debug,info,warn,error"`
+	Format string `toml:"format" enum:"console,json"`
+}
+
+// Default returns what holds where neither a file nor the environment says otherwise.
+func Default() *Config {
+	return &Config{
+		Gateway:  Gateway{ID: 1, Shards: 1},
+		Listener: []Listener{defaultListener()},
+		Broker: Broker{
+			URL:            embeddedURL,
+			Mode:           "dedicated",
+			ConnectTimeout: 10 * time.Second,
+			MaxDials:       64,
+			PingInterval:   60 * time.Second,
+			ReconnectMin:   time.Second,
+			ReconnectMax:   60 * time.Second,
+		},
+		EmbeddedBroker: EmbeddedBroker{Address: "127.0.0.1:1883"},
+		Session: Session{
+			MaxSessions:      10000,
+			MaxPacketSize:    65535,
+			MaxClientID:      256,
+			MaxInflight:      16,
+			MaxTopics:        1000,
+			MaxSubscriptions: 100,
+			RetryInterval:    10 * time.Second,
+			RetryCount:       3,
+			Hold:             20 * time.Second,
+			CongestionWait:   5 * time.Minute,
+			AddressChange:    "allow",
+			ToleranceShort:   50,
+			ToleranceLong:    10,
+			IdleProbe:        time.Hour,
+			Allow:            []string{},
+		},
+		Sleep:       Sleep{MaxMessages: 100, MaxBytes: 65536, BarrierTimeout: 5 * time.Second},
+		Topics:      Topics{Predefined: []topicreg.Entry{}},
+		QoSMinusOne: QoSMinusOne{Enabled: true},
+		Forwarder:   Forwarder{Enabled: true, Allow: []netip.Prefix{}},
+		Ops:         Ops{Address: "127.0.0.1:9883"},
+		Log:         Log{Level: "info", Format: "console"},
+	}
+}
+
+// defaultListener is the listener when none is given, and holds the keys that a given one
+// leaves out.
+func defaultListener() Listener {
+	return Listener{Type: "udp", Address: ":1883", ReceiveBuffer: 4 << 20}
+}
+
+// maxFile bounds the configuration file, in octets.
+const maxFile = 4 << 20
+
+// Load reads the file at path and the environment, which is a list of "NAME=value" as of
+// os.Environ. An empty path means no file. The error is an *Error when the configuration
+// has faults, and otherwise says why the file cannot be read.
+func Load(path string, env []string) (*Config, error) {
+	if path == "" {
+		return Parse("", nil, env)
+	}
+	data, err := readFile(path, maxFile)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the configuration file: %w", err)
+	}
+	return Parse(path, data, env)
+}
+
+// Parse is Load for a file already read; name stands for it in messages. It reads the file
+// that broker.password_file names.
+func Parse(name string, data []byte, env []string) (*Config, error) {
+	var tree map[string]any
+	if _, err := toml.Decode(string(data), &tree); err != nil {
+		return nil, &Error{File: name, Faults: []Fault{syntaxFault(string(data), err)}}
+	}
+	cfg := Default()
+	d := newDecoder(string(data))
+	d.table("", tree, reflect.ValueOf(cfg).Elem())
+	d.environment(env, reflect.ValueOf(cfg).Elem())
+	d.validate(cfg)
+	if len(d.faults) > 0 {
+		return nil, &Error{File: name, Faults: sortFaults(d.faults)}
+	}
+	return cfg, nil
+}
+
+// readFile reads a file of at most limit octets.
+func readFile(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		err = errors.New("the file is too large")
+	}
+	return data, err
+}

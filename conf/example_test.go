@@ -1,0 +1,187 @@
+package conf
+
+import (
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestExampleIsTheDefault(t *testing.T) {
+	if diff := cmp.Diff(Default(), mustParse(t, Example()), prefixes); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestExampleHasEveryKeyExplained wants every key in the example, with a comment above it
+// or above the keys it stands with.
+func TestExampleHasEveryKeyExplained(t *testing.T) {
+	lines := keyLines(Example())
+	text := strings.Split(Example(), "\n")
+	for _, key := range knownKeys("", reflect.TypeFor[Config]()) {
+		if strings.HasPrefix(key, "topics.predefined.") {
+			continue // in the variant below
+		}
+		line, ok := lines[strings.Replace(key, "listener.", "listener[0].", 1)]
+		if !ok {
+			t.Errorf("%s is not in example.toml", key)
+			continue
+		}
+		above := line - 2 // lines count from 1
+		for above > 0 && !strings.HasPrefix(text[above], "# ") && text[above] != "" {
+			above--
+		}
+		if !strings.HasPrefix(text[above], "# ") && !strings.HasPrefix(text[line-1], "[") {
+			t.Errorf("%s is not explained in example.toml", key)
+		}
+	}
+}
+
+// variants replaces every value of the example by the one its comment shows.
+func variants(text string) string {
+	value := regexp.MustCompile(`(?m)^\w+ = .*\n#(\w+ = .*)$`)
+	return value.ReplaceAllString(text, "$1")
+}
+
+func TestExampleVariantsAreValid(t *testing.T) {
+	text := variants(Example())
+	if strings.Contains(text, "\n#p") || len(text) >= len(Example()) {
+		t.Fatal("not every variant was taken over")
+	}
+	cfg := mustParse(t, text, "SNGATE_BROKER_USERNAME=u")
+	if len(cfg.Topics.Predefined) != 2 || cfg.Broker.Embedded() {
+		t.Errorf("variants: %+v", cfg)
+	}
+	lines := keyLines(text)
+	for _, key := range []string{"id", "name", "client"} {
+		if _, ok := lines["topics.predefined[1]."+key]; !ok {
+			t.Errorf("the example shows no topics.predefined.%s", key)
+		}
+	}
+}
+
+// wrong has, for every key, values that are refused, and what the message says.
+var wrong = map[string][][2]string{
+	"gateway":           {{`gateway = 1`, `want a table, got an integer`}, {"[[gateway]]", `want a table, got an array of tables; write [gateway]`}},
+	"gateway.id":        {{`256`, `256 is out of range; want 0..255`}, {`-1`, `want 0..255`}, {`"1"`, `want an integer, got a string`}},
+	"gateway.client_id": {{`1`, `want a string, got an integer`}, {`"a\u0000b"`, `contains the character U+0000`}, {`"` + strings.Repeat("a", 1025) + `"`, `is longer than 1024 octets`}},
+	"gateway.shards":    {{`0`, `want 1..64`}, {`65`, `want 1..64`}, {`1.5`, `want an integer, got a float`}},
+
+	"listener": {{`listener = "udp"`, `want an array of tables, got a string`}, {`[listener]`, `want an array of tables, got a table; write [[listener]]`},
+		{`listener = []`, `is empty; want at least one listener`}},
+	"listener.type":                {{`"dtls"`, `"dtls" is not available in this version; want "udp"`}, {`"tcp"`, `"tcp" is not known; want "udp"`}, {`""`, `"" is not known`}},
+	"listener.address":             {{`1883`, `want a string`}, {`""`, `want host:port`}, {`"1883"`, `want host:port`}, {`":70000"`, `want host:port`}, {`"a b:1"`, `want host:port`}, {`"::1:1883"`, `want host:port`}},
+	"listener.multicast":           {{`true`, `want a string, got a boolean`}, {`"192.0.2.1"`, `is not a multicast address`}, {`"225.1.1.1:1883"`, `without a port`}, {`"ff02::1%eth0"`, `has a zone`}},
+	"listener.multicast_interface": {{`1`, `want a string`}, {`"eth0"`, `is set without listener[0].multicast`}},
+	"listener.receive_buffer":      {{`4095`, `want 4096..1073741824`}, {`"4M"`, `want an integer, got a string`}},
+
+	"discovery": {{`discovery = true`, `want a table, got a boolean`}},
+	"discovery.advertise_interval": {{`900`, `want a duration such as "10s", got an integer`}, {`"900"`, `"900" is not a duration`}, {`"65536s"`, `want 0s..65535s`},
+		{`"1500ms"`, `want whole seconds`}, {`"15m"`, `needs a listener with a multicast group`}},
+
+	"broker":          {{`broker = "tcp://a"`, `want a table, got a string`}},
+	"broker.url":      {{`1`, `want a string`}, {`"broker:1883"`, `is not the URL of a broker; want "embedded"`}, {`"ssl://a"`, `ssl:// is not available in this version`}, {`"tcp://u:p@a"`, `has a user name in it`}, {`"tcp://a/b"`, `has a part behind the port`}},
+	"broker.mode":     {{`"shared"`, `"shared" is not available in this version; want "dedicated"`}, {`"x"`, `"x" is not known; want "dedicated"`}},
+	"broker.username": {{`["a"]`, `want a string, got an array`}, {`"` + strings.Repeat("a", 65536) + `"`, `is longer than 65535 octets`}},
+	"broker.password": {{`1234`, `want a string, got an integer`}, {`"` + strings.Repeat("a", 65536) + "\"\nusername = 'u'", `is longer than 65535 octets`}},
+	"broker.password_file": {{`1`, `want a string`}, {`"/nonexistent/file"`, `cannot be read: no such file or directory`}, {`"."`, `cannot be read: is a directory`},
+		{"\"a\"\npassword = \"b\"\nusername = 'u'", `broker.password as well; want only one of them`}},
+	"broker.connect_timeout": {{`10`, `want a duration`}, {`"0s"`, `want 1s..5m`}, {`"-1s"`, `want 1s..5m`}, {`"6m"`, `want 1s..5m`}},
+	"broker.max_dials":       {{`0`, `want 1..1024`}, {`1025`, `want 1..1024`}, {`false`, `want an integer, got a boolean`}},
+	"broker.ping_interval":   {{`"0s"`, `want 1s..65535s`}, {`"19h"`, `want 1s..65535s`}, {`60`, `want a duration`}},
+	"broker.reconnect_min":   {{`"99ms"`, `want 100ms..1h`}, {`"2h"`, `want 100ms..1h`}, {`"2m"`, `reconnect_min (2m0s) is above reconnect_max (1m0s)`}},
+	"broker.reconnect_max":   {{`"25h"`, `want 100ms..24h`}, {`"soon"`, `"soon" is not a duration`}, {`"500ms"`, `reconnect_min (1s) is above reconnect_max (500ms)`}},
+
+	"embedded_broker":         {{`embedded_broker = 1`, `want a table`}},
+	"embedded_broker.address": {{`1883`, `want a string`}, {`"1883"`, `want host:port`}, {`""`, `want host:port`}},
+
+	"session":                   {{`session = []`, `want a table, got an array`}},
+	"session.max_sessions":      {{`0`, `want 1..1000000`}, {`1000001`, `want 1..1000000`}, {`"x"`, `want an integer`}},
+	"session.max_packet_size":   {{`31`, `want 32..65535`}, {`65536`, `want 32..65535`}},
+	"session.max_client_id":     {{`0`, `want 1..1024`}, {`1025`, `want 1..1024`}},
+	"session.max_inflight":      {{`0`, `want 1..1024`}, {`1025`, `want 1..1024`}},
+	"session.max_topics":        {{`0`, `want 1..65534`}, {`65535`, `want 1..65534`}},
+	"session.max_subscriptions": {{`0`, `want 1..65535`}, {`65536`, `want 1..65535`}},
+	"session.retry_interval":    {{`10`, `want a duration`}, {`"10"`, `is not a duration`}, {`"99ms"`, `want 100ms..10m`}, {`"11m"`, `want 100ms..10m`}},
+	"session.retry_count":       {{`99`, `99 is out of range; want 0..20`}, {`-1`, `want 0..20`}, {`2000-01-01`, `want an integer, got a date or time`}},
+	"session.hold":              {{`"11m"`, `want 0s..10m`}, {`"-1s"`, `want 0s..10m`}, {`20`, `want a duration`}},
+	"session.congestion_wait":   {{`"25h"`, `want 0s..24h`}, {`5`, `want a duration`}},
+	"session.address_change":    {{`"yes"`, `"yes" is not known; want one of "allow", "connect", "deny"`}, {`true`, `want a string`}},
+	"session.tolerance_short":   {{`-1`, `want 0..1000`}, {`1001`, `want 0..1000`}, {`"50%"`, `want an integer`}},
+	"session.tolerance_long":    {{`-1`, `want 0..1000`}, {`1001`, `want 0..1000`}, {`0.1`, `want an integer, got a float`}},
+	"session.idle_probe":        {{`"721h"`, `want 0s..720h`}, {`0`, `want a duration`}},
+	"session.allow":             {{`"*"`, `want an array of strings, got a string`}, {`[""]`, `is empty; want a client id or a pattern`}, {`["a", 1]`, `want a string, got an integer`}},
+
+	"sleep":                 {{`sleep = "10s"`, `want a table, got a string`}},
+	"sleep.max_messages":    {{`0`, `want 1..100000`}, {`100001`, `want 1..100000`}},
+	"sleep.max_bytes":       {{`255`, `want 256..1073741824`}, {`"64k"`, `want an integer`}},
+	"sleep.barrier_timeout": {{`"0s"`, `want 100ms..5m`}, {`"6m"`, `want 100ms..5m`}, {`5`, `want a duration`}},
+
+	"topics":                   {{`topics = []`, `want a table`}},
+	"topics.predefined":        {{`"a"`, `want an array of tables, got a string`}, {`{ id = 1 }`, `want an array of tables, got a table`}, {`["a"]`, `want a table, got a string`}},
+	"topics.predefined.id":     {{`0`, `0 is out of range; want 1..65534`}, {`65535`, `want 1..65534`}, {`"1"`, `want an integer`}},
+	"topics.predefined.name":   {{`1`, `want a string`}, {`""`, `is empty`}, {`"a/#"`, `contains a wildcard`}},
+	"topics.predefined.client": {{`1`, `want a string`}, {`"` + strings.Repeat("a", 1025) + `"`, `is longer than 1024 octets`}},
+
+	"qos_minus_one":         {{`qos_minus_one = true`, `want a table`}},
+	"qos_minus_one.enabled": {{`1`, `want true or false, got an integer`}, {`"yes"`, `want true or false, got a string`}},
+
+	"forwarder":         {{`forwarder = false`, `want a table`}},
+	"forwarder.enabled": {{`0`, `want true or false`}},
+	"forwarder.allow":   {{`"10.0.0.0/8"`, `want an array of strings`}, {`["10.0.0.0/33"]`, `is not a network`}, {`["host"]`, `is not a network`}, {`["10.1.0.0/8"]`, `want "10.0.0.0/8"`}, {`[10]`, `want a string, got an integer`}},
+
+	"ops":         {{`ops = ""`, `want a table`}},
+	"ops.address": {{`9883`, `want a string`}, {`"9883"`, `want host:port`}, {`":1x"`, `want host:port`}, {`"127.0.0.1:1883"`, `is the address of embedded_broker too`}},
+
+	"log":        {{`log = "info"`, `want a table`}},
+	"log.level":  {{`"verbose"`, `"verbose" is not known; want one of "trace", "debug", "info", "warn", "error"`}, {`3`, `want a string`}},
+	"log.format": {{`"text"`, `"text" is not known; want one of "console", "json"`}, {`""`, `"" is not known`}},
+}
+
+func TestAWrongValueOfEveryKeyIsRefused(t *testing.T) {
+	keys := knownKeys("", reflect.TypeFor[Config]())
+	for _, key := range keys {
+		if len(wrong[key]) == 0 {
+			t.Errorf("no row for %s", key)
+		}
+		for _, row := range wrong[key] {
+			text, prefix := snippet(key, row[0])
+			got := mustRefuse(t, text)
+			if !strings.HasPrefix(got, prefix) || !strings.Contains(got, row[1]) || strings.Contains(got, "\n") {
+				t.Errorf("%s = %.60s:\n got %q\nwant %q and in it %q", key, row[0], got, prefix, row[1])
+			}
+		}
+	}
+	for key := range wrong {
+		if !slices.Contains(keys, key) {
+			t.Errorf("a row for %s, which is no key", key)
+		}
+	}
+}
+
+// snippet makes a file with a value for one key, and the beginning of the message it wants.
+func snippet(key, value string) (text, prefix string) {
+	table, name := splitPath(key)
+	switch table {
+	case "":
+		return "\n" + value, "test.toml:2: " + key + ": "
+	case "listener":
+		return "\n[[listener]]\n" + name + " = " + value, "test.toml:3: listener[0]." + name + ": "
+	case "topics.predefined":
+		entry := map[string]string{"id": "id = 1", "name": "name = 'a'"}
+		entry[name] = name + " = " + value
+		fields := []string{entry["id"], entry["name"]}
+		if name == "client" {
+			fields = append(fields, entry[name])
+		}
+		return "[topics]\npredefined = [\n{ " + strings.Join(fields, ", ") + " }]", "test.toml:3: topics.predefined[0]." + name + ": "
+	}
+	prefix = "test.toml:2: " + key
+	if !strings.HasPrefix(value, "[") {
+		prefix += ": "
+	}
+	return "[" + table + "]\n" + name + " = " + value, prefix
+}

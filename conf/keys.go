@@ -1,0 +1,102 @@
+package conf
+
+import (
+	"reflect"
+	"regexp"
+	"strings"
+)
+
+// keyOf is a field's key: its tag, or its name for topicreg.Entry, which has no tags.
+func keyOf(f reflect.StructField) string {
+	if key := f.Tag.Get("toml"); key != "" {
+		return key
+	}
+	return strings.ToLower(f.Name)
+}
+
+func fieldOf(t reflect.Type, key string) (reflect.StructField, bool) {
+	for i := range t.NumField() {
+		if f := t.Field(i); keyOf(f) == key {
+			return f, true
+		}
+	}
+	return reflect.StructField{}, false
+}
+
+// knownKeys lists the paths of all tables and keys below a struct, without the numbers of
+// list elements, in the order of the fields.
+func knownKeys(path string, t reflect.Type) (keys []string) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		at, inner := join(path, keyOf(f)), f.Type
+		keys = append(keys, at)
+		if inner.Kind() == reflect.Slice {
+			inner = inner.Elem()
+		}
+		if inner.Kind() == reflect.Struct && wants(reflect.New(inner).Elem()) == "a table" {
+			keys = append(keys, knownKeys(at, inner)...)
+		}
+	}
+	return keys
+}
+
+// nearestKey returns the known key that an unknown one was probably meant to be, or "". The
+// same table is preferred, but a key in the wrong table is found too.
+func nearestKey(path string) string {
+	path = regexp.MustCompile(`\[\d+\]`).ReplaceAllString(path, "")
+	table, name := splitPath(path)
+	best, nearest := 2+len(name)/3, ""
+	for _, key := range knownKeys("", reflect.TypeFor[Config]()) {
+		keyTable, keyName := splitPath(key)
+		n := distance(strings.ToLower(name), keyName)
+		switch {
+		case keyTable != table:
+			n += 2
+		case len(name) > 2 && (strings.HasPrefix(keyName, name) || strings.HasPrefix(name, keyName)):
+			n = min(n, 1) // "user" for "username", "hold_time" for "hold"
+		}
+		if n < best {
+			best, nearest = n, key
+		}
+	}
+	return nearest
+}
+
+func splitPath(path string) (table, name string) {
+	i := strings.LastIndexByte(path, '.')
+	return path[:max(i, 0)], path[i+1:]
+}
+
+func didYouMean(name string) string {
+	if name == "" {
+		return ""
+	}
+	return "; did you mean " + name + "?"
+}
+
+// maxName bounds the names that are compared: no known one is as long.
+const maxName = 64
+
+// distance is the number of characters to insert, delete or replace to make b of a.
+func distance(a, b string) int {
+	if len(a) > maxName {
+		return len(a)
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,318 @@
+package conf
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"sngate/topicreg"
+)
+
+const (
+	embeddedURL = "embedded"
+	brokerPort  = "1883" // of a broker.url without one
+	maxMQTTText = 65535  // octets: MQTT writes the length of a text in 16 bits
+	maxMQTTID   = 1024   // octets of gateway.client_id
+)
+
+// Embedded reports whether the built-in broker is to run.
+func (b Broker) Embedded() bool { return b.URL == embeddedURL }
+
+// Address is the "host:port" of a broker that is not embedded.
+func (b Broker) Address() string {
+	address, _ := parseBrokerURL(b.URL)
+	return address
+}
+
+// validate applies the rules that a type and a range cannot say. A key that has a fault
+// already is not looked at again.
+func (d *decoder) validate(cfg *Config) {
+	if len(cfg.Gateway.ClientID) > maxMQTTID {
+		d.fault("gateway.client_id", "is longer than %d octets", maxMQTTID)
+	}
+	d.listeners(cfg.Listener)
+	d.discovery(cfg)
+	d.broker(&cfg.Broker)
+	d.tcpServers(cfg)
+	for i, pattern := range cfg.Session.Allow {
+		if path := index("session.allow", i); pattern == "" && !d.bad[path] {
+			d.fault(path, "is empty; want a client id or a pattern")
+		}
+	}
+	d.predefined(cfg.Topics.Predefined)
+}
+
+func (d *decoder) listeners(list []Listener) {
+	if len(list) == 0 && !d.bad["listener"] {
+		d.fault("listener", "is empty; want at least one listener")
+	}
+	used := make(map[string]int)
+	for i, l := range list {
+		path := index("listener", i)
+		at := join(path, "address")
+		host, ok := d.address(at, l.Address)
+		if ok {
+			where := host.String()
+			if k, taken := used[where]; taken && host.port != 0 {
+				d.fault(at, "%s is the address of %s too", quote(l.Address), index("listener", k))
+			} else {
+				used[where] = i
+			}
+		}
+		d.multicast(path, l, host)
+	}
+}
+
+func (d *decoder) multicast(path string, l Listener, host hostPort) {
+	at, via := join(path, "multicast"), join(path, "multicast_interface")
+	if l.Multicast == "" {
+		if l.MulticastInterface != "" && !d.bad[at] && !d.bad[via] {
+			d.fault(via, "is set without %s", at)
+		}
+		return
+	}
+	group, err := netip.ParseAddr(l.Multicast)
+	own, ownErr := netip.ParseAddr(host.name)
+	switch {
+	case err != nil || !group.IsMulticast():
+		d.fault(at, "%s is not a multicast address; want one such as \"225.1.1.1\" or \"ff02::1234\", without a port", quote(l.Multicast))
+	case group.Zone() != "":
+		d.fault(at, "%s has a zone; want the interface in %s", quote(l.Multicast), via)
+	case ownErr == nil && own.Is4() != group.Is4():
+		d.fault(at, "%s and the listener's address %s are not of the same IP version", quote(l.Multicast), quote(l.Address))
+	}
+}
+
+func (d *decoder) discovery(cfg *Config) {
+	const at = "discovery.advertise_interval"
+	interval := cfg.Discovery.AdvertiseInterval
+	if interval == 0 || d.bad[at] {
+		return
+	}
+	if interval%time.Second != 0 {
+		d.fault(at, "%q is out of range; want whole seconds", interval)
+		return
+	}
+	for i, l := range cfg.Listener {
+		if l.Multicast != "" || d.bad[join(index("listener", i), "multicast")] {
+			return
+		}
+	}
+	d.fault(at, "needs a listener with a multicast group; set multicast in [[listener]]")
+}
+
+func (d *decoder) broker(b *Broker) {
+	if _, err := parseBrokerURL(b.URL); err != nil && !d.bad["broker.url"] {
+		d.fault("broker.url", "%v", err)
+	}
+	d.password(b)
+	if len(b.Username) > maxMQTTText {
+		d.fault("broker.username", "is longer than %d octets", maxMQTTText)
+	}
+	if len(b.Password.Reveal()) > maxMQTTText {
+		d.fault("broker.password", "is longer than %d octets", maxMQTTText)
+	}
+	if b.ReconnectMin > b.ReconnectMax && !d.bad["broker.reconnect_min"] && !d.bad["broker.reconnect_max"] {
+		at := "broker.reconnect_max"
+		if !d.given[at] {
+			at = "broker.reconnect_min"
+		}
+		d.fault(at, "reconnect_min (%v) is above reconnect_max (%v)", b.ReconnectMin, b.ReconnectMax)
+	}
+}
+
+// password reads the password's file. Neither is shown in a message: somebody may have put
+// the password itself where its file belongs.
+func (d *decoder) password(b *Broker) {
+	const at = "broker.password_file"
+	path, given := b.PasswordFile.Reveal(), "broker.password"
+	if path != "" && b.Password.Reveal() != "" {
+		d.fault(at, "is set, and broker.password as well; want only one of them")
+		return
+	}
+	if path != "" {
+		given = at
+		data, err := readFile(path, maxMQTTText+2)
+		if err != nil {
+			var pathErr *fs.PathError
+			if errors.As(err, &pathErr) {
+				err = pathErr.Err
+			}
+			d.fault(at, "cannot be read: %v", err)
+			return
+		}
+		text := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
+		if text == "" {
+			d.fault(at, "names an empty file")
+			return
+		}
+		if len(text) > maxMQTTText {
+			d.fault(at, "names a file with a password longer than %d octets", maxMQTTText)
+			return
+		}
+		b.Password = NewSecret(text)
+	}
+	if b.Password.Reveal() != "" && b.Username == "" && !d.bad["broker.username"] {
+		d.fault(given, "needs broker.username as well; MQTT has no password without a user name")
+	}
+}
+
+// parseBrokerURL returns the "host:port" of a broker.url, or "" for the built-in broker. Its
+// errors do not show the URL, which may have a password in it.
+func parseBrokerURL(text string) (string, error) {
+	if text == embeddedURL {
+		return "", nil
+	}
+	want := errors.New(`is not the URL of a broker; want "embedded" or one such as "tcp://broker.example:1883"`)
+	u, err := url.Parse(text)
+	if err != nil {
+		return "", want
+	}
+	switch u.Scheme {
+	case "tcp":
+	case "ssl", "tls", "mqtts":
+		return "", fmt.Errorf("%s:// is not available in this version; want tcp:// or \"embedded\"", u.Scheme)
+	default:
+		return "", want
+	}
+	if u.User != nil {
+		return "", errors.New("has a user name in it; want it in broker.username and broker.password")
+	}
+	if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "" {
+		return "", errors.New("has a part behind the port; want only tcp://host:port")
+	}
+	port := u.Port()
+	if port == "" {
+		port = brokerPort
+	}
+	address := net.JoinHostPort(u.Hostname(), port)
+	if h, err := parseAddress(address); err != nil || h.name == "" || h.port == 0 {
+		return "", want
+	}
+	return address, nil
+}
+
+// tcpServers checks the addresses of the built-in broker and of the operator's pages.
+func (d *decoder) tcpServers(cfg *Config) {
+	const embedded, ops = "embedded_broker.address", "ops.address"
+	broker, ok := d.address(embedded, cfg.EmbeddedBroker.Address)
+	if cfg.Ops.Address == "" {
+		return
+	}
+	page, pageOK := d.address(ops, cfg.Ops.Address)
+	if ok && pageOK && cfg.Broker.Embedded() && page.port != 0 && page.String() == broker.String() {
+		d.fault(ops, "%s is the address of embedded_broker too", quote(cfg.Ops.Address))
+	}
+}
+
+// address checks a "host:port" to listen on.
+func (d *decoder) address(path, text string) (hostPort, bool) {
+	if d.bad[path] {
+		return hostPort{}, false
+	}
+	h, err := parseAddress(text)
+	if err != nil {
+		d.fault(path, "%s is not an address; want host:port, such as \":1883\", \"192.0.2.1:1883\" or \"[::1]:1883\"", quote(text))
+	}
+	return h, err == nil
+}
+
+type hostPort struct {
+	name string // "" for every address
+	port int    // 0: the system chooses
+}
+
+// String is the same for addresses that cannot be used together.
+func (h hostPort) String() string {
+	addr, err := netip.ParseAddr(h.name)
+	switch {
+	case err == nil && addr.IsUnspecified():
+		return ":" + strconv.Itoa(h.port)
+	case err == nil:
+		return netip.AddrPortFrom(addr.Unmap(), uint16(h.port)).String()
+	}
+	return strings.ToLower(h.name) + ":" + strconv.Itoa(h.port)
+}
+
+func parseAddress(text string) (hostPort, error) {
+	host, port, err := net.SplitHostPort(text)
+	if err != nil {
+		return hostPort{}, err
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return hostPort{}, err
+	}
+	if _, err := netip.ParseAddr(host); err != nil {
+		for _, c := range []byte(host) {
+			if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '.' || c == '_') {
+				return hostPort{}, errors.New("not a host name")
+			}
+		}
+	}
+	return hostPort{host, int(n)}, nil
+}
+
+// predefined checks the predefined topics. Entries with a fault in a type or range are
+// checked one by one, without that key, so that they do not seem to clash with others.
+func (d *decoder) predefined(entries []topicreg.Entry) {
+	const at = "topics.predefined"
+	var whole []topicreg.Entry
+	var place []int
+	for i, e := range entries {
+		if d.bad[index(at, i)] {
+			continue
+		}
+		fields := []struct {
+			key      string
+			optional bool
+			clear    func()
+		}{
+			{"id", false, func() { e.ID = 1 }},
+			{"name", false, func() { e.Name = "x" }},
+			{"client", true, func() { e.Client = "" }},
+		}
+		readable := true
+		for _, f := range fields {
+			path := join(index(at, i), f.key)
+			if !d.given[path] && !f.optional {
+				d.fault(path, "is missing")
+			}
+			if d.bad[path] {
+				readable = false
+				f.clear()
+			}
+		}
+		if readable {
+			whole, place = append(whole, e), append(place, i)
+		} else {
+			d.entryFaults([]topicreg.Entry{e}, []int{i})
+		}
+	}
+	d.entryFaults(whole, place)
+}
+
+// entryFaults reports what is wrong with entries; place has their numbers in the file.
+func (d *decoder) entryFaults(entries []topicreg.Entry, place []int) {
+	const at = "topics.predefined"
+	_, err := topicreg.NewPredefined(entries)
+	if err == nil {
+		return
+	}
+	for _, err := range err.(interface{ Unwrap() []error }).Unwrap() {
+		var e *topicreg.EntryError
+		if errors.As(err, &e) {
+			msg := e.Msg
+			if e.Other >= 0 {
+				msg += " (" + index(at, place[e.Other]) + ")"
+			}
+			d.fault(join(index(at, place[e.Index]), e.Field), "%s", msg)
+		}
+	}
+}
