@@ -1,0 +1,78 @@
+# sngate. The two targets a newcomer needs are "make run" and "make test"; every
+# step of "make test" is a target of its own, so a failing step has a name.
+
+GO      ?= go
+LDFLAGS ?= -s -w
+
+# Time per fuzz target. The session machine is where all input from the network
+# ends up, so its targets get more.
+FUZZTIME         ?= 10s
+FUZZTIME_MACHINE ?= 60s
+
+# Extra flags of the main test run, for example TESTFLAGS='-v -run Case64'.
+TESTFLAGS   ?=
+TESTTIMEOUT ?= 10m
+
+# GOOS/GOARCH[/GOARM] that have to build. linux/arm/6 is the oldest Raspberry Pi.
+PLATFORMS := linux/arm/6 linux/arm64 darwin/arm64 windows/amd64
+
+.DEFAULT_GOAL := help
+.PHONY: help go run build test deps fmt-check vet cross fuzz footprint test-race bench lint coverage-table clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-15s %s\n", $$1, $$2 }'
+
+go:
+	@command -v $(GO) >/dev/null || { echo 'Go is needed and was not found in PATH: https://go.dev/dl/' >&2; exit 1; }
+
+run: build ## build sngate and start it: gateway on UDP 1883, built-in broker on TCP 1883
+	./bin/sngate
+
+build: go ## build bin/sngate, a static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/sngate ./cmd/sngate
+
+# The recursive calls keep the order also under "make -j"; the main test run
+# comes last, so that its summary is what one sees at the end.
+test: go ## install what the tests need, then run every check and test
+	@for step in deps fmt-check vet cross footprint fuzz test-race; do \
+		echo "==> make $$step"; \
+		$(MAKE) --no-print-directory $$step || { echo "==> make $$step FAILED" >&2; exit 1; }; \
+	done
+
+deps: ## install mosquitto, its clients and a C compiler (for the race detector) by apt when missing
+	@sh test/deps.sh
+
+fmt-check: go
+	@files=$$(gofmt -l .); \
+	if [ -n "$$files" ]; then echo "not formatted, run gofmt -w on:" >&2; echo "$$files" >&2; exit 1; fi
+
+vet: go
+	$(GO) vet ./...
+
+cross: $(PLATFORMS:%=cross/%) ## compile for every supported platform
+
+# "cross/linux/arm/6" -> words linux, arm, 6.
+cross/%: go
+	@echo 'build $*'
+	@CGO_ENABLED=0 GOOS=$(word 1,$(subst /, ,$*)) GOARCH=$(word 2,$(subst /, ,$*)) GOARM=$(word 3,$(subst /, ,$*)) $(GO) build ./...
+
+footprint: go ## allocation ceilings and one round of each benchmark, without the race detector
+	$(GO) test -count=1 -timeout $(TESTTIMEOUT) -run 'Alloc|Footprint' -bench . -benchtime 1x ./...
+
+fuzz: go ## run each fuzz target for FUZZTIME (10s), the session machine's for FUZZTIME_MACHINE (60s)
+	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' FUZZTIME_MACHINE='$(FUZZTIME_MACHINE)' sh test/fuzz.sh
+
+test-race: go ## run all tests with the race detector in random order
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout $(TESTTIMEOUT) $(TESTFLAGS) ./...
+
+bench: go ## run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+lint: fmt-check vet ## format, vet and the project's own rules
+	$(GO) test ./test
+
+coverage-table: go ## rewrite docs/COVERAGE.md from the names of the tests
+	$(GO) test ./test -run TestCoveragePageIsFresh -update
+
+clean: ## remove what was built
+	rm -rf bin
