@@ -44,7 +44,9 @@ func Parse(datagram []byte) (Message, error) {
 	return outer, nil
 }
 
-// parsePlain is long because it has a case for each message.
+// parsePlain parses a message that is not encapsulated.
+//
+// long function: a case for each message.
 func parsePlain(datagram []byte) (Message, error) {
 	t, body, err := snpacket.Split(datagram)
 	if err != nil {

@@ -38,6 +38,8 @@ const (
 
 // name returns "" for a reserved type. A switch and not a map, because a package
 // must not hold state that can be changed.
+//
+// long function: a case for each type.
 func (t Type) name() string {
 	switch t {
 	case TypeAdvertise:
