@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+
+	"sngate/conf"
+	"sngate/internal/version"
+)
+
+func setupCheck() (options, action) { return nil, check }
+
+// check loads a file as run would, the environment included.
+func check(_ context.Context, s streams, operands []string) error {
+	if len(operands) != 1 {
+		return usagef("give exactly one configuration file")
+	}
+	if _, err := conf.Load(operands[0], os.Environ()); err != nil {
+		fmt.Fprintln(s.stderr, err) // one line per fault
+		return &exitError{exitFailure}
+	}
+	_, err := fmt.Fprintln(s.stdout, "ok")
+	return err
+}
+
+func setupConfig() (options, action) { return nil, printConfig }
+
+func printConfig(_ context.Context, s streams, operands []string) error {
+	if err := noOperands(operands); err != nil {
+		return err
+	}
+	_, err := io.WriteString(s.stdout, conf.Example())
+	return err
+}
+
+func setupVersion() (options, action) { return nil, printVersion }
+
+func printVersion(_ context.Context, s streams, operands []string) error {
+	if err := noOperands(operands); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(s.stdout, "sngate %s (%s, %s/%s)\n",
+		version.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return err
+}

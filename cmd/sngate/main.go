@@ -1,0 +1,166 @@
+// Command sngate is an MQTT-SN gateway, with command-line clients and tools for
+// MQTT-SN beside it. docs/CLI.md describes its subcommands.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+)
+
+// The exit codes.
+const (
+	exitOK      = 0
+	exitFailure = 1
+	exitUsage   = 2
+	exitTimeout = 27 // sub -W: the time is over, as mosquitto_sub has it
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A second signal ends the program at once.
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// streams is what a subcommand has of the world besides its arguments.
+type streams struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+// command is one subcommand.
+type command struct {
+	name     string
+	synopsis string // the arguments, as in the usage line
+	summary  string // one line
+	// setup makes the options of one call, and the action that runs when they are
+	// parsed. operands are the arguments that are no options.
+	setup func() (options, action)
+}
+
+type action func(ctx context.Context, s streams, operands []string) error
+
+func commands() []command {
+	return []command{
+		{"run", "[-c FILE]", "run the gateway", setupRun},
+		{"check", "FILE", "check a configuration file", setupCheck},
+		{"config", "", "print a configuration file with every key explained", setupConfig},
+		{"pub", "{-t TOPIC | --predefined ID} {-m TEXT | -f FILE | -l | -n | -s} [options]", "publish messages as an MQTT-SN client", setupPub},
+		{"sub", "{-t TOPIC | --predefined ID}... [options]", "subscribe as an MQTT-SN client and print what arrives", setupSub},
+		{"decode", "HEX... | -", "explain a datagram", setupDecode},
+		{"version", "", "print the version", setupVersion},
+	}
+}
+
+// usageError is a fault of the command line: it is printed with the usage, and the
+// exit code is 2.
+type usageError struct{ msg string }
+
+func (e *usageError) Error() string { return e.msg }
+
+func usagef(format string, args ...any) error {
+	return &usageError{fmt.Sprintf(format, args...)}
+}
+
+// exitError ends the program with a code of its own and without a further message.
+type exitError struct{ code int }
+
+func (e *exitError) Error() string { return fmt.Sprintf("exit code %d", e.code) }
+
+// run is the program without its process: args are those behind the program's name.
+// It returns the exit code. A done ctx is the wish to end cleanly.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	s := streams{stdin, stdout, stderr}
+	name := "run" // without any argument the gateway runs
+	if len(args) > 0 {
+		name, args = args[0], args[1:]
+	}
+	switch name {
+	case "help", "--help":
+		return help(s, args)
+	case "--version":
+		name = "version"
+	}
+	for _, c := range commands() {
+		if c.name == name {
+			return c.run(ctx, s, args)
+		}
+	}
+	fmt.Fprintf(stderr, "sngate: unknown command %q\n\n%s", name, overview())
+	return exitUsage
+}
+
+func (c command) run(ctx context.Context, s streams, args []string) int {
+	opts, act := c.setup()
+	operands, err := opts.parse(args)
+	if errors.Is(err, errHelp) {
+		fmt.Fprint(s.stdout, c.usage(opts))
+		return exitOK
+	}
+	if err == nil {
+		err = act(ctx, s, operands)
+	}
+	var usage *usageError
+	var exit *exitError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &usage):
+		fmt.Fprintf(s.stderr, "sngate %s: %v\n\n%s", c.name, err, c.usage(opts))
+		return exitUsage
+	case errors.As(err, &exit):
+		return exit.code
+	}
+	fmt.Fprintf(s.stderr, "sngate %s: %v\n", c.name, err)
+	return exitFailure
+}
+
+// help prints the usage of the program, or of the command that args name.
+func help(s streams, args []string) int {
+	if len(args) == 0 {
+		fmt.Fprint(s.stdout, overview())
+		return exitOK
+	}
+	for _, c := range commands() {
+		if c.name == args[0] && len(args) == 1 {
+			opts, _ := c.setup()
+			fmt.Fprint(s.stdout, c.usage(opts))
+			return exitOK
+		}
+	}
+	fmt.Fprintf(s.stderr, "sngate: no help for %q\n\n%s", strings.Join(args, " "), overview())
+	return exitUsage
+}
+
+func overview() string {
+	var b strings.Builder
+	b.WriteString("sngate is an MQTT-SN gateway.\n\nUsage:\n" +
+		"  sngate                 run with ./sngate.toml if it is there, else with the defaults\n" +
+		"  sngate COMMAND [ARGUMENTS]\n\nCommands:\n")
+	for _, c := range commands() {
+		fmt.Fprintf(&b, "  %-9s %s\n", c.name, c.summary)
+	}
+	b.WriteString("\n\"sngate COMMAND --help\" explains a command.\n")
+	return b.String()
+}
+
+func (c command) usage(opts options) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Usage: %s\n  %s\n\nOptions:\n", strings.TrimSpace("sngate "+c.name+" "+c.synopsis), c.summary)
+	opts.describe(&b)
+	return b.String()
+}
+
+// noOperands refuses arguments that are no options.
+func noOperands(operands []string) error {
+	if len(operands) > 0 {
+		return usagef("unexpected argument %q", operands[0])
+	}
+	return nil
+}

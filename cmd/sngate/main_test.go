@@ -1,0 +1,322 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"sngate/conf"
+	"sngate/internal/version"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// call runs the program and returns its exit code and output.
+func call(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(t.Context(), args, strings.NewReader(stdin), &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func TestWrongCommandLinesGiveUsageAndCode2(t *testing.T) {
+	for _, tc := range []struct {
+		args string // separated by spaces; "_" stands for an empty argument
+		want string // in the message
+	}{
+		{"frobnicate", `unknown command "frobnicate"`},
+		{"-c x", `unknown command "-c"`},
+		{"help frobnicate", `no help for "frobnicate"`},
+		{"help pub sub", `no help for "pub sub"`},
+		{"run extra", `unexpected argument "extra"`},
+		{"run -x", "unknown option -x"},
+		{"run -c", "-c needs a value: FILE"},
+		{"check", "exactly one configuration file"},
+		{"check a b", "exactly one configuration file"},
+		{"check --deep a", "unknown option --deep"},
+		{"config x", `unexpected argument "x"`},
+		{"version x", `unexpected argument "x"`},
+		{"decode", "no datagram given"},
+		{"decode -x", "unknown option -x"},
+
+		{"pub", "exactly one of -t and --predefined"},
+		{"pub -m x", "exactly one of -t and --predefined"},
+		{"pub -t a --predefined 1 -m x", "exactly one of -t and --predefined"},
+		{"pub -t a -t b -m x", "exactly one of -t and --predefined"},
+		{"pub -t a", "exactly one of -m, -f, -l, -n and -s"},
+		{"pub -t a -m x -n", "exactly one of -m, -f, -l, -n and -s"},
+		{"pub -t a -m x -l", "exactly one of -m, -f, -l, -n and -s"},
+		{"pub -t _ -m x", "the topic is empty"},
+		{"pub -t a -m x extra", `unexpected argument "extra"`},
+		{"pub -t a -m x -q 3", "-q 3: want a whole number from -1 to 2"},
+		{"pub -t a -m x -q -2", "-q -2: want a whole number from -1 to 2"},
+		{"pub -t a -m x -q", "-q needs a value: QOS"},
+		{"pub -t abc -m x -q -1", `"abc" cannot be registered`},
+		{"pub -t ab -m x -q -1 --will-topic w", "without a will"},
+		{"pub -t abc -m x --short", `"abc" has 3 octets`},
+		{"pub -t a -m x -p 0", "-p 0: want a whole number from 1 to 65535"},
+		{"pub -t a -m x -p 65536", "from 1 to 65535"},
+		{"pub -t a -m x --port=no", "--port no: want a whole number"},
+		{"pub -t a -m x -k 65536", "from 0 to 65535"},
+		{"pub -t a -m x -k 1.5", "from 0 to 65535"},
+		{"pub -t a -m x --predefined 65535", "from 1 to 65534"},
+		{"pub --predefined 0 -m x", "from 1 to 65534"},
+		{"pub -t a -m x --will-qos 3 --will-topic w", "from 0 to 2"},
+		{"pub -t a -m x --will-retain", "need --will-topic"},
+		{"pub -t a -m x --will-payload w", "need --will-topic"},
+		{"pub -t a -m x -c", "-c needs a client id"},
+		{"pub -t a -m x --retain=yes", "--retain takes no value"},
+		{"pub -t a -m x --retry-interval 0", "more than 0"},
+		{"pub -t a -m x --retry-interval NaN", "more than 0"},
+		{"pub -t a -m x --retry-count 101", "from 0 to 100"},
+		{"pub -t a -m x --timeout -1", "more than 0"},
+
+		{"sub", "at least one of -t and --predefined"},
+		{"sub -t a extra", `unexpected argument "extra"`},
+		{"sub -t a -q -1", "-q -1: want a whole number from 0 to 2"},
+		{"sub -t a -C 0", "-C 0: want a whole number from 1"},
+		{"sub -t a -W 0", "-W 0: want a whole number from 1"},
+		{"sub -t a --sleep 65536", "from 1 to 65535"},
+		{"sub -t a -c", "-c needs a client id"},
+		{"sub -t ab -t abc --short", `"abc" has 3 octets`},
+		{"sub -t _", "the topic is empty"},
+		{"sub -t a -m x", "unknown option -m"},
+	} {
+		args := strings.Fields(tc.args)
+		for i := range args {
+			if args[i] == "_" {
+				args[i] = ""
+			}
+		}
+		code, stdout, stderr := call(t, "", args...)
+		if code != exitUsage || stdout != "" {
+			t.Errorf("sngate %s: code %d, output %q, want code 2 and none", tc.args, code, stdout)
+		}
+		if !strings.Contains(stderr, tc.want) || !strings.Contains(stderr, "Usage:") {
+			t.Errorf("sngate %s: want %q and the usage, got:\n%s", tc.args, tc.want, stderr)
+		}
+	}
+}
+
+func TestHelpGoesToTheStandardOutput(t *testing.T) {
+	for _, args := range [][]string{{"help"}, {"--help"}} {
+		code, stdout, stderr := call(t, "", args...)
+		if code != exitOK || stderr != "" {
+			t.Errorf("%v: code %d, error output %q", args, code, stderr)
+		}
+		for _, c := range commands() {
+			if !strings.Contains(stdout, "\n  "+c.name+" ") {
+				t.Errorf("%v does not name %s", args, c.name)
+			}
+		}
+	}
+	for _, c := range commands() {
+		opts, _ := c.setup()
+		for _, args := range [][]string{{"help", c.name}, {c.name, "--help"}, {c.name, "--help", "--nonsense"}} {
+			code, stdout, stderr := call(t, "", args...)
+			if code != exitOK || stderr != "" || !strings.Contains(stdout, "Usage: sngate "+c.name) {
+				t.Errorf("%v: code %d, output %q, error output %q", args, code, stdout, stderr)
+			}
+			for _, o := range opts {
+				if !strings.Contains(stdout, strings.Join(o.names, ", ")) {
+					t.Errorf("%v does not name %v", args, o.names)
+				}
+			}
+		}
+	}
+}
+
+func TestOptionsMayComeInAnyOrder(t *testing.T) {
+	var text string
+	var on bool
+	var n int
+	opts := options{
+		{[]string{"-t", "--text"}, "TEXT", "", toText(&text)},
+		{[]string{"-o"}, "", "", toSwitch(&on, true)},
+		{[]string{"-q"}, "N", "", toInt(&n, -1, 2)},
+	}
+	for _, tc := range []struct {
+		args     []string
+		operands []string
+	}{
+		{[]string{"-t", "-x", "-o", "-q", "-1", "a", "b"}, []string{"a", "b"}},
+		{[]string{"a", "--text=-x", "b", "-q", "-1", "-o"}, []string{"a", "b"}},
+		{[]string{"-q", "-1", "-o", "--text", "-x", "--", "-o"}, []string{"-o"}},
+		{[]string{"-o", "-", "-q", "-1", "-t", "y", "-t", "-x"}, []string{"-"}},
+	} {
+		text, on, n = "", false, 0
+		operands, err := opts.parse(tc.args)
+		if err != nil || text != "-x" || !on || n != -1 || !slices.Equal(operands, tc.operands) {
+			t.Errorf("%q: %q %v %d, operands %q, %v", tc.args, text, on, n, operands, err)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	for _, arg := range []string{"version", "--version"} {
+		code, stdout, _ := call(t, "", arg)
+		if code != exitOK || !regexp.MustCompile(`^sngate `+regexp.QuoteMeta(version.Version)+` \(go\S+, \w+/\w+\)\n$`).MatchString(stdout) {
+			t.Errorf("%s: code %d, %q", arg, code, stdout)
+		}
+	}
+}
+
+func TestDecode(t *testing.T) {
+	for _, args := range [][]string{
+		{"0405013c"}, // too few octets for their Length
+	} {
+		if code, stdout, stderr := call(t, "", append([]string{"decode"}, args...)...); code != exitFailure || stdout == "" || stderr != "" {
+			t.Errorf("%q: code %d, %q, %q", args, code, stdout, stderr)
+		}
+	}
+	_, want, _ := call(t, "", "decode", "08040401003c6c33")
+	if !strings.Contains(want, "CONNECT") {
+		t.Fatalf("got %q", want)
+	}
+	for _, args := range [][]string{
+		{"08", "04", "04", "01", "00", "3c", "6c", "33"},
+		{"08:04:04:01:00:3C:6C:33"},
+		{"0x0804", "0X04", "0x01,0x00,0x3c", "6c-33"},
+		{" 08 04\t04 01\r\n003c6c33 "},
+	} {
+		code, got, stderr := call(t, "", append([]string{"decode"}, args...)...)
+		if code != exitOK || got != want {
+			t.Errorf("%q: code %d, %q, %q", args, code, got, stderr)
+		}
+	}
+	if code, got, _ := call(t, "08 04 04 01 00\n3c 6c 33\n", "decode", "-"); code != exitOK || got != want {
+		t.Errorf("standard input: code %d, %q", code, got)
+	}
+	for arg, want := range map[string]string{
+		"080": "odd number of digits", "08 0g": "invalid byte", "0x": "\"0x\"", " ": "no hexadecimal digits",
+	} {
+		if code, _, stderr := call(t, "", "decode", arg); code != exitFailure || !strings.Contains(stderr, want) {
+			t.Errorf("%q: code %d, %q, want %q", arg, code, stderr, want)
+		}
+	}
+}
+
+func TestCheckAndConfig(t *testing.T) {
+	code, example, _ := call(t, "", "config")
+	if code != exitOK || example != conf.Example() {
+		t.Fatalf("config: code %d", code)
+	}
+	good := write(t, "good.toml", example)
+	if code, stdout, stderr := call(t, "", "check", good); code != exitOK || stdout != "ok\n" || stderr != "" {
+		t.Errorf("code %d, %q, %q", code, stdout, stderr)
+	}
+	bad := write(t, "bad.toml", "[gateway]\nid = 300\nname = 1\n")
+	for _, args := range [][]string{{"check", bad}, {"run", "-c", bad}} {
+		code, stdout, stderr := call(t, "", args...)
+		if code != exitFailure || stdout != "" {
+			t.Errorf("%v: code %d, %q", args, code, stdout)
+		}
+		for _, want := range []string{"bad.toml:2", "gateway.id", "bad.toml:3", "gateway.name"} {
+			if !strings.Contains(stderr, want) {
+				t.Errorf("%v: want %q, got:\n%s", args, want, stderr)
+			}
+		}
+		if n := strings.Count(stderr, "\n"); n != 2 {
+			t.Errorf("%v: %d lines, want one per fault:\n%s", args, n, stderr)
+		}
+	}
+	for _, args := range [][]string{{"check", "no/such.toml"}, {"run", "--config", "no/such.toml"}} {
+		if code, _, stderr := call(t, "", args...); code != exitFailure || !strings.Contains(stderr, "no/such.toml") {
+			t.Errorf("%v: code %d, %q", args, code, stderr)
+		}
+	}
+}
+
+func TestBareProgramReadsTheFileInTheWorkingDirectory(t *testing.T) {
+	path := write(t, "sngate.toml", "nonsense = 1\n")
+	t.Chdir(filepath.Dir(path))
+	for _, args := range [][]string{nil, {"run"}} {
+		code, _, stderr := call(t, "", args...)
+		if code != exitFailure || !strings.Contains(stderr, "sngate.toml:1") {
+			t.Errorf("%v: code %d, %q", args, code, stderr)
+		}
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := configPath(""); got != "" || err != nil {
+		t.Errorf("without the file: %q, %v", got, err)
+	}
+}
+
+func TestLogger(t *testing.T) {
+	for format, want := range map[string]string{"console": " WRN hello\n", "json": `"level":"warn"`} {
+		var b bytes.Buffer
+		log, err := newLogger(conf.Log{Level: "warn", Format: format}, &b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		log.Info().Msg("quiet")
+		log.Warn().Msg("hello")
+		if got := b.String(); !strings.Contains(got, want) || strings.Contains(got, "quiet") || strings.Contains(got, "\x1b") {
+			t.Errorf("%s: %q", format, got)
+		}
+	}
+	if log, err := newLogger(conf.Log{Level: "loud"}, os.Stderr); err == nil || log.GetLevel() != zerolog.Disabled {
+		t.Errorf("level loud: %v", err)
+	}
+}
+
+// The page names exactly the options the program knows.
+func TestEveryOptionIsDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/CLI.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sections := map[string][]string{}
+	title := ""
+	for line := range strings.Lines(string(page)) {
+		if rest, ok := strings.CutPrefix(line, "## "); ok {
+			title = strings.TrimSpace(rest)
+			sections[title] = nil
+		}
+		if strings.HasPrefix(line, "| `-") {
+			cell := strings.Split(line, "|")[1]
+			sections[title] = append(sections[title], regexp.MustCompile("`(--?[A-Za-z-]+(?: [A-Z]+)?)`").FindAllString(cell, -1)...)
+		}
+	}
+	for _, c := range commands() {
+		var want []string
+		opts, _ := c.setup()
+		for _, o := range opts {
+			for _, n := range o.names {
+				want = append(want, "`"+strings.TrimSpace(n+" "+o.value)+"`")
+			}
+		}
+		got, found := sections["sngate "+c.name]
+		if !found {
+			t.Errorf("there is no section %q", "sngate "+c.name)
+		}
+		if c.name == "pub" || c.name == "sub" {
+			got = append(got, sections["Options of pub and sub"]...)
+		}
+		slices.Sort(want)
+		got = slices.Clone(got)
+		slices.Sort(got)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: (-program +page)\n%s", c.name, diff)
+		}
+	}
+}
+
+func write(t *testing.T, name, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"sngate/conf"
+	"sngate/embeddedbroker"
+	"sngate/gateway"
+	"sngate/gateway/session"
+	"sngate/internal/version"
+	"sngate/topicreg"
+	"sngate/upstream"
+)
+
+// stopGrace is how long a stop waits for the MQTT connections to close.
+const stopGrace = 3 * time.Second
+
+// runGateway runs the gateway, and the built-in broker if it is the one in use, until
+// ctx is done.
+func runGateway(ctx context.Context, cfg *conf.Config, log zerolog.Logger) (err error) {
+	opts, err := gatewayOptions(cfg, log)
+	if err != nil {
+		return err
+	}
+	if cfg.Broker.Embedded() {
+		broker, err := startBroker(cfg, log)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, broker.Close()) }()
+		opts.Upstream.Address = dialable(broker.Addr().String())
+	}
+	warnOfDescriptors(cfg.Session.MaxSessions, log)
+	g, err := gateway.Start(opts)
+	if err != nil {
+		return err
+	}
+	if g.OpsAddr() != "" {
+		log.Info().Str("addr", g.OpsAddr()).Msg("metrics and health")
+	}
+	<-ctx.Done()
+	log.Info().Msg("stopping")
+	return g.Stop(stopGrace)
+}
+
+// gatewayOptions turns the configuration into the options of the packages.
+func gatewayOptions(cfg *conf.Config, log zerolog.Logger) (gateway.Options, error) {
+	predefined, err := topicreg.NewPredefined(cfg.Topics.Predefined)
+	if err != nil {
+		return gateway.Options{}, err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return gateway.Options{}, fmt.Errorf("gateway.client_id is not set and the host has no name: %w", err)
+	}
+	listeners, err := listenerOptions(cfg.Listener)
+	if err != nil {
+		return gateway.Options{}, err
+	}
+	return gateway.Options{
+		ID:                cfg.Gateway.ID,
+		ClientID:          cfg.Gateway.MQTTClientID(host),
+		Shards:            cfg.Gateway.Shards,
+		Version:           version.Version,
+		Listeners:         listeners,
+		AddressChange:     addressChanges[cfg.Session.AddressChange],
+		MaxSessions:       cfg.Session.MaxSessions,
+		Session:           sessionConfig(cfg, predefined),
+		Upstream:          upstreamOptions(cfg),
+		Forwarders:        cfg.Forwarder.Enabled,
+		AllowForwarders:   cfg.Forwarder.Allow,
+		AdvertiseInterval: cfg.Discovery.AdvertiseInterval,
+		OpsAddress:        cfg.Ops.Address,
+		Log:               log,
+	}, nil
+}
+
+var addressChanges = map[string]gateway.AddressChange{
+	"allow":   gateway.AddressChangeAllow,
+	"connect": gateway.AddressChangeConnect,
+	"deny":    gateway.AddressChangeDeny,
+}
+
+func listenerOptions(list []conf.Listener) ([]gateway.ListenerOptions, error) {
+	var opts []gateway.ListenerOptions
+	for _, l := range list {
+		o := gateway.ListenerOptions{Address: l.Address, Interface: l.MulticastInterface, ReceiveBuffer: l.ReceiveBuffer}
+		if l.Multicast != "" {
+			group, err := netip.ParseAddr(l.Multicast)
+			if err != nil {
+				return nil, fmt.Errorf("listener.multicast: %w", err)
+			}
+			o.Group = group
+		}
+		opts = append(opts, o)
+	}
+	return opts, nil
+}
+
+func sessionConfig(cfg *conf.Config, predefined *topicreg.Predefined) *session.Config {
+	s := &cfg.Session
+	return &session.Config{
+		Predefined:       predefined,
+		RetryInterval:    s.RetryInterval,
+		RetryCount:       s.RetryCount,
+		Hold:             s.Hold,
+		ToleranceShort:   s.ToleranceShort,
+		ToleranceLong:    s.ToleranceLong,
+		IdleProbe:        s.IdleProbe,
+		CongestionWait:   s.CongestionWait,
+		BarrierTimeout:   cfg.Sleep.BarrierTimeout,
+		QoSMinusOne:      cfg.QoSMinusOne.Enabled,
+		MaxPacketSize:    s.MaxPacketSize,
+		MaxClientID:      s.MaxClientID,
+		MaxInFlight:      s.MaxInflight,
+		MaxTopics:        s.MaxTopics,
+		MaxSubscriptions: s.MaxSubscriptions,
+		MaxMessages:      cfg.Sleep.MaxMessages,
+		MaxBytes:         cfg.Sleep.MaxBytes,
+		Allow:            s.Allow,
+	}
+}
+
+func upstreamOptions(cfg *conf.Config) upstream.Options {
+	b := &cfg.Broker
+	o := upstream.Options{
+		Username:       b.Username,
+		ConnectTimeout: b.ConnectTimeout,
+		MaxDials:       b.MaxDials,
+		MaxWaiting:     cfg.Session.MaxSessions,
+		PingInterval:   b.PingInterval,
+		ReconnectMin:   b.ReconnectMin,
+		ReconnectMax:   b.ReconnectMax,
+		MaxPayload:     cfg.Session.MaxPacketSize,
+		// What the device may have in flight, and the will beside it.
+		MaxInFlight: cfg.Session.MaxInflight + 1,
+	}
+	if !b.Embedded() {
+		o.Address = b.Address()
+	}
+	if password := b.Password.Reveal(); password != "" {
+		o.Password = []byte(password)
+	}
+	return o
+}
+
+// startBroker starts the built-in broker.
+func startBroker(cfg *conf.Config, log zerolog.Logger) (*embeddedbroker.Broker, error) {
+	address := cfg.EmbeddedBroker.Address
+	if !embeddedbroker.Loopback(address) {
+		log.Warn().Str("addr", address).
+			Msg("the built-in broker accepts anonymous clients from other machines; for anything but a trial use a broker with access control (broker.url)")
+	}
+	broker, err := embeddedbroker.Start(embeddedbroker.Options{
+		Address:    address,
+		MaxClients: cfg.Session.MaxSessions + spareClients,
+		Log: func(level slog.Level, msg string, fields []any) {
+			log.WithLevel(brokerLevel(level)).Str("part", "embedded_broker").Fields(fields).Msg(msg)
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	log.Info().Str("addr", broker.Addr().String()).Msg("built-in broker")
+	return broker, nil
+}
+
+// spareClients is how many MQTT clients beside the devices the built-in broker takes.
+const spareClients = 1000
+
+func brokerLevel(level slog.Level) zerolog.Level {
+	if level >= slog.LevelError {
+		return zerolog.ErrorLevel
+	}
+	return zerolog.WarnLevel
+}
+
+// dialable turns the address a server listens on into one to connect to.
+func dialable(address string) string {
+	a, err := netip.ParseAddrPort(address)
+	if err != nil || !a.Addr().IsUnspecified() {
+		return address
+	}
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), a.Port()).String()
+}

@@ -1,0 +1,162 @@
+package upstream
+
+import (
+	"container/list"
+	"context"
+	"hash/maphash"
+	"net"
+	"sync"
+)
+
+// Dialer makes Links to one broker and bounds what their connecting costs: at most
+// Options.MaxDials connects are in progress at once, the others wait in a bounded
+// queue in which they are no more than an entry. It is safe for concurrent use.
+type Dialer struct {
+	opt    Options
+	stats  Stats
+	losses losses
+	seed   maphash.Seed
+
+	mu      sync.Mutex
+	active  int                // slots taken
+	waiting list.List          // of *conn
+	conns   map[*conn]struct{} // with a goroutine
+	closed  bool
+	wg      sync.WaitGroup
+}
+
+// NewDialer returns a Dialer, or an error when o is not usable.
+func NewDialer(o Options) (*Dialer, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	return &Dialer{opt: o, seed: maphash.MakeSeed(), conns: make(map[*conn]struct{})}, nil
+}
+
+// NewLink returns an idle Link. What its connections report is left in inbox, with
+// owner in it for routing. The Link holds nothing that has to be freed while it is
+// closed.
+func (d *Dialer) NewLink(inbox Inbox, owner any) Link {
+	return newDedicated(d, inbox, owner)
+}
+
+// Stats returns the counters.
+func (d *Dialer) Stats() *Stats { return &d.stats }
+
+// Close drops every connection without DISCONNECT and returns when the goroutines of
+// the Dialer have ended. Links report nothing of it; owners close them before.
+func (d *Dialer) Close() {
+	d.mu.Lock()
+	d.closed = true
+	d.waiting.Init()
+	d.stats.Waiting.Store(0)
+	open := make([]*conn, 0, len(d.conns))
+	for c := range d.conns {
+		open = append(open, c)
+	}
+	d.mu.Unlock()
+	for _, c := range open {
+		c.abandon()
+	}
+	d.wg.Wait()
+}
+
+// start begins to connect c, or queues it.
+func (d *Dialer) start(c *conn) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.closed:
+		return ErrCancelled
+	case d.active < d.opt.MaxDials:
+		d.run(c)
+	case d.waiting.Len() >= d.opt.MaxWaiting:
+		d.stats.DialsBusy.Add(1)
+		return ErrBusy
+	default:
+		c.queued = d.waiting.PushBack(c)
+		d.stats.Waiting.Add(1)
+	}
+	return nil
+}
+
+// run takes a slot for c. d.mu is held.
+func (d *Dialer) run(c *conn) {
+	d.active++
+	d.conns[c] = struct{}{}
+	d.stats.Dialling.Add(1)
+	d.stats.DialsStarted.Add(1)
+	d.wg.Go(c.run)
+}
+
+// unqueue takes c out of the queue and reports whether it was there.
+func (d *Dialer) unqueue(c *conn) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c.queued == nil || d.closed {
+		return false
+	}
+	d.waiting.Remove(c.queued)
+	c.queued = nil
+	d.stats.Waiting.Add(-1)
+	return true
+}
+
+// settled gives back the slot of a connect that has been answered or has failed, to
+// the connect that has waited longest.
+func (d *Dialer) settled(ok bool) {
+	d.stats.Dialling.Add(-1)
+	if ok {
+		d.stats.DialsSucceeded.Add(1)
+	} else {
+		d.stats.DialsFailed.Add(1)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.active--
+	if e := d.waiting.Front(); e != nil && !d.closed {
+		c := d.waiting.Remove(e).(*conn)
+		c.queued = nil
+		d.stats.Waiting.Add(-1)
+		d.run(c)
+	}
+}
+
+// ended forgets c, whose goroutine is about to end. Nothing may block after it.
+func (d *Dialer) ended(c *conn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.conns, c)
+}
+
+// spawn runs f in a goroutine that Close waits for.
+func (d *Dialer) spawn(f func()) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return false
+	}
+	d.wg.Go(f)
+	return true
+}
+
+// serve starts the reader of c; a closure less on its stack than spawn would put there.
+func (d *Dialer) serve(c *conn, rd *reader) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return false
+	}
+	d.wg.Add(1)
+	go c.serve(rd)
+	return true
+}
+
+// sum returns a hash of the content of a PUBLISH.
+func (d *Dialer) sum(p *packet) uint64 {
+	return maphash.String(d.seed, p.topic) ^ maphash.Bytes(d.seed, p.payload)
+}
+
+func (d *Dialer) dial(ctx context.Context) (net.Conn, error) {
+	return d.opt.Dial(ctx, "tcp", d.opt.Address)
+}

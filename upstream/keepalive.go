@@ -1,0 +1,114 @@
+package upstream
+
+import "time"
+
+// keepAlive is the PINGREQ side of an open connection. PINGRESPs carry nothing to
+// tell them apart, but they come in the order of the PINGREQs: so they are counted.
+type keepAlive struct {
+	every   time.Duration // between PINGREQs of an idle connection
+	sentAt  time.Duration // last write
+	heardAt time.Duration // last Input
+	pingAt  time.Duration // oldest PINGREQ since anything was heard
+	waiting bool          // there is one
+	resumed bool          // since the last Advance: reading has begun again
+	pings   []ping        // outstanding, in order
+}
+
+// ping stands for n PINGREQs in a row whose answer interests nobody, or for one with
+// a Token.
+type ping struct {
+	token Token
+	n     int
+}
+
+// pingEvery returns the interval for the keep-alive told to the broker, which counts
+// one and a half of it (MQTT 3.1.1 section 3.1.2.10).
+func (l *dedicated) pingEvery() time.Duration {
+	every := l.d.opt.PingInterval
+	if l.params.KeepAlive > 0 {
+		every = min(every, time.Duration(l.params.KeepAlive)*time.Second*3/4)
+	}
+	return every
+}
+
+// Ping implements Link.
+func (l *dedicated) Ping(now time.Duration, t Token) {
+	l.reclaim()
+	l.spoke(now)
+	switch {
+	case l.state != stateUp:
+		l.report(Event{Kind: EventPong, Token: t, Err: ErrLost})
+	case len(l.keep.pings) >= maxRequests:
+		l.report(Event{Kind: EventPong, Token: t, Err: ErrCongested})
+	default:
+		l.sendPing(now, t)
+	}
+}
+
+func (l *dedicated) sendPing(now time.Duration, t Token) {
+	k := &l.keep
+	if n := len(k.pings); t == 0 && n > 0 && k.pings[n-1].token == 0 {
+		k.pings[n-1].n++
+	} else {
+		k.pings = append(k.pings, ping{t, 1})
+	}
+	if !k.waiting {
+		k.waiting, k.pingAt = true, now
+	}
+	l.put(typePingreq)
+	k.sentAt = now
+}
+
+// pong takes one PINGRESP.
+func (l *dedicated) pong() {
+	k := &l.keep
+	if len(k.pings) == 0 {
+		l.d.stats.StaleAcks.Add(1)
+		return
+	}
+	first := &k.pings[0]
+	if first.token != 0 {
+		l.report(Event{Kind: EventPong, Token: first.token})
+	}
+	if first.n--; first.n == 0 {
+		if k.pings = k.pings[1:]; len(k.pings) == 0 {
+			k.pings = nil
+		}
+	}
+}
+
+// keepAliveDue returns when the connection next wants attention: to count as lost if
+// silent is set, else to be pinged. A connection is pinged when nothing was sent for
+// the interval, and also when nothing was heard for it: one that only sends would
+// otherwise not notice that nobody is there.
+func (l *dedicated) keepAliveDue() (at time.Duration, silent bool) {
+	k := &l.keep
+	at = k.sentAt + k.every
+	if !k.waiting {
+		return min(at, k.heardAt+k.every), false
+	}
+	// A paused connection hears nothing because it does not listen.
+	if lost := k.pingAt + l.d.opt.PingTimeout; !l.paused && lost <= at {
+		return lost, true
+	}
+	return at, false
+}
+
+func (l *dedicated) keepAliveAdvance(now time.Duration) {
+	k := &l.keep
+	if k.resumed {
+		k.resumed = false
+		k.pingAt = now
+	}
+	at, silent := l.keepAliveDue()
+	switch {
+	case now < at:
+	case silent:
+		l.d.stats.PingTimeouts.Add(1)
+		c := l.conn
+		l.lost(now, ErrTimeout)
+		c.abandon()
+	default:
+		l.sendPing(now, 0)
+	}
+}

@@ -1,0 +1,159 @@
+package upstream_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/eclipse/paho.mqtt.golang/packets"
+
+	"sngate/upstream"
+	"sngate/upstream/upstreamtest"
+)
+
+func TestIdleConnectionIsPinged(t *testing.T) {
+	for _, c := range []struct {
+		keepAlive uint16
+		every     time.Duration
+	}{
+		{0, 60 * time.Second},
+		{4, 3 * time.Second},
+		{60, 45 * time.Second},
+		{80, 60 * time.Second},
+		{65535, 60 * time.Second},
+	} {
+		bubble(t, upstream.Options{}, func(r *rig) {
+			o, p := r.up(&upstream.Connect{ClientID: "dev", KeepAlive: c.keepAlive}, false)
+			for range 3 {
+				r.pass(c.every - 1)
+				p.WantQuiet("not yet")
+				r.pass(1)
+				upstreamtest.Want[*packets.PingreqPacket](p, "idle")
+				p.SendRaw(0xd0, 0)
+				r.settle()
+			}
+			r.pass(c.every / 2)
+			o.Publish(r.now(), 1, "t", nil, 1, false)
+			r.settle()
+			ack(p, puback, upstreamtest.Want[*packets.PublishPacket](p, "traffic").MessageID)
+			r.pass(c.every - 1)
+			p.WantQuiet("traffic counts")
+			r.pass(1)
+			upstreamtest.Want[*packets.PingreqPacket](p, "idle again")
+			o.want(upstream.EventPublished, "the publish")
+			o.wantQuiet("keep-alive is not reported")
+		})
+	}
+}
+
+func TestBrokerThatIsSilentIsLost(t *testing.T) {
+	bubble(t, upstream.Options{PingTimeout: 20 * time.Second}, func(r *rig) {
+		o, p := r.up(persistent, false)
+		r.pass(60*time.Second + 20*time.Second - 1)
+		o.wantQuiet("not yet")
+		r.pass(1)
+		if e := o.want(upstream.EventDown, "no PINGRESP"); !errors.Is(e.Err, upstream.ErrTimeout) {
+			t.Errorf("got %v", e.Err)
+		}
+		upstreamtest.Want[*packets.PingreqPacket](p, "the ping")
+		p.WantEOF("closed")
+		r.pass(time.Second)
+		o.accept(true)
+		o.want(upstream.EventUp, "back")
+	})
+}
+
+// A half-open connection takes what is written for a long time.
+func TestConnectionThatOnlySendsNoticesThatNobodyIsThere(t *testing.T) {
+	bubble(t, upstream.Options{}, func(r *rig) {
+		o, _ := r.up(persistent, false)
+		for range 16 {
+			r.pass(5 * time.Second)
+			o.Publish(r.now(), 0, "t", nil, 0, false)
+		}
+		o.want(upstream.EventDown, "nothing heard for PingInterval and PingTimeout")
+	})
+}
+
+func TestAnyPacketShowsThatTheBrokerLives(t *testing.T) {
+	bubble(t, upstream.Options{}, func(r *rig) {
+		o, p := r.up(persistent, false)
+		r.pass(70 * time.Second)
+		p.Publish("t", "x", 0, 0, false)
+		o.want(upstream.EventMessage, "a message instead of the PINGRESP")
+		r.pass(19 * time.Second)
+		o.wantQuiet("alive")
+	})
+}
+
+func TestPausedConnectionIsPingedAndNotGivenUp(t *testing.T) {
+	bubble(t, upstream.Options{}, func(r *rig) {
+		o, p := r.up(persistent, false)
+		o.Pause()
+		for range 200 {
+			r.pass(60 * time.Second)
+			upstreamtest.Want[*packets.PingreqPacket](p, "the broker must not give up either")
+			p.SendRaw(0xd0, 0)
+		}
+		o.Ping(r.now(), 9)
+		r.settle()
+		upstreamtest.Want[*packets.PingreqPacket](p, "the barrier")
+		o.Resume()
+		r.pass(19 * time.Second)
+		o.wantQuiet("the PINGRESPs of the pause do not answer the barrier")
+		p.SendRaw(0xd0, 0)
+		if e := o.want(upstream.EventPong, "its own does"); e.Token != 9 || e.Err != nil {
+			t.Errorf("got %+v", e)
+		}
+	})
+}
+
+func TestResumedConnectionGetsTheWholePingTimeout(t *testing.T) {
+	bubble(t, upstream.Options{}, func(r *rig) {
+		o, _ := r.up(persistent, false)
+		o.Pause()
+		r.pass(time.Hour)
+		o.Resume()
+		r.pass(20*time.Second - 1)
+		o.wantQuiet("not yet")
+		r.pass(1)
+		o.want(upstream.EventDown, "silent after Resume")
+	})
+}
+
+func TestPingIsABarrier(t *testing.T) {
+	bubble(t, upstream.Options{}, func(r *rig) {
+		o, p := r.up(persistent, false)
+		r.pass(60 * time.Second)
+		upstreamtest.Want[*packets.PingreqPacket](p, "keep-alive, unanswered")
+		o.Ping(r.now(), 1)
+		o.Ping(r.now(), 2)
+		r.settle()
+		upstreamtest.Want[*packets.PingreqPacket](p, "1")
+		upstreamtest.Want[*packets.PingreqPacket](p, "2")
+		p.SendRaw(0xd0, 0)
+		o.wantQuiet("that was the keep-alive's")
+		p.Publish("t", "before", 0, 0, false)
+		p.SendRaw(0xd0, 0)
+		o.wantMessage("before", "what the broker sent first")
+		if e := o.want(upstream.EventPong, "1"); e.Token != 1 {
+			t.Errorf("token %d", e.Token)
+		}
+		p.SendRaw(0xd0, 0)
+		if e := o.want(upstream.EventPong, "2"); e.Token != 2 {
+			t.Errorf("token %d", e.Token)
+		}
+	})
+}
+
+func TestPingsAreBounded(t *testing.T) {
+	bubble(t, upstream.Options{}, func(r *rig) {
+		o, _ := r.up(persistent, false)
+		for i := range 65 {
+			o.Ping(r.now(), upstream.Token(i+1))
+		}
+		if e := o.want(upstream.EventPong, "the last"); e.Token != 65 || !errors.Is(e.Err, upstream.ErrCongested) {
+			t.Errorf("got %+v", e)
+		}
+	})
+}

@@ -1,0 +1,135 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"time"
+)
+
+// Options configures a [Dialer] and the Links made by it. A zero field takes the
+// default named beside it.
+type Options struct {
+	// Address is the broker's host:port. The host is resolved again at every dial,
+	// so a broker whose name changes its address is found again.
+	Address string
+
+	// Username and Password go into every CONNECT (MQTT 3.1.1 section 3.1.3.4).
+	// HasUsername sends the user name even when it is empty; a user name that is not
+	// empty is always sent. Password nil means none; MQTT 3.1.1 allows no password
+	// without a user name (section 3.1.2.9).
+	Username    string
+	HasUsername bool
+	Password    []byte
+
+	// ConnectTimeout bounds a Connect: waiting for a slot, name resolution, TCP and
+	// CONNACK together. 10 s.
+	ConnectTimeout time.Duration
+	// MaxDials bounds the connects in progress, from the dial to CONNACK. 64.
+	MaxDials int
+	// MaxWaiting bounds the connects waiting for a slot; one more is refused at once
+	// with ErrBusy. 10,000.
+	MaxWaiting int
+
+	// PingInterval bounds how long a connection stays idle before PINGREQ. The time
+	// in force is the smaller of it and 3/4 of the keep-alive told to the broker. 60 s.
+	PingInterval time.Duration
+	// PingTimeout is how long after a PINGREQ the broker may stay silent. 20 s.
+	PingTimeout time.Duration
+
+	// ReconnectMin and ReconnectMax bound the pause before a lost connection is tried
+	// again; it doubles from one to the other, and is jittered. 1 s and 60 s.
+	ReconnectMin time.Duration
+	ReconnectMax time.Duration
+
+	// WriteBuffer bounds, in bytes per Link, what waits to be written to a broker
+	// that does not read, and what is in flight unacknowledged. One message of any
+	// size is always taken. 256 KiB.
+	WriteBuffer int
+	// WriteTimeout is how long a write may make no progress before the connection
+	// counts as lost. 10 s.
+	WriteTimeout time.Duration
+	// MaxPayload bounds the payload of a received PUBLISH, in bytes; a larger one is
+	// skipped unread and reported as Oversize. 65,535.
+	MaxPayload int
+	// MaxInFlight bounds the QoS 1 and 2 messages of a Link that are not yet
+	// acknowledged by the broker, 1..65,000. 64.
+	MaxInFlight int
+	// SendWindow bounds how many of them are written and unacknowledged at a time; the
+	// others follow as acknowledgements come. Brokers have such a limit for what they
+	// receive and may close the connection beyond it: 20 is usual. 16.
+	SendWindow int
+	// DrainTimeout bounds CloseDrain. 10 s.
+	DrainTimeout time.Duration
+
+	// Dial opens the connection. nil: a net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Rand returns a number in [0, 1) for jitter and for the first packet
+	// identifier. It is called from every owner goroutine. nil: math/rand/v2.
+	Rand func() float64
+}
+
+// maxInFlightLimit leaves packet identifiers for SUBSCRIBE and UNSUBSCRIBE.
+const maxInFlightLimit = 65000
+
+func orDefault[T int | time.Duration](field *T, value T) {
+	if *field == 0 {
+		*field = value
+	}
+}
+
+// complete fills in the defaults and checks the result.
+func (o *Options) complete() error {
+	orDefault(&o.ConnectTimeout, 10*time.Second)
+	orDefault(&o.MaxDials, 64)
+	orDefault(&o.MaxWaiting, 10_000)
+	orDefault(&o.PingInterval, 60*time.Second)
+	orDefault(&o.PingTimeout, 20*time.Second)
+	orDefault(&o.ReconnectMin, time.Second)
+	orDefault(&o.ReconnectMax, 60*time.Second)
+	orDefault(&o.WriteBuffer, 256<<10)
+	orDefault(&o.WriteTimeout, 10*time.Second)
+	orDefault(&o.MaxPayload, 65535)
+	orDefault(&o.MaxInFlight, 64)
+	orDefault(&o.SendWindow, 16)
+	orDefault(&o.DrainTimeout, 10*time.Second)
+	o.HasUsername = o.HasUsername || o.Username != ""
+	if o.Dial == nil {
+		o.Dial = new(net.Dialer).DialContext
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Float64
+	}
+	return o.check()
+}
+
+func (o *Options) check() error {
+	if _, _, err := net.SplitHostPort(o.Address); err != nil {
+		return fmt.Errorf("upstream: address %q is not host:port: %w", o.Address, err)
+	}
+	if o.Password != nil && !o.HasUsername {
+		return errors.New("upstream: MQTT 3.1.1 allows no password without a user name")
+	}
+	if len(o.Username) > maxString || len(o.Password) > maxString {
+		return fmt.Errorf("upstream: user name and password hold at most %d bytes", maxString)
+	}
+	if o.MaxInFlight > maxInFlightLimit {
+		return fmt.Errorf("upstream: MaxInFlight is at most %d", maxInFlightLimit)
+	}
+	if o.ReconnectMax < o.ReconnectMin {
+		return errors.New("upstream: ReconnectMax is shorter than ReconnectMin")
+	}
+	for _, d := range []time.Duration{o.ConnectTimeout, o.PingInterval, o.PingTimeout, o.ReconnectMin, o.WriteTimeout, o.DrainTimeout} {
+		if d < 0 {
+			return errors.New("upstream: a time in Options is negative")
+		}
+	}
+	for _, n := range []int{o.MaxDials, o.MaxWaiting, o.WriteBuffer, o.MaxPayload, o.MaxInFlight, o.SendWindow} {
+		if n < 0 {
+			return errors.New("upstream: a limit in Options is negative")
+		}
+	}
+	return nil
+}

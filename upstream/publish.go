@@ -1,0 +1,212 @@
+package upstream
+
+import (
+	"slices"
+	"time"
+)
+
+// outgoing is a QoS 1 or 2 message not yet acknowledged by the broker.
+type outgoing struct {
+	token    Token
+	id       uint16
+	qos      uint8
+	received bool   // QoS 2: PUBREC has come, PUBREL is due or sent
+	written  bool   // to some connection: DUP is set from now on
+	raw      []byte // the PUBLISH, kept until the end
+}
+
+// outbox holds the outgoing messages in the order they were published. The first
+// sent of them have been written to the connection that is open.
+//
+// A QoS 2 message is kept whole until PUBCOMP. When the broker comes back without the
+// session, it is published again even if its PUBREC had come: the broker may have
+// forgotten it before passing it on. The device has not been told anything, so
+// nothing acknowledged is lost; a duplicate is possible only where the broker passed
+// the message on and forgot its session before PUBCOMP.
+type outbox struct {
+	list   []outgoing
+	sent   int
+	bytes  int
+	lastID uint16
+}
+
+func (o *outbox) len() int { return len(o.list) }
+
+// restart prepares for a new connection. Without a session at the broker, every
+// exchange begins anew.
+func (o *outbox) restart(present bool) {
+	o.sent = 0
+	if present {
+		return
+	}
+	for i := range o.list {
+		o.list[i].received = false
+	}
+}
+
+// find returns the index of the message with the packet identifier id among those
+// sent, or -1.
+func (o *outbox) find(id uint16) int {
+	return slices.IndexFunc(o.list[:o.sent], func(m outgoing) bool { return m.id == id })
+}
+
+func (o *outbox) uses(id uint16) bool {
+	return slices.ContainsFunc(o.list, func(m outgoing) bool { return m.id == id })
+}
+
+func (o *outbox) remove(i int) {
+	o.bytes -= len(o.list[i].raw)
+	o.list = slices.Delete(o.list, i, i+1)
+	if i < o.sent {
+		o.sent--
+	}
+	if len(o.list) == 0 && cap(o.list) > 4 {
+		o.list = nil
+	}
+}
+
+// clear forgets everything and returns the tokens that wanted a result.
+func (o *outbox) clear() []Token {
+	var tokens []Token
+	for _, m := range o.list {
+		if m.token != 0 {
+			tokens = append(tokens, m.token)
+		}
+	}
+	*o = outbox{lastID: o.lastID}
+	return tokens
+}
+
+// Publish implements Link.
+func (l *dedicated) Publish(now time.Duration, t Token, topic string, payload []byte, qos uint8, retain bool) {
+	l.reclaim()
+	l.spoke(now)
+	qos = min(qos, 2)
+	size := publishLen(topic, payload, qos) + 5
+	if !validTopic(topic) || size > maxRemaining {
+		err := ErrInvalid
+		if len(topic) > maxString || size > maxRemaining {
+			err = ErrTooLarge
+		}
+		l.publishFailed(t, qos, err)
+		return
+	}
+	if qos == 0 {
+		l.publishQoS0(topic, payload, retain, size)
+		return
+	}
+	if l.out.len() >= l.d.opt.MaxInFlight || l.out.len() > 0 && l.out.bytes+size > l.d.opt.WriteBuffer || l.congested(size) {
+		l.d.stats.RefusedCongested.Add(1)
+		l.publishFailed(t, qos, ErrCongested)
+		return
+	}
+	id := l.newID()
+	raw := appendPublish(make([]byte, 0, size), topic, payload, qos, retain, id)
+	l.out.list = append(l.out.list, outgoing{token: t, id: id, qos: qos, raw: raw})
+	l.out.bytes += len(raw)
+	l.pump()
+}
+
+func (l *dedicated) publishFailed(t Token, qos uint8, err error) {
+	if qos == 0 {
+		l.d.stats.DroppedInvalid.Add(1)
+	} else if t != 0 {
+		l.report(Event{Kind: EventPublishFailed, Token: t, Err: err})
+	}
+}
+
+func (l *dedicated) publishQoS0(topic string, payload []byte, retain bool, size int) {
+	switch {
+	case l.state != stateUp:
+		l.d.stats.DroppedDown.Add(1)
+	case l.congested(size):
+		l.d.stats.DroppedCongested.Add(1)
+	default:
+		b := l.buffer()
+		b.b = appendPublish(b.b, topic, payload, 0, retain, 0)
+		l.d.stats.PacketsOut[typePublish].Add(1)
+	}
+}
+
+// pump writes what has not been written to the open connection, in order, as far as
+// the window and the buffer have room. The rest follows when they have.
+func (l *dedicated) pump() {
+	for l.state == stateUp && l.out.sent < min(len(l.out.list), l.d.opt.SendWindow) {
+		m := &l.out.list[l.out.sent]
+		if l.congested(len(m.raw)) {
+			l.conn.starved.Store(true)
+			if l.congested(len(m.raw)) {
+				return // the flusher saw starved, or the owner's Flush comes back here
+			}
+		}
+		l.out.sent++
+		if m.received {
+			l.putAck(typePubrel, m.id)
+			continue
+		}
+		if m.written {
+			m.raw[0] |= flagDup
+		}
+		m.written = true
+		b := l.buffer()
+		b.b = append(b.b, m.raw...)
+		l.d.stats.PacketsOut[typePublish].Add(1)
+	}
+}
+
+// Cancel implements Link.
+func (l *dedicated) Cancel(t Token) {
+	l.reclaim()
+	for i := l.out.sent; t != 0 && i < len(l.out.list); i++ {
+		if m := &l.out.list[i]; m.token == t && !m.written {
+			l.out.remove(i)
+			l.report(Event{Kind: EventPublishFailed, Token: t, Err: ErrCancelled})
+			return
+		}
+	}
+}
+
+// acked takes PUBACK, PUBREC and PUBCOMP. One that fits no message, or not the
+// message's state, is counted and changes nothing.
+func (l *dedicated) acked(now time.Duration, kind uint8, id uint16) {
+	i := l.out.find(id)
+	if i < 0 {
+		l.d.stats.StaleAcks.Add(1)
+		return
+	}
+	m := &l.out.list[i]
+	switch {
+	case kind == typePubrec && m.qos == 2:
+		m.received = true
+		l.putAck(typePubrel, id)
+	case kind == typePuback && m.qos == 1, kind == typePubcomp && m.received:
+		t := m.token
+		l.out.remove(i)
+		if t != 0 {
+			l.report(Event{Kind: EventPublished, Token: t})
+		}
+		l.pump()
+		l.drained(now)
+	default:
+		l.d.stats.StaleAcks.Add(1)
+	}
+}
+
+// drained ends a CloseDrain that has nothing left to wait for.
+func (l *dedicated) drained(now time.Duration) {
+	if l.draining && l.out.len() == 0 {
+		l.draining = false
+		l.leave(now)
+	}
+}
+
+// newID returns a packet identifier that is not in use (MQTT 3.1.1 section 2.3.1).
+// Options.MaxInFlight leaves enough of them.
+func (l *dedicated) newID() uint16 {
+	for {
+		l.out.lastID++
+		if id := l.out.lastID; id != 0 && !l.out.uses(id) && l.findRequest(id) < 0 {
+			return id
+		}
+	}
+}

@@ -1,0 +1,137 @@
+package upstream
+
+import "time"
+
+// inbound holds the QoS 1 and 2 messages received from the broker whose exchange is
+// not over, by packet identifier: at most 65,535 of them.
+type inbound struct {
+	held map[uint16]received // nil while empty
+	seq  uint16
+}
+
+// received is one of them. Acknowledged ones stay while the broker may send the
+// message again: QoS 2 until PUBREL; QoS 1 only if there was no connection to send
+// PUBACK on, until the broker asks.
+type received struct {
+	sum   uint64 // of topic and payload
+	seq   uint16 // tells this message from an earlier one with the same identifier
+	qos   uint8
+	acked bool
+}
+
+func (r *inbound) clear() { r.held = nil }
+
+// release forgets what the owner has not acknowledged, so that the broker's sending it
+// again is not taken for a repetition.
+func (r *inbound) release() {
+	for id, m := range r.held {
+		if !m.acked {
+			r.remove(id)
+		}
+	}
+}
+
+func (r *inbound) remove(id uint16) {
+	if delete(r.held, id); len(r.held) == 0 {
+		r.held = nil
+	}
+}
+
+func (r *inbound) add(id uint16, qos uint8, sum uint64) Handle {
+	if r.held == nil {
+		r.held = make(map[uint16]received)
+	}
+	r.seq++
+	r.held[id] = received{sum: sum, seq: r.seq, qos: qos}
+	return Handle(r.seq)<<16 | Handle(id)
+}
+
+// packet takes one packet from the broker.
+func (l *dedicated) packet(now time.Duration, p *packet) {
+	switch p.kind {
+	case typePublish:
+		l.message(p)
+	case typePuback, typePubrec, typePubcomp:
+		l.acked(now, p.kind, p.id)
+	case typePubrel:
+		l.released(p.id)
+	case typeSuback:
+		l.answered(p.id, EventSubscribed, p.code)
+	case typeUnsuback:
+		l.answered(p.id, EventUnsubscribed, 0)
+	case typePingresp:
+		l.pong()
+	}
+}
+
+// message takes a PUBLISH. One that the owner holds already, or has acknowledged, is
+// not reported again: that makes QoS 2 exactly once, and spares a QoS 1 message that
+// waits for its device a second copy after a reconnect. A QoS 1 message without DUP
+// is a new one, whatever its identifier was used for. So is one with other content: a
+// broker that was killed may come back with an old state, in which identifiers are
+// free that are in use here.
+func (l *dedicated) message(p *packet) {
+	if l.state == stateClosing || l.closes > 0 {
+		return // not acknowledged: the broker sends it again in the next connection
+	}
+	var h Handle
+	if p.qos > 0 {
+		sum := l.d.sum(p)
+		old, known := l.in.held[p.id]
+		if known && old.qos == p.qos && old.sum == sum && (p.qos == 2 || p.dup) {
+			l.d.stats.Duplicates.Add(1)
+			if old.acked {
+				l.acknowledge(p.id, p.qos)
+			}
+			return
+		}
+		h = l.in.add(p.id, p.qos, sum)
+	}
+	l.report(Event{
+		Kind: EventMessage, Handle: h, Topic: p.topic, Payload: p.payload,
+		QoS: p.qos, Retain: p.retain, Dup: p.dup, Oversize: p.oversize,
+	})
+}
+
+// Ack implements Link.
+func (l *dedicated) Ack(now time.Duration, h Handle) {
+	l.reclaim()
+	id := uint16(h)
+	m, known := l.in.held[id]
+	if !known || m.acked || m.seq != uint16(h>>16) {
+		return
+	}
+	l.spoke(now)
+	m.acked = true
+	l.in.held[id] = m
+	if l.state == stateUp {
+		l.acknowledge(id, m.qos)
+	}
+}
+
+// acknowledge sends PUBACK or PUBREC. PUBACK ends the exchange.
+func (l *dedicated) acknowledge(id uint16, qos uint8) {
+	if qos == 2 {
+		l.putAck(typePubrec, id)
+		return
+	}
+	l.putAck(typePuback, id)
+	l.in.remove(id)
+}
+
+// released takes PUBREL. It is answered even when the message is not known: it may be
+// one from before a restart, and the broker asks until it hears PUBCOMP. One that
+// comes before the PUBREC it answers is wrong and leaves the message held.
+func (l *dedicated) released(id uint16) {
+	m, known := l.in.held[id]
+	if known && m.qos == 2 && !m.acked {
+		l.d.stats.StaleAcks.Add(1)
+		return
+	}
+	if known && m.qos == 2 {
+		l.in.remove(id)
+	} else {
+		l.d.stats.StaleAcks.Add(1)
+	}
+	l.putAck(typePubcomp, id)
+}

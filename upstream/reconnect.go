@@ -1,0 +1,168 @@
+package upstream
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"syscall"
+	"time"
+)
+
+// This file is the life of a connection as its Link sees it: opened, accepted,
+// refused, lost and tried again.
+
+// dial starts a connect. connectBy is set.
+func (l *dedicated) dial(now time.Duration) {
+	hello := encodeConnect(&l.params, &l.d.opt)
+	l.conn = newConn(l, hello)
+	l.state = stateOpening
+	if err := l.d.start(l.conn); err != nil {
+		l.conn = nil
+		l.refused(now, 0, err)
+	}
+}
+
+// dialAgain starts a connect the owner did not ask for.
+func (l *dedicated) dialAgain(now time.Duration) {
+	l.connectBy = now + l.d.opt.ConnectTimeout
+	l.dial(now)
+}
+
+// Input implements Link.
+func (l *dedicated) Input(now time.Duration, in *Input) {
+	l.reclaim()
+	if in.conn == nil {
+		return
+	}
+	in.conn.taken(in.size)
+	if in.conn != l.conn {
+		return // of a connection that is history
+	}
+	switch in.kind {
+	case inputPacket:
+		l.keep.heardAt, l.keep.waiting = now, false
+		l.packet(now, &in.pkt)
+	case inputAccepted:
+		l.accepted(now, in.pkt.present)
+	case inputRefused:
+		l.conn = nil
+		if l.state == stateClosing {
+			l.ended(now)
+		} else {
+			l.refused(now, in.pkt.code, in.err)
+		}
+	case inputEnded:
+		if l.state == stateClosing {
+			l.ended(now)
+		} else {
+			l.lost(now, in.err)
+		}
+	case inputWritable:
+		l.pump()
+	}
+}
+
+// accepted begins the use of a connection.
+func (l *dedicated) accepted(now time.Duration, present bool) {
+	if l.state == stateClosing {
+		l.put(typeDisconnect)
+		return
+	}
+	present = present && !l.params.CleanSession
+	l.state, l.upAt, l.automatic = stateUp, now, !l.answer
+	l.d.losses.opened()
+	l.keep = keepAlive{every: l.pingEvery(), heardAt: now, sentAt: now}
+	if !present {
+		l.in.clear()
+	}
+	l.out.restart(present)
+	kind := EventConnected
+	if !l.answer {
+		kind = EventUp
+		l.d.stats.Reconnects.Add(1)
+	}
+	l.answer = false
+	l.report(Event{Kind: kind, SessionPresent: present})
+	l.pump()
+	l.drained(now)
+}
+
+// refused ends a connect that has failed: the first one for good, later ones until
+// the next try. A refusal that a new try is unlikely to change waits longest.
+func (l *dedicated) refused(now time.Duration, code uint8, err error) {
+	if l.answer {
+		l.answer = false
+		l.state = stateIdle
+		l.report(Event{Kind: EventRefused, Code: code, Err: err})
+		return
+	}
+	l.backoff(now, code != 0 && code != 3)
+}
+
+// lost handles the end of an accepted connection that nobody asked for.
+//
+// Whether it is tried again at all is decided when the first pause is over, because
+// by then it shows who else was lost. If the broker closed this connection and left
+// the most of the others alone, the device has probably connected through another
+// gateway: coming back would take the session away from it, and so on for ever. So
+// the Link parks until the device speaks here. A Link without company cannot compare;
+// it parks when the broker closed it twice in a row, the second time within
+// settleTime of a reconnect of its own, and the device was silent in between.
+func (l *dedicated) lost(now time.Duration, err error) {
+	l.d.stats.Losses.Add(1)
+	l.mark = l.d.losses.lost(now)
+	l.lostAt = now
+	l.conn = nil
+	l.dropBuffer()
+	byPeer := endedByPeer(err)
+	short := now-l.upAt < settleTime
+	l.classify = byPeer
+	l.quick = byPeer && short && l.automatic && l.spokeAt <= l.upAt
+	if !short {
+		l.attempts = 0
+	}
+	l.report(Event{Kind: EventDown, Err: fmt.Errorf("%w: %w", ErrLost, err)})
+	l.failRequests()
+	l.backoff(now, false)
+}
+
+// endedByPeer reports whether a reader ended with err because the broker closed.
+func endedByPeer(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) && !errors.Is(err, net.ErrClosed)
+}
+
+// backoff waits before the next connect: from ReconnectMin doubling to ReconnectMax,
+// each time between the half and the whole of the interval, but never less than
+// ReconnectMin.
+func (l *dedicated) backoff(now time.Duration, longest bool) {
+	lo, half := l.d.opt.ReconnectMin, l.d.opt.ReconnectMax/2
+	for range l.attempts {
+		if lo >= half {
+			break
+		}
+		lo *= 2
+	}
+	if lo = max(min(lo, half), l.d.opt.ReconnectMin); longest {
+		lo = max(half, l.d.opt.ReconnectMin)
+	}
+	span := min(lo, l.d.opt.ReconnectMax-lo)
+	l.attempts++
+	l.state = stateBackoff
+	l.retryAt = now + lo + time.Duration(l.d.opt.Rand()*float64(span))
+}
+
+// retry is reached when the pause is over.
+func (l *dedicated) retry(now time.Duration) {
+	if l.classify && !l.draining {
+		l.classify = false
+		isolated, lone := l.d.losses.alone(l.mark)
+		if l.spokeAt <= l.lostAt && (isolated || lone && l.quick) {
+			l.d.stats.Parkings.Add(1)
+			l.state = stateParked
+			return
+		}
+	}
+	l.dialAgain(now)
+}

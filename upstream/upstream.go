@@ -1,0 +1,225 @@
+// Package upstream is the MQTT side of the gateway: MQTT 3.1.1 sessions with a
+// broker, one per device.
+//
+// It is split the way the rest of the gateway is. A [Link] is a state machine
+// owned by one goroutine (a shard of the gateway): it holds the in-flight
+// messages, the de-duplication of received QoS 2 messages, keep-alive, backoff
+// and the order of things, and has no lock and no goroutine of its own. Around it
+// stand a bounded [Dialer] and one reader goroutine per open connection, which
+// frame and decode what the broker sends and hand it, as an [Input], to the owner
+// through its [Inbox].
+//
+// # Calls and results
+//
+// No method of a Link blocks, and none returns the result of the exchange it
+// starts: results come back as an [Event] appended to the Link's event list, which
+// the owner collects with [Link.Events] after each call. An owner that wants to
+// stop reading from the broker calls [Link.Pause]: the reader goroutine then stops
+// and TCP pushes back, so nothing is lost and nothing acknowledged.
+//
+// # Time
+//
+// Every method that depends on time takes it as an argument: the monotonic time
+// since the process started. A Link names the time at which it next wants
+// [Link.Advance] by [Link.Deadline].
+//
+// # Ownership of buffers
+//
+// Topics and payloads passed to a Link are copied before the call returns. Topics
+// and payloads in an Event belong to its receiver.
+package upstream
+
+import (
+	"errors"
+	"time"
+)
+
+// Never is the deadline of something that waits for no time.
+const Never = time.Duration(1<<63 - 1)
+
+// Token names one request made of a Link; its result carries the same Token. The
+// owner chooses it; 0 means that no result is wanted.
+type Token uint32
+
+// Handle names one QoS 1 or 2 message received from the broker, for [Link.Ack].
+// 0 means that there is nothing to acknowledge (QoS 0).
+type Handle uint32
+
+// PacketID returns the broker's packet identifier of the message; 0 for QoS 0.
+func (h Handle) PacketID() uint16 { return uint16(h) }
+
+// Connect holds what one MQTT CONNECT carries (MQTT 3.1.1 section 3.1).
+type Connect struct {
+	ClientID     string
+	CleanSession bool
+	KeepAlive    uint16 // seconds, 0..65535, as told to the broker
+	Will         *Will  // nil: no will
+}
+
+// Will is the message the broker publishes when the connection ends without a
+// DISCONNECT (MQTT 3.1.1 section 3.1.2.5).
+type Will struct {
+	Topic   string
+	Message []byte
+	QoS     uint8
+	Retain  bool
+}
+
+// CloseMode says how a connection ends.
+type CloseMode uint8
+
+// How a connection ends.
+const (
+	// CloseGraceful sends DISCONNECT: the broker discards the will.
+	CloseGraceful CloseMode = iota
+	// CloseDrain waits, up to Options.DrainTimeout and reconnecting where needed,
+	// until everything published is acknowledged, then closes as CloseGraceful does.
+	CloseDrain
+	// CloseAbort drops the connection without DISCONNECT: the broker publishes the
+	// will.
+	CloseAbort
+)
+
+// EventKind says what an Event reports.
+type EventKind uint8
+
+// What an Event reports.
+const (
+	// EventConnected answers Connect: the broker accepted. SessionPresent is set.
+	EventConnected EventKind = iota + 1
+	// EventRefused answers Connect: Code is the broker's CONNACK return code, or 0
+	// and Err set when no answer was had in time. The Link is closed and does not
+	// try again.
+	EventRefused
+	// EventDown: an accepted connection was lost. The Link tries again by itself
+	// (see Link.Parked for the exception). Requests in progress stay in progress.
+	EventDown
+	// EventUp: the Link has reconnected after EventDown. SessionPresent tells
+	// whether the broker still has the subscriptions.
+	EventUp
+	// EventPublished: the QoS 1 or 2 message of Token is with the broker: PUBACK,
+	// or PUBCOMP.
+	EventPublished
+	// EventPublishFailed: the message of Token was not sent and will not be:
+	// cancelled before it was written, or refused (Err says which).
+	EventPublishFailed
+	// EventSubscribed: the broker answered SUBSCRIBE with Code: the granted QoS, or
+	// 0x80. Err is set instead when the connection went away first.
+	EventSubscribed
+	// EventUnsubscribed: the broker answered UNSUBSCRIBE (Err as above).
+	EventUnsubscribed
+	// EventMessage: a message from the broker.
+	EventMessage
+	// EventPong: everything the broker had sent before it answered the Ping of
+	// Token has been reported. Err is set when the connection went away first.
+	EventPong
+	// EventClosed answers Close: the connection is gone. It comes exactly once for
+	// every Close, also when there was none to close.
+	EventClosed
+)
+
+// Event is one thing that happened on a Link. See EventKind for the fields in use.
+type Event struct {
+	Kind           EventKind
+	Token          Token
+	Code           uint8
+	SessionPresent bool
+	Err            error
+
+	// EventMessage only.
+	Handle  Handle // to be acknowledged; 0 for QoS 0
+	Topic   string
+	Payload []byte // nil and Oversize set when larger than Options.MaxPayload
+	QoS     uint8
+	Retain  bool
+	Dup     bool
+	// Oversize: the payload was larger than Options.MaxPayload and was skipped
+	// unread. The message still has to be acknowledged.
+	Oversize bool
+}
+
+// Errors an Event may carry, possibly wrapped.
+var (
+	ErrTimeout   = errors.New("upstream: no answer in time")
+	ErrBusy      = errors.New("upstream: too many connects waiting")
+	ErrCancelled = errors.New("upstream: cancelled")
+	ErrCongested = errors.New("upstream: connection congested")
+	ErrLost      = errors.New("upstream: connection lost")
+	ErrTooLarge  = errors.New("upstream: message too large for MQTT")
+	ErrInvalid   = errors.New("upstream: not a valid MQTT topic or filter")
+)
+
+// Link is one device's MQTT session with the broker. All methods are called by its
+// owner goroutine only.
+type Link interface {
+	// Connect opens the session: EventConnected or EventRefused follows within
+	// Options.ConnectTimeout. A connection that is open is closed gracefully first,
+	// and its end awaited (at most a second), so that the broker does not take the
+	// new one for a takeover. CleanSession discards all state of the Link.
+	Connect(now time.Duration, c *Connect)
+
+	// SetWill makes later reconnects of the Link carry w (nil: none). The connection
+	// that is open keeps the will it was opened with.
+	SetWill(w *Will)
+
+	// Publish sends a message. For QoS 1 and 2, EventPublished or
+	// EventPublishFailed follows, however often the connection is lost in between:
+	// the Link keeps a copy, and resends with DUP. QoS 0 has no event and is dropped
+	// (counted) while the Link is down or congested.
+	Publish(now time.Duration, t Token, topic string, payload []byte, qos uint8, retain bool)
+
+	// Cancel takes back the message of t if it has never been written to a
+	// connection: EventPublishFailed with ErrCancelled follows. A message that was
+	// written stays in flight and no event follows now.
+	Cancel(t Token)
+
+	// Subscribe and Unsubscribe: one event each. The Link does not remember
+	// subscriptions; after EventUp without SessionPresent the owner repeats them.
+	Subscribe(now time.Duration, t Token, filter string, qos uint8)
+	Unsubscribe(now time.Duration, t Token, filter string)
+
+	// Ack acknowledges a received message. Unknown and stale handles are ignored.
+	Ack(now time.Duration, h Handle)
+
+	// Ping sends PINGREQ as a barrier: EventPong.
+	Ping(now time.Duration, t Token)
+
+	// Close ends the connection and stops reconnecting: EventClosed. What is in
+	// flight to the broker is kept for the next Connect with CleanSession false.
+	// Messages received and not acknowledged are not the owner's any more: the broker
+	// sends them again.
+	Close(now time.Duration, mode CloseMode)
+
+	// Pause stops reading from the broker; Resume goes on. What is already on its
+	// way to the owner still comes (a bounded amount). Both are idempotent.
+	Pause()
+	Resume()
+
+	// Parked reports that the Link lost its connection alone, probably because the
+	// device is connected through another gateway now, and waits for Nudge before it
+	// reconnects. Nudge says that the device has spoken.
+	Parked() bool
+	Nudge(now time.Duration)
+
+	// Deadline is when the Link next wants Advance; Never if it waits for nothing.
+	Deadline() time.Duration
+	Advance(now time.Duration)
+
+	// Input takes one Input that was addressed to this Link.
+	Input(now time.Duration, in *Input)
+
+	// Events returns what happened since the last call and clears the list. The
+	// slice is valid until the next call of any method of the Link.
+	Events() []Event
+
+	// Flush writes what the calls before it have queued, without blocking. The owner
+	// calls it once after a batch of calls.
+	Flush(now time.Duration)
+}
+
+// Inbox is where readers and dialers leave Inputs for the owner of a Link. Push may
+// block until there is room, or until done is closed, then it reports false. It is
+// called from many goroutines.
+type Inbox interface {
+	Push(in Input, done <-chan struct{}) bool
+}
