@@ -1,0 +1,125 @@
+package session
+
+import "sngate/snpacket/sn12"
+
+// The answers of the device to what deliver.go sends.
+
+func (s *Session) onRegAck(now Time, body []byte, out *Out) {
+	var m sn12.RegAck
+	if m.Parse(body) != nil {
+		out.drop(ReasonMalformed)
+		return
+	}
+	d := &s.delivery
+	if d.phase != registering || d.msgID != m.MsgID {
+		out.drop(ReasonUnexpectedMessage)
+		return
+	}
+	s.retryAt = Never
+	switch m.ReturnCode {
+	case sn12.Accepted:
+		s.topics.SetAnnounced(d.topicID, true)
+		s.sendPublish(now, out)
+		s.pump(now, out)
+	case sn12.RejectedCongestion:
+		s.congested(now, out)
+	default:
+		// It does not want the topic: the same as unsubscribing from it (section 6.10).
+		s.giveUp(ReasonClientRejected, out)
+		s.pump(now, out)
+	}
+}
+
+func (s *Session) onPubAck(now Time, body []byte, out *Out) {
+	var m sn12.PubAck
+	if m.Parse(body) != nil {
+		out.drop(ReasonMalformed)
+		return
+	}
+	if m.ReturnCode == sn12.Accepted {
+		s.recall(m.MsgID, 1)
+	}
+	d := &s.delivery
+	if d.phase != publishing || d.msgID != m.MsgID {
+		s.onStrayPubAck(now, &m, out)
+		return
+	}
+	switch {
+	case m.ReturnCode == sn12.Accepted && d.msg.qos == 1:
+		s.acknowledge(&d.msg, out)
+		s.finishDelivery()
+	case m.ReturnCode == sn12.Accepted:
+		out.drop(ReasonUnexpectedMessage) // QoS 2 wants PUBREC
+		return
+	case m.ReturnCode == sn12.RejectedCongestion:
+		s.congested(now, out)
+		return
+	case m.ReturnCode == sn12.RejectedInvalidTopicID && !d.register:
+		if d.idType == sn12.TopicIDNormal {
+			s.topics.SetAnnounced(d.topicID, false)
+		}
+		d.register = true
+		d.msg.msgID = 0 // a late duplicate of this PUBACK must not refuse the next PUBLISH
+		s.sendRegister(now, out)
+		s.pump(now, out)
+		return
+	default:
+		s.giveUp(ReasonClientRejected, out)
+	}
+	s.pump(now, out)
+}
+
+// onStrayPubAck takes a PUBACK that is not for the delivery in progress: the refusal of
+// a QoS 0 PUBLISH, or a repeat.
+func (s *Session) onStrayPubAck(now Time, m *sn12.PubAck, out *Out) {
+	switch {
+	case m.ReturnCode == sn12.RejectedInvalidTopicID:
+		s.topics.SetAnnounced(m.TopicID, false)
+	case m.ReturnCode == sn12.RejectedCongestion && m.MsgID == 0:
+		s.congested(now, out)
+	default:
+		out.drop(ReasonUnexpectedMessage)
+	}
+}
+
+// onPubRec acknowledges to the broker what the device has now, and goes on with
+// PUBREL, also for an exchange that is not known: the device waits for it. It has to
+// wait where the broker is going to send the message again.
+func (s *Session) onPubRec(now Time, body []byte, out *Out) {
+	var m sn12.PubRec
+	if m.Parse(body) != nil {
+		out.drop(ReasonMalformed)
+		return
+	}
+	s.recall(m.MsgID, 2)
+	d := &s.delivery
+	switch {
+	case d.phase == publishing && d.msgID == m.MsgID && d.msg.qos == 2:
+		s.acknowledge(&d.msg, out)
+		s.lastQoS2 = exchange{}
+		d.phase = releasing
+		d.msg = outgoing{}
+		if s.listening() {
+			s.await(now)
+		}
+	case m.MsgID == s.lastQoS2.msgID:
+		out.drop(ReasonUnexpectedMessage)
+		return
+	}
+	send(out, sn12.PubRel{MsgID: m.MsgID})
+	s.pump(now, out) // there may be room now to go on reading
+}
+
+func (s *Session) onPubComp(now Time, body []byte, out *Out) {
+	var m sn12.PubComp
+	if m.Parse(body) != nil {
+		out.drop(ReasonMalformed)
+		return
+	}
+	if s.delivery.phase != releasing || s.delivery.msgID != m.MsgID {
+		out.drop(ReasonUnexpectedMessage)
+		return
+	}
+	s.finishDelivery()
+	s.pump(now, out)
+}

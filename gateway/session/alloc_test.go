@@ -1,0 +1,125 @@
+package session
+
+import (
+	"fmt"
+	"testing"
+	"unsafe"
+
+	"sngate/snpacket/sn12"
+)
+
+// relay is one QoS 1 PUBLISH of a device, with the broker's acknowledgement.
+type relay struct {
+	s        *Session
+	out      Out
+	now      Time
+	datagram []byte
+}
+
+func newRelay(tb testing.TB) *relay {
+	tb.Helper()
+	r := &relay{s: New(testConfig(), "dev"), now: epoch}
+	feed := func(m sn12.Message) {
+		b, err := m.Append(nil)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		r.out.Reset()
+		r.s.Datagram(r.now, b, &r.out)
+	}
+	feed(connectMsg(true, false, 60))
+	r.s.Upstream(r.now, &Event{Kind: EventConnected}, &r.out)
+	feed(sn12.Register{MsgID: 1, TopicName: []byte("site/7/temperature")})
+	r.datagram, _ = sn12.Publish{QoS: 1, TopicID: 1, MsgID: 2, Data: []byte("21.5")}.Append(nil)
+	if !r.step() {
+		tb.Fatal("the PUBLISH was not relayed and acknowledged")
+	}
+	return r
+}
+
+// step reports whether the PUBLISH was relayed and then acknowledged.
+func (r *relay) step() bool {
+	r.now++
+	r.out.Reset()
+	r.s.Datagram(r.now, r.datagram, &r.out)
+	if len(r.out.Actions) != 1 || r.out.Actions[0].Kind != ActionPublish {
+		return false
+	}
+	ev := Event{Kind: EventPublished, Token: r.out.Actions[0].Token}
+	r.out.Reset()
+	r.s.Upstream(r.now, &ev, &r.out)
+	return r.out.Datagrams() == 1 && len(r.out.Datagram(0)) == 7 && r.s.Deadline() > r.now
+}
+
+func TestRelayingAllocatesNothing(t *testing.T) {
+	r := newRelay(t)
+	if n := testing.AllocsPerRun(1000, func() {
+		if !r.step() {
+			t.Fatal("not acknowledged")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations per QoS 1 PUBLISH and its PUBACK, want 0", n)
+	}
+}
+
+func TestPingAllocatesNothing(t *testing.T) {
+	r := newRelay(t)
+	ping := []byte{2, byte(sn12.TypePingReq)}
+	if n := testing.AllocsPerRun(1000, func() {
+		r.out.Reset()
+		r.s.Datagram(r.now, ping, &r.out)
+		if r.out.Datagrams() != 1 {
+			t.Fatal("not answered")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations per PINGREQ, want 0", n)
+	}
+}
+
+// The memory of an idle device is what 100,000 of them are multiplied by.
+func TestSessionIsSmall(t *testing.T) {
+	size := unsafe.Sizeof(Session{})
+	t.Logf("Session %d, delivery %d, outgoing %d, inflight %d, request %d, subscription %d, Action %d octets",
+		size, unsafe.Sizeof(delivery{}), unsafe.Sizeof(outgoing{}), unsafe.Sizeof(inflight{}),
+		unsafe.Sizeof(request{}), unsafe.Sizeof(subscription{}), unsafe.Sizeof(Action{}))
+	if size > 448 {
+		t.Errorf("Session is %d octets, want at most 448", size)
+	}
+}
+
+func TestOutGivesBackTheMemoryOfAHugeStep(t *testing.T) {
+	var o Out
+	for i := range 10 {
+		send(&o, sn12.Publish{MsgID: uint16(i), Data: make([]byte, 60000)})
+	}
+	o.do(Action{Kind: ActionPublish, Payload: make([]byte, 10)})
+	if o.Datagrams() != 10 || len(o.Datagram(9)) != 60009 {
+		t.Fatalf("%d datagrams", o.Datagrams())
+	}
+	o.Reset()
+	if cap(o.arena) != 0 || o.Datagrams() != 0 || len(o.Actions) != 0 {
+		t.Errorf("%d octets kept", cap(o.arena))
+	}
+	if a := o.Actions[:1][0]; a.Payload != nil {
+		t.Error("the payload of an old action is kept alive")
+	}
+}
+
+func BenchmarkRelayQoS1(b *testing.B) {
+	for _, topics := range []int{1, 100} {
+		b.Run(fmt.Sprint("topics=", topics), func(b *testing.B) {
+			r := newRelay(b)
+			for i := range topics - 1 {
+				m, _ := sn12.Register{MsgID: 1, TopicName: []byte(fmt.Sprint("topic/", i))}.Append(nil)
+				r.out.Reset()
+				r.s.Datagram(r.now, m, &r.out)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if !r.step() {
+					b.Fatal("not acknowledged")
+				}
+			}
+		})
+	}
+}

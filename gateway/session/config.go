@@ -1,0 +1,60 @@
+package session
+
+import (
+	"time"
+
+	"sngate/topicreg"
+)
+
+// Time is the monotonic time since the process started.
+type Time = time.Duration
+
+// Never is the deadline of something that waits for no time.
+const Never = Time(1<<63 - 1)
+
+// Config holds what all sessions of a gateway have in common. It is shared and
+// never changed once the first session exists.
+type Config struct {
+	Predefined *topicreg.Predefined // nil: none
+
+	RetryInterval Time // Tretry (MQTT-SN 1.2 section 7.2)
+	RetryCount    int  // Nretry
+	Hold          Time // how long a PUBLISH, SUBSCRIBE or UNSUBSCRIBE waits for the broker before it is refused
+
+	// Tolerances: percent added to keep-alive and sleep durations of up to 60 s, and
+	// of more, before the device counts as lost (MQTT-SN 1.2 section 7.2).
+	ToleranceShort int
+	ToleranceLong  int
+
+	IdleProbe      Time // a device with keep-alive 0 is sent PINGREQ after this silence; 0: never
+	CongestionWait Time // Twait: pause after the device answered "congestion"
+	BarrierTimeout Time // how long a waking device is kept waiting for the broker's PINGRESP
+
+	QoSMinusOne bool // whether QoS -1 is relayed
+
+	MaxPacketSize    int // octets of one datagram towards the device
+	MaxClientID      int // octets
+	MaxInFlight      int // QoS 1 and 2 PUBLISHes of the device waiting at once
+	MaxTopics        int // topic ids of one device
+	MaxSubscriptions int
+	MaxMessages      int // messages held for one device
+	MaxBytes         int // octets of topic names and payloads held for one device
+
+	Allow []string // client ids or patterns that may connect; empty: any
+}
+
+// messageOverhead is what a held message counts beside its topic and payload, so
+// that empty messages are bounded by MaxBytes too.
+const messageOverhead = 64
+
+// expiry is the time of silence after which a device that promised to speak every
+// d seconds counts as lost: "10 % if the timer is larger than one minute, 50 % if
+// less" (MQTT-SN 1.2 section 7.2).
+func (c *Config) expiry(seconds uint16) Time {
+	d := Time(seconds) * time.Second
+	percent := c.ToleranceShort
+	if d > time.Minute {
+		percent = c.ToleranceLong
+	}
+	return d + d*Time(percent)/100
+}

@@ -1,0 +1,265 @@
+package session
+
+import (
+	"bytes"
+	"time"
+	"unicode/utf8"
+
+	"sngate/snpacket/sn12"
+	"sngate/topicreg"
+)
+
+// brokerUnavailable is the one CONNACK return code of MQTT 3.1.1 that may pass by
+// itself (section 3.2.2.3).
+const brokerUnavailable = 3
+
+// dialogue is a CONNECT being carried out: the will being asked for, or the broker's
+// answer awaited.
+type dialogue struct {
+	connect  connectParams
+	reopen   bool // the broker is to be connected to, with what the CONNECT says
+	wake     bool // the device was asleep: it still knows its topic ids
+	will     *Will
+	willSeen bool // will replaces the stored one
+}
+
+// lateWindow is how long after a request its duplicates may still arrive: networks
+// that deliver a datagram twice do so within seconds. A repeat by the device itself
+// comes after Tretry, and is known by other signs.
+const lateWindow = 2 * time.Second
+
+// connectParams is what two CONNECTs are compared by.
+type connectParams struct {
+	clean    bool
+	will     bool
+	duration uint16
+}
+
+// CheckConnect decides what can be decided about a CONNECT before there is a session.
+// The code is Accepted, or what the CONNACK has to say, with the reason.
+func CheckConnect(cfg *Config, c *sn12.Connect) (sn12.ReturnCode, Reason) {
+	switch {
+	case c.ProtocolID != sn12.ProtocolID:
+		return sn12.RejectedNotSupported, ReasonProtocolID
+	case len(c.ClientID) == 0 || len(c.ClientID) > cfg.MaxClientID || !validClientID(c.ClientID):
+		return sn12.RejectedNotSupported, ReasonClientID
+	case !allowed(cfg.Allow, string(c.ClientID)):
+		return sn12.RejectedNotSupported, ReasonClientNotAllowed
+	}
+	return sn12.Accepted, ReasonNone
+}
+
+// validClientID reports whether the broker can be given id: MQTT strings are well-formed
+// UTF-8 without U+0000 (MQTT 3.1.1 section 1.5.3).
+func validClientID(id []byte) bool { return utf8.Valid(id) && bytes.IndexByte(id, 0) < 0 }
+
+func allowed(patterns []string, clientID string) bool {
+	for _, p := range patterns {
+		if topicreg.Match(p, clientID) {
+			return true
+		}
+	}
+	return len(patterns) == 0
+}
+
+// onConnect handles CONNECT, which CheckConnect has accepted (MQTT-SN 1.2 section 6.2;
+// for a connected device see the table in the package documentation).
+func (s *Session) onConnect(now Time, body []byte, out *Out) {
+	var c sn12.Connect
+	if c.Parse(body) != nil {
+		out.drop(ReasonMalformed)
+		return
+	}
+	p := connectParams{clean: c.CleanSession, will: c.Will, duration: c.Duration}
+	switch {
+	case s.dialogue != nil && s.dialogue.connect == p:
+		s.repeatStep(out)
+	case s.dialogue != nil:
+		reopen := s.dialogue.reopen || p.clean || s.clean
+		s.begin(now, p, &dialogue{connect: p, reopen: reopen, wake: s.dialogue.wake && !reopen}, out)
+	case !s.connected():
+		s.begin(now, p, &dialogue{connect: p, reopen: true}, out)
+	case s.state == StateActive && p == s.accepted && (s.fresh || now < s.lateBefore):
+		s.heard(now)
+		s.lateBefore = now + lateWindow // this one may have duplicates as well
+		send(out, sn12.ConnAck{})
+	case s.state != StateActive && p.clean == s.clean:
+		s.begin(now, p, &dialogue{connect: p, wake: true}, out)
+	default:
+		s.begin(now, p, &dialogue{connect: p, reopen: p.clean || s.clean}, out)
+	}
+}
+
+// repeatStep answers a CONNECT that came again while it is being carried out with the
+// step that is due.
+func (s *Session) repeatStep(out *Out) {
+	switch s.state {
+	case StateWillTopic:
+		send(out, sn12.WillTopicReq{})
+	case StateWillMsg:
+		send(out, sn12.WillMsgReq{})
+	}
+}
+
+// begin starts to carry out a CONNECT: the will is asked for first where there is one.
+// A device that does not come from sleep may have restarted: its MsgIds begin anew.
+func (s *Session) begin(now Time, p connectParams, d *dialogue, out *Out) {
+	s.dialogue = d
+	if !d.wake {
+		s.retire()
+		s.asked = nil
+	}
+	s.suspendDelivery()
+	s.barrier = barrier{at: Never}
+	s.resumeAt = Never
+	s.lifeAt = Never
+	if p.will {
+		s.enter(StateWillTopic, ReasonNone, out)
+		send(out, sn12.WillTopicReq{})
+		s.await(now)
+		return
+	}
+	s.carryOut(now, out)
+}
+
+// onWillTopic takes the answer to WILLTOPICREQ. An empty one deletes the will and ends
+// the dialogue (MQTT-SN 1.2 section 5.4.7).
+func (s *Session) onWillTopic(now Time, body []byte, out *Out) {
+	var m sn12.WillTopic
+	if m.Parse(body) != nil {
+		out.drop(ReasonMalformed)
+		return
+	}
+	s.retryAt = Never
+	s.dialogue.willSeen = true
+	if m.Empty {
+		s.carryOut(now, out)
+		return
+	}
+	if m.QoS > 2 || topicreg.ValidName(m.Topic) != nil {
+		s.refuseConnect(sn12.RejectedNotSupported, ReasonWill, out)
+		return
+	}
+	s.dialogue.will = &Will{Topic: string(m.Topic), QoS: m.QoS, Retain: m.Retain}
+	s.enter(StateWillMsg, ReasonNone, out)
+	send(out, sn12.WillMsgReq{})
+	s.await(now)
+}
+
+func (s *Session) onWillMsg(now Time, body []byte, out *Out) {
+	var m sn12.WillMsg
+	if m.Parse(body) != nil {
+		out.drop(ReasonMalformed)
+		return
+	}
+	s.retryAt = Never
+	s.dialogue.will.Message = append([]byte(nil), m.Message...)
+	s.carryOut(now, out)
+}
+
+// carryOut puts a CONNECT whose will is known into force, connecting to the broker
+// where that is needed.
+func (s *Session) carryOut(now Time, out *Out) {
+	d := s.dialogue
+	clean := d.connect.clean || s.clean // a clean session leaves nothing to the next one either
+	switch {
+	case d.willSeen:
+		s.will = d.will
+	case clean && !d.wake:
+		s.will = nil // "CleanSession=1, Will=0: no subscriptions and no will" (section 6.3)
+	}
+	s.duration = d.connect.duration
+	if !d.reopen {
+		s.dialogue = nil
+		s.setWill(s.will, out)
+		s.accept(now, d.connect, d.wake, out)
+		return
+	}
+	if clean {
+		s.forget(out)
+	}
+	s.clean = d.connect.clean
+	s.carried, s.willLate = s.will, false
+	s.link = linkOpening
+	s.enter(StateConnecting, ReasonNone, out)
+	out.do(Action{Kind: ActionConnect, Clean: s.clean, KeepAlive: s.duration, Will: s.will})
+}
+
+// forget drops all that CleanSession=1 drops.
+func (s *Session) forget(out *Out) {
+	s.kept = false
+	s.topics.Reset()
+	s.topicOctets = 0
+	s.subs = nil
+	s.restore = restore{}
+	s.window = nil
+	s.dropHeld(ReasonCleanSession, out)
+}
+
+// accept makes the device active and tells it so.
+func (s *Session) accept(now Time, p connectParams, wake bool, out *Out) {
+	if !wake {
+		// Whether a device that connects anew still knows its topic ids cannot be told;
+		// it is told again before they are used (MQTT-SN 1.2 section 6.10).
+		s.topics.ForgetAnnounced()
+	}
+	s.fresh = true
+	s.accepted, s.lateBefore = p, now+lateWindow
+	s.kept = !s.clean
+	s.enter(StateActive, ReasonNone, out)
+	s.heard(now)
+	send(out, sn12.ConnAck{})
+	s.resumeDelivery(now, out)
+}
+
+func (s *Session) onBrokerConnected(now Time, ev *Event, out *Out) {
+	if s.link != linkOpening {
+		return // the CONNECT was given up meanwhile: EventClosed follows
+	}
+	s.link = linkUp
+	if !ev.SessionPresent {
+		s.lastQoS2 = exchange{}
+		s.restoreSubscriptions(out)
+	}
+	if s.state != StateConnecting {
+		return // the device has sent another CONNECT meanwhile, and its will is awaited
+	}
+	d := s.dialogue
+	s.dialogue = nil
+	s.accept(now, d.connect, d.wake, out)
+}
+
+// onBrokerRefused maps the broker's answer to a CONNACK: what may pass is
+// "congestion", what will not is "not supported"; MQTT-SN has no code for credentials.
+func (s *Session) onBrokerRefused(_ Time, ev *Event, out *Out) {
+	if s.link != linkOpening {
+		return // as for EventConnected
+	}
+	s.link = linkClosed
+	switch {
+	case s.state != StateConnecting:
+	case ev.Code == 0:
+		s.refuseConnect(sn12.RejectedCongestion, ReasonBrokerUnreachable, out)
+	case ev.Code == brokerUnavailable:
+		s.refuseConnect(sn12.RejectedCongestion, ReasonBrokerRefused, out)
+	default:
+		s.refuseConnect(sn12.RejectedNotSupported, ReasonBrokerRefused, out)
+	}
+}
+
+// refuseConnect answers the CONNECT with code and ends the attempt.
+func (s *Session) refuseConnect(code sn12.ReturnCode, why Reason, out *Out) {
+	send(out, sn12.ConnAck{ReturnCode: code})
+	out.drop(why)
+	s.abandon(why, out)
+}
+
+// abandon ends a CONNECT that came to nothing. A session that was live before is lost
+// with it; one that was kept stays kept; a new one goes.
+func (s *Session) abandon(why Reason, out *Out) {
+	if s.link == linkUp || s.link == linkDown {
+		s.endLost(why, out)
+		return
+	}
+	s.end(StateDisconnected, why, ActionCloseClean, out)
+}

@@ -1,0 +1,64 @@
+// Package session is the gateway's side of one MQTT-SN 1.2 device: a pure state
+// machine, (now, input) -> outputs. It has no lock, goroutine, socket, clock, logger or
+// random source; the same inputs give the same outputs.
+//
+// A shell owns the Session. It feeds it datagrams of the device ([Session.Datagram]),
+// events of its connection to the broker ([Session.Upstream]) and the passing of time
+// ([Session.Advance], wanted at [Session.Deadline]), and carries out what the step left
+// in [Out]: datagrams for the device, and actions.
+//
+// # States
+//
+// The table lists what changes the state; anything else is handled in it. "CONNECT" is
+// one that [CheckConnect] has accepted.
+//
+//	from                 event                                to             done
+//	-------------------  -----------------------------------  -------------  ------------------------------------------
+//	new, disconnected,   CONNECT, Will=1                      will_topic     WILLTOPICREQ
+//	lost                 CONNECT, Will=0                      connecting     open the broker session
+//	will_topic           WILLTOPIC                            will_msg       WILLMSGREQ
+//	will_topic           empty WILLTOPIC                      connecting     no will; open the broker session
+//	will_msg             WILLMSG                              connecting     open the broker session
+//	will_topic,will_msg  no answer to Nretry repeats          gone or        nothing is sent
+//	                                                          disconnected
+//	will_topic,will_msg  the same, of a connected device      lost           DISCONNECT; close with will
+//	will_topic,will_msg, DISCONNECT                           gone or        DISCONNECT; close without will
+//	connecting                                                disconnected
+//	connecting           broker accepts                       active         CONNACK 0x00, deliver what is held
+//	connecting           broker refuses or cannot be reached  gone or        CONNACK 0x01 or 0x03
+//	                                                          disconnected
+//	active               CONNECT as accepted, nothing since   active         CONNACK 0x00 again
+//	active               CONNECT, CleanSession=1 or changed   connecting     open the broker session anew
+//	active               CONNECT, CleanSession=0 as before    active         CONNACK 0x00, topic ids told again
+//	asleep, awake        CONNECT, CleanSession as before      active         CONNACK 0x00, deliver what is held
+//	asleep, awake        CONNECT, CleanSession changed        connecting     open the broker session anew
+//	active, awake,       DISCONNECT with duration             asleep         DISCONNECT; hold messages
+//	asleep
+//	active, asleep,      DISCONNECT                           disconnected   DISCONNECT; close without will
+//	awake
+//	asleep               PINGREQ                              awake          deliver what is held
+//	awake                all delivered, barrier passed        asleep         PINGRESP
+//	active               silence: keep-alive + tolerance      lost           DISCONNECT; close with will
+//	asleep, awake        silence: duration + tolerance        lost           DISCONNECT; close with will
+//	active, awake        no answer to Nretry repeats          lost           DISCONNECT; close with will
+//
+// A CONNECT with Will=1 from a connected device goes through will_topic and will_msg
+// first. A disconnected or lost session is kept if its CONNECT had CleanSession=0.
+//
+// A sleeper's CONNECT with the CleanSession it had is taken as "I am staying awake":
+// subscriptions, topic ids, will and held messages stay, also for CleanSession=1, the
+// keep-alive is the new one, and Will=1 replaces the will. To begin anew a sleeper with
+// CleanSession=1 sends DISCONNECT first. Any change of CleanSession begins anew: nothing
+// of a clean session outlives it.
+//
+// While [EventParked] is the last thing known, the device is sent nothing it has not
+// asked for, and its loss is silent.
+//
+// # What is acknowledged
+//
+// A QoS 1 or 2 PUBLISH of the device is acknowledged when the broker has acknowledged
+// it; a QoS 1 or 2 message of the broker is acknowledged when the device has. What is
+// held for a device is therefore still the broker's. A message that can never be
+// delivered (too large, refused by the device, no topic id left) is acknowledged and
+// counted, or the broker would send it for ever.
+package session

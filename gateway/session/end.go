@@ -1,0 +1,118 @@
+package session
+
+import "sngate/snpacket/sn12"
+
+// lose ends a session whose device is gone, and tells the device in case it is not
+// (MQTT-SN 1.2 section 6.14). A device that is probably connected through another
+// gateway now is told nothing: it would take the DISCONNECT for the other's.
+func (s *Session) lose(why Reason, out *Out) {
+	if !s.parked {
+		send(out, sn12.Disconnect{})
+	}
+	s.endLost(why, out)
+}
+
+// endLost ends a session the way that has its will published. Where the broker holds
+// another will than the device has set since (MQTT cannot change a will once
+// connected), the gateway publishes the right one itself and ends the connection so
+// that the broker publishes none.
+func (s *Session) endLost(why Reason, out *Out) {
+	how := ActionCloseAbort
+	if !s.parked && !s.will.equal(s.carried) {
+		how = ActionCloseClean
+		if w := s.will; w != nil {
+			qos := w.QoS
+			if s.link != linkUp {
+				qos = max(qos, 1) // QoS 0 would not wait for the broker
+			}
+			out.do(Action{Kind: ActionPublish, Topic: w.Topic, Payload: w.Message, QoS: qos, Retain: w.Retain})
+			how = ActionCloseDrain
+		}
+	}
+	s.end(StateLost, why, how, out)
+}
+
+// end ends the connection of the device. What CleanSession=0 keeps is kept: topic ids,
+// subscriptions, will, and the identifiers of QoS 2 exchanges half done. Messages held
+// for the device go back to the broker, which has not been told that they arrived.
+func (s *Session) end(state State, why Reason, how ActionKind, out *Out) {
+	s.dialogue = nil
+	s.suspendDelivery()
+	s.dropHeld(ReasonSessionEnded, out)
+	s.asked = nil
+	s.retire()
+	s.barrier = barrier{at: Never}
+	s.lifeAt, s.retryAt, s.resumeAt = Never, Never, Never
+	s.probing, s.fresh = false, false
+	s.enter(state, why, out)
+	switch s.link {
+	case linkClosed:
+		s.free(out)
+	case linkClosing:
+	default:
+		s.link = linkClosing
+		out.do(Action{Kind: how})
+	}
+}
+
+func (s *Session) onLinkClosed(out *Out) {
+	if s.link != linkClosing {
+		return // a new connection has been asked for meanwhile
+	}
+	s.link = linkClosed
+	if s.dialogue == nil {
+		s.free(out)
+	}
+}
+
+// free lets the shell forget a session that nothing is kept of.
+func (s *Session) free(out *Out) {
+	if !s.kept {
+		out.do(Action{Kind: ActionFree})
+	}
+}
+
+func (s *Session) onLinkDown(now Time, out *Out) {
+	if s.link != linkUp {
+		return // reported before the session gave the connection up
+	}
+	s.link = linkDown
+	if s.state == StateAwake {
+		s.barrier = barrier{at: Never}
+		s.pump(now, out)
+	}
+}
+
+// onLinkUp goes on after the link has reconnected. In-flight messages are the link's
+// business; subscriptions the broker has forgotten are the session's.
+func (s *Session) onLinkUp(now Time, ev *Event, out *Out) {
+	if s.link != linkDown {
+		return
+	}
+	s.link = linkUp
+	s.parked = false
+	s.carried = s.will
+	if s.willLate {
+		s.willLate = false
+		s.carried = &Will{} // one or the other: no will the device can have set
+	}
+	if !ev.SessionPresent {
+		s.lastQoS2 = exchange{}
+		s.restoreSubscriptions(out)
+	}
+	s.askAgain(out)
+	s.resumeDelivery(now, out)
+}
+
+// onParked stops sending: the broker has probably closed the connection because the
+// device is connected through another gateway. A word from the device shows that it is
+// not, and starts again what was stopped.
+func (s *Session) onParked() {
+	if s.link != linkDown {
+		return
+	}
+	s.parked = true
+	if s.connected() {
+		s.suspendDelivery()
+	}
+}

@@ -1,0 +1,40 @@
+package session
+
+// EventKind says what an Event reports.
+type EventKind uint8
+
+// What the upstream link reports to a session.
+const (
+	EventConnected     EventKind = iota + 1 // answers ActionConnect: SessionPresent
+	EventRefused                            // answers ActionConnect: Code, 0 when there was no answer
+	EventDown                               // connection lost; the link tries again
+	EventUp                                 // connected again: SessionPresent
+	EventParked                             // the link waits for the device to speak before it tries again
+	EventPublished                          // Token: the message is with the broker
+	EventPublishFailed                      // Token: not sent, and will not be
+	EventSubscribed                         // Token: Code (granted QoS or 0x80), or Failed
+	EventUnsubscribed                       // Token, or Failed
+	EventMessage                            // a message from the broker
+	EventPong                               // Token, or Failed
+	EventClosed                             // answers the ActionClose kinds
+)
+
+// Event is one thing the upstream link reports. Topic and Payload belong to the
+// session from then on.
+type Event struct {
+	Kind           EventKind
+	Code           uint8
+	SessionPresent bool
+	Failed         bool
+	Token          Token
+
+	// EventMessage only.
+	Handle   Handle
+	PacketID uint16 // of the broker; 0 for QoS 0
+	QoS      uint8
+	Retain   bool
+	Dup      bool
+	Oversize bool // the payload was too large and was not read
+	Topic    string
+	Payload  []byte
+}

@@ -1,0 +1,245 @@
+package session
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"sngate/snpacket/sn12"
+)
+
+var seed = flag.Uint64("seed", 0, "seed of TestInvariants; 0: a new one each time")
+
+// TestInvariants drives sessions by random inputs and checks what must hold after every
+// step, whatever came before. FuzzSession does the same with inputs chosen by coverage.
+func TestInvariants(t *testing.T) {
+	first := *seed
+	if first == 0 {
+		first = rand.Uint64()
+	}
+	script := make([]byte, 2048)
+	for n := range uint64(2500) {
+		rng := rand.New(rand.NewPCG(first, n))
+		for i := range script {
+			script[i] = byte(rng.Uint32())
+		}
+		runScript(t, script)
+		if t.Failed() {
+			t.Fatalf("go test -run TestInvariants -seed %d (run %d)", first, n)
+		}
+	}
+}
+
+func (d *driver) step(what string, f func(*Session, *Out)) {
+	d.out.Reset()
+	d.twinOut.Reset()
+	d.before, d.listened = d.s.State(), d.s.listening()
+	f(d.s, &d.out)
+	f(d.twin, &d.twinOut)
+	d.trace = append(d.trace, fmt.Sprintf("%v %s", d.before, what))
+	for i := range d.out.Datagrams() {
+		d.trace = append(d.trace, "    -> "+show(d.out.Datagram(i)))
+	}
+	for _, a := range d.out.Actions {
+		d.trace = append(d.trace, "    ** "+showAction(a))
+	}
+	d.checkTwin()
+	d.checkActions()
+	d.checkDatagrams()
+	d.checkSession()
+}
+
+// checkTwin: same input, same output.
+func (d *driver) checkTwin() {
+	same := d.out.Datagrams() == d.twinOut.Datagrams() && len(d.out.Actions) == len(d.twinOut.Actions) &&
+		slices.Equal(d.out.Drops, d.twinOut.Drops) && slices.Equal(d.out.Retries, d.twinOut.Retries)
+	for i := 0; same && i < d.out.Datagrams(); i++ {
+		same = bytes.Equal(d.out.Datagram(i), d.twinOut.Datagram(i))
+	}
+	for i := 0; same && i < len(d.out.Actions); i++ {
+		same = describeAction(d.out.Actions[i]) == describeAction(d.twinOut.Actions[i])
+	}
+	if !same {
+		d.fail("the twin has done something else")
+	}
+}
+
+func (d *driver) checkActions() {
+	acks, last := 0, d.before
+	for _, a := range d.out.Actions {
+		switch {
+		case a.Kind == ActionState:
+			last = a.State
+			continue
+		case a.Kind == ActionFree:
+			d.ended = true
+			continue
+		case a.Kind == ActionConnect:
+			d.open = true
+			d.pending = slices.DeleteFunc(d.pending, func(p Action) bool { return p.Kind == ActionConnect })
+		case !d.open:
+			d.fail("the link is closed and is asked for %s", showAction(a))
+		}
+		switch a.Kind {
+		case ActionAck:
+			acks++
+			if !d.unacked[a.Handle] {
+				d.fail("handle %d acknowledged twice, or never given", a.Handle)
+			}
+			delete(d.unacked, a.Handle)
+		case ActionCloseClean, ActionCloseDrain, ActionCloseAbort:
+			d.open = false
+			d.pending = append(d.pending, a)
+		case ActionPublish:
+			if a.Token != 0 {
+				d.published(a)
+			}
+		case ActionConnect, ActionSubscribe, ActionUnsubscribe, ActionPing:
+			d.pending = append(d.pending, a)
+		}
+	}
+	if last != d.s.State() {
+		d.fail("state is %v, ActionState says %v", d.s.State(), last)
+	}
+	allowed := 0
+	if d.byDevice && (d.input == sn12.TypePubAck || d.input == sn12.TypePubRec) {
+		allowed = 1
+	}
+	for _, r := range d.out.Drops {
+		if r == ReasonTooLarge || r == ReasonTopicsFull || r == ReasonClientRejected {
+			allowed++
+		}
+	}
+	if acks > allowed {
+		d.fail("%d messages acknowledged to the broker, of which the device or a counted drop explains %d", acks, allowed)
+	}
+}
+
+// published notes a PUBLISH of the device that goes to the broker.
+func (d *driver) published(a Action) {
+	d.pending = append(d.pending, a)
+	w := d.s.window[len(d.s.window)-1]
+	if w.token != a.Token || w.qos != a.QoS {
+		d.fail("%s is not in the window", showAction(a))
+	}
+	key := answer{w.msgID, w.qos}
+	d.relayed[a.Token] = key
+	delete(d.safe, key)
+}
+
+func (d *driver) checkDatagrams() {
+	requests := 0
+	for i := range d.out.Datagrams() {
+		m, err := sn12.Parse(d.out.Datagram(i))
+		if err != nil {
+			d.fail("sent %x: %v", d.out.Datagram(i), err)
+			continue
+		}
+		lateAnswer := false
+		switch m := m.(type) {
+		case sn12.Register:
+			requests++
+			d.checkRequest(m, m.MsgID, m.Len(), m.TopicID)
+		case sn12.Publish:
+			d.checkPublish(m)
+			if m.QoS > 0 {
+				requests++
+				d.checkRequest(m, m.MsgID, m.Len(), m.TopicID)
+			}
+		case sn12.PubAck:
+			lateAnswer = true
+			if key := (answer{m.MsgID, 1}); m.ReturnCode == sn12.Accepted {
+				if !d.safe[key] {
+					d.fail("PUBACK for MsgId %d, which the broker has not acknowledged", m.MsgID)
+				}
+				delete(d.safe, key)
+			}
+		case sn12.PubRec:
+			lateAnswer, d.request = true, m
+			if !d.safe[answer{m.MsgID, 2}] {
+				d.fail("PUBREC for MsgId %d, which the broker has not acknowledged", m.MsgID)
+			}
+		case sn12.SubAck, sn12.UnsubAck:
+			lateAnswer = true
+		case sn12.PubRel, sn12.PingReq, sn12.WillTopicReq, sn12.WillMsgReq:
+			d.request = m
+		case sn12.Disconnect:
+			d.request = m
+			if m.HasDuration {
+				d.fail("DISCONNECT with duration from a gateway")
+			}
+			lateAnswer = d.s.State() == StateLost // the end of the sleep
+		case sn12.ConnAck, sn12.RegAck, sn12.PubComp, sn12.PingResp, sn12.WillTopicResp, sn12.WillMsgResp:
+		default:
+			d.fail("a gateway never sends %v", m.Type())
+		}
+		if d.before == StateAsleep && !d.byDevice && !lateAnswer {
+			d.fail("sent to a sleeping device: %s", show(d.out.Datagram(i)))
+		}
+	}
+	if requests > 1 {
+		d.fail("%d requests at once to the device", requests)
+	}
+}
+
+func (d *driver) checkPublish(m sn12.Publish) {
+	switch {
+	case m.QoS > 2, m.QoS == 0 && (m.MsgID != 0 || m.DUP), m.Len() > d.cfg.MaxPacketSize:
+		d.fail("sent PUBLISH of %d octets %+v", m.Len(), m)
+	case m.TopicIDType == sn12.TopicIDNormal && m.QoS == 0 && !d.s.topics.Announced(m.TopicID):
+		d.fail("PUBLISH with topic id %d, which the device has not been told", m.TopicID)
+	}
+}
+
+// checkRequest: one REGISTER or PUBLISH of QoS 1 or 2 is on its way at a time.
+func (d *driver) checkRequest(m sn12.Message, msgID uint16, size int, topicID uint16) {
+	d.request = m
+	if msgID == 0 || topicID == 0 || topicID == 0xFFFF || size > d.cfg.MaxPacketSize {
+		d.fail("sent %v of %d octets %+v", m.Type(), size, m)
+	}
+	if d.inFlight != 0 && d.inFlight != msgID && !d.byDevice && d.listened {
+		d.fail("sent %v with MsgId %d while %d is unanswered", m.Type(), msgID, d.inFlight)
+	}
+	d.inFlight = msgID
+}
+
+func (d *driver) checkSession() {
+	s := d.s
+	if s.delivery.phase == idle {
+		d.inFlight = 0
+	}
+	n, b := s.Held()
+	full := n > d.cfg.MaxMessages || b > d.cfg.MaxBytes
+	low := n <= d.cfg.MaxMessages/2 && b <= d.cfg.MaxBytes/2
+	waiting := s.resumeAt != Never
+	for _, c := range []struct {
+		broken bool
+		what   string
+	}{
+		{len(s.window) > d.cfg.MaxInFlight, "more in flight than MaxInFlight"},
+		{len(s.asked) > maxAsked, "more asked than maxAsked"},
+		{len(s.subs) > d.cfg.MaxSubscriptions, "more subscriptions than MaxSubscriptions"},
+		{s.topics.Len() > d.cfg.MaxTopics, "more topics than MaxTopics"},
+		{full && !s.paused, "the bounds of what is held are passed, and reading goes on"},
+		{low && s.paused && s.listening(), "little is held, and reading has stopped"},
+		{s.paused && !d.open, "a closed link is paused"},
+		{s.listening() && s.delivery.phase != idle && s.retryAt == Never, "a delivery waits for ever"},
+		{s.listening() && s.delivery.phase == idle && s.queue.len() > 0 && !waiting, "a message is held for no reason"},
+		{s.state == StateAwake && s.listening() && s.delivery.phase == idle && s.barrier.token == 0, "awake for no reason"},
+		{s.state == StateAsleep && (s.retryAt != Never || s.barrier.token != 0), "a timer towards a sleeper runs"},
+		{(s.state == StateAsleep || s.state == StateAwake) && s.lifeAt == Never, "a sleep without end"},
+		{s.state == StateActive && s.Deadline() == Never, "a device that is not supervised"},
+		{(s.state == StateWillTopic || s.state == StateWillMsg) && s.retryAt == Never, "a prompt without repeat"},
+		{s.state == StateConnecting && s.link != linkOpening, "connecting with nothing to wait for"},
+		{s.state >= StateDisconnected && s.Deadline() != Never, "a timer runs in an ended session"},
+		{s.state >= StateDisconnected && s.queue.len() > 0, "an ended session holds messages"},
+		{(s.state == StateWillTopic || s.state == StateWillMsg || s.state == StateConnecting) != (s.dialogue != nil), "dialogue and state disagree"},
+	} {
+		if c.broken {
+			d.fail("in state %v: %s", s.state, c.what)
+		}
+	}
+}

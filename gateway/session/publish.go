@@ -1,0 +1,276 @@
+package session
+
+import (
+	"hash/crc32"
+
+	"sngate/snpacket/sn12"
+	"sngate/topicreg"
+)
+
+// inflight is one QoS 1 or 2 PUBLISH of the device that is not finished.
+type inflight struct {
+	holdAt  Time // when the device is refused for now; Never once it is
+	token   Token
+	sum     uint32 // QoS 2: of what was published
+	msgID   uint16
+	topicID uint16
+	qos     uint8
+	stage   stage
+	old     bool // from an earlier connection of the device
+}
+
+// stage is how far an inflight has come.
+type stage uint8
+
+const (
+	relaying stage = iota // with the link; the device waits
+	refused               // as relaying, but the device has been told "congestion"
+	received              // QoS 2: with the broker; PUBREC sent, PUBREL awaited
+	finished              // QoS 2: over; remembered until holdAt for a late duplicate
+)
+
+// onPublish relays a PUBLISH of the device (MQTT-SN 1.2 sections 5.4.12 and 6.6).
+func (s *Session) onPublish(now Time, body []byte, out *Out) {
+	var m sn12.Publish
+	if m.Parse(body) != nil {
+		out.drop(ReasonMalformed)
+		return
+	}
+	topic, code, why := s.topicOf(m.TopicIDType, m.TopicID)
+	if m.QoS == sn12.QoSMinusOne {
+		if !s.cfg.QoSMinusOne {
+			why = ReasonQoSMinusOneDisabled
+		}
+		s.relayUnanswered(topic, why, &m, out)
+		return
+	}
+	if why != ReasonNone {
+		s.refusePublish(&m, code, why, out)
+		return
+	}
+	if m.QoS == 0 {
+		s.relayUnanswered(topic, ReasonNone, &m, out)
+		return
+	}
+	if m.MsgID == 0 {
+		s.refusePublish(&m, sn12.RejectedNotSupported, ReasonInvalidMessageID, out)
+		return
+	}
+	if s.repeated(now, &m, out) {
+		return
+	}
+	if len(s.window) >= s.cfg.MaxInFlight && !s.evict() {
+		s.refusePublish(&m, sn12.RejectedCongestion, ReasonWindowFull, out)
+		return
+	}
+	t := s.token()
+	s.window = append(s.window, inflight{
+		holdAt: now + s.cfg.Hold, token: t, sum: checksum(&m), msgID: m.MsgID, topicID: m.TopicID, qos: m.QoS,
+	})
+	out.do(Action{Kind: ActionPublish, Token: t, Topic: topic, Payload: m.Data, QoS: m.QoS, Retain: m.Retain})
+}
+
+// topicOf finds the topic name a PUBLISH, SUBSCRIBE or UNSUBSCRIBE means by an id or a
+// short name.
+func (s *Session) topicOf(t sn12.TopicIDType, id uint16) (string, sn12.ReturnCode, Reason) {
+	var name string
+	var ok bool
+	switch t {
+	case sn12.TopicIDNormal:
+		if name, ok = s.topics.Name(id); ok {
+			s.topics.SetAnnounced(id, true) // it used it, so it knows it
+		}
+	case sn12.TopicIDPredefined:
+		name, ok = s.cfg.Predefined.Name(s.clientID, id)
+	case sn12.TopicIDShort:
+		short := sn12.ShortName(id)
+		if topicreg.ValidShort(short) != nil {
+			return "", sn12.RejectedInvalidTopicID, ReasonInvalidTopic
+		}
+		return string(short[:]), sn12.Accepted, ReasonNone
+	default:
+		return "", sn12.RejectedNotSupported, ReasonInvalidTopic
+	}
+	if !ok {
+		return "", sn12.RejectedInvalidTopicID, ReasonUnknownTopicID
+	}
+	return name, sn12.Accepted, ReasonNone
+}
+
+// relayUnanswered relays QoS 0 and QoS -1. QoS -1 is never answered (section 6.8).
+func (s *Session) relayUnanswered(topic string, why Reason, m *sn12.Publish, out *Out) {
+	switch {
+	case why != ReasonNone:
+		out.drop(why)
+	case s.link != linkUp:
+		out.drop(ReasonBrokerDown)
+	default:
+		out.do(Action{Kind: ActionPublish, Topic: topic, Payload: m.Data, Retain: m.Retain})
+	}
+}
+
+func (s *Session) refusePublish(m *sn12.Publish, code sn12.ReturnCode, why Reason, out *Out) {
+	out.drop(why)
+	send(out, sn12.PubAck{TopicID: m.TopicID, MsgID: m.MsgID, ReturnCode: code})
+}
+
+// repeated handles a PUBLISH whose MsgId is in flight. It is a new message all the same
+// if its QoS or content is another one, or if the MsgId is of an earlier connection and
+// it comes without DUP: the device has started to count anew.
+func (s *Session) repeated(now Time, m *sn12.Publish, out *Out) bool {
+	for i := range s.window {
+		f := &s.window[i]
+		if f.msgID != m.MsgID {
+			continue
+		}
+		if f.qos != m.QoS || f.old && !m.DUP || f.sum != checksum(m) {
+			s.settle(i)
+			return false
+		}
+		f.old = false
+		switch {
+		case f.stage == received || f.stage == finished:
+			send(out, sn12.PubRec{MsgID: f.msgID})
+		case f.holdAt == Never: // refused, or of an earlier connection: the device waits again
+			f.stage = relaying
+			f.holdAt = now + s.cfg.Hold
+		}
+		return true
+	}
+	return false
+}
+
+// checksum tells a repetition of a PUBLISH from a new one with the same MsgId: what a
+// restarted device sends may be repeated, with DUP, and have the MsgId of an exchange
+// that it has forgotten. It is needed for QoS 2 only.
+func checksum(m *sn12.Publish) uint32 {
+	if m.QoS != 2 {
+		return 0
+	}
+	return crc32.ChecksumIEEE(m.Data) + uint32(m.TopicID) + uint32(m.TopicIDType)<<16
+}
+
+// settle removes window[i], keeping the order of the rest.
+func (s *Session) settle(i int) {
+	s.window = append(s.window[:i], s.window[i+1:]...)
+}
+
+// evict makes room by forgetting the oldest exchange that is finished or left over from
+// an earlier connection, or PUBLISH the device has been told to send again later.
+func (s *Session) evict() bool {
+	for i := range s.window {
+		if f := &s.window[i]; f.stage == refused || f.stage == finished || f.old {
+			s.settle(i)
+			return true
+		}
+	}
+	return false
+}
+
+// retire marks what is in flight as of an earlier connection, to which no answer is
+// owed. QoS 1 is forgotten: the device sends it again if it wants to be sure.
+func (s *Session) retire() {
+	kept := s.window[:0]
+	for _, f := range s.window {
+		if f.qos == 2 && f.stage != finished {
+			f.old = true
+			f.holdAt = Never
+			kept = append(kept, f)
+		}
+	}
+	s.window = kept
+	if len(kept) == 0 {
+		s.window = nil
+	}
+}
+
+func (s *Session) inflightOf(t Token) int {
+	for i := range s.window {
+		if s.window[i].token == t {
+			return i
+		}
+	}
+	return -1
+}
+
+// onPublished acknowledges a message the broker has now (and not before).
+func (s *Session) onPublished(t Token, out *Out) {
+	i := s.inflightOf(t)
+	if i < 0 {
+		return
+	}
+	f := &s.window[i]
+	answer := f.stage == relaying && !f.old
+	if f.qos == 1 {
+		if answer {
+			send(out, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID})
+		}
+		s.settle(i)
+		return
+	}
+	if f.stage == refused {
+		f.old = true // it may be repeated with DUP, or be given up: evictable
+	}
+	f.stage = received
+	f.holdAt = Never
+	if answer {
+		send(out, sn12.PubRec{MsgID: f.msgID})
+	}
+}
+
+// onPublishFailed refuses a message the link has not sent and will not send.
+func (s *Session) onPublishFailed(t Token, out *Out) {
+	i := s.inflightOf(t)
+	if i < 0 {
+		return
+	}
+	if f := &s.window[i]; f.stage == relaying && !f.old {
+		out.drop(ReasonBrokerCongested)
+		send(out, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID, ReturnCode: sn12.RejectedCongestion})
+	}
+	s.settle(i)
+}
+
+// expireHeld refuses what has waited for the broker for as long as Hold allows.
+func (s *Session) expireHeld(now Time, out *Out) {
+	for i := 0; i < len(s.window); i++ {
+		f := &s.window[i]
+		if now < f.holdAt {
+			continue
+		}
+		if f.stage == finished {
+			s.settle(i)
+			i--
+			continue
+		}
+		f.holdAt = Never
+		f.stage = refused
+		out.drop(ReasonBrokerDown)
+		send(out, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID, ReturnCode: sn12.RejectedCongestion})
+		out.do(Action{Kind: ActionCancel, Token: f.token})
+	}
+	s.expireAsked(now, out)
+}
+
+// onPubRel ends a QoS 2 exchange. It is answered also when the exchange is not known:
+// the PUBCOMP may have been lost.
+func (s *Session) onPubRel(now Time, body []byte, out *Out) {
+	var m sn12.PubRel
+	if m.Parse(body) != nil {
+		out.drop(ReasonMalformed)
+		return
+	}
+	for i := range s.window {
+		f := &s.window[i]
+		if f.msgID != m.MsgID || f.qos != 2 {
+			continue
+		}
+		if f.stage != received && f.stage != finished {
+			out.drop(ReasonUnexpectedMessage) // PUBREL without PUBREC: the message is not safe yet
+			return
+		}
+		f.stage, f.holdAt = finished, now+lateWindow
+		break
+	}
+	send(out, sn12.PubComp{MsgID: m.MsgID})
+}

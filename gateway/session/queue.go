@@ -1,0 +1,93 @@
+package session
+
+import "sngate/snpacket/sn12"
+
+// outgoing is one message for the device.
+type outgoing struct {
+	topic    string
+	payload  []byte
+	handle   Handle
+	packetID uint16 // of the broker
+	msgID    uint16 // under which it has been sent before; 0: never
+	qos      uint8
+	retain   bool
+}
+
+// size is what the message counts against MaxBytes.
+func (m *outgoing) size() int { return len(m.topic) + len(m.payload) + messageOverhead }
+
+// publish is the message as a PUBLISH without topic id and MsgId.
+func (m *outgoing) publish() sn12.Publish {
+	return sn12.Publish{QoS: m.qos, Retain: m.retain, Data: m.payload}
+}
+
+// queue holds messages for a device in order. Its bounds are kept by admit.
+type queue struct {
+	msgs  []outgoing // msgs[head:] are held
+	head  int
+	bytes int // sum of their sizes
+	qos0  int // how many of them are QoS 0
+}
+
+func (q *queue) len() int { return len(q.msgs) - q.head }
+
+func (q *queue) count(m *outgoing, sign int) {
+	q.bytes += sign * m.size()
+	if m.qos == 0 {
+		q.qos0 += sign
+	}
+}
+
+func (q *queue) push(m outgoing) {
+	if q.head > 0 && len(q.msgs) == cap(q.msgs) {
+		n := copy(q.msgs, q.msgs[q.head:])
+		clear(q.msgs[n:])
+		q.msgs, q.head = q.msgs[:n], 0
+	}
+	q.msgs = append(q.msgs, m)
+	q.count(&m, 1)
+}
+
+// unpop puts back what was taken last.
+func (q *queue) unpop(m outgoing) {
+	if q.head > 0 {
+		q.head--
+		q.msgs[q.head] = m
+	} else {
+		q.msgs = append([]outgoing{m}, q.msgs...)
+	}
+	q.count(&m, 1)
+}
+
+// pop takes the oldest message; the queue must not be empty. The memory of an emptied
+// queue is let go: most devices have nothing waiting most of the time.
+func (q *queue) pop() outgoing {
+	m := q.msgs[q.head]
+	q.msgs[q.head] = outgoing{}
+	q.head++
+	q.count(&m, -1)
+	if q.head == len(q.msgs) {
+		if cap(q.msgs) > 8 {
+			q.msgs = nil
+		}
+		q.msgs, q.head = q.msgs[:0], 0
+	}
+	return m
+}
+
+// dropOldestQoS0 removes the oldest QoS 0 message, if there is one.
+func (q *queue) dropOldestQoS0() bool {
+	if q.qos0 == 0 {
+		return false
+	}
+	for i := q.head; i < len(q.msgs); i++ {
+		if q.msgs[i].qos == 0 {
+			q.count(&q.msgs[i], -1)
+			copy(q.msgs[q.head+1:i+1], q.msgs[q.head:i])
+			q.msgs[q.head] = outgoing{}
+			q.head++
+			return true
+		}
+	}
+	return false
+}

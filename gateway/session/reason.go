@@ -1,0 +1,121 @@
+package session
+
+// Reason names why something was dropped, refused or ended. One enumeration serves
+// logs, metrics and tests.
+type Reason uint8
+
+// The reasons. Their names in logs and metrics are in reasonNames.
+const (
+	ReasonNone Reason = iota
+
+	// Datagrams dropped unanswered, or answered with DISCONNECT.
+	ReasonMalformed           // length or layout is wrong
+	ReasonUnexpectedMessage   // a message that makes no sense in this state or direction
+	ReasonUnknownSender       // no session for the sender
+	ReasonShardFull           // the queue of the shard was full
+	ReasonForwarderNotAllowed // encapsulated by a forwarder that is not configured
+	ReasonEncapsulation       // nested encapsulation, or no wireless node id
+	ReasonOtherGateway        // ADVERTISE or GWINFO of another gateway
+	ReasonRateLimited         // an answer beyond the rate for senders without a session
+	ReasonNoAddress           // the device's address is not known
+	ReasonSendFailed          // the operating system did not take the datagram
+	ReasonReceiveFailed       // the operating system reported an error on a socket
+
+	// CONNECT refused.
+	ReasonProtocolID
+	ReasonClientID
+	ReasonClientNotAllowed
+	ReasonMaxSessions
+	ReasonWill
+	ReasonAddressChange
+	ReasonBrokerRefused
+	ReasonBrokerUnreachable
+	ReasonStopping
+
+	// Messages of the device not relayed.
+	ReasonUnknownTopicID
+	ReasonInvalidTopic
+	ReasonInvalidMessageID
+	ReasonQoSMinusOneDisabled
+	ReasonBrokerDown
+	ReasonBrokerCongested
+	ReasonWindowFull
+	ReasonTopicsFull
+	ReasonSubscriptionsFull
+	ReasonSubscriptionRefused
+	ReasonNotSupported
+
+	// Messages for the device not delivered.
+	ReasonBufferFull
+	ReasonTooLarge
+	ReasonClientRejected
+	ReasonSessionEnded
+
+	// Sessions ended.
+	ReasonClientDisconnect
+	ReasonKeepAliveExpired
+	ReasonSleepExpired
+	ReasonRetriesExhausted
+	ReasonAddressReused
+	ReasonCleanSession
+	ReasonGatewayStop
+
+	numReasons
+)
+
+var reasonNames = [numReasons]string{
+	ReasonNone:                "none",
+	ReasonMalformed:           "malformed",
+	ReasonUnexpectedMessage:   "unexpected_message",
+	ReasonUnknownSender:       "unknown_sender",
+	ReasonShardFull:           "shard_full",
+	ReasonForwarderNotAllowed: "forwarder_not_allowed",
+	ReasonEncapsulation:       "encapsulation",
+	ReasonOtherGateway:        "other_gateway",
+	ReasonRateLimited:         "rate_limited",
+	ReasonNoAddress:           "no_address",
+	ReasonSendFailed:          "send_failed",
+	ReasonReceiveFailed:       "receive_failed",
+	ReasonProtocolID:          "protocol_id",
+	ReasonClientID:            "client_id",
+	ReasonClientNotAllowed:    "client_not_allowed",
+	ReasonMaxSessions:         "max_sessions",
+	ReasonWill:                "will",
+	ReasonAddressChange:       "address_change",
+	ReasonBrokerRefused:       "broker_refused",
+	ReasonBrokerUnreachable:   "broker_unreachable",
+	ReasonStopping:            "stopping",
+	ReasonUnknownTopicID:      "unknown_topic_id",
+	ReasonInvalidTopic:        "invalid_topic",
+	ReasonInvalidMessageID:    "invalid_message_id",
+	ReasonQoSMinusOneDisabled: "qos_minus_one_disabled",
+	ReasonBrokerDown:          "broker_down",
+	ReasonBrokerCongested:     "broker_congested",
+	ReasonWindowFull:          "window_full",
+	ReasonTopicsFull:          "topics_full",
+	ReasonSubscriptionsFull:   "subscriptions_full",
+	ReasonSubscriptionRefused: "subscription_refused",
+	ReasonNotSupported:        "not_supported",
+	ReasonBufferFull:          "buffer_full",
+	ReasonTooLarge:            "too_large",
+	ReasonClientRejected:      "client_rejected",
+	ReasonSessionEnded:        "session_ended",
+	ReasonClientDisconnect:    "client_disconnect",
+	ReasonKeepAliveExpired:    "keep_alive_expired",
+	ReasonSleepExpired:        "sleep_expired",
+	ReasonRetriesExhausted:    "retries_exhausted",
+	ReasonAddressReused:       "address_reused",
+	ReasonCleanSession:        "clean_session",
+	ReasonGatewayStop:         "gateway_stop",
+}
+
+// String is the reason's name in logs and metrics.
+func (r Reason) String() string {
+	if r < numReasons {
+		return reasonNames[r]
+	}
+	return "unknown"
+}
+
+// ReasonNames lists the names of all reasons, indexed by Reason.
+func ReasonNames() []string { return append([]string(nil), reasonNames[:]...) }

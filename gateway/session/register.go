@@ -1,0 +1,69 @@
+package session
+
+import (
+	"sngate/snpacket/sn12"
+	"sngate/topicreg"
+)
+
+// averageName bounds the octets of all names of a device together, as so many times
+// their greatest number: a name by itself may have 65,535.
+const averageName = 256
+
+// onRegister gives the device a topic id for a name (MQTT-SN 1.2 section 6.5).
+func (s *Session) onRegister(body []byte, out *Out) {
+	var m sn12.Register
+	if m.Parse(body) != nil {
+		out.drop(ReasonMalformed)
+		return
+	}
+	answer := sn12.RegAck{MsgID: m.MsgID}
+	if topicreg.ValidName(m.TopicName) != nil {
+		out.drop(ReasonInvalidTopic)
+		answer.ReturnCode = sn12.RejectedNotSupported
+	} else if id, ok := s.knownID(m.TopicName); ok {
+		answer.TopicID = id
+	} else if id, ok := s.newID(string(m.TopicName)); ok {
+		s.topics.SetAnnounced(id, true)
+		answer.TopicID = id
+	} else {
+		out.drop(ReasonTopicsFull)
+		answer.ReturnCode = sn12.RejectedCongestion
+	}
+	send(out, answer)
+}
+
+// knownID finds the id of a registered name, which the device knows from here on.
+func (s *Session) knownID(name []byte) (uint16, bool) {
+	id, ok := s.topics.IDOf(name)
+	if ok {
+		s.topics.SetAnnounced(id, true)
+	}
+	return id, ok
+}
+
+// newID allots a topic id. A predefined topic keeps its number, and no other topic is
+// given a predefined number: the two number spaces are apart, but a device that
+// mistakes one for the other still means the same topic.
+func (s *Session) newID(name string) (uint16, bool) {
+	if s.topicOctets+len(name) > s.cfg.MaxTopics*averageName {
+		return 0, false
+	}
+	id, ok := s.allot(name)
+	if ok {
+		s.topicOctets += len(name)
+	}
+	return id, ok
+}
+
+func (s *Session) allot(name string) (uint16, bool) {
+	if id, ok := s.cfg.Predefined.ID(s.clientID, name); ok && s.topics.Bind(id, name, s.cfg.MaxTopics) == nil {
+		return id, true
+	}
+	id, err := s.topics.Add(name, s.cfg.MaxTopics, s.isPredefined)
+	return id, err == nil
+}
+
+func (s *Session) isPredefined(id uint16) bool {
+	_, ok := s.cfg.Predefined.Name(s.clientID, id)
+	return ok
+}

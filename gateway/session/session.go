@@ -1,0 +1,400 @@
+package session
+
+import (
+	"sngate/snpacket"
+	"sngate/snpacket/sn12"
+	"sngate/topicreg"
+)
+
+// Session is the gateway's side of one MQTT-SN 1.2 device. All methods are called by
+// the one goroutine that owns it. See the package documentation.
+type Session struct {
+	cfg      *Config
+	clientID string
+	state    State
+	clean    bool
+	duration uint16 // keep-alive of the last CONNECT, seconds
+	sleepFor uint16 // duration of the last DISCONNECT that had one, seconds
+
+	// The CONNECT that was accepted, coming again, means that the CONNACK was lost if
+	// nothing else has been heard since (fresh), and that the network has delivered it
+	// twice if it comes before lateBefore. Otherwise the device has restarted.
+	fresh      bool
+	accepted   connectParams
+	lateBefore Time
+
+	// kept: the session outlives its connection (accepted with CleanSession=0).
+	kept bool
+
+	will    *Will // what loss publishes; nil: nothing
+	carried *Will // the will the connection to the broker was opened with
+	// willLate: will has changed while the link was not up; a connect in progress may
+	// carry the one before.
+	willLate bool
+
+	dialogue *dialogue // not nil while a CONNECT is being carried out
+
+	topics      topicreg.Table
+	topicOctets int // of the names in topics
+	subs        []subscription
+	asked       []request // SUBSCRIBE and UNSUBSCRIBE waiting for the broker
+	restore     restore
+
+	window []inflight // QoS 1 and 2 PUBLISHes of the device, oldest first
+
+	queue     queue    // messages for the device
+	delivery  delivery // the one being delivered
+	lastQoS2  exchange // the last QoS 2 delivery, for its redelivery by the broker
+	nextMsgID uint16
+	paused    bool // the link has been told to stop reading
+	barrier   barrier
+	link      linkState
+	parked    bool // the device may be connected elsewhere: see EventParked
+	lastToken Token
+	lifeAt    Time // when silence means loss
+	retryAt   Time // when the unanswered request is sent again
+	tries     int  // how often it has been sent again
+	resumeAt  Time // end of the pause after the device's "congestion"
+	probing   bool // PINGREQ sent to a device without keep-alive
+}
+
+// linkState is what the session knows of its connection to the broker.
+type linkState uint8
+
+const (
+	linkClosed  linkState = iota // none, and none wanted
+	linkOpening                  // ActionConnect not answered yet
+	linkUp
+	linkDown    // lost; the link reconnects
+	linkClosing // an ActionClose kind not answered yet
+)
+
+// New returns the session of a device that has not connected yet.
+func New(cfg *Config, clientID string) *Session {
+	return &Session{cfg: cfg, clientID: clientID, lifeAt: Never, retryAt: Never, resumeAt: Never, barrier: barrier{at: Never}}
+}
+
+// StartMsgIDs sets the MsgId that the gateway's own messages to the device count from. A
+// shell that keeps nothing over a restart passes a random one, so that a device in the
+// middle of a QoS 2 exchange does not take a new message for the old one.
+func (s *Session) StartMsgIDs(after uint16) { s.nextMsgID = after }
+
+// ClientID returns the client id the session belongs to.
+func (s *Session) ClientID() string { return s.clientID }
+
+// State returns the state of the device.
+func (s *Session) State() State { return s.state }
+
+// Clean returns whether the session ends with its connection (CleanSession).
+func (s *Session) Clean() bool { return s.clean }
+
+// Held returns how many messages are held for the device, and their size in octets as
+// counted against MaxBytes.
+func (s *Session) Held() (messages, octets int) {
+	messages, octets = s.queue.len(), s.queue.bytes
+	if s.delivery.phase != idle {
+		messages++
+		octets += s.delivery.msg.size()
+	}
+	return messages, octets
+}
+
+// connected reports whether the device has a connection, asleep included.
+func (s *Session) connected() bool {
+	return s.state == StateActive || s.state == StateAsleep || s.state == StateAwake
+}
+
+// listening reports whether the device may be sent what it has not asked for.
+func (s *Session) listening() bool {
+	return (s.state == StateActive || s.state == StateAwake) && !s.parked
+}
+
+func (s *Session) enter(state State, why Reason, out *Out) {
+	s.state = state
+	out.do(Action{Kind: ActionState, State: state, Reason: why})
+}
+
+func (s *Session) token() Token {
+	s.lastToken++
+	if s.lastToken == 0 {
+		s.lastToken++
+	}
+	return s.lastToken
+}
+
+// Datagram handles one datagram of the device, without any encapsulation. b is not
+// kept.
+func (s *Session) Datagram(now Time, b []byte, out *Out) {
+	t, body, err := snpacket.Split(b)
+	if err != nil {
+		out.drop(ReasonMalformed)
+		return
+	}
+	if why := stray(sn12.Type(t)); why != ReasonNone {
+		out.drop(why)
+		return
+	}
+	parked := s.parked
+	switch {
+	case sn12.Type(t) == sn12.TypeConnect:
+		s.onConnect(now, body, out)
+	case !s.connected():
+		s.onUnconnected(now, sn12.Type(t), body, out)
+	case s.fresh && s.accepted.will && (sn12.Type(t) == sn12.TypeWillTopic || sn12.Type(t) == sn12.TypeWillMsg):
+		s.heard(now)
+		send(out, sn12.ConnAck{}) // the last step of the will dialogue again: the CONNACK was lost
+	default:
+		s.fresh = false
+		s.heard(now)
+		s.onConnected(now, sn12.Type(t), body, out)
+	}
+	if parked && !s.parked {
+		s.resumeDelivery(now, out)
+	}
+}
+
+// stray tells why a message of type t has no meaning to a session in any state. It is
+// not answered: its sender may be a gateway, which would answer in turn.
+func stray(t sn12.Type) Reason {
+	switch t {
+	case sn12.TypeAdvertise, sn12.TypeSearchGW, sn12.TypeGWInfo, sn12.TypeConnAck, sn12.TypeWillTopicReq,
+		sn12.TypeWillMsgReq, sn12.TypeSubAck, sn12.TypeUnsubAck, sn12.TypeWillTopicResp, sn12.TypeWillMsgResp,
+		sn12.TypeEncapsulated:
+		return ReasonUnexpectedMessage
+	}
+	if !t.Known() {
+		return ReasonMalformed
+	}
+	return ReasonNone
+}
+
+// heard restarts the supervision of a device that has just spoken: "each time the
+// gateway receives a message from a client it restarts the timer" (MQTT-SN 1.2
+// section 6.11). A sleeper that speaks without waking has shown that it lives as well.
+func (s *Session) heard(now Time) {
+	s.parked = false
+	if s.probing {
+		s.probing = false
+		s.retryAt = Never
+	}
+	switch {
+	case s.state == StateAsleep || s.state == StateAwake:
+		s.lifeAt = now + s.cfg.expiry(s.sleepFor)
+	case s.duration > 0:
+		s.lifeAt = now + s.cfg.expiry(s.duration)
+	case s.cfg.IdleProbe > 0:
+		s.lifeAt = now + s.cfg.IdleProbe
+	default:
+		s.lifeAt = Never
+	}
+}
+
+// onUnconnected handles what comes while the device has no connection: its part of
+// the will dialogue, or a DISCONNECT; anything else is answered with DISCONNECT, so
+// that the device knows it has to connect (MQTT-SN 1.2 section 5.4.21).
+func (s *Session) onUnconnected(now Time, t sn12.Type, body []byte, out *Out) {
+	switch {
+	case t == sn12.TypeWillTopic && s.state == StateWillTopic:
+		s.onWillTopic(now, body, out)
+	case t == sn12.TypeWillTopic && s.state == StateWillMsg:
+		s.repeatStep(out) // WILLMSGREQ was lost
+	case t == sn12.TypeWillMsg && s.state == StateWillMsg:
+		s.onWillMsg(now, body, out)
+	case t == sn12.TypeDisconnect:
+		s.onDisconnect(now, body, out)
+	case s.dialogue != nil:
+		out.drop(ReasonUnexpectedMessage) // too early, or a repeated step of the dialogue
+	default:
+		out.drop(ReasonUnknownSender)
+		send(out, sn12.Disconnect{})
+	}
+}
+
+// onConnected dispatches what a connected device sends.
+func (s *Session) onConnected(now Time, t sn12.Type, body []byte, out *Out) {
+	switch t {
+	case sn12.TypePublish:
+		s.onPublish(now, body, out)
+	case sn12.TypePubAck:
+		s.onPubAck(now, body, out)
+	case sn12.TypePubRec:
+		s.onPubRec(now, body, out)
+	case sn12.TypePubRel:
+		s.onPubRel(now, body, out)
+	case sn12.TypePubComp:
+		s.onPubComp(now, body, out)
+	case sn12.TypeRegister:
+		s.onRegister(body, out)
+	case sn12.TypeRegAck:
+		s.onRegAck(now, body, out)
+	case sn12.TypeSubscribe:
+		s.onSubscribe(now, body, out)
+	case sn12.TypeUnsubscribe:
+		s.onUnsubscribe(now, body, out)
+	case sn12.TypePingReq:
+		s.onPingReq(now, body, out)
+	case sn12.TypePingResp:
+		s.onPingResp(body, out)
+	case sn12.TypeDisconnect:
+		s.onDisconnect(now, body, out)
+	case sn12.TypeWillTopicUpd:
+		s.onWillTopicUpd(body, out)
+	case sn12.TypeWillMsgUpd:
+		s.onWillMsgUpd(body, out)
+	case sn12.TypeWillTopic, sn12.TypeWillMsg:
+		// A live session whose device has sent CONNECT with Will goes through the
+		// dialogue in a state of its own; here it is a repeat that came late.
+		out.drop(ReasonUnexpectedMessage)
+	}
+}
+
+// Upstream handles one event of the upstream link.
+func (s *Session) Upstream(now Time, ev *Event, out *Out) {
+	switch ev.Kind {
+	case EventConnected:
+		s.onBrokerConnected(now, ev, out)
+	case EventRefused:
+		s.onBrokerRefused(now, ev, out)
+	case EventDown:
+		s.onLinkDown(now, out)
+	case EventUp:
+		s.onLinkUp(now, ev, out)
+	case EventParked:
+		s.onParked()
+	case EventPublished:
+		s.onPublished(ev.Token, out)
+	case EventPublishFailed:
+		s.onPublishFailed(ev.Token, out)
+	case EventSubscribed:
+		s.onSubscribed(now, ev, out)
+	case EventUnsubscribed:
+		s.onUnsubscribed(ev, out)
+	case EventMessage:
+		s.onMessage(now, ev, out)
+	case EventPong:
+		s.onPong(now, ev, out)
+	case EventClosed:
+		s.onLinkClosed(out)
+	}
+}
+
+// Deadline is when the session next wants Advance; Never if it waits for nothing.
+func (s *Session) Deadline() Time {
+	d := min(s.lifeAt, s.retryAt, s.resumeAt, s.barrier.at)
+	for i := range s.window {
+		d = min(d, s.window[i].holdAt)
+	}
+	for i := range s.asked {
+		d = min(d, s.asked[i].holdAt)
+	}
+	return d
+}
+
+// Advance carries out what time has brought. Calling it early is harmless.
+func (s *Session) Advance(now Time, out *Out) {
+	if now >= s.lifeAt {
+		s.onSilence(now, out)
+	}
+	if now >= s.retryAt {
+		s.onRetry(now, out)
+	}
+	if now >= s.resumeAt {
+		s.resumeAt = Never
+		s.pump(now, out)
+	}
+	if now >= s.barrier.at {
+		s.barrier = barrier{at: Never, done: true}
+		s.pump(now, out)
+	}
+	s.expireHeld(now, out)
+}
+
+// onSilence ends a session whose device has not spoken in time. A device without
+// keep-alive is asked first, unless it is being asked for something else already.
+func (s *Session) onSilence(now Time, out *Out) {
+	switch {
+	case s.state == StateAsleep || s.state == StateAwake:
+		s.lose(ReasonSleepExpired, out)
+		return
+	case s.duration > 0:
+		s.lose(ReasonKeepAliveExpired, out)
+		return
+	}
+	s.lifeAt = now + s.cfg.IdleProbe
+	if s.retryAt == Never {
+		s.await(now)
+		s.probing = true
+		send(out, sn12.PingReq{})
+	}
+}
+
+// onRetry sends the unanswered request again, or gives the device up after
+// RetryCount repeats (MQTT-SN 1.2 section 6.13, mirrored for the gateway).
+func (s *Session) onRetry(now Time, out *Out) {
+	s.retryAt = Never
+	if s.tries >= s.cfg.RetryCount {
+		if s.dialogue != nil && s.link != linkUp && s.link != linkDown {
+			s.abandon(ReasonWill, out)
+			return
+		}
+		s.lose(ReasonRetriesExhausted, out)
+		return
+	}
+	s.tries++
+	s.retryAt = now + s.cfg.RetryInterval
+	switch {
+	case s.state == StateWillTopic:
+		out.retry(sn12.TypeWillTopicReq)
+		send(out, sn12.WillTopicReq{})
+	case s.state == StateWillMsg:
+		out.retry(sn12.TypeWillMsgReq)
+		send(out, sn12.WillMsgReq{})
+	case s.probing:
+		out.retry(sn12.TypePingReq)
+		send(out, sn12.PingReq{})
+	case s.delivery.phase != idle:
+		s.repeatDelivery(out)
+	default:
+		s.retryAt = Never
+	}
+}
+
+// await arms the retransmission of a request that has just been sent. It takes the
+// place of a probe: any answer shows that the device lives.
+func (s *Session) await(now Time) {
+	s.probing = false
+	s.tries = 0
+	s.retryAt = now + s.cfg.RetryInterval
+}
+
+// Stop ends the session because the gateway stops: the device is told, and the
+// connection to the broker ends without the will.
+func (s *Session) Stop(out *Out) {
+	if s.listening() {
+		send(out, sn12.Disconnect{})
+	}
+	s.end(StateDisconnected, ReasonGatewayStop, ActionCloseClean, out)
+}
+
+// AddressTaken says that the device's address belongs to another device from now on.
+// A sleeper is kept: it will be found by its client id. Any other device is gone.
+func (s *Session) AddressTaken(now Time, out *Out) {
+	switch s.state {
+	case StateAsleep:
+	case StateAwake:
+		s.suspendDelivery()
+		s.barrier = barrier{at: Never}
+		s.enter(StateAsleep, ReasonAddressReused, out)
+		s.heard(now)
+	case StateActive:
+		s.endLost(ReasonAddressReused, out)
+	default:
+		if s.dialogue != nil {
+			s.abandon(ReasonAddressReused, out)
+		}
+	}
+}
+
+// AddressChanged says that what comes next comes from a new address, so that a
+// CONNECT is not taken for a repeat.
+func (s *Session) AddressChanged() { s.fresh, s.lateBefore = false, 0 }

@@ -1,0 +1,93 @@
+package session
+
+import "sngate/snpacket/sn12"
+
+// barrier makes sure that what the broker releases because of the acknowledgements of
+// a wake is delivered in the same wake: MQTT answers PINGREQ in order, so its PINGRESP
+// comes after those messages.
+type barrier struct {
+	at    Time  // when it is given up
+	token Token // of the PINGREQ on its way; 0: none
+	done  bool  // no more barriers in this wake
+
+	// rounds is how many PINGREQs what has been acknowledged takes: QoS 1 one, QoS 2
+	// two, because there the broker goes on at PUBCOMP. It is sent in answer to the
+	// PUBREL which the first PINGRESP comes behind.
+	rounds uint8
+}
+
+// onDisconnect ends the connection, or puts the device to sleep when there is a
+// duration (MQTT-SN 1.2 sections 5.4.21, 6.12 and 6.14). Either is answered with
+// DISCONNECT without duration, however often it comes. A duration of 0 is none.
+func (s *Session) onDisconnect(now Time, body []byte, out *Out) {
+	var m sn12.Disconnect
+	if m.Parse(body) != nil {
+		out.drop(ReasonMalformed)
+		return
+	}
+	send(out, sn12.Disconnect{})
+	switch {
+	case !s.connected() && s.dialogue == nil:
+	case s.connected() && m.Duration > 0:
+		s.sleepFor = m.Duration
+		s.suspendDelivery()
+		s.barrier = barrier{at: Never}
+		s.enter(StateAsleep, ReasonNone, out)
+		s.heard(now)
+	default:
+		s.end(StateDisconnected, ReasonClientDisconnect, ActionCloseClean, out)
+	}
+}
+
+// onPingReq answers an active device, and wakes a sleeping one (section 6.14). While it
+// is awake the PINGREQ is a repeat: its PINGRESP comes when all is delivered.
+func (s *Session) onPingReq(now Time, body []byte, out *Out) {
+	var m sn12.PingReq
+	if m.Parse(body) != nil {
+		out.drop(ReasonMalformed)
+		return
+	}
+	switch s.state {
+	case StateActive:
+		send(out, sn12.PingResp{})
+	case StateAsleep:
+		s.enter(StateAwake, ReasonNone, out)
+		s.barrier = barrier{at: Never}
+		s.resumeAt = Never
+		s.resumeDelivery(now, out)
+	}
+}
+
+func (s *Session) onPingResp(body []byte, out *Out) {
+	var m sn12.PingResp
+	if m.Parse(body) != nil {
+		out.drop(ReasonMalformed)
+	}
+}
+
+// finishWake sends a device back to sleep when nothing is left for it, behind a
+// barrier if it has acknowledged anything in this wake.
+func (s *Session) finishWake(now Time, out *Out) {
+	switch {
+	case s.barrier.token != 0:
+		return
+	case s.barrier.rounds > 0 && !s.barrier.done && s.link == linkUp && s.resumeAt == Never:
+		s.barrier = barrier{at: now + s.cfg.BarrierTimeout, token: s.token(), rounds: s.barrier.rounds - 1}
+		out.do(Action{Kind: ActionPing, Token: s.barrier.token})
+		return
+	}
+	s.barrier = barrier{at: Never}
+	send(out, sn12.PingResp{})
+	s.enter(StateAsleep, ReasonNone, out)
+	s.heard(now)
+}
+
+func (s *Session) onPong(now Time, ev *Event, out *Out) {
+	if ev.Token == 0 || ev.Token != s.barrier.token {
+		return
+	}
+	s.barrier.token = 0
+	s.barrier.at = Never
+	s.barrier.done = ev.Failed
+	s.pump(now, out)
+}

@@ -1,0 +1,282 @@
+package session
+
+import (
+	"sngate/snpacket/sn12"
+	"sngate/topicreg"
+)
+
+// maxAsked is how many SUBSCRIBE and UNSUBSCRIBE of one device may wait for the broker
+// at once. The specification allows a device one (section 6.9); a few more do no harm.
+const maxAsked = 4
+
+// subscription is what the broker has granted; it is asked for again when the broker
+// has forgotten it.
+type subscription struct {
+	filter string
+	qos    uint8 // as requested
+}
+
+// request is a SUBSCRIBE or UNSUBSCRIBE waiting for the broker.
+type request struct {
+	holdAt Time
+	token  Token // 0: not asked yet
+	filter string
+	idType sn12.TopicIDType
+	id     uint16 // predefined id
+	msgID  uint16
+	qos    uint8
+	remove bool // UNSUBSCRIBE
+}
+
+// onSubscribe handles SUBSCRIBE (MQTT-SN 1.2 sections 5.4.15 and 6.9).
+func (s *Session) onSubscribe(now Time, body []byte, out *Out) {
+	var m sn12.Subscribe
+	if m.Parse(body) != nil {
+		out.drop(ReasonMalformed)
+		return
+	}
+	if s.isAsked(m.MsgID) {
+		return
+	}
+	filter, code, why := s.filterOf(m.TopicIDType, m.TopicName, m.TopicID)
+	switch {
+	case why != ReasonNone:
+	case m.QoS > 2:
+		code, why = sn12.RejectedNotSupported, ReasonNotSupported
+	case m.MsgID == 0:
+		code, why = sn12.RejectedNotSupported, ReasonInvalidMessageID
+	case s.subscribed(filter) < 0 && len(s.subs)+len(s.asked) >= s.cfg.MaxSubscriptions, len(s.asked) >= maxAsked:
+		code, why = sn12.RejectedCongestion, ReasonSubscriptionsFull
+	case m.TopicIDType == sn12.TopicIDNormal && !topicreg.HasWildcard(filter) && !s.hasRoom(filter):
+		code, why = sn12.RejectedCongestion, ReasonTopicsFull
+	}
+	if why != ReasonNone {
+		out.drop(why)
+		send(out, sn12.SubAck{MsgID: m.MsgID, ReturnCode: code})
+		return
+	}
+	s.ask(now, request{filter: filter, idType: m.TopicIDType, id: m.TopicID, msgID: m.MsgID, qos: m.QoS}, out)
+}
+
+// onUnsubscribe handles UNSUBSCRIBE, which can only be answered with UNSUBACK: there
+// is no return code (section 5.4.18).
+func (s *Session) onUnsubscribe(now Time, body []byte, out *Out) {
+	var m sn12.Unsubscribe
+	if m.Parse(body) != nil {
+		out.drop(ReasonMalformed)
+		return
+	}
+	if s.isAsked(m.MsgID) {
+		return
+	}
+	filter, _, why := s.filterOf(m.TopicIDType, m.TopicName, m.TopicID)
+	if why == ReasonNone && len(s.asked) >= maxAsked {
+		out.drop(ReasonSubscriptionsFull) // unanswered: the device asks again
+		return
+	}
+	if why != ReasonNone {
+		out.drop(why)
+		send(out, sn12.UnsubAck{MsgID: m.MsgID}) // such a subscription cannot exist
+		return
+	}
+	if i := s.subscribed(filter); i >= 0 {
+		s.subs = append(s.subs[:i], s.subs[i+1:]...)
+		if i < s.restore.next {
+			s.restore.next--
+		}
+	}
+	s.ask(now, request{filter: filter, msgID: m.MsgID, remove: true}, out)
+}
+
+// filterOf finds the topic filter a SUBSCRIBE or UNSUBSCRIBE means.
+func (s *Session) filterOf(t sn12.TopicIDType, name []byte, id uint16) (string, sn12.ReturnCode, Reason) {
+	if t != sn12.TopicIDNormal {
+		filter, code, why := s.topicOf(t, id)
+		if why == ReasonInvalidTopic {
+			code = sn12.RejectedNotSupported
+		}
+		return filter, code, why
+	}
+	if topicreg.ValidFilter(name) != nil {
+		return "", sn12.RejectedNotSupported, ReasonInvalidTopic
+	}
+	return string(name), sn12.Accepted, ReasonNone
+}
+
+// hasRoom reports whether a topic id can be had for name.
+func (s *Session) hasRoom(name string) bool {
+	if _, ok := s.topics.ID(name); ok {
+		return true
+	}
+	return s.topics.Len()+len(s.asked) < s.cfg.MaxTopics
+}
+
+func (s *Session) subscribed(filter string) int {
+	for i := range s.subs {
+		if s.subs[i].filter == filter {
+			return i
+		}
+	}
+	return -1
+}
+
+func (s *Session) isAsked(msgID uint16) bool {
+	for i := range s.asked {
+		if s.asked[i].msgID == msgID {
+			return true
+		}
+	}
+	return false
+}
+
+// ask sends r to the broker, now or when it is back.
+func (s *Session) ask(now Time, r request, out *Out) {
+	r.holdAt = now + s.cfg.Hold
+	s.asked = append(s.asked, r)
+	if s.link == linkUp {
+		s.submit(&s.asked[len(s.asked)-1], out)
+	}
+}
+
+func (s *Session) submit(r *request, out *Out) {
+	r.token = s.token()
+	kind := ActionSubscribe
+	if r.remove {
+		kind = ActionUnsubscribe
+	}
+	out.do(Action{Kind: kind, Token: r.token, Topic: r.filter, QoS: r.qos})
+}
+
+// askAgain repeats what was asked while the broker was away.
+func (s *Session) askAgain(out *Out) {
+	for i := range s.asked {
+		s.submit(&s.asked[i], out)
+	}
+}
+
+// restore is the repetition of all subscriptions to a broker that has none of them, a
+// few at a time.
+type restore struct {
+	token Token // of all its requests
+	next  int   // index of the next subscription
+	open  int   // requests not answered
+}
+
+const restoreAtOnce = 16
+
+func (s *Session) restoreSubscriptions(out *Out) {
+	if s.restore = (restore{}); len(s.subs) > 0 {
+		s.restore.token = s.token()
+		s.restoreMore(out)
+	}
+}
+
+func (s *Session) restoreMore(out *Out) {
+	for r := &s.restore; r.open < restoreAtOnce && r.next < len(s.subs); r.next++ {
+		sub := &s.subs[r.next]
+		out.do(Action{Kind: ActionSubscribe, Token: r.token, Topic: sub.filter, QoS: sub.qos})
+		r.open++
+	}
+}
+
+// onRestored goes on with the restoration. When the link is down it begins anew once it
+// is up.
+func (s *Session) onRestored(ev *Event, out *Out) {
+	s.restore.open--
+	switch {
+	case ev.Failed:
+		if s.link == linkUp {
+			out.drop(ReasonBrokerCongested)
+		}
+		return
+	case ev.Code > 2:
+		out.drop(ReasonSubscriptionRefused)
+	}
+	s.restoreMore(out)
+}
+
+// answered removes the request that ev answers. One whose connection went away first
+// stays for askAgain.
+func (s *Session) answered(ev *Event) (request, bool) {
+	for i := range s.asked {
+		r := s.asked[i]
+		if ev.Token == 0 || r.token != ev.Token {
+			continue
+		}
+		if ev.Failed {
+			return request{}, false
+		}
+		s.asked = append(s.asked[:i], s.asked[i+1:]...)
+		if len(s.asked) == 0 {
+			s.asked = nil
+		}
+		return r, true
+	}
+	return request{}, false
+}
+
+func (s *Session) onSubscribed(_ Time, ev *Event, out *Out) {
+	if ev.Token != 0 && ev.Token == s.restore.token {
+		s.onRestored(ev, out)
+		return
+	}
+	r, ok := s.answered(ev)
+	if !ok {
+		return
+	}
+	if ev.Code > 2 {
+		out.drop(ReasonSubscriptionRefused)
+		send(out, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedNotSupported})
+		return
+	}
+	answer := sn12.SubAck{QoS: ev.Code, MsgID: r.msgID}
+	switch {
+	case r.idType == sn12.TopicIDPredefined:
+		answer.TopicID = r.id
+	case r.idType == sn12.TopicIDNormal && !topicreg.HasWildcard(r.filter):
+		id, ok := s.topics.ID(r.filter)
+		if !ok {
+			id, ok = s.newID(r.filter)
+		}
+		if !ok {
+			out.drop(ReasonTopicsFull)
+			out.do(Action{Kind: ActionUnsubscribe, Topic: r.filter})
+			send(out, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedCongestion})
+			return
+		}
+		s.topics.SetAnnounced(id, true)
+		answer.TopicID = id
+	}
+	if i := s.subscribed(r.filter); i >= 0 {
+		s.subs[i].qos = r.qos
+	} else {
+		s.subs = append(s.subs, subscription{filter: r.filter, qos: r.qos})
+	}
+	send(out, answer)
+}
+
+func (s *Session) onUnsubscribed(ev *Event, out *Out) {
+	if r, ok := s.answered(ev); ok {
+		send(out, sn12.UnsubAck{MsgID: r.msgID})
+	}
+}
+
+// expireAsked gives up what has waited for the broker for as long as Hold allows: the
+// device is told "congestion" where there is a code for it.
+func (s *Session) expireAsked(now Time, out *Out) {
+	kept := s.asked[:0]
+	for _, r := range s.asked {
+		if now < r.holdAt {
+			kept = append(kept, r)
+			continue
+		}
+		out.drop(ReasonBrokerDown)
+		if !r.remove {
+			send(out, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedCongestion})
+		}
+	}
+	if len(kept) == 0 {
+		kept = nil
+	}
+	s.asked = kept
+}
