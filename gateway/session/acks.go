@@ -59,9 +59,13 @@ func (s *Session) onPubAck(now Time, body []byte, out *Out) {
 			s.topics.SetAnnounced(d.topicID, false)
 		}
 		d.register = true
-		d.msg.msgID = 0 // a late duplicate of this PUBACK must not refuse the next PUBLISH
 		s.sendRegister(now, out)
 		s.pump(now, out)
+		return
+	case m.ReturnCode == sn12.RejectedInvalidTopicID && s.tries == 0:
+		// A duplicate of the refusal that led to the REGISTER, come late. If it is not,
+		// the device refuses the repetition as well.
+		out.drop(ReasonUnexpectedMessage)
 		return
 	default:
 		s.giveUp(ReasonClientRejected, out)

@@ -52,7 +52,7 @@
 // of a clean session outlives it.
 //
 // While [EventParked] is the last thing known, the device is sent nothing it has not
-// asked for, and its loss is silent.
+// asked for, but for the probe of one without keep-alive, and its loss is silent.
 //
 // # What is acknowledged
 //

@@ -1,0 +1,209 @@
+package gateway
+
+import (
+	"errors"
+
+	"sngate/gateway/session"
+	"sngate/snpacket"
+	"sngate/snpacket/sn12"
+)
+
+// AddressChange says which messages may move a session to the address they come from.
+type AddressChange uint8
+
+// The policies of session.address_change.
+const (
+	AddressChangeAllow   AddressChange = iota // CONNECT, and PINGREQ with the client id
+	AddressChangeConnect                      // CONNECT only
+	AddressChangeDeny                         // none while the session is live
+)
+
+// arrive finds the session of a datagram and lets it handle it.
+func (s *shard) arrive(a *arrival) {
+	defer a.datagram.recycle()
+	if s.gw.stopping.Load() {
+		s.counters.drop(int(session.ReasonStopping))
+		return
+	}
+	switch a.kind {
+	case byConnect:
+		s.arriveConnect(a)
+	case byWake:
+		s.arriveWake(a)
+	case byTopic:
+		s.publishOwn(a)
+	default:
+		// Between the reader's look and now the address may have changed hands.
+		if e := a.entry; !e.gone && e.bound && e.peer == a.peer {
+			s.handle(e, a)
+			return
+		}
+		s.disown(a, session.ReasonUnknownSender)
+	}
+}
+
+// handle lets the session of e handle the datagram.
+func (s *shard) handle(e *entry, a *arrival) {
+	if e.link != nil {
+		e.link.Nudge(s.now)
+	}
+	e.session.Datagram(s.now, a.body, &s.out)
+	s.settle(e)
+}
+
+// disown answers a sender that has no session here with DISCONNECT (MQTT-SN 1.2
+// section 5.4.21), within a rate for all: the sender may be forged.
+func (s *shard) disown(a *arrival, why session.Reason) {
+	s.counters.drop(int(why))
+	s.reply(a.peer, sn12.Disconnect{})
+}
+
+// reply answers somebody who has no session, within the rate.
+func (s *shard) reply(p peer, m sn12.Message) {
+	if !s.replies.allow(s.now) {
+		return
+	}
+	if b, err := m.Append(nil); err == nil {
+		s.sendTo(p, b)
+	}
+}
+
+// arriveConnect handles CONNECT: the only message that makes a session.
+func (s *shard) arriveConnect(a *arrival) {
+	var c sn12.Connect
+	_, body, err := snpacket.Split(a.body)
+	if err == nil {
+		err = c.Parse(body)
+	}
+	if err != nil {
+		if errors.Is(err, sn12.ErrNoClientID) {
+			s.refuse(a, sn12.RejectedNotSupported, session.ReasonClientID)
+			return
+		}
+		s.counters.drop(int(session.ReasonMalformed))
+		return
+	}
+	if code, why := session.CheckConnect(s.gw.opts.Session, &c); why != session.ReasonNone {
+		s.refuse(a, code, why)
+		return
+	}
+	e := s.clients[string(c.ClientID)]
+	switch {
+	case e == nil:
+		if e = s.admit(string(c.ClientID)); e == nil {
+			s.refuse(a, sn12.RejectedCongestion, session.ReasonMaxSessions)
+			return
+		}
+	case e.bound && e.peer != a.peer && s.gw.opts.AddressChange == AddressChangeDeny && live(e.session.State()):
+		s.disown(a, session.ReasonAddressChange)
+		return
+	}
+	s.bind(e, a.peer)
+	s.handle(e, a)
+}
+
+// live reports whether a session in this state could be stolen: one that has ended and
+// is kept may come back from anywhere.
+func live(st session.State) bool {
+	return st != session.StateNew && st != session.StateDisconnected && st != session.StateLost
+}
+
+// arriveWake handles PINGREQ with a client id. A sleeper's may come from a new address,
+// because it loses its NAT binding; an active device has to connect again.
+func (s *shard) arriveWake(a *arrival) {
+	var m sn12.PingReq
+	_, body, err := snpacket.Split(a.body)
+	if err != nil || m.Parse(body) != nil {
+		s.counters.drop(int(session.ReasonMalformed))
+		return
+	}
+	e := s.clients[string(m.ClientID)]
+	switch {
+	case e == nil:
+		s.disown(a, session.ReasonUnknownSender)
+		return
+	case s.holds(e, a.peer): // also while its CONNECT is being carried out
+	case !connected(e.session.State()):
+		s.disown(a, session.ReasonUnknownSender)
+		return
+	case s.gw.opts.AddressChange != AddressChangeAllow, e.session.State() == session.StateActive:
+		s.disown(a, session.ReasonAddressChange)
+		return
+	}
+	s.bind(e, a.peer)
+	s.handle(e, a)
+}
+
+func connected(st session.State) bool {
+	return st == session.StateActive || st == session.StateAsleep || st == session.StateAwake
+}
+
+// refuse answers a CONNECT for which there is no session.
+func (s *shard) refuse(a *arrival, code sn12.ReturnCode, why session.Reason) {
+	s.counters.drop(int(why))
+	s.reply(a.peer, sn12.ConnAck{ReturnCode: code})
+}
+
+// admit makes the entry of a client id, within MaxSessions; nil beyond it. A session
+// kept for a device that has gone (CleanSession=0) makes room for one that comes, or
+// such sessions would fill the gateway with the years.
+func (s *shard) admit(clientID string) *entry {
+	if s.gw.sessions.Load() >= int64(s.gw.opts.MaxSessions) && s.ended.Len() > 0 {
+		if e := s.ended.Front().Value.(*entry); e.link.Deadline() == never { // its connection has ended too
+			s.counters.drop(int(session.ReasonMaxSessions))
+			s.forget(e)
+		}
+	}
+	if s.gw.sessions.Add(1) > int64(s.gw.opts.MaxSessions) {
+		s.gw.sessions.Add(-1)
+		return nil
+	}
+	e := &entry{shard: s, session: session.New(s.gw.opts.Session, clientID)}
+	e.session.StartMsgIDs(s.gw.opts.FirstMsgID())
+	s.clients[clientID] = e
+	return e
+}
+
+// holds reports whether p is the address of e: by what the shard knows, and not taken
+// over by another shard's session, of which evict has yet to tell.
+func (s *shard) holds(e *entry, p peer) bool {
+	return e.bound && e.peer == p && s.gw.directory.find(p) == e
+}
+
+// bind makes p the address of e. The session that had the address before is told that
+// it has none any more.
+func (s *shard) bind(e *entry, p peer) {
+	if s.holds(e, p) {
+		return
+	}
+	if e.bound {
+		s.gw.directory.release(e.peer, e)
+		e.session.AddressChanged()
+	}
+	e.peer, e.bound = p, true
+	if before := s.gw.directory.bind(p, e); before != nil {
+		if before.shard == s {
+			s.evict(before, p)
+		} else {
+			before.shard.posted.post(func() { before.shard.evict(before, p) })
+		}
+	}
+}
+
+// evict tells e that the address p, which it had, belongs to another session now,
+// unless it has got it back meanwhile.
+func (s *shard) evict(e *entry, p peer) {
+	if e.gone || !e.bound || e.peer != p || s.gw.directory.find(p) == e {
+		return
+	}
+	e.bound = false
+	e.session.AddressTaken(s.now, &s.out)
+	s.settle(e)
+}
+
+func (s *shard) unbind(e *entry) {
+	if e.bound {
+		s.gw.directory.release(e.peer, e)
+		e.bound = false
+	}
+}

@@ -1,0 +1,176 @@
+package gateway
+
+import (
+	"math"
+	"time"
+)
+
+// never is the deadline of something that waits for no time.
+const never = time.Duration(math.MaxInt64)
+
+// timerSlot is what an item carries to be held by a deadlines heap: the instant it
+// wants to be woken at, and where its entry is. The zero value is an item that waits
+// for nothing. An item is in one heap at most.
+type timerSlot struct {
+	at  time.Duration // the deadline wanted; meaningful while pos > 0
+	pos int32         // index of the entry in the heap plus one; 0: none
+}
+
+// slot makes a struct that embeds timerSlot fit for a deadlines heap.
+func (s *timerSlot) slot() *timerSlot { return s }
+
+// timed is an item of a deadlines heap: a pointer to a struct with a timerSlot.
+type timed interface{ slot() *timerSlot }
+
+// deadlines orders the items of one shard by deadline. It belongs to that shard's
+// goroutine and has no lock.
+//
+// It is lazy, because nearly every datagram moves a session's deadline, and nearly
+// always to a later time (keep-alive): such a move only stores the new instant in
+// the item. The entry stays where it is, too early, and is re-keyed when it surfaces.
+// Only a deadline that becomes earlier moves an entry. So an entry's key is never
+// later than its item's deadline, and next may name an instant at which nothing is
+// due yet; that costs one idle turn of the loop.
+//
+// The heap has four children per node: half the levels of a binary one, and the
+// children of a node share a cache line or two.
+type deadlines[T timed] struct {
+	heap []deadline[T]
+}
+
+// deadline is an entry. It holds the slot beside the item so that moving an entry
+// needs no call through the type parameter.
+type deadline[T timed] struct {
+	key  time.Duration
+	slot *timerSlot
+	item T
+}
+
+const (
+	heapArity = 4
+	// heapKeep is the number of entries whose memory is kept however empty the heap is.
+	heapKeep = 256
+)
+
+// len returns the number of entries.
+func (d *deadlines[T]) len() int { return len(d.heap) }
+
+// update sets item's deadline to at. never takes the deadline away; the entry then
+// goes when it surfaces, or with remove.
+func (d *deadlines[T]) update(item T, at time.Duration) {
+	s := item.slot()
+	if s.pos == 0 {
+		if at == never {
+			return
+		}
+		s.at = at
+		d.heap = append(d.heap, deadline[T]{key: at, slot: s, item: item})
+		d.up(len(d.heap) - 1)
+		return
+	}
+	s.at = at
+	if i := int(s.pos) - 1; at < d.heap[i].key {
+		d.heap[i].key = at
+		d.up(i)
+	}
+}
+
+// remove takes item out, so that the heap no longer refers to it. An item that is
+// not in the heap is left alone.
+func (d *deadlines[T]) remove(item T) {
+	if s := item.slot(); s.pos != 0 {
+		d.delete(int(s.pos) - 1)
+	}
+}
+
+// next returns the earliest instant at which an item may be due, or never. It is
+// never later than the earliest deadline.
+func (d *deadlines[T]) next() time.Duration {
+	if len(d.heap) == 0 {
+		return never
+	}
+	return d.heap[0].key
+}
+
+// due takes out and returns the item with the earliest deadline if that is at or
+// before now. The caller gives it its next deadline with update. Items come in the
+// order of their deadlines.
+func (d *deadlines[T]) due(now time.Duration) (item T, ok bool) {
+	for len(d.heap) > 0 && d.heap[0].key <= now {
+		top := &d.heap[0]
+		switch at := top.slot.at; {
+		case at == top.key:
+			item = top.item
+			d.delete(0)
+			return item, true
+		case at == never:
+			d.delete(0)
+		default:
+			top.key = at
+			d.down(0)
+		}
+	}
+	return item, false
+}
+
+// delete removes the entry at index i and marks its item as not held.
+func (d *deadlines[T]) delete(i int) {
+	d.heap[i].slot.pos = 0
+	last := len(d.heap) - 1
+	moved := d.heap[last]
+	d.heap[last] = deadline[T]{} // the array must not keep the item alive
+	d.heap = d.heap[:last]
+	if i < last {
+		d.heap[i] = moved
+		d.up(i)
+		d.down(int(moved.slot.pos) - 1)
+	}
+	// Give memory back after a peak. The factor of four leaves the slice half empty,
+	// so that the next growth and the next shrinking are both far away.
+	if c := cap(d.heap); c > heapKeep && len(d.heap) < c/4 {
+		d.heap = append(make([]deadline[T], 0, c/2), d.heap...)
+	}
+}
+
+// up moves the entry at index i towards the root until its parent is not later.
+func (d *deadlines[T]) up(i int) {
+	e := d.heap[i]
+	for i > 0 {
+		parent := (i - 1) / heapArity
+		if d.heap[parent].key <= e.key {
+			break
+		}
+		d.put(i, d.heap[parent])
+		i = parent
+	}
+	d.put(i, e)
+}
+
+// down moves the entry at index i away from the root until no child is earlier.
+func (d *deadlines[T]) down(i int) {
+	e := d.heap[i]
+	for {
+		first := heapArity*i + 1
+		if first >= len(d.heap) {
+			break
+		}
+		least := first
+		for c := first + 1; c < min(first+heapArity, len(d.heap)); c++ {
+			if d.heap[c].key < d.heap[least].key {
+				least = c
+			}
+		}
+		if e.key <= d.heap[least].key {
+			break
+		}
+		d.put(i, d.heap[least])
+		i = least
+	}
+	d.put(i, e)
+}
+
+// put stores an entry at index i and tells its item so.
+func (d *deadlines[T]) put(i int, e deadline[T]) {
+	d.heap[i] = e
+	e.slot.pos = int32(i + 1)
+}

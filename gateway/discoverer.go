@@ -1,0 +1,263 @@
+package gateway
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"sngate/snpacket"
+	"sngate/snpacket/sn12"
+)
+
+// discoveryDrop says why discovery did nothing with a datagram or failed to send one.
+type discoveryDrop uint8
+
+const (
+	discoveryMalformed    discoveryDrop = iota // the datagram cannot be read
+	discoveryOtherGateway                      // ADVERTISE or GWINFO of somebody else: not for a gateway
+	discoveryUnexpected                        // sent to the group, and nothing that belongs there
+	discoveryRateLimited                       // a SEARCHGW beyond the rate of answers
+	discoveryBusy                              // a SEARCHGW beyond the queue
+	discoveryNoMemory                          // the pool of datagrams is at its limit
+	discoveryReadFailed                        // the group's socket reported an error
+	discoverySendFailed                        // ADVERTISE or GWINFO could not be sent
+)
+
+// discoveryListener is a listener as discovery sees it.
+type discoveryListener struct {
+	conn  PacketConn
+	group GroupConn // nil: the listener has no group
+}
+
+// discoveryOptions is what newDiscoverer needs. Every field must be set unless it
+// says otherwise.
+type discoveryOptions struct {
+	gwID uint8
+	// advertiseEvery is in whole seconds, 1 s to 65,535 s; 0 switches ADVERTISE off.
+	advertiseEvery time.Duration
+	// advertiseRadius is the hop limit of ADVERTISE; 0 is the whole network.
+	advertiseRadius uint8
+	// answersPerSecond and answerBurst limit the GWINFOs of the whole gateway.
+	answersPerSecond, answerBurst int
+	// listeners, in the order of the indexes that searches use.
+	listeners []discoveryListener
+	pool      *datagramPool
+	counters  *counters // messages and octets; may be shared with others
+
+	brokerReady func() bool          // whether a broker is connected
+	now         func() time.Duration // monotonic time since the process started
+	// drop is called once for each drop, from any goroutine; err may be nil.
+	drop func(reason discoveryDrop, err error)
+}
+
+// searchQueue is how many searches may wait for the discoverer. They take a fraction
+// of a millisecond each, and answers are limited anyway.
+const searchQueue = 64
+
+// discoverer runs discovery: one goroutine that owns it, its only timer and all
+// sending, and one reader for each group.
+type discoverer struct {
+	opts     discoveryOptions
+	core     discovery // owned by run
+	searches chan search
+	done     chan struct{}
+	wg       sync.WaitGroup
+}
+
+func newDiscoverer(opts discoveryOptions) (*discoverer, error) {
+	every := opts.advertiseEvery
+	if every < 0 || every > 65535*time.Second || every%time.Second != 0 {
+		return nil, fmt.Errorf("advertise interval %s: want whole seconds up to 65535s, or 0 for none", every)
+	}
+	groups := make(map[netip.AddrPort]int)
+	for i, l := range opts.listeners {
+		if l.group == nil {
+			continue
+		}
+		// Two members would both answer a SEARCHGW.
+		if first, twice := groups[l.group.Group()]; twice {
+			return nil, fmt.Errorf("listeners %d and %d have the same group %s", first, i, l.group.Group())
+		}
+		groups[l.group.Group()] = i
+	}
+	if every > 0 && len(groups) == 0 {
+		return nil, errors.New("advertising needs a listener with a group")
+	}
+	return &discoverer{
+		opts:     opts,
+		core:     newDiscovery(opts.gwID, every, newLimiter(opts.answersPerSecond, opts.answerBurst)),
+		searches: make(chan search, searchQueue),
+		done:     make(chan struct{}),
+	}, nil
+}
+
+// start starts the goroutines. close ends them.
+func (d *discoverer) start() {
+	d.wg.Go(d.run)
+	for i, l := range d.opts.listeners {
+		if l.group == nil {
+			continue
+		}
+		loop := &readLoop{
+			conn:     l.group,
+			listener: i,
+			pool:     d.opts.pool,
+			handle:   d.groupDatagram,
+			noMemory: func(int) { d.opts.drop(discoveryNoMemory, nil) },
+			failed:   func(err error) { d.opts.drop(discoveryReadFailed, err) },
+			done:     d.done,
+		}
+		d.wg.Go(loop.run)
+	}
+}
+
+// close leaves the groups and waits for the goroutines. It is called once. The
+// listeners stay open.
+func (d *discoverer) close() error {
+	close(d.done)
+	var errs []error
+	for _, l := range d.opts.listeners {
+		if l.group != nil {
+			errs = append(errs, l.group.Close())
+		}
+	}
+	d.wg.Wait()
+	return errors.Join(errs...)
+}
+
+// message takes a message that a gateway gets only for discovery, from whichever
+// goroutine has received it, and reports whether it was one: SEARCHGW, which will be
+// answered, and other gateways' ADVERTISE and GWINFO, which are counted. It makes no
+// session and never blocks. node is the Wireless Node Id for viaForwarder; nothing of
+// it or of body is kept. Counting it as received is the caller's business.
+func (d *discoverer) message(via place, listener int, from netip.AddrPort, node []byte, msgType byte, body []byte) bool {
+	switch sn12.Type(msgType) {
+	case sn12.TypeSearchGW:
+		var m sn12.SearchGW
+		if err := m.Parse(body); err != nil {
+			d.opts.drop(discoveryMalformed, err)
+			return true
+		}
+		d.enqueue(search{via: via, listener: listener, from: from, node: node, radius: m.Radius})
+	case sn12.TypeAdvertise:
+		var m sn12.Advertise
+		err := m.Parse(body)
+		d.gatewaySeen(m.GwID, err)
+	case sn12.TypeGWInfo:
+		var m sn12.GWInfo
+		err := m.Parse(body)
+		d.gatewaySeen(m.GwID, err)
+	default:
+		return false
+	}
+	return true
+}
+
+// gatewaySeen counts what another gateway has sent. Our own messages come back from
+// the group, and are known by their GwId.
+func (d *discoverer) gatewaySeen(gwID uint8, err error) {
+	switch {
+	case err != nil:
+		d.opts.drop(discoveryMalformed, err)
+	case gwID != d.opts.gwID:
+		d.opts.drop(discoveryOtherGateway, nil)
+	}
+}
+
+func (d *discoverer) enqueue(s search) {
+	if len(d.searches) == cap(d.searches) { // before the copy, so that a flood makes no garbage
+		d.opts.drop(discoveryBusy, nil)
+		return
+	}
+	s.node = bytes.Clone(s.node)
+	select {
+	case d.searches <- s:
+	default:
+		d.opts.drop(discoveryBusy, nil)
+	}
+}
+
+// groupDatagram takes what was sent to a group. Only discovery belongs there; a
+// client's session messages go to the listener's own address.
+func (d *discoverer) groupDatagram(dg *datagram) {
+	defer dg.recycle()
+	msgType, body, err := snpacket.Split(dg.bytes())
+	if err != nil {
+		d.opts.drop(discoveryMalformed, err)
+		return
+	}
+	d.opts.counters.in(msgType, dg.n)
+	if !d.message(viaGroup, dg.listener, dg.from, nil, msgType, body) {
+		d.opts.drop(discoveryUnexpected, nil)
+	}
+}
+
+// run owns d.core.
+func (d *discoverer) run() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-d.done:
+			return
+		case s := <-d.searches:
+			d.answer(s)
+		case <-timer.C:
+			d.advertise()
+			if at := d.core.deadline(); at != never {
+				timer.Reset(at - d.opts.now())
+			}
+		}
+	}
+}
+
+func (d *discoverer) advertise() {
+	now := d.opts.now()
+	payload, ok := d.core.advance(now, d.opts.brokerReady())
+	if !ok {
+		return
+	}
+	a := announcement{msgType: sn12.TypeAdvertise, toGroup: true, hops: d.opts.advertiseRadius, payload: payload}
+	if a.hops == 0 {
+		a.hops = wholeNetwork
+	}
+	sent := false
+	for i, l := range d.opts.listeners {
+		if l.group != nil {
+			a.listener = i
+			sent = d.send(a) || sent
+		}
+	}
+	if !sent {
+		d.core.unsent(now)
+	}
+}
+
+func (d *discoverer) answer(s search) {
+	a, ok := d.core.answer(d.opts.now(), s)
+	if !ok {
+		d.opts.drop(discoveryRateLimited, nil)
+		return
+	}
+	d.send(a)
+}
+
+// send reports whether the datagram was sent.
+func (d *discoverer) send(a announcement) bool {
+	l := d.opts.listeners[a.listener]
+	var err error
+	if a.toGroup {
+		err = l.group.WriteGroup(a.payload, a.hops)
+	} else {
+		_, err = l.conn.WriteTo(a.payload, a.to)
+	}
+	if err != nil {
+		d.opts.drop(discoverySendFailed, err)
+		return false
+	}
+	d.opts.counters.out(byte(a.msgType), len(a.payload))
+	return true
+}

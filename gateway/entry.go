@@ -1,0 +1,127 @@
+package gateway
+
+import (
+	"container/list"
+
+	"sngate/gateway/session"
+	"sngate/upstream"
+)
+
+// entry is one device as its shard keeps it: the session, its link to the broker, and
+// where it is. All of it belongs to the shard's goroutine, except that the directory
+// maps its address to it.
+//
+// The gateway's own connection is an entry without a session.
+type entry struct {
+	timerSlot
+	shard   *shard
+	session *session.Session
+	link    upstream.Link // nil until the first ActionConnect
+
+	peer  peer
+	bound bool // the directory maps peer to this entry
+
+	ended *list.Element // in shard.ended; nil: not there
+
+	parked bool // the session has been told that the link is parked
+	gone   bool // forgotten; what still refers to it is late
+
+	// What the gauges count of it.
+	state        session.State
+	counted      bool
+	heldMessages int
+	heldOctets   int
+}
+
+// toConnect translates what a session asks for into what a link is asked for.
+func toConnect(clientID string, a *session.Action) *upstream.Connect {
+	return &upstream.Connect{ClientID: clientID, CleanSession: a.Clean, KeepAlive: a.KeepAlive, Will: toWill(a.Will)}
+}
+
+func toWill(w *session.Will) *upstream.Will {
+	if w == nil {
+		return nil
+	}
+	return &upstream.Will{Topic: w.Topic, Message: w.Message, QoS: w.QoS, Retain: w.Retain}
+}
+
+// eventKinds translates what a link reports into what a session is told.
+var eventKinds = map[upstream.EventKind]session.EventKind{
+	upstream.EventConnected:     session.EventConnected,
+	upstream.EventRefused:       session.EventRefused,
+	upstream.EventDown:          session.EventDown,
+	upstream.EventUp:            session.EventUp,
+	upstream.EventPublished:     session.EventPublished,
+	upstream.EventPublishFailed: session.EventPublishFailed,
+	upstream.EventSubscribed:    session.EventSubscribed,
+	upstream.EventUnsubscribed:  session.EventUnsubscribed,
+	upstream.EventMessage:       session.EventMessage,
+	upstream.EventPong:          session.EventPong,
+	upstream.EventClosed:        session.EventClosed,
+}
+
+func toEvent(ev *upstream.Event) session.Event {
+	return session.Event{
+		Kind:           eventKinds[ev.Kind],
+		Code:           ev.Code,
+		SessionPresent: ev.SessionPresent,
+		Failed:         ev.Err != nil,
+		Token:          session.Token(ev.Token),
+		Handle:         session.Handle(ev.Handle),
+		PacketID:       ev.Handle.PacketID(),
+		QoS:            ev.QoS,
+		Retain:         ev.Retain,
+		Dup:            ev.Dup,
+		Oversize:       ev.Oversize,
+		Topic:          ev.Topic,
+		Payload:        ev.Payload,
+	}
+}
+
+// do carries out one action of a session on its link.
+func (e *entry) do(s *shard, a *session.Action) {
+	now := s.now
+	if a.Kind == session.ActionConnect {
+		if e.link == nil {
+			e.link = s.gw.dialer.NewLink(s, e)
+		}
+		e.link.Connect(now, toConnect(e.session.ClientID(), a))
+		return
+	}
+	if e.link == nil {
+		return
+	}
+	t := upstream.Token(a.Token)
+	switch a.Kind {
+	case session.ActionSetWill:
+		e.link.SetWill(toWill(a.Will))
+	case session.ActionPublish:
+		e.link.Publish(now, t, a.Topic, a.Payload, a.QoS, a.Retain)
+	case session.ActionCancel:
+		e.link.Cancel(t)
+	case session.ActionSubscribe:
+		e.link.Subscribe(now, t, a.Topic, a.QoS)
+	case session.ActionUnsubscribe:
+		e.link.Unsubscribe(now, t, a.Topic)
+	case session.ActionAck:
+		e.link.Ack(now, upstream.Handle(a.Handle))
+	case session.ActionPing:
+		e.link.Ping(now, t)
+	case session.ActionCloseClean:
+		s.close(e, upstream.CloseGraceful)
+	case session.ActionCloseDrain:
+		s.close(e, upstream.CloseDrain)
+	case session.ActionCloseAbort:
+		s.close(e, upstream.CloseAbort)
+	case session.ActionPause:
+		e.link.Pause()
+	case session.ActionResume:
+		e.link.Resume()
+	}
+}
+
+// close closes the link of e; its EventClosed comes exactly once.
+func (s *shard) close(e *entry, mode upstream.CloseMode) {
+	s.closing++
+	e.link.Close(s.now, mode)
+}

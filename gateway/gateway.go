@@ -1,0 +1,251 @@
+// Package gateway is the shell around the session machines: UDP listeners, shards, the
+// directory of addresses, discovery, metrics and the operator's HTTP server.
+//
+// A datagram goes from a listener's reader to the one shard that owns its session, which
+// is chosen by the client id and never changes. The shard feeds the session, sends what
+// it answers and passes on what it asks of its link to the broker; what the broker
+// sends comes back to the same shard. All queues in between are bounded, and what does
+// not fit is dropped and counted, or stays with the broker.
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"sngate/gateway/session"
+	"sngate/upstream"
+)
+
+// Gateway is a running gateway. Its fields are set by Start and not changed after,
+// unless they say otherwise.
+type Gateway struct {
+	opts       Options
+	log        zerolog.Logger
+	eventLog   zerolog.Logger // sampled: what devices can cause
+	start      time.Time
+	seed       maphash.Seed
+	listeners  []Listener
+	shards     []*shard
+	directory  *directory
+	dialer     *upstream.Dialer
+	discoverer *discoverer
+	metrics    *metrics
+	ops        *opsServer
+	own        ownConnection // owned by shard 0
+
+	started bool // run was called
+
+	sessions    atomic.Int64
+	brokerReady atomic.Bool
+	stopping    atomic.Bool
+	stopOnce    sync.Once
+	stopErr     error
+	stopped     chan struct{} // closed when the shards have to end
+	wg          sync.WaitGroup
+}
+
+// poolLimit bounds the octets of datagrams in all queues.
+const poolLimit = 64 << 20
+
+// Start opens the listeners and starts to work. The broker need not be there yet.
+func Start(opts Options) (*Gateway, error) {
+	g := &Gateway{
+		opts:      opts,
+		log:       opts.Log,
+		start:     time.Now(),
+		seed:      maphash.MakeSeed(),
+		directory: newDirectory(),
+		stopped:   make(chan struct{}),
+		own:       ownConnection{clientID: opts.ClientID, retryAt: never},
+	}
+	g.eventLog = sampled(opts.Log)
+	if g.opts.FirstMsgID == nil {
+		g.opts.FirstMsgID = func() uint16 { return uint16(rand.Uint32()) }
+	}
+	var err error
+	if g.dialer, err = upstream.NewDialer(opts.Upstream); err != nil {
+		return nil, err
+	}
+	if err = g.open(); err != nil {
+		return nil, errors.Join(err, g.close())
+	}
+	g.started = true
+	g.run()
+	return g, nil
+}
+
+// open makes everything that can fail.
+func (g *Gateway) open() error {
+	var err error
+	if g.metrics, err = newMetrics(g.metricNames(), g.metricSources()); err != nil {
+		return err
+	}
+	for range max(g.opts.Shards, 1) {
+		g.shards = append(g.shards, newShard(g, len(g.shards)))
+	}
+	listen := g.opts.Listen
+	if listen == nil {
+		listen = ListenAny
+	}
+	for _, o := range g.opts.Listeners {
+		l, err := listen(o)
+		if err != nil {
+			return err
+		}
+		g.listeners = append(g.listeners, l)
+		g.logListener(o, l)
+	}
+	if g.discoverer, err = newDiscoverer(g.discoveryOptions()); err != nil {
+		return err
+	}
+	if g.opts.OpsAddress != "" {
+		g.ops, err = listenOps(g.opsOptions())
+	}
+	return err
+}
+
+// run starts the goroutines: a shard each, a reader per listener, and discovery.
+func (g *Gateway) run() {
+	g.shards[0].startOwn() // before the first arrival can ask for it
+	for _, s := range g.shards {
+		g.wg.Go(s.run)
+	}
+	pool := newDatagramPool(poolLimit)
+	g.discoverer.opts.pool = pool
+	g.discoverer.start()
+	for i, l := range g.listeners {
+		r := newReceiver(g, i)
+		loop := &readLoop{
+			conn:     l.Conn,
+			listener: i,
+			pool:     pool,
+			handle:   r.handle,
+			noMemory: func(int) { r.counters.drop(int(session.ReasonShardFull)) },
+			failed: func(err error) {
+				r.counters.drop(int(session.ReasonReceiveFailed))
+				g.eventLog.Warn().Err(err).Msg("receiving failed")
+			},
+			done: g.stopped,
+		}
+		g.wg.Go(loop.run)
+	}
+}
+
+// now is the monotonic time since the gateway started.
+func (g *Gateway) now() time.Duration { return time.Since(g.start) }
+
+// Addrs returns the addresses of the listeners.
+func (g *Gateway) Addrs() []netip.AddrPort {
+	addrs := make([]netip.AddrPort, len(g.listeners))
+	for i, l := range g.listeners {
+		addrs[i] = l.Conn.LocalAddr()
+	}
+	return addrs
+}
+
+// OpsAddr returns the address of the operator's HTTP server, "" without one.
+func (g *Gateway) OpsAddr() string {
+	if g.ops == nil {
+		return ""
+	}
+	return g.ops.addr()
+}
+
+// Metrics returns the handler of /metrics, for a process that serves it by itself.
+func (g *Gateway) Metrics() http.Handler { return g.metrics.handler() }
+
+// BrokerReady reports whether the gateway's own connection to the broker is up.
+func (g *Gateway) BrokerReady() bool { return g.brokerReady.Load() }
+
+// Stop takes no more work, sends DISCONNECT to the connected devices, closes their MQTT
+// sessions without wills, for up to grace, and ends. It may be called more than once.
+func (g *Gateway) Stop(grace time.Duration) error {
+	g.stopOnce.Do(func() {
+		g.stopping.Store(true)
+		left := make(chan struct{}, len(g.shards))
+		for _, s := range g.shards {
+			s.posted.post(func() { s.stop(left) })
+		}
+		timeout := time.NewTimer(grace)
+		defer timeout.Stop()
+		for range g.shards {
+			select {
+			case <-left:
+			case <-timeout.C:
+				g.log.Warn().Msg("stopping: some connections to the broker did not close in time")
+				g.stopErr = g.close()
+				return
+			}
+		}
+		g.stopErr = g.close()
+	})
+	return g.stopErr
+}
+
+// stop ends all sessions of the shard. left is told when their links are closed.
+func (s *shard) stop(left chan<- struct{}) {
+	for _, e := range s.clients {
+		e.session.Stop(&s.out)
+		s.settle(e)
+	}
+	if s.own != nil {
+		s.gw.own.retryAt = never
+		s.close(s.own, upstream.CloseGraceful)
+		s.settle(s.own)
+	}
+	s.left = left
+	s.noteClosed()
+}
+
+// noteClosed tells a Stop in progress when all links are closed.
+func (s *shard) noteClosed() {
+	if s.left != nil && s.closing == 0 {
+		s.left <- struct{}{}
+		s.left = nil
+	}
+}
+
+// close ends all goroutines and closes all sockets.
+func (g *Gateway) close() error {
+	var errs []error
+	close(g.stopped)
+	if g.started {
+		errs = append(errs, g.discoverer.close())
+	}
+	for _, l := range g.listeners {
+		if !g.started && l.Group != nil {
+			errs = append(errs, l.Group.Close())
+		}
+		errs = append(errs, l.Conn.Close())
+	}
+	g.dialer.Close()
+	g.wg.Wait()
+	if g.ops != nil {
+		errs = append(errs, g.ops.shutdown(time.Second))
+	}
+	return errors.Join(errs...)
+}
+
+// resolvePort returns the port of "host:port".
+func resolvePort(address string) (uint16, error) {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return 0, fmt.Errorf("listen on udp %s: %w", address, err)
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return 0, fmt.Errorf("listen on udp %s: port %q is not a number", address, port)
+	}
+	return uint16(n), nil
+}

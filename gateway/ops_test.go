@@ -1,0 +1,249 @@
+package gateway
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// opsLab is a running server whose state the test sets.
+type opsLab struct {
+	t               *testing.T
+	server          *opsServer
+	client          *http.Client
+	stuck, notReady atomic.Value // []string
+}
+
+func newOpsLab(t *testing.T, metrics http.Handler) *opsLab {
+	t.Helper()
+	l := &opsLab{t: t, client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}}
+	l.stuck.Store([]string(nil))
+	l.notReady.Store([]string(nil))
+	if metrics == nil {
+		metrics = newTestMetrics(t).handler()
+	}
+	server, err := listenOps(opsOptions{
+		address:  "127.0.0.1:0",
+		version:  "1.2.3<&>",
+		metrics:  metrics,
+		stuck:    func() []string { return l.stuck.Load().([]string) },
+		notReady: func() []string { return l.notReady.Load().([]string) },
+		sessions: func() []stateCount { return []stateCount{{"active", 4711}, {"asleep", 42}} },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.server = server
+	return l
+}
+
+func (l *opsLab) get(path string) (status int, body string, header http.Header) {
+	l.t.Helper()
+	r, err := l.client.Get("http://" + l.server.addr() + path)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return r.StatusCode, string(b), r.Header
+}
+
+func (l *opsLab) want(path string, status int, body string) {
+	l.t.Helper()
+	if s, b, _ := l.get(path); s != status || b != body {
+		l.t.Errorf("%s: %d %q, want %d %q", path, s, b, status, body)
+	}
+}
+
+func (l *opsLab) shutdown(wait time.Duration) {
+	l.t.Helper()
+	if err := l.server.shutdown(wait); err != nil {
+		l.t.Errorf("shutdown: %v", err)
+	}
+}
+
+func TestHealthAndReadinessAreDifferentQuestions(t *testing.T) {
+	l := newOpsLab(t, nil)
+	defer l.shutdown(5 * time.Second)
+	l.want("/healthz", 200, "ok\n")
+	l.want("/readyz", 200, "ready\n")
+	l.notReady.Store([]string{"listener :1883 is not bound", "no connection to the broker"})
+	l.want("/healthz", 200, "ok\n")
+	l.want("/readyz", 503, "listener :1883 is not bound\nno connection to the broker\n")
+	l.stuck.Store([]string{"shard 0 has not turned for 31s"})
+	l.want("/healthz", 503, "shard 0 has not turned for 31s\n")
+	l.stuck.Store([]string(nil))
+	l.notReady.Store([]string(nil))
+	l.want("/healthz", 200, "ok\n")
+	l.want("/readyz", 200, "ready\n")
+}
+
+func TestMetricsAreServed_Case185(t *testing.T) {
+	l := newOpsLab(t, nil)
+	defer l.shutdown(5 * time.Second)
+	status, body, _ := l.get("/metrics")
+	for _, want := range []string{"sngate_sessions{state=\"asleep\"} 6", "go_goroutines ", "sngate_build_info{goversion=\"go1", "version=\"1.2.3\"} 1"} {
+		if status != 200 || !strings.Contains(body, want) {
+			t.Errorf("status %d, %q is missing", status, want)
+		}
+	}
+}
+
+func TestIndexPageShowsStateAndEscapesIt(t *testing.T) {
+	l := newOpsLab(t, nil)
+	defer l.shutdown(5 * time.Second)
+	status, body, header := l.get("/")
+	for _, want := range []string{"1.2.3&lt;&amp;&gt;", "4711", "asleep", `href="metrics"`, `href="healthz"`, `href="readyz"`, "Ready."} {
+		if !strings.Contains(body, want) {
+			t.Errorf("%q is missing in\n%s", want, body)
+		}
+	}
+	if status != 200 || !strings.HasPrefix(header.Get("Content-Type"), "text/html") || strings.Contains(body, "src=") {
+		t.Errorf("status %d, header %v", status, header)
+	}
+	l.notReady.Store([]string{"broker <b>away</b>"})
+	if _, body, _ := l.get("/"); !strings.Contains(body, "broker &lt;b&gt;away") || strings.Contains(body, "Ready.") {
+		t.Errorf("not ready:\n%s", body)
+	}
+}
+
+func TestOnlyReadingIsAllowed(t *testing.T) {
+	l := newOpsLab(t, nil)
+	defer l.shutdown(5 * time.Second)
+	tests := []struct {
+		method, path string
+		want         int
+	}{
+		{"HEAD", "/", 200}, {"HEAD", "/metrics", 200}, {"HEAD", "/healthz", 200},
+		{"POST", "/", 405}, {"PUT", "/metrics", 405}, {"DELETE", "/healthz", 405}, {"POST", "/readyz", 405},
+		{"GET", "/nothing", 404}, {"GET", "/metrics/x", 404}, {"GET", "/debug/pprof/", 404},
+	}
+	for _, tt := range tests {
+		r, err := http.NewRequest(tt.method, "http://"+l.server.addr()+tt.path, strings.NewReader(""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := l.client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != tt.want {
+			t.Errorf("%s %s: %d, want %d", tt.method, tt.path, response.StatusCode, tt.want)
+		}
+	}
+	r, _ := http.NewRequest("GET", "http://"+l.server.addr()+"/", nil)
+	r.Header.Set("X-Long", strings.Repeat("x", 64<<10))
+	response, err := l.client.Do(r)
+	if err == nil {
+		response.Body.Close()
+		if response.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+			t.Errorf("64 KiB of header: %d", response.StatusCode)
+		}
+	}
+}
+
+func TestShutdownWaitsForARequestButNotForever(t *testing.T) {
+	entered, release := make(chan struct{}), make(chan struct{})
+	slow := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		entered <- struct{}{}
+		<-release
+		_, _ = io.WriteString(w, "done")
+	})
+	request := func(l *opsLab) chan string {
+		result := make(chan string, 1)
+		go func() {
+			r, err := l.client.Get("http://" + l.server.addr() + "/metrics")
+			if err != nil {
+				result <- "cut off"
+				return
+			}
+			defer r.Body.Close()
+			b, _ := io.ReadAll(r.Body)
+			result <- string(b)
+		}()
+		<-entered
+		return result
+	}
+
+	l := newOpsLab(t, slow)
+	result := request(l)
+	go func() { release <- struct{}{} }()
+	l.shutdown(10 * time.Second)
+	if got := <-result; got != "done" {
+		t.Errorf("the request in progress got %q", got)
+	}
+
+	l = newOpsLab(t, slow)
+	result = request(l)
+	l.shutdown(20 * time.Millisecond)
+	if got := <-result; got != "cut off" {
+		t.Errorf("the request that hangs got %q", got)
+	}
+	release <- struct{}{} // let its handler end
+	if c, err := net.Dial("tcp", l.server.addr()); err == nil {
+		c.Close()
+		t.Error("the address still accepts")
+	}
+}
+
+func TestConnectionsAreLimited(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &limitedListener{Listener: inner, slots: make(chan struct{}, 2), closed: make(chan struct{})}
+	accepted := make(chan net.Conn)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- c
+		}
+	}()
+	for range 3 {
+		c, err := net.Dial("tcp", inner.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	first, second := <-accepted, <-accepted
+	select {
+	case <-accepted:
+		t.Error("a third connection was accepted")
+	case <-time.After(50 * time.Millisecond):
+	}
+	first.Close()
+	first.Close() // gives back one slot, not two
+	third := <-accepted
+	if len(l.slots) != 2 {
+		t.Errorf("%d slots taken by 2 connections", len(l.slots))
+	}
+	if err := l.Close(); err != nil { // also ends an Accept that waits for a slot
+		t.Fatal(err)
+	}
+	<-ended
+	second.Close()
+	third.Close()
+}
+
+func TestAddressOfTheOperatorsServerInUseIsAnError(t *testing.T) {
+	l := newOpsLab(t, nil)
+	defer l.shutdown(5 * time.Second)
+	_, err := listenOps(opsOptions{address: l.server.addr(), metrics: http.NotFoundHandler()})
+	if err == nil || !strings.Contains(err.Error(), l.server.addr()) {
+		t.Errorf("err = %v", err)
+	}
+}

@@ -1,0 +1,78 @@
+package gateway
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"sngate/gateway/session"
+	"sngate/upstream"
+)
+
+// Options configures a Gateway.
+type Options struct {
+	ID       uint8  // GwId in ADVERTISE and GWINFO
+	ClientID string // MQTT client id of the gateway's own connection to the broker
+	Shards   int    // goroutines that handle sessions; 0: 1
+	Version  string // for metrics and the status page
+
+	Listeners     []ListenerOptions
+	AddressChange AddressChange
+	MaxSessions   int
+	Session       *session.Config
+	Upstream      upstream.Options
+
+	Forwarders      bool           // unwrap encapsulated messages
+	AllowForwarders []netip.Prefix // empty: any
+
+	AdvertiseInterval time.Duration // whole seconds, up to 65535; 0: no ADVERTISE
+
+	OpsAddress string // of /metrics, /healthz and /readyz; "": none
+	Log        zerolog.Logger
+
+	// FirstMsgID returns the MsgId a session counts from. nil: a random one.
+	FirstMsgID func() uint16
+
+	// Listen opens a listener. nil: UDP sockets.
+	Listen func(ListenerOptions) (Listener, error)
+}
+
+// ListenerOptions describes a listener.
+type ListenerOptions struct {
+	Address       string     // "host:port"
+	Group         netip.Addr // multicast group for discovery, on the listener's port; the zero Addr: none
+	Interface     string     // of the group; "": the system's choice
+	ReceiveBuffer int        // octets; 0: DefaultReceiveBuffer
+}
+
+// Listener is an open listener.
+type Listener struct {
+	Conn          PacketConn
+	Group         GroupConn // nil: none
+	ReceiveBuffer int       // octets granted
+}
+
+// ListenAny opens a listener of UDP sockets.
+func ListenAny(o ListenerOptions) (Listener, error) {
+	udp := UDPOptions{Address: o.Address, ReceiveBuffer: o.ReceiveBuffer}
+	if o.Group.IsValid() {
+		addr, err := resolvePort(o.Address)
+		if err != nil {
+			return Listener{}, err
+		}
+		udp.Group = netip.AddrPortFrom(o.Group, addr)
+	}
+	conn, granted, err := ListenUDP(udp)
+	if err != nil {
+		return Listener{}, err
+	}
+	l := Listener{Conn: conn, ReceiveBuffer: granted}
+	if o.Group.IsValid() {
+		if l.Group, err = ListenGroup(conn, GroupOptions{Group: udp.Group, Interface: o.Interface}); err != nil {
+			return Listener{}, errors.Join(err, conn.Close())
+		}
+	}
+	return l, nil
+}

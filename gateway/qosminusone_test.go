@@ -1,0 +1,132 @@
+package gateway
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sngate/gateway/session"
+)
+
+func TestQoSMinusOneOfAStranger_Case79(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		got := r.observe()
+		d := r.device("10.0.1.1:5000")
+		d.send("09 0c 62 6162 0000 7879")
+		got.want(t, "short name", "sngate-test-7 ab xy 0")
+		d.send("08 0c 61 0001 0000 78")
+		got.want(t, "predefined id", "sngate-test-7 site/alarm x 0")
+		d.send("08 0c 72 6162 0000 78")
+		got.want(t, "retained", "sngate-test-7 ab x 0")
+		if m, ok := r.broker.Retained("ab"); !ok || string(m.Payload) != "x" {
+			t.Fatalf("retained: %v %q", ok, m.Payload)
+		}
+		d.send("05 fe 00 0102" + "08 0c 61 0001 0000 78")
+		got.want(t, "through a forwarder", "sngate-test-7 site/alarm x 0")
+		d.wantQuiet("never answered")
+		r.wantSessions("none", 0)
+		if n := r.connects(); n != 1 {
+			t.Fatalf("%d connections to the broker", n)
+		}
+	})
+}
+
+func TestQoSMinusOneThatCannotBeRelayed_Case79(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		got := r.observe()
+		d := r.device("10.0.1.1:5000")
+		for _, tt := range []struct {
+			why, datagram string
+			reason        session.Reason
+			n             uint64
+		}{
+			{"unknown predefined id", "08 0c 61 0009 0000 78", session.ReasonUnknownTopicID, 1},
+			{"predefined id of one client only", "08 0c 61 0002 0000 78", session.ReasonUnknownTopicID, 2},
+			{"normal id", "08 0c 60 0001 0000 78", session.ReasonUnknownTopicID, 3},
+			{"reserved id type", "08 0c 63 0001 0000 78", session.ReasonUnknownTopicID, 4},
+			{"wildcard as a short name", "08 0c 62 612b 0000 78", session.ReasonInvalidTopic, 1},
+			{"cut off", "04 0c 62 61", session.ReasonMalformed, 1},
+		} {
+			d.send(tt.datagram)
+			d.wantQuiet(tt.why)
+			got.want(t, tt.why)
+			r.wantDropped(tt.reason, tt.n)
+		}
+	})
+}
+
+func TestQoSMinusOneSwitchedOff_Case80(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(o *Options) { o.Session.QoSMinusOne = false })
+		got := r.observe()
+		d := r.device("10.0.1.1:5000")
+		d.send("08 0c 62 6162 0000 78")
+		d.wantQuiet("silence")
+		got.want(t, "nothing")
+		r.wantDropped(session.ReasonQoSMinusOneDisabled, 1)
+	})
+}
+
+func TestQoSMinusOneOfAConnectedDevice_Case81(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		got := r.observe()
+		d := r.device("10.0.1.1:5000")
+		d.connect("dev")
+		id := d.register("a/b")
+		if id != 2 {
+			t.Fatalf("topic id %d, want 2: 1 is predefined", id)
+		}
+		d.send("08 0c 60 0002 0000 78")
+		d.send("08 0c 62 6162 0000 79")
+		d.send("08 0c 61 0001 0000 7a")
+		got.want(t, "over its own connection", "dev a/b x 0", "dev ab y 0", "dev site/alarm z 0")
+		d.wantQuiet("never answered")
+		d.sleep(60)
+		d.send("08 0c 62 6162 0000 79")
+		got.want(t, "asleep", "dev ab y 0")
+		d.wantQuiet("never answered")
+	})
+}
+
+func TestQoSMinusOneWhileTheBrokerIsAway_Case79(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		got := r.observe()
+		d := r.device("10.0.1.1:5000")
+		r.broker.Kill(true)
+		synctest.Wait()
+		for range 1000 {
+			d.send("08 0c 62 6162 0000 78")
+		}
+		if n := r.gateway.dialer.Stats().DroppedDown.Load(); n != 1000 {
+			t.Fatalf("%d dropped", n)
+		}
+		if r.gateway.BrokerReady() {
+			t.Fatal("the broker is away")
+		}
+		r.broker.Start()
+		time.Sleep(2 * time.Minute)
+		if !r.gateway.BrokerReady() {
+			t.Fatal("the broker is back")
+		}
+		got.want(t, "dropped is dropped")
+		d.send("08 0c 62 6162 0000 78")
+		got.want(t, "works again", "sngate-test-7 ab x 0")
+	})
+}
+
+// The first datagram may be there before anything else.
+func TestQoSMinusOneBeforeTheFirstTurn_Case79(t *testing.T) {
+	for range 50 {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCrowd()
+			for i := range 100 {
+				c.send(source(i), []byte{8, 0x0c, 0x62, 'a', 'b', 0, 0, 'x'})
+			}
+			newRig(t, func(o *Options) { o.Listen = c.listen })
+		})
+	}
+}

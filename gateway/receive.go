@@ -1,0 +1,188 @@
+package gateway
+
+import (
+	"net/netip"
+
+	"sngate/gateway/session"
+	"sngate/snpacket"
+	"sngate/snpacket/sn12"
+)
+
+// Answers to senders without a session, per shard and reader: enough for every device
+// of a site to learn at once that the gateway has restarted, and no amplifier.
+const (
+	repliesPerSecond = 1000
+	replyBurst       = 5000
+	// A DISCONNECT of a stranger is answered too: the device may not have heard the
+	// first answer. It could also be another gateway's answer to a forged datagram, so
+	// this rate bounds what two gateways can be made to tell each other.
+	farewellsPerSecond = 10
+	farewellBurst      = 200
+)
+
+// receiver is one listener's reader: it looks at the header of each datagram, finds the
+// shard it belongs to and leaves it there. It makes nothing and remembers nobody.
+type receiver struct {
+	gw       *Gateway
+	listener int
+	counters *counters
+	// Owned by the reader's goroutine.
+	replies   limiter
+	farewells limiter
+}
+
+func newReceiver(gw *Gateway, listener int) *receiver {
+	return &receiver{
+		gw:        gw,
+		listener:  listener,
+		counters:  gw.metrics.newCounters(),
+		replies:   newLimiter(repliesPerSecond, replyBurst),
+		farewells: newLimiter(farewellsPerSecond, farewellBurst),
+	}
+}
+
+// handle takes over a datagram.
+func (r *receiver) handle(d *datagram) {
+	a := arrival{datagram: d, body: d.bytes(), peer: peer{listener: r.listener, addr: d.from}}
+	if why := r.unwrap(&a); why != session.ReasonNone {
+		r.drop(d, why)
+		return
+	}
+	t, body, err := snpacket.Split(a.body)
+	if err != nil {
+		r.drop(d, session.ReasonMalformed)
+		return
+	}
+	r.counters.in(t, d.n)
+	if r.discovery(&a, t, body) {
+		d.recycle()
+		return
+	}
+	if s := r.route(&a, sn12.Type(t), body); s == nil {
+		r.unknown(&a, sn12.Type(t))
+	} else if !s.offer(a) {
+		r.drop(d, session.ReasonShardFull)
+	}
+}
+
+func (r *receiver) drop(d *datagram, why session.Reason) {
+	r.counters.drop(int(why))
+	d.recycle()
+}
+
+// unwrap takes off the encapsulation of a forwarder (MQTT-SN 1.2 section 5.5).
+func (r *receiver) unwrap(a *arrival) session.Reason {
+	if !sn12.IsEncapsulated(a.body) {
+		return session.ReasonNone
+	}
+	var m sn12.Encapsulated
+	switch err := m.Parse(a.body); {
+	case err != nil:
+		return session.ReasonMalformed
+	case m.Nested() || len(m.NodeID) == 0:
+		return session.ReasonEncapsulation
+	case !r.gw.forwarderAllowed(a.peer.addr.Addr()):
+		return session.ReasonForwarderNotAllowed
+	}
+	r.counters.in(byte(sn12.TypeEncapsulated), 0)
+	a.body, a.peer.node = m.Inner, string(m.NodeID)
+	return session.ReasonNone
+}
+
+// forwarderAllowed applies the list of forwarders; without one, any is.
+func (g *Gateway) forwarderAllowed(addr netip.Addr) bool {
+	if !g.opts.Forwarders {
+		return false
+	}
+	for _, p := range g.opts.AllowForwarders {
+		if p.Contains(addr.WithZone("")) {
+			return true
+		}
+	}
+	return len(g.opts.AllowForwarders) == 0
+}
+
+func (r *receiver) discovery(a *arrival, t byte, body []byte) bool {
+	via, node := viaListener, []byte(nil)
+	if a.peer.node != "" {
+		via, node = viaForwarder, []byte(a.peer.node)
+	}
+	return r.gw.discoverer.message(via, r.listener, a.peer.addr, node, t, body)
+}
+
+// route finds the shard for an arrival; nil when the sender has no session and the
+// message makes none.
+func (r *receiver) route(a *arrival, t sn12.Type, body []byte) *shard {
+	switch t {
+	case sn12.TypeConnect:
+		a.kind = byConnect
+		return r.gw.shardOf(connectID(body))
+	case sn12.TypePingReq:
+		if len(body) > 0 {
+			a.kind = byWake
+			return r.gw.shardOf(body)
+		}
+	}
+	if a.entry = r.gw.directory.find(a.peer); a.entry != nil {
+		return a.entry.shard
+	}
+	if t == sn12.TypePublish && len(body) > 0 && body[0]>>5&3 == sn12.QoSMinusOne {
+		a.kind = byTopic
+		return r.gw.shards[0]
+	}
+	return nil
+}
+
+// connectID peeks at the client id of a CONNECT; whether it is well formed is decided
+// by the shard.
+func connectID(body []byte) []byte {
+	if len(body) < 4 {
+		return nil
+	}
+	return body[4:]
+}
+
+// unknown answers a sender without a session: DISCONNECT says that it has to connect
+// (MQTT-SN 1.2 section 5.4.21). What a gateway sends is not answered, or two gateways
+// could answer each other for ever.
+func (r *receiver) unknown(a *arrival, t sn12.Type) {
+	defer a.datagram.recycle()
+	switch {
+	case !t.Known():
+		r.counters.drop(int(session.ReasonMalformed))
+		return
+	case fromGateway(t):
+		r.counters.drop(int(session.ReasonUnexpectedMessage))
+		return
+	}
+	r.counters.drop(int(session.ReasonUnknownSender))
+	rate := &r.replies
+	if t == sn12.TypeDisconnect {
+		rate = &r.farewells
+	}
+	if !rate.allow(r.gw.now()) {
+		return
+	}
+	b, err := sn12.Disconnect{}.Append(nil)
+	if err == nil {
+		b, err = a.peer.wrap(nil, b)
+	}
+	if err == nil {
+		_, err = r.gw.listeners[r.listener].Conn.WriteTo(b, a.peer.addr)
+	}
+	if err != nil {
+		r.counters.drop(int(session.ReasonSendFailed))
+		return
+	}
+	r.counters.out(byte(sn12.TypeDisconnect), len(b))
+}
+
+// fromGateway reports whether only a gateway sends messages of type t.
+func fromGateway(t sn12.Type) bool {
+	switch t {
+	case sn12.TypeConnAck, sn12.TypeWillTopicReq, sn12.TypeWillMsgReq, sn12.TypeSubAck, sn12.TypeUnsubAck,
+		sn12.TypePingResp, sn12.TypeWillTopicResp, sn12.TypeWillMsgResp:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,362 @@
+package gateway
+
+import (
+	"container/list"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sngate/gateway/session"
+	"sngate/upstream"
+)
+
+const (
+	arrivalQueue = 4096 // datagrams waiting for a shard
+	inputQueue   = 1024 // inputs of connections waiting for a shard; readers wait, TCP pushes back
+	turnSize     = 32   // of either taken in one turn of the loop
+	// idleTurn bounds how long a shard sleeps, so that one that has stopped turning
+	// can be told from one that has nothing to do.
+	idleTurn = 10 * time.Second
+)
+
+// arrival is one datagram on its way to a shard.
+type arrival struct {
+	datagram *datagram // recycled by the shard
+	body     []byte    // the MQTT-SN message in it, without encapsulation
+	peer     peer
+	entry    *entry // whose address it came from; nil when it is to be found by client id
+	kind     arrivalKind
+}
+
+// arrivalKind says how the session of an arrival is found.
+type arrivalKind uint8
+
+const (
+	byAddress arrivalKind = iota // arrival.entry
+	byConnect                    // CONNECT: by client id, made if there is none
+	byWake                       // PINGREQ with client id
+	byTopic                      // QoS -1: there is no session
+)
+
+// shard owns the sessions of the client ids that hash to it: one goroutine, run, does
+// all that is done to them, one datagram or event after the other. Other goroutines
+// leave their things in the queues.
+type shard struct {
+	gw       *Gateway
+	index    int
+	arrivals chan arrival
+	inputs   chan upstream.Input
+	posted   mailbox
+	counters *counters
+	lastTurn atomic.Int64 // gateway time, ns
+
+	// Gauges, written here and read by metrics.
+	byState      []atomic.Int64
+	heldMessages atomic.Int64
+	heldOctets   atomic.Int64
+
+	// Owned by run.
+	clients map[string]*entry
+	ended   list.List // of *entry: sessions kept without a connection, the one ended first in front
+	own     *entry    // the gateway's own connection; shard 0 only
+	timers  deadlines[*entry]
+	now     time.Duration // read once per turn
+	out     session.Out
+	events  []upstream.Event
+	frame   []byte // for encapsulation
+	replies limiter
+	closing int             // links whose EventClosed is awaited
+	left    chan<- struct{} // Stop waits for closing to become 0; nil: it does not
+}
+
+// mailbox takes functions from other goroutines to be run by the shard. It is bounded
+// by what posts: each entry once at a time, and the gateway itself.
+type mailbox struct {
+	mu   sync.Mutex
+	jobs []func()
+	wake chan struct{} // has room for one
+}
+
+func (m *mailbox) post(f func()) {
+	m.mu.Lock()
+	m.jobs = append(m.jobs, f)
+	m.mu.Unlock()
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (m *mailbox) take() []func() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	jobs := m.jobs
+	m.jobs = nil
+	return jobs
+}
+
+func newShard(gw *Gateway, index int) *shard {
+	return &shard{
+		gw:       gw,
+		index:    index,
+		arrivals: make(chan arrival, arrivalQueue),
+		inputs:   make(chan upstream.Input, inputQueue),
+		posted:   mailbox{wake: make(chan struct{}, 1)},
+		counters: gw.metrics.newCounters(),
+		byState:  make([]atomic.Int64, len(session.StateNames())),
+		clients:  make(map[string]*entry),
+		replies:  newLimiter(repliesPerSecond, replyBurst),
+	}
+}
+
+// shardOf picks the shard of a client id, for as long as the gateway runs.
+func (g *Gateway) shardOf(clientID []byte) *shard {
+	if len(g.shards) == 1 {
+		return g.shards[0]
+	}
+	return g.shards[maphash.Bytes(g.seed, clientID)%uint64(len(g.shards))]
+}
+
+// Push implements upstream.Inbox.
+func (s *shard) Push(in upstream.Input, done <-chan struct{}) bool {
+	select {
+	case s.inputs <- in:
+		return true
+	case <-done:
+		return false
+	case <-s.gw.stopped:
+		return false
+	}
+}
+
+// offer gives the shard an arrival, or drops it when the queue is full.
+func (s *shard) offer(a arrival) bool {
+	select {
+	case s.arrivals <- a:
+		return true
+	default:
+		return false
+	}
+}
+
+// run is the shard's goroutine. It ends when the gateway has stopped.
+func (s *shard) run() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		s.now = s.gw.now()
+		s.lastTurn.Store(int64(s.now))
+		for e, ok := s.timers.due(s.now); ok; e, ok = s.timers.due(s.now) {
+			s.advance(e)
+		}
+		timer.Reset(max(min(s.timers.next()-s.now, idleTurn), 0))
+		select {
+		case a := <-s.arrivals:
+			s.now = s.gw.now()
+			s.arrive(&a)
+			s.takeMore()
+		case in := <-s.inputs:
+			s.now = s.gw.now()
+			s.input(&in)
+			s.takeMore()
+		case <-s.posted.wake:
+			s.now = s.gw.now()
+			for _, f := range s.posted.take() {
+				f()
+			}
+		case <-timer.C:
+		case <-s.gw.stopped:
+			return
+		}
+	}
+}
+
+// takeMore takes what else is waiting, up to the size of a turn.
+func (s *shard) takeMore() {
+	for range turnSize {
+		select {
+		case a := <-s.arrivals:
+			s.arrive(&a)
+		case in := <-s.inputs:
+			s.input(&in)
+		default:
+			return
+		}
+	}
+}
+
+// input feeds a link with what its connection has read.
+func (s *shard) input(in *upstream.Input) {
+	in.Link.Input(s.now, in)
+	s.settle(in.Owner.(*entry))
+}
+
+// advance gives an entry whose deadline has come its turn.
+func (s *shard) advance(e *entry) {
+	if e.link != nil && s.now >= e.link.Deadline() {
+		e.link.Advance(s.now)
+	}
+	if e == s.own {
+		s.advanceOwn()
+	} else if s.now >= e.session.Deadline() {
+		e.session.Advance(s.now, &s.out)
+	}
+	s.settle(e)
+}
+
+// settle ends a step of an entry: carries out what the session has asked for, tells it
+// what that has brought on the link, until there is nothing more, and notes when the
+// entry next wants its turn.
+func (s *shard) settle(e *entry) {
+	s.carryOut(e)
+	for e.link != nil {
+		s.events = append(s.events[:0], e.link.Events()...)
+		if len(s.events) == 0 {
+			break
+		}
+		for i := range s.events {
+			if s.events[i].Kind == upstream.EventClosed {
+				s.closing--
+			}
+			if e == s.own {
+				s.ownEvent(&s.events[i])
+				continue
+			}
+			ev := toEvent(&s.events[i])
+			e.session.Upstream(s.now, &ev, &s.out)
+			s.carryOut(e)
+		}
+		clear(s.events)
+	}
+	if e.link != nil {
+		s.noteParked(e)
+		e.link.Flush(s.now)
+	}
+	s.noteClosed()
+	if e.gone {
+		return
+	}
+	at := never
+	if e.link != nil {
+		at = e.link.Deadline()
+	}
+	if e == s.own {
+		at = min(at, s.gw.own.retryAt)
+	} else {
+		at = min(at, e.session.Deadline())
+		s.countHeld(e)
+	}
+	s.timers.update(e, at)
+}
+
+// noteParked tells the session when its link waits for the device to speak.
+func (s *shard) noteParked(e *entry) {
+	parked := e.link.Parked()
+	switch {
+	case !parked || e.parked:
+	case e == s.own:
+		s.ownParked()
+	default:
+		e.session.Upstream(s.now, &session.Event{Kind: session.EventParked}, &s.out)
+		s.carryOut(e)
+	}
+	e.parked = parked
+}
+
+// carryOut does what a step of e's session has left in s.out.
+func (s *shard) carryOut(e *entry) {
+	o := &s.out
+	for i := range o.Datagrams() {
+		s.send(e, o.Datagram(i))
+	}
+	for _, r := range o.Drops {
+		s.counters.drop(int(r))
+	}
+	for _, t := range o.Retries {
+		s.counters.retransmit(byte(t))
+	}
+	for i := range o.Actions {
+		switch a := &o.Actions[i]; a.Kind {
+		case session.ActionState:
+			s.entered(e, a)
+		case session.ActionFree:
+			s.forget(e)
+		default:
+			e.do(s, a)
+		}
+	}
+	o.Reset()
+}
+
+// send sends a datagram to where the device is.
+func (s *shard) send(e *entry, datagram []byte) {
+	if !e.bound {
+		s.counters.drop(int(session.ReasonNoAddress))
+		return
+	}
+	s.sendTo(e.peer, datagram)
+}
+
+func (s *shard) sendTo(p peer, datagram []byte) {
+	frame, err := p.wrap(s.frame, datagram)
+	if err == nil {
+		if p.node != "" {
+			s.frame = frame
+		}
+		_, err = s.gw.listeners[p.listener].Conn.WriteTo(frame, p.addr)
+	}
+	if err != nil {
+		s.counters.drop(int(session.ReasonSendFailed))
+		return
+	}
+	s.counters.out(messageType(datagram), len(frame))
+}
+
+// entered notes a change of state for the gauges and the log.
+func (s *shard) entered(e *entry, a *session.Action) {
+	if e.counted {
+		s.byState[e.state].Add(-1)
+	}
+	s.byState[a.State].Add(1)
+	from := e.state
+	e.state, e.counted = a.State, true
+	s.noteEnded(e, !live(a.State))
+	s.gw.logState(e, from, a)
+}
+
+// noteEnded keeps the list of sessions that admit may give up.
+func (s *shard) noteEnded(e *entry, ended bool) {
+	switch {
+	case ended && e.ended == nil:
+		e.ended = s.ended.PushBack(e)
+	case !ended && e.ended != nil:
+		s.ended.Remove(e.ended)
+		e.ended = nil
+	}
+}
+
+func (s *shard) countHeld(e *entry) {
+	n, b := e.session.Held()
+	s.heldMessages.Add(int64(n - e.heldMessages))
+	s.heldOctets.Add(int64(b - e.heldOctets))
+	e.heldMessages, e.heldOctets = n, b
+}
+
+// forget removes an entry whose session is over.
+func (s *shard) forget(e *entry) {
+	if e.gone {
+		return
+	}
+	e.gone = true
+	if e.counted {
+		s.byState[e.state].Add(-1)
+	}
+	s.heldMessages.Add(int64(-e.heldMessages))
+	s.heldOctets.Add(int64(-e.heldOctets))
+	s.noteEnded(e, false)
+	s.unbind(e)
+	s.timers.remove(e)
+	delete(s.clients, e.session.ClientID())
+	s.gw.sessions.Add(-1)
+}
