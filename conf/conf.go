@@ -108,7 +108,7 @@ type Session struct {
 	MaxSubscriptions int           `toml:"max_subscriptions" range:"1..65535"`
 	RetryInterval    time.Duration `toml:"retry_interval" range:"100ms..10m"` // Tretry, MQTT-SN 1.2 section 6.13
 	RetryCount       int           `toml:"retry_count" range:"0..20"`         // Nretry
-	Hold             time.Duration `toml:"hold" range:"0s..10m"`
+	Hold             time.Duration `toml:"hold" range:"1s..10m"`
 	CongestionWait   time.Duration `toml:"congestion_wait" range:"0s..24h"`
 	AddressChange    string        `toml:"address_change" enum:"allow,connect,deny"`
 	ToleranceShort   int           `toml:"tolerance_short" range:"0..1000"` // percent

@@ -107,7 +107,7 @@ var wrong = map[string][][2]string{
 	"session.max_subscriptions": {{`0`, `want 1..65535`}, {`65536`, `want 1..65535`}},
 	"session.retry_interval":    {{`10`, `want a duration`}, {`"10"`, `is not a duration`}, {`"99ms"`, `want 100ms..10m`}, {`"11m"`, `want 100ms..10m`}},
 	"session.retry_count":       {{`99`, `99 is out of range; want 0..20`}, {`-1`, `want 0..20`}, {`2000-01-01`, `want an integer, got a date or time`}},
-	"session.hold":              {{`"11m"`, `want 0s..10m`}, {`"-1s"`, `want 0s..10m`}, {`20`, `want a duration`}},
+	"session.hold":              {{`"11m"`, `want 1s..10m`}, {`"0s"`, `want 1s..10m`}, {`20`, `want a duration`}},
 	"session.congestion_wait":   {{`"25h"`, `want 0s..24h`}, {`5`, `want a duration`}},
 	"session.address_change":    {{`"yes"`, `"yes" is not known; want one of "allow", "connect", "deny"`}, {`true`, `want a string`}},
 	"session.tolerance_short":   {{`-1`, `want 0..1000`}, {`1001`, `want 0..1000`}, {`"50%"`, `want an integer`}},

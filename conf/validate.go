@@ -84,6 +84,8 @@ func (d *decoder) multicast(path string, l Listener, host hostPort) {
 		d.fault(at, "%s is not a multicast address; want one such as \"225.1.1.1\" or \"ff02::1234\", without a port", quote(l.Multicast))
 	case group.Zone() != "":
 		d.fault(at, "%s has a zone; want the interface in %s", quote(l.Multicast), via)
+	case host.port == 0:
+		d.fault(at, "%s needs a listener with a port of its own; want one in %s", quote(l.Multicast), join(path, "address"))
 	case ownErr == nil && own.Is4() != group.Is4():
 		d.fault(at, "%s and the listener's address %s are not of the same IP version", quote(l.Multicast), quote(l.Address))
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"time"
 
 	"sngate/gateway/session"
 	"sngate/snpacket"
@@ -20,6 +21,9 @@ const (
 
 // arrive finds the session of a datagram and lets it handle it.
 func (s *shard) arrive(a *arrival) {
+	if a.kind == byAddress && s.passOn(a) {
+		return
+	}
 	defer a.datagram.recycle()
 	if s.gw.stopping.Load() {
 		s.counters.drop(int(session.ReasonStopping))
@@ -33,12 +37,38 @@ func (s *shard) arrive(a *arrival) {
 	case byTopic:
 		s.publishOwn(a)
 	default:
-		// Between the reader's look and now the address may have changed hands.
-		if e := a.entry; !e.gone && e.bound && e.peer == a.peer {
-			s.handle(e, a)
-			return
+		s.arriveAddress(a)
+	}
+}
+
+// passOn gives QoS -1 of an address whose session has ended, or has not begun, to the
+// shard that relays it without a session.
+func (s *shard) passOn(a *arrival) bool {
+	if !unsolicited(a.body) || !a.entry.gone && connected(a.entry.session.State()) {
+		return false
+	}
+	a.kind, a.entry = byTopic, nil
+	if first := s.gw.shards[0]; first != s {
+		if !first.offer(*a) {
+			s.counters.drop(int(session.ReasonShardFull))
+			a.datagram.recycle()
 		}
+		return true
+	}
+	return false
+}
+
+// arriveAddress handles what is found by its address. Between the reader's look and now
+// that may have changed hands.
+func (s *shard) arriveAddress(a *arrival) {
+	e := a.entry
+	switch {
+	case e.gone || !e.bound || e.peer != a.peer:
 		s.disown(a, session.ReasonUnknownSender)
+	case !live(e.session.State()) && messageType(a.body) == byte(sn12.TypeDisconnect) && !s.farewells.allow(s.now):
+		s.counters.drop(int(session.ReasonRateLimited)) // as for strangers: see farewellsPerSecond
+	default:
+		s.handle(e, a)
 	}
 }
 
@@ -83,7 +113,11 @@ func (s *shard) arriveConnect(a *arrival) {
 		s.counters.drop(int(session.ReasonMalformed))
 		return
 	}
-	if code, why := session.CheckConnect(s.gw.opts.Session, &c); why != session.ReasonNone {
+	code, why := session.CheckConnect(s.gw.opts.Session, &c)
+	if string(c.ClientID) == s.gw.opts.ClientID { // the broker would end our own connection
+		code, why = sn12.RejectedNotSupported, session.ReasonClientNotAllowed
+	}
+	if why != session.ReasonNone {
 		s.refuse(a, code, why)
 		return
 	}
@@ -141,15 +175,21 @@ func connected(st session.State) bool {
 // refuse answers a CONNECT for which there is no session.
 func (s *shard) refuse(a *arrival, code sn12.ReturnCode, why session.Reason) {
 	s.counters.drop(int(why))
+	s.gw.logRefused(a, why)
 	s.reply(a.peer, sn12.ConnAck{ReturnCode: code})
 }
 
-// admit makes the entry of a client id, within MaxSessions; nil beyond it. A session
-// kept for a device that has gone (CleanSession=0) makes room for one that comes, or
-// such sessions would fill the gateway with the years.
+// keptFor is how long a session of a device that has gone (CleanSession=0) is kept
+// however full the gateway is, so that a crowd of strangers cannot push it out.
+const keptFor = time.Hour
+
+// admit makes the entry of a client id, within MaxSessions; nil beyond it. The session
+// that has been kept longest for a device that has gone makes room for one that comes,
+// or such sessions would fill the gateway with the years.
 func (s *shard) admit(clientID string) *entry {
 	if s.gw.sessions.Load() >= int64(s.gw.opts.MaxSessions) && s.ended.Len() > 0 {
-		if e := s.ended.Front().Value.(*entry); e.link.Deadline() == never { // its connection has ended too
+		e := s.ended.Front().Value.(*entry)
+		if s.now >= e.endedAt+keptFor && e.link.Deadline() == never { // its connection has ended too
 			s.counters.drop(int(session.ReasonMaxSessions))
 			s.forget(e)
 		}
@@ -181,6 +221,7 @@ func (s *shard) bind(e *entry, p peer) {
 		e.session.AddressChanged()
 	}
 	e.peer, e.bound = p, true
+	e.session.SetOverhead(p.overhead())
 	if before := s.gw.directory.bind(p, e); before != nil {
 		if before.shard == s {
 			s.evict(before, p)

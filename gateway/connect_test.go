@@ -244,7 +244,7 @@ func TestKeptSessionsMakeRoomForNewOnes_Case34(t *testing.T) {
 			d[i] = r.device(fmt.Sprintf("10.0.1.%d:5000", i+1))
 		}
 		for i := range 3 {
-			d[i].connectWith(false, 60, fmt.Sprintf("dev-%d", i))
+			d[i].connectWith(false, 65535, fmt.Sprintf("dev-%d", i))
 		}
 		id := d[1].register("t")
 		for _, i := range []int{0, 1} {
@@ -252,6 +252,9 @@ func TestKeptSessionsMakeRoomForNewOnes_Case34(t *testing.T) {
 			d[i].want("DISCONNECT", "02 18")
 		}
 		r.wantSessions("kept", 3)
+		d[3].sendMessage(sn12.Connect{ProtocolID: 1, Duration: 60, ClientID: []byte("dev-3")})
+		d[3].wantMessage("for a while at least", sn12.ConnAck{ReturnCode: sn12.RejectedCongestion})
+		time.Sleep(keptFor)
 		d[3].connect("dev-3") // in the place of dev-0, which has gone first
 		r.wantSessions("full", 3)
 		d[1].connectWith(false, 60, "dev-1")
@@ -339,5 +342,19 @@ func TestMessagesOfAGatewayAreNotAnswered(t *testing.T) {
 			d.wantQuiet(m.Type().String())
 		}
 		r.wantDropped(session.ReasonUnexpectedMessage, 8)
+	})
+}
+
+// A device with the gateway's own client id would end the gateway's own connection.
+func TestClientIDOfTheGatewayItselfIsRefused_Case35(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		d := r.device("10.0.1.1:5000")
+		d.sendMessage(sn12.Connect{CleanSession: true, ProtocolID: 1, Duration: 60, ClientID: []byte("sngate-test-7")})
+		d.wantMessage("refused", sn12.ConnAck{ReturnCode: sn12.RejectedNotSupported})
+		r.wantSessions("none", 0)
+		if !r.gateway.BrokerReady() {
+			t.Error("the gateway's own connection has suffered")
+		}
 	})
 }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"container/list"
+	"time"
 
 	"sngate/gateway/session"
 	"sngate/upstream"
@@ -21,7 +22,8 @@ type entry struct {
 	peer  peer
 	bound bool // the directory maps peer to this entry
 
-	ended *list.Element // in shard.ended; nil: not there
+	ended   *list.Element // in shard.ended; nil: not there
+	endedAt time.Duration // when it was put there
 
 	parked bool // the session has been told that the link is parked
 	gone   bool // forgotten; what still refers to it is late

@@ -37,7 +37,7 @@ func TestNodesOfOneForwarderAreDevicesOfTheirOwn_Case178(t *testing.T) {
 		r := newRig(t, nil)
 		f := r.device("10.0.1.1:5000")
 		for _, id := range []string{"0001", "0002"} {
-			f.send(node(id, "08 04 04 01 003c 6e"+id[2:]))
+			f.send(node(id, "08 04 04 01 003c 6e3"+id[3:]))
 			f.want("CONNACK", node(id, "03 05 00"))
 			f.send(node(id, "06 12 20 0001 74"))
 			f.want("SUBACK", node(id, "08 13 20 0002 0001 00"))

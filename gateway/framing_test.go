@@ -188,3 +188,31 @@ func TestAdvertiseAndGWInfoOfOtherGatewaysMakeNoSession_Case18(t *testing.T) {
 		d.want("SEARCHGW by unicast is answered", "03 02 07")
 	})
 }
+
+// A message that fits MaxPacketSize but no UDP datagram must not cost the device its
+// session, again and again.
+func TestMessagesTooLargeForUDPAreDropped_Case7(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(o *Options) { o.Session.MaxPacketSize = 65535 })
+		direct, forwarder := r.device("10.0.1.1:5000"), r.device("10.0.1.2:5000")
+		direct.connect("direct")
+		direct.send("06 12 20 0001 74")
+		direct.want("SUBACK", "08 13 20 0002 0001 00")
+		forwarder.send(node("a1a2", "0a 04 04 01 003c 6e6f6465"))
+		forwarder.want("CONNACK", node("a1a2", "03 05 00"))
+		forwarder.send(node("a1a2", "06 12 20 0001 74"))
+		forwarder.want("SUBACK", node("a1a2", "08 13 20 0002 0001 00"))
+		for _, size := range []int{65507 - 9 + 1, 65526} {
+			r.publish("t", string(make([]byte, size)), 1)
+			direct.wantQuiet("it would be lost on the way")
+		}
+		r.wantDropped(session.ReasonTooLarge, 4)
+		r.publish("t", string(make([]byte, 65507-9)), 1)
+		r.wantDropped(session.ReasonTooLarge, 5) // the node's encapsulation makes it too long
+		if got := <-direct.in; len(got) != 65507 {
+			t.Errorf("%d octets, want 65507", len(got))
+		}
+		forwarder.wantQuiet("too long with the encapsulation")
+		r.wantDropped(session.ReasonSendFailed, 0)
+	})
+}

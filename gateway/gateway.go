@@ -55,6 +55,10 @@ type Gateway struct {
 	wg          sync.WaitGroup
 }
 
+// maxUDPPayload is what fits into an IPv4 datagram beside its headers. A longer message
+// could be made and never be sent, and its device would be taken for lost.
+const maxUDPPayload = 65535 - 20 - 8
+
 // poolLimit bounds the octets of datagrams in all queues.
 const poolLimit = 64 << 20
 
@@ -69,6 +73,9 @@ func Start(opts Options) (*Gateway, error) {
 		stopped:   make(chan struct{}),
 		own:       ownConnection{clientID: opts.ClientID, retryAt: never},
 	}
+	shared := *opts.Session
+	shared.MaxPacketSize = min(shared.MaxPacketSize, maxUDPPayload)
+	g.opts.Session = &shared
 	g.eventLog = sampled(opts.Log)
 	if g.opts.FirstMsgID == nil {
 		g.opts.FirstMsgID = func() uint16 { return uint16(rand.Uint32()) }
@@ -197,6 +204,10 @@ func (g *Gateway) Stop(grace time.Duration) error {
 func (s *shard) stop(left chan<- struct{}) {
 	for _, e := range s.clients {
 		e.session.Stop(&s.out)
+		s.carryOut(e)
+		if e.link != nil {
+			s.close(e, upstream.CloseGraceful) // a will that is still being published does not wait
+		}
 		s.settle(e)
 	}
 	if s.own != nil {
@@ -237,15 +248,15 @@ func (g *Gateway) close() error {
 	return errors.Join(errs...)
 }
 
-// resolvePort returns the port of "host:port".
+// resolvePort returns the port of "host:port", which a group shares: not 0.
 func resolvePort(address string) (uint16, error) {
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return 0, fmt.Errorf("listen on udp %s: %w", address, err)
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil {
-		return 0, fmt.Errorf("listen on udp %s: port %q is not a number", address, port)
+	if err != nil || n == 0 {
+		return 0, fmt.Errorf("listen on udp %s: port %q is no port that a multicast group can have", address, port)
 	}
 	return uint16(n), nil
 }

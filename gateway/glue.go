@@ -3,11 +3,15 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"sngate/gateway/session"
+	"sngate/snpacket"
 	"sngate/snpacket/sn12"
 	"sngate/upstream"
 )
@@ -25,11 +29,38 @@ const (
 	answerBurst      = 200
 )
 
-// eventsPerSecond bounds the log lines that devices and their senders can cause.
+// eventsPerSecond bounds the log lines of each level that devices and their senders can
+// cause.
 const eventsPerSecond = 100
 
+// loggedIDLimit is how many octets of a client id that was not accepted are logged.
+const loggedIDLimit = 64
+
+// sampled bounds each level by itself, so that no flood of CONNECTs hides a warning.
 func sampled(log zerolog.Logger) zerolog.Logger {
-	return log.Sample(&zerolog.BurstSampler{Burst: eventsPerSecond, Period: time.Second})
+	burst := func() *burstSampler {
+		return &burstSampler{log: log, burst: zerolog.BurstSampler{Burst: eventsPerSecond, Period: time.Second}}
+	}
+	return log.Sample(zerolog.LevelSampler{DebugSampler: burst(), InfoSampler: burst(), WarnSampler: burst(), ErrorSampler: burst()})
+}
+
+// burstSampler says how many lines it has left out before it lets the next one pass.
+type burstSampler struct {
+	log     zerolog.Logger // not sampled
+	burst   zerolog.BurstSampler
+	leftOut atomic.Uint64
+}
+
+// Sample implements zerolog.Sampler.
+func (s *burstSampler) Sample(level zerolog.Level) bool {
+	if !s.burst.Sample(level) {
+		s.leftOut.Add(1)
+		return false
+	}
+	if n := s.leftOut.Swap(0); n > 0 {
+		s.log.WithLevel(level).Uint64("lines", n).Msg("log lines left out")
+	}
+	return true
 }
 
 func (g *Gateway) metricNames() metricNames {
@@ -38,23 +69,60 @@ func (g *Gateway) metricNames() metricNames {
 			return sn12.Type(t).String(), sn12.Type(t).Known()
 		},
 		reasons:         session.ReasonNames(),
+		dropReasons:     dropReasons(),
+		endReasons:      endReasons(),
 		states:          session.StateNames(),
 		upstreamReasons: upstreamReasons(),
+		packetTypes:     packetTypes[:],
+		refusalCodes:    refusalCodes[:],
 		version:         g.opts.Version,
 	}
 }
 
+// endReasons are what sessions end for. The last three are those of a CONNECT that
+// comes to nothing, and what it asked for is dropped for them as well.
+func endReasons() []int {
+	return []int{
+		int(session.ReasonClientDisconnect), int(session.ReasonKeepAliveExpired), int(session.ReasonSleepExpired),
+		int(session.ReasonRetriesExhausted), int(session.ReasonAddressReused), int(session.ReasonGatewayStop),
+		int(session.ReasonWill), int(session.ReasonBrokerRefused), int(session.ReasonBrokerUnreachable),
+	}
+}
+
+// dropReasons are all reasons but those that are only ends of sessions.
+func dropReasons() []int {
+	ends := endReasons()
+	ends = ends[:len(ends)-3]
+	var drops []int
+	for i := range session.ReasonNames() {
+		if i != int(session.ReasonNone) && !slices.Contains(ends, i) {
+			drops = append(drops, i)
+		}
+	}
+	return drops
+}
+
+// packetTypes are the MQTT control packets by number (MQTT 3.1.1 section 2.2.1).
+var packetTypes = [...]string{
+	"", "CONNECT", "CONNACK", "PUBLISH", "PUBACK", "PUBREC", "PUBREL", "PUBCOMP",
+	"SUBSCRIBE", "SUBACK", "UNSUBSCRIBE", "UNSUBACK", "PINGREQ", "PINGRESP", "DISCONNECT",
+}
+
+// refusalCodes name upstream.Stats.Refusals from index 1 on.
+var refusalCodes = [...]string{"1", "2", "3", "4", "5", "other"}
+
 func (g *Gateway) metricSources() metricSources {
 	return metricSources{
 		sessions: g.countSessions,
-		shards: func() []int {
-			depths := make([]int, len(g.shards))
+		shards: func() []queueLengths {
+			lengths := make([]queueLengths, len(g.shards))
 			for i, s := range g.shards {
-				depths[i] = len(s.arrivals) + len(s.inputs)
+				lengths[i] = queueLengths{datagrams: len(s.arrivals), events: len(s.inputs)}
 			}
-			return depths
+			return lengths
 		},
-		queueCapacity: arrivalQueue + inputQueue,
+		queueCapacity: queueLengths{datagrams: arrivalQueue, events: inputQueue},
+		brokerUp:      g.brokerReady.Load,
 		sleepBuffer: func() (messages, octets int64) {
 			for _, s := range g.shards {
 				messages += s.heldMessages.Load()
@@ -79,27 +147,42 @@ func (g *Gateway) countSessions(byState []int64) {
 func upstreamReasons() []string {
 	return []string{
 		"down", "congested", "invalid", "refused_congested", "oversize", "duplicate",
-		"protocol_error", "write_stall", "ping_timeout", "stale_ack",
+		"protocol_error", "write_stall", "ping_timeout", "stale_ack", "will",
 	}
 }
 
 func toUpstreamStats(s *upstream.Stats) upstreamStats {
-	var refused uint64
-	for i := range s.Refusals {
-		refused += s.Refusals[i].Load()
+	refusals, refused := make([]uint64, len(refusalCodes)), uint64(0)
+	for i := range refusals {
+		refusals[i] = s.Refusals[1+i].Load()
+		refused += refusals[i]
 	}
 	failed := s.DialsFailed.Load()
+	load := func(byType *[16]atomic.Uint64) []uint64 {
+		n := make([]uint64, len(packetTypes))
+		for i := range n {
+			n[i] = byType[i].Load()
+		}
+		return n
+	}
 	return upstreamStats{
 		open:       s.Open.Load(),
 		inProgress: s.Dialling.Load(),
 		waiting:    s.Waiting.Load(),
 		accepted:   s.DialsSucceeded.Load(),
-		refused:    refused,
 		failed:     failed - min(refused, failed) + s.DialsBusy.Load(),
+		refusals:   refusals,
+		losses:     s.Losses.Load(),
+		parked:     s.Parkings.Load(),
+		reconnects: s.Reconnects.Load(),
+		packetsIn:  load(&s.PacketsIn),
+		packetsOut: load(&s.PacketsOut),
+		bytesIn:    s.BytesIn.Load(),
+		bytesOut:   s.BytesOut.Load(),
 		drops: []uint64{
 			s.DroppedDown.Load(), s.DroppedCongested.Load(), s.DroppedInvalid.Load(), s.RefusedCongested.Load(),
 			s.Oversize.Load(), s.Duplicates.Load(), s.ProtocolErrors.Load(), s.WriteStalls.Load(),
-			s.PingTimeouts.Load(), s.StaleAcks.Load(),
+			s.PingTimeouts.Load(), s.StaleAcks.Load(), s.DroppedWills.Load(),
 		},
 	}
 }
@@ -220,25 +303,71 @@ func (g *Gateway) logState(e *entry, from session.State, a *session.Action) {
 	ev.Msg("session")
 }
 
-// brokerUp notes whether the broker can be reached.
-func (g *Gateway) brokerUp(up bool, err error) {
-	if g.brokerReady.Swap(up) == up {
+// logRefused logs a CONNECT that the gateway itself has refused. Its client id may be
+// anything.
+func (g *Gateway) logRefused(a *arrival, why session.Reason) {
+	ev := g.eventLog.Info()
+	if !ev.Enabled() {
 		return
 	}
-	if up {
-		g.log.Info().Str("broker", g.opts.Upstream.Address).Msg("connected to the broker")
-	} else {
-		g.log.Warn().Err(err).Str("broker", g.opts.Upstream.Address).Msg("connection to the broker lost")
+	var id []byte
+	if _, body, err := snpacket.Split(a.body); err == nil {
+		id = connectID(body)
 	}
+	ev.Str("client_id", strconv.QuoteToASCII(string(id[:min(len(id), loggedIDLimit)]))).
+		Str("addr", a.peer.String()).Stringer("reason", why).Msg("connect refused")
+}
+
+// logLink logs what has become of a device's connection to the broker. A CONNECT that
+// came to nothing is the broker's or the network's fault, and a warning; losses are
+// counted, and logged one by one at debug level.
+func (g *Gateway) logLink(e *entry, ev *upstream.Event) {
+	switch ev.Kind {
+	case upstream.EventRefused:
+		if line := g.eventLog.Warn(); line.Enabled() {
+			line.Str("client_id", e.session.ClientID()).Str("addr", e.peer.String()).Err(connectError(ev)).
+				Msg("connect not accepted by the broker")
+		}
+	case upstream.EventDown:
+		if line := g.eventLog.Debug(); line.Enabled() {
+			line.Str("client_id", e.session.ClientID()).Err(connectError(ev)).Msg("link to the broker down")
+		}
+	case upstream.EventUp:
+		g.eventLog.Debug().Str("client_id", e.session.ClientID()).Bool("session_present", ev.SessionPresent).
+			Msg("link to the broker up again")
+	}
+}
+
+func (g *Gateway) logParked(e *entry) {
+	g.eventLog.Debug().Str("client_id", e.session.ClientID()).Msg("link to the broker parked until the device speaks")
+}
+
+// brokerUp notes that the broker can be reached.
+func (g *Gateway) brokerUp() {
+	g.brokerReady.Store(true)
+	g.log.Info().Str("broker", g.opts.Upstream.Address).Msg("connected to the broker")
+}
+
+// brokerDown notes that it cannot, and logs each try that fails; they are rare.
+func (g *Gateway) brokerDown(ev *upstream.Event) {
+	msg := "the broker is still not available"
+	if g.brokerReady.Swap(false) {
+		msg = "connection to the broker lost"
+	}
+	g.log.Warn().Err(connectError(ev)).Str("broker", g.opts.Upstream.Address).Msg(msg)
 }
 
 // brokerRefused logs why the gateway's own connection was not accepted.
 func (g *Gateway) brokerRefused(ev *upstream.Event) {
-	err := ev.Err
-	if ev.Code != 0 {
-		err = errors.Join(err, fmt.Errorf("the broker answers CONNECT with return code %d (%s)", ev.Code, refusal(ev.Code)))
+	g.log.Warn().Err(connectError(ev)).Str("broker", g.opts.Upstream.Address).Dur("retry_in", g.own.wait).Msg("broker not available")
+}
+
+// connectError says why the broker was not connected to.
+func connectError(ev *upstream.Event) error {
+	if ev.Code == 0 {
+		return ev.Err
 	}
-	g.log.Warn().Err(err).Str("broker", g.opts.Upstream.Address).Dur("retry_in", g.own.wait).Msg("broker not available")
+	return errors.Join(ev.Err, fmt.Errorf("the broker answers CONNECT with return code %d (%s)", ev.Code, refusal(ev.Code)))
 }
 
 // refusal names a CONNACK return code (MQTT 3.1.1 section 3.2.2.3).

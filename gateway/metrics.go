@@ -26,7 +26,8 @@ type counters struct {
 	retransmitted [256]atomic.Uint64
 	bytesIn       atomic.Uint64
 	bytesOut      atomic.Uint64
-	reasons       []atomic.Uint64
+	reasons       []atomic.Uint64 // of drops
+	ended         []atomic.Uint64 // sessions, by reason
 	_             [64]byte
 }
 
@@ -48,14 +49,21 @@ func (c *counters) retransmit(msgType byte) { c.retransmitted[msgType].Add(1) }
 // drop counts a drop by its index in metricNames.reasons.
 func (c *counters) drop(reason int) { c.reasons[reason].Add(1) }
 
+// end counts the end of a session by its index in metricNames.reasons.
+func (c *counters) end(reason int) { c.ended[reason].Add(1) }
+
 // metricNames are the closed sets of label values.
 type metricNames struct {
 	// typeName names a message type, or reports that it is reserved. All reserved
 	// types share the value "reserved".
 	typeName        func(msgType byte) (name string, ok bool)
 	reasons         []string
+	dropReasons     []int // those of reasons that something can be dropped for
+	endReasons      []int // and those that a session can end for
 	states          []string
 	upstreamReasons []string
+	packetTypes     []string // of MQTT, by number; "": does not exist
+	refusalCodes    []string // of CONNACK, in the order of upstreamStats.refusals
 	version         string
 }
 
@@ -64,8 +72,13 @@ type upstreamStats struct {
 	open, inProgress, waiting int64 // connections; connects; connects in the queue
 
 	accepted uint64 // connects by how they ended
-	refused  uint64
 	failed   uint64
+	refusals []uint64 // by code, in the order of metricNames.refusalCodes
+
+	losses, parked, reconnects uint64
+
+	packetsIn, packetsOut []uint64 // in the order of metricNames.packetTypes
+	bytesIn, bytesOut     uint64
 
 	drops []uint64 // in the order of metricNames.upstreamReasons
 }
@@ -78,12 +91,18 @@ type listenerStats struct {
 	dropsKnown    bool   // whether the platform tells
 }
 
+// queueLengths are lengths of the two queues of a shard.
+type queueLengths struct {
+	datagrams, events int
+}
+
 // metricSources are the values read at a scrape. They are called by several
 // goroutines at once, must not block, and must all be set.
 type metricSources struct {
 	sessions      func(byState []int64) // fills in one number for each of metricNames.states
-	shards        func() []int          // length of each shard's queue
-	queueCapacity int                   // of each shard's queue
+	shards        func() []queueLengths // of each shard
+	queueCapacity queueLengths          // of every shard
+	brokerUp      func() bool
 	sleepBuffer   func() (messages, bytes int64)
 	upstream      func() upstreamStats
 	listeners     func() []listenerStats
@@ -106,13 +125,17 @@ type metrics struct {
 
 // metricDescs are the metrics; docs/METRICS.md lists them too.
 type metricDescs struct {
-	messages, bytes, drops, retransmissions         *prometheus.Desc
-	sessions, queueDepth, queueCapacity             *prometheus.Desc
-	sleepMessages, sleepBytes                       *prometheus.Desc
-	upstreamOpen, upstreamProgress, upstreamWaiting *prometheus.Desc
-	upstreamConnects, upstreamDrops                 *prometheus.Desc
-	socketReceiveBuffer, socketDrops                *prometheus.Desc
-	build                                           *prometheus.Desc
+	messages, bytes, drops, retransmissions          *prometheus.Desc
+	sessions, sessionsEnded                          *prometheus.Desc
+	queueDepth, queueCapacity                        *prometheus.Desc
+	sleepMessages, sleepBytes                        *prometheus.Desc
+	brokerUp                                         *prometheus.Desc
+	upstreamOpen, upstreamProgress, upstreamWaiting  *prometheus.Desc
+	upstreamConnects, upstreamRefusals               *prometheus.Desc
+	upstreamLosses, upstreamParked, upstreamReturned *prometheus.Desc
+	upstreamPackets, upstreamBytes, upstreamDrops    *prometheus.Desc
+	socketReceiveBuffer, socketDrops                 *prometheus.Desc
+	build                                            *prometheus.Desc
 }
 
 func newDescs() metricDescs {
@@ -125,14 +148,22 @@ func newDescs() metricDescs {
 		drops:               desc("drops_total", "What was dropped on the device side, by reason.", "reason"),
 		retransmissions:     desc("retransmissions_total", "Messages sent to a device again because no answer came.", "type"),
 		sessions:            desc("sessions", "Device sessions by state.", "state"),
-		queueDepth:          desc("shard_queue_depth", "Datagrams and events waiting in a shard's queue.", "shard"),
-		queueCapacity:       desc("shard_queue_capacity", "Length a shard's queue can have."),
-		sleepMessages:       desc("sleep_buffer_messages", "Messages held for sleeping devices."),
-		sleepBytes:          desc("sleep_buffer_bytes", "Octets of the messages held for sleeping devices."),
+		sessionsEnded:       desc("sessions_ended_total", "Sessions, and attempts to connect, that have ended, by reason.", "reason"),
+		queueDepth:          desc("shard_queue_depth", "Datagrams or events of the broker waiting for a shard.", "shard", "queue"),
+		queueCapacity:       desc("shard_queue_capacity", "Length each shard's queue can have.", "queue"),
+		sleepMessages:       desc("sleep_buffer_messages", "Messages held for devices, asleep or not."),
+		sleepBytes:          desc("sleep_buffer_bytes", "Octets of the messages held for devices, asleep or not."),
+		brokerUp:            desc("broker_up", "Whether the gateway's own connection to the broker is up, 1 or 0."),
 		upstreamOpen:        desc("upstream_connections", "Connections the broker has accepted and that are open."),
 		upstreamProgress:    desc("upstream_connects_in_progress", "Connects to the broker in progress."),
 		upstreamWaiting:     desc("upstream_connects_waiting", "Connects to the broker waiting for their turn."),
 		upstreamConnects:    desc("upstream_connects_total", "Connects to the broker that have ended, by result.", "result"),
+		upstreamRefusals:    desc("upstream_refusals_total", "CONNACKs of the broker that refuse, by return code.", "code"),
+		upstreamLosses:      desc("upstream_losses_total", "Connections the broker had accepted that ended unasked."),
+		upstreamParked:      desc("upstream_parked_total", "Lost connections left down until the device speaks."),
+		upstreamReturned:    desc("upstream_reconnects_total", "Lost connections the broker has accepted again."),
+		upstreamPackets:     desc("upstream_packets_total", "MQTT control packets received from and sent to the broker.", "type", "direction"),
+		upstreamBytes:       desc("upstream_bytes_total", "Octets of the MQTT control packets.", "direction"),
 		upstreamDrops:       desc("upstream_drops_total", "What was dropped on the broker side, by reason.", "reason"),
 		socketReceiveBuffer: desc("socket_receive_buffer_bytes", "Receive buffer the system has granted.", "listener"),
 		socketDrops:         desc("socket_drops_total", "Datagrams the system dropped because the receive buffer was full.", "listener"),
@@ -156,7 +187,8 @@ func newMetrics(names metricNames, sources metricSources) (*metrics, error) {
 
 // newCounters returns counters for one writer, to be included in every scrape.
 func (m *metrics) newCounters() *counters {
-	c := &counters{reasons: make([]atomic.Uint64, len(m.names.reasons))}
+	n := len(m.names.reasons)
+	c := &counters{reasons: make([]atomic.Uint64, n), ended: make([]atomic.Uint64, n)}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.counters = append(m.counters, c)
@@ -177,8 +209,9 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	d := &m.desc
 	for _, desc := range []*prometheus.Desc{
 		d.messages, d.bytes, d.drops, d.retransmissions,
-		d.sessions, d.queueDepth, d.queueCapacity, d.sleepMessages, d.sleepBytes,
-		d.upstreamOpen, d.upstreamProgress, d.upstreamWaiting, d.upstreamConnects, d.upstreamDrops,
+		d.sessions, d.sessionsEnded, d.queueDepth, d.queueCapacity, d.sleepMessages, d.sleepBytes,
+		d.brokerUp, d.upstreamOpen, d.upstreamProgress, d.upstreamWaiting, d.upstreamConnects, d.upstreamRefusals,
+		d.upstreamLosses, d.upstreamParked, d.upstreamReturned, d.upstreamPackets, d.upstreamBytes, d.upstreamDrops,
 		d.socketReceiveBuffer, d.socketDrops, d.build,
 	} {
 		ch <- desc
@@ -226,8 +259,11 @@ func (m *metrics) collectCounters(ch chan<- prometheus.Metric) {
 	byType(m.desc.retransmissions, func(c *counters) *[256]atomic.Uint64 { return &c.retransmitted })
 	count(ch, m.desc.bytes, sum(func(c *counters) *atomic.Uint64 { return &c.bytesIn }), "in")
 	count(ch, m.desc.bytes, sum(func(c *counters) *atomic.Uint64 { return &c.bytesOut }), "out")
-	for i, reason := range m.names.reasons {
-		count(ch, m.desc.drops, sum(func(c *counters) *atomic.Uint64 { return &c.reasons[i] }), reason)
+	for _, i := range m.names.dropReasons {
+		count(ch, m.desc.drops, sum(func(c *counters) *atomic.Uint64 { return &c.reasons[i] }), m.names.reasons[i])
+	}
+	for _, i := range m.names.endReasons {
+		count(ch, m.desc.sessionsEnded, sum(func(c *counters) *atomic.Uint64 { return &c.ended[i] }), m.names.reasons[i])
 	}
 }
 
@@ -237,27 +273,50 @@ func (m *metrics) collectSessions(ch chan<- prometheus.Metric) {
 	for i, state := range m.names.states {
 		gauge(ch, m.desc.sessions, float64(sessions[i]), state)
 	}
-	for i, depth := range m.sources.shards() {
-		gauge(ch, m.desc.queueDepth, float64(depth), strconv.Itoa(i))
+	queues := func(desc *prometheus.Desc, n queueLengths, shard ...string) {
+		gauge(ch, desc, float64(n.datagrams), append(shard, "datagrams")...)
+		gauge(ch, desc, float64(n.events), append(shard, "events")...)
 	}
-	gauge(ch, m.desc.queueCapacity, float64(m.sources.queueCapacity))
+	for i, n := range m.sources.shards() {
+		queues(m.desc.queueDepth, n, strconv.Itoa(i))
+	}
+	queues(m.desc.queueCapacity, m.sources.queueCapacity)
 	messages, octets := m.sources.sleepBuffer()
 	gauge(ch, m.desc.sleepMessages, float64(messages))
 	gauge(ch, m.desc.sleepBytes, float64(octets))
 }
 
 func (m *metrics) collectUpstream(ch chan<- prometheus.Metric) {
+	up := 0.0
+	if m.sources.brokerUp() {
+		up = 1
+	}
+	gauge(ch, m.desc.brokerUp, up)
 	s := m.sources.upstream()
 	gauge(ch, m.desc.upstreamOpen, float64(s.open))
 	gauge(ch, m.desc.upstreamProgress, float64(s.inProgress))
 	gauge(ch, m.desc.upstreamWaiting, float64(s.waiting))
 	count(ch, m.desc.upstreamConnects, s.accepted, "accepted")
-	count(ch, m.desc.upstreamConnects, s.refused, "refused")
+	var refused uint64
+	for i, code := range m.names.refusalCodes {
+		refused += s.refusals[i]
+		count(ch, m.desc.upstreamRefusals, s.refusals[i], code)
+	}
+	count(ch, m.desc.upstreamConnects, refused, "refused")
 	count(ch, m.desc.upstreamConnects, s.failed, "failed")
-	for i, n := range s.drops {
-		if i < len(m.names.upstreamReasons) {
-			count(ch, m.desc.upstreamDrops, n, m.names.upstreamReasons[i])
+	count(ch, m.desc.upstreamLosses, s.losses)
+	count(ch, m.desc.upstreamParked, s.parked)
+	count(ch, m.desc.upstreamReturned, s.reconnects)
+	for i, name := range m.names.packetTypes {
+		if name != "" {
+			count(ch, m.desc.upstreamPackets, s.packetsIn[i], name, "in")
+			count(ch, m.desc.upstreamPackets, s.packetsOut[i], name, "out")
 		}
+	}
+	count(ch, m.desc.upstreamBytes, s.bytesIn, "in")
+	count(ch, m.desc.upstreamBytes, s.bytesOut, "out")
+	for i, reason := range m.names.upstreamReasons {
+		count(ch, m.desc.upstreamDrops, s.drops[i], reason)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"sngate/gateway/session"
 	"sngate/snpacket/sn12"
 	"sngate/upstream"
 	"sngate/upstream/upstreamtest"
@@ -95,7 +96,10 @@ func TestMetricsTellWhatHappened_Case185(t *testing.T) {
 			`sngate_sessions{state="asleep"}`:                              1,
 			`sngate_sessions{state="lost"}`:                                0,
 			`sngate_sleep_buffer_messages`:                                 6, // the unacknowledged one of a
-			`sngate_shard_queue_depth{shard="0"}`:                          0,
+			`sngate_shard_queue_depth{queue="datagrams",shard="0"}`:        0,
+			`sngate_shard_queue_depth{queue="events",shard="0"}`:           0,
+			`sngate_shard_queue_capacity{queue="datagrams"}`:               arrivalQueue,
+			`sngate_shard_queue_capacity{queue="events"}`:                  inputQueue,
 			`sngate_upstream_connections`:                                  3,
 			`sngate_upstream_connects_total{result="accepted"}`:            3,
 			`sngate_upstream_drops_total{reason="down"}`:                   0,
@@ -135,6 +139,16 @@ func TestSessionsGaugeIsTheNumberOfEntries(t *testing.T) {
 			for _, d := range devices {
 				d.drain()
 			}
+		}
+		var ended, exported float64
+		for i := range session.ReasonNames() {
+			ended += float64(r.gateway.shards[0].counters.ended[i].Load())
+		}
+		for _, n := range r.ends() {
+			exported += n
+		}
+		if ended == 0 || ended != exported {
+			t.Errorf("%v ends, %v of them exported", ended, exported)
 		}
 	})
 }

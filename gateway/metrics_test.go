@@ -21,17 +21,26 @@ func newTestMetrics(t *testing.T) *metrics {
 			name, ok := map[byte]string{0x04: "CONNECT", 0x0C: "PUBLISH"}[b]
 			return name, ok
 		},
-		reasons:         []string{"malformed", "shard_full"},
+		reasons:         []string{"none", "malformed", "shard_full", "sleep_expired"},
+		dropReasons:     []int{1, 2},
+		endReasons:      []int{1, 3},
 		states:          []string{"active", "asleep"},
 		upstreamReasons: []string{"congested"},
+		packetTypes:     []string{"", "CONNECT", "CONNACK"},
+		refusalCodes:    []string{"1", "other"},
 		version:         "1.2.3",
 	}, metricSources{
 		sessions:      func(n []int64) { copy(n, []int64{5, 6}) },
-		shards:        func() []int { return []int{7, 8} },
-		queueCapacity: 4096,
+		shards:        func() []queueLengths { return []queueLengths{{7, 1}, {8, 2}} },
+		queueCapacity: queueLengths{datagrams: 4096, events: 1024},
+		brokerUp:      func() bool { return true },
 		sleepBuffer:   func() (int64, int64) { return 9, 1000 },
 		upstream: func() upstreamStats {
-			return upstreamStats{open: 10, inProgress: 11, waiting: 12, accepted: 13, refused: 14, failed: 15, drops: []uint64{16}}
+			return upstreamStats{
+				open: 10, inProgress: 11, waiting: 12, accepted: 13, failed: 15, refusals: []uint64{6, 8},
+				losses: 18, parked: 19, reconnects: 20, packetsIn: []uint64{99, 21, 22}, packetsOut: []uint64{99, 23, 24},
+				bytesIn: 25, bytesOut: 26, drops: []uint64{16},
+			}
 		},
 		listeners: func() []listenerStats {
 			return []listenerStats{
@@ -76,12 +85,14 @@ func TestMetricsShowTheSumOfAllCounters_Case185(t *testing.T) {
 				c.in(0xFF, 3)
 				c.out(0x04, 10)
 				c.retransmit(0x0C)
-				c.drop(1)
+				c.drop(2)
+				c.end(3)
 			}
 		})
 	}
 	wg.Wait()
 	want := []string{
+		`sngate_broker_up 1`,
 		`sngate_bytes_total{direction="in"} 7500`,
 		`sngate_bytes_total{direction="out"} 3000`,
 		`sngate_drops_total{reason="malformed"} 0`,
@@ -95,16 +106,23 @@ func TestMetricsShowTheSumOfAllCounters_Case185(t *testing.T) {
 		`sngate_retransmissions_total{type="CONNECT"} 0`,
 		`sngate_retransmissions_total{type="PUBLISH"} 300`,
 		`sngate_retransmissions_total{type="reserved"} 0`,
+		`sngate_sessions_ended_total{reason="malformed"} 0`,
+		`sngate_sessions_ended_total{reason="sleep_expired"} 300`,
 		`sngate_sessions{state="active"} 5`,
 		`sngate_sessions{state="asleep"} 6`,
-		`sngate_shard_queue_capacity 4096`,
-		`sngate_shard_queue_depth{shard="0"} 7`,
-		`sngate_shard_queue_depth{shard="1"} 8`,
+		`sngate_shard_queue_capacity{queue="datagrams"} 4096`,
+		`sngate_shard_queue_capacity{queue="events"} 1024`,
+		`sngate_shard_queue_depth{queue="datagrams",shard="0"} 7`,
+		`sngate_shard_queue_depth{queue="datagrams",shard="1"} 8`,
+		`sngate_shard_queue_depth{queue="events",shard="0"} 1`,
+		`sngate_shard_queue_depth{queue="events",shard="1"} 2`,
 		`sngate_sleep_buffer_bytes 1000`,
 		`sngate_sleep_buffer_messages 9`,
 		`sngate_socket_drops_total{listener="[::]:1883"} 17`,
 		`sngate_socket_receive_buffer_bytes{listener="127.0.0.1:1884"} 4096`,
 		`sngate_socket_receive_buffer_bytes{listener="[::]:1883"} 212992`,
+		`sngate_upstream_bytes_total{direction="in"} 25`,
+		`sngate_upstream_bytes_total{direction="out"} 26`,
 		`sngate_upstream_connections 10`,
 		`sngate_upstream_connects_in_progress 11`,
 		`sngate_upstream_connects_total{result="accepted"} 13`,
@@ -112,6 +130,15 @@ func TestMetricsShowTheSumOfAllCounters_Case185(t *testing.T) {
 		`sngate_upstream_connects_total{result="refused"} 14`,
 		`sngate_upstream_connects_waiting 12`,
 		`sngate_upstream_drops_total{reason="congested"} 16`,
+		`sngate_upstream_losses_total 18`,
+		`sngate_upstream_packets_total{direction="in",type="CONNACK"} 22`,
+		`sngate_upstream_packets_total{direction="in",type="CONNECT"} 21`,
+		`sngate_upstream_packets_total{direction="out",type="CONNACK"} 24`,
+		`sngate_upstream_packets_total{direction="out",type="CONNECT"} 23`,
+		`sngate_upstream_parked_total 19`,
+		`sngate_upstream_reconnects_total 20`,
+		`sngate_upstream_refusals_total{code="1"} 6`,
+		`sngate_upstream_refusals_total{code="other"} 8`,
 	}
 	if d := cmp.Diff(want, scrape(t, m)); d != "" {
 		t.Error(d)
@@ -193,6 +220,7 @@ func TestCountingDoesNotAllocate(t *testing.T) {
 		c.out(0x0D, 7)
 		c.retransmit(0x0C)
 		c.drop(0)
+		c.end(0)
 	}); n != 0 {
 		t.Errorf("%.1f allocations", n)
 	}

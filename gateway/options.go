@@ -58,11 +58,11 @@ type Listener struct {
 func ListenAny(o ListenerOptions) (Listener, error) {
 	udp := UDPOptions{Address: o.Address, ReceiveBuffer: o.ReceiveBuffer}
 	if o.Group.IsValid() {
-		addr, err := resolvePort(o.Address)
+		port, err := resolvePort(o.Address)
 		if err != nil {
 			return Listener{}, err
 		}
-		udp.Group = netip.AddrPortFrom(o.Group, addr)
+		udp.Group = netip.AddrPortFrom(o.Group, port)
 	}
 	conn, granted, err := ListenUDP(udp)
 	if err != nil {

@@ -63,9 +63,9 @@ func (s *shard) ownEvent(ev *upstream.Event) {
 	switch ev.Kind {
 	case upstream.EventConnected, upstream.EventUp:
 		own.wait, own.retryAt = ownRetryMin, never
-		s.gw.brokerUp(true, nil)
+		s.gw.brokerUp()
 	case upstream.EventDown:
-		s.gw.brokerUp(false, ev.Err)
+		s.gw.brokerDown(ev)
 	case upstream.EventRefused:
 		if s.gw.stopping.Load() {
 			return

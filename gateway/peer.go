@@ -26,6 +26,14 @@ func (p peer) String() string {
 	return p.addr.String() + "/" + strconv.QuoteToASCII(p.node)
 }
 
+// overhead is how many octets wrap adds.
+func (p peer) overhead() int {
+	if p.node == "" {
+		return 0
+	}
+	return sn12.Encapsulated{NodeID: []byte(p.node)}.Len()
+}
+
 // wrap returns datagram as it goes to the peer, in a buffer of its own when it has to
 // be encapsulated (MQTT-SN 1.2 section 5.5). buf is reused.
 func (p peer) wrap(buf, datagram []byte) ([]byte, error) {

@@ -1,11 +1,14 @@
 package gateway
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"sngate/gateway/session"
+	"sngate/snpacket/sn12"
+	"sngate/upstream/upstreamtest"
 )
 
 func TestQoSMinusOneOfAStranger_Case79(t *testing.T) {
@@ -127,6 +130,33 @@ func TestQoSMinusOneBeforeTheFirstTurn_Case79(t *testing.T) {
 				c.send(source(i), []byte{8, 0x0c, 0x62, 'a', 'b', 0, 0, 'x'})
 			}
 			newRig(t, func(o *Options) { o.Listen = c.listen })
+		})
+	}
+}
+
+// A device that connects now and then uses QoS -1 in between, from the same address.
+func TestQoSMinusOneFromTheAddressOfAnEndedSession_Case79(t *testing.T) {
+	for _, shards := range []int{1, 4} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, func(o *Options) { o.Shards = shards })
+			var got []upstreamtest.Message
+			r.broker.Observe = func(_ string, m upstreamtest.Message) { got = append(got, m) }
+			for i := range 4 { // of all shards
+				d := r.device(fmt.Sprintf("10.0.1.%d:5000", i+1))
+				d.connectWith(false, 60, fmt.Sprintf("dev-%d", i))
+				d.send("02 18")
+				d.want("kept", "02 18")
+				d.send("08 0c 62 7879 0000 31")
+				d.wantQuiet("QoS -1 is never answered")
+				d.sendMessage(sn12.Connect{Will: true, ProtocolID: 1, Duration: 60, ClientID: fmt.Appendf(nil, "dev-%d", i)})
+				d.want("half open", "02 06")
+				d.send("08 0c 62 7879 0000 32")
+				d.wantQuiet("neither in the middle of a CONNECT")
+			}
+			synctest.Wait()
+			if len(got) != 8 || got[0].Topic != "xy" {
+				t.Errorf("%d shards: got %v, want 8 messages on xy", shards, got)
+			}
 		})
 	}
 }

@@ -126,11 +126,17 @@ func (r *receiver) route(a *arrival, t sn12.Type, body []byte) *shard {
 	if a.entry = r.gw.directory.find(a.peer); a.entry != nil {
 		return a.entry.shard
 	}
-	if t == sn12.TypePublish && len(body) > 0 && body[0]>>5&3 == sn12.QoSMinusOne {
+	if unsolicited(a.body) {
 		a.kind = byTopic
 		return r.gw.shards[0]
 	}
 	return nil
+}
+
+// unsolicited reports whether a message is a PUBLISH of QoS -1, which needs no session.
+func unsolicited(message []byte) bool {
+	t, body, err := snpacket.Split(message)
+	return err == nil && sn12.Type(t) == sn12.TypePublish && len(body) > 0 && body[0]>>5&3 == sn12.QoSMinusOne
 }
 
 // connectID peeks at the client id of a CONNECT; whether it is well formed is decided
@@ -175,6 +181,9 @@ func (r *receiver) unknown(a *arrival, t sn12.Type) {
 		return
 	}
 	r.counters.out(byte(sn12.TypeDisconnect), len(b))
+	if a.peer.node != "" {
+		r.counters.out(byte(sn12.TypeEncapsulated), 0)
+	}
 }
 
 // fromGateway reports whether only a gateway sends messages of type t.

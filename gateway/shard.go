@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sngate/gateway/session"
+	"sngate/snpacket/sn12"
 	"sngate/upstream"
 )
 
@@ -66,8 +67,10 @@ type shard struct {
 	events  []upstream.Event
 	frame   []byte // for encapsulation
 	replies limiter
-	closing int             // links whose EventClosed is awaited
-	left    chan<- struct{} // Stop waits for closing to become 0; nil: it does not
+	// farewells limits the answers to DISCONNECT where there is no connection.
+	farewells limiter
+	closing   int             // links whose EventClosed is awaited
+	left      chan<- struct{} // Stop waits for closing to become 0; nil: it does not
 }
 
 // mailbox takes functions from other goroutines to be run by the shard. It is bounded
@@ -98,15 +101,16 @@ func (m *mailbox) take() []func() {
 
 func newShard(gw *Gateway, index int) *shard {
 	return &shard{
-		gw:       gw,
-		index:    index,
-		arrivals: make(chan arrival, arrivalQueue),
-		inputs:   make(chan upstream.Input, inputQueue),
-		posted:   mailbox{wake: make(chan struct{}, 1)},
-		counters: gw.metrics.newCounters(),
-		byState:  make([]atomic.Int64, len(session.StateNames())),
-		clients:  make(map[string]*entry),
-		replies:  newLimiter(repliesPerSecond, replyBurst),
+		gw:        gw,
+		index:     index,
+		arrivals:  make(chan arrival, arrivalQueue),
+		inputs:    make(chan upstream.Input, inputQueue),
+		posted:    mailbox{wake: make(chan struct{}, 1)},
+		counters:  gw.metrics.newCounters(),
+		byState:   make([]atomic.Int64, len(session.StateNames())),
+		clients:   make(map[string]*entry),
+		replies:   newLimiter(repliesPerSecond, replyBurst),
+		farewells: newLimiter(farewellsPerSecond, farewellBurst),
 	}
 }
 
@@ -223,6 +227,7 @@ func (s *shard) settle(e *entry) {
 				s.ownEvent(&s.events[i])
 				continue
 			}
+			s.gw.logLink(e, &s.events[i])
 			ev := toEvent(&s.events[i])
 			e.session.Upstream(s.now, &ev, &s.out)
 			s.carryOut(e)
@@ -258,6 +263,7 @@ func (s *shard) noteParked(e *entry) {
 	case e == s.own:
 		s.ownParked()
 	default:
+		s.gw.logParked(e)
 		e.session.Upstream(s.now, &session.Event{Kind: session.EventParked}, &s.out)
 		s.carryOut(e)
 	}
@@ -311,9 +317,12 @@ func (s *shard) sendTo(p peer, datagram []byte) {
 		return
 	}
 	s.counters.out(messageType(datagram), len(frame))
+	if p.node != "" {
+		s.counters.out(byte(sn12.TypeEncapsulated), 0)
+	}
 }
 
-// entered notes a change of state for the gauges and the log.
+// entered notes a change of state for the metrics and the log.
 func (s *shard) entered(e *entry, a *session.Action) {
 	if e.counted {
 		s.byState[e.state].Add(-1)
@@ -321,6 +330,9 @@ func (s *shard) entered(e *entry, a *session.Action) {
 	s.byState[a.State].Add(1)
 	from := e.state
 	e.state, e.counted = a.State, true
+	if live(from) && !live(a.State) {
+		s.counters.end(int(a.Reason))
+	}
 	s.noteEnded(e, !live(a.State))
 	s.gw.logState(e, from, a)
 }
@@ -329,7 +341,7 @@ func (s *shard) entered(e *entry, a *session.Action) {
 func (s *shard) noteEnded(e *entry, ended bool) {
 	switch {
 	case ended && e.ended == nil:
-		e.ended = s.ended.PushBack(e)
+		e.ended, e.endedAt = s.ended.PushBack(e), s.now
 	case !ended && e.ended != nil:
 		s.ended.Remove(e.ended)
 		e.ended = nil

@@ -11,11 +11,12 @@ const maxTopic = 65535
 type text interface{ []byte | string }
 
 // ValidName reports why name cannot be a topic name, or nil: 1 to 65535 octets of
-// well-formed UTF-8 without U+0000, '+' and '#' (MQTT 3.1.1 sections 1.5.3 and 4.7.1).
-// The error is ErrEmpty, ErrTooLong, ErrNotUTF8, ErrNUL or ErrWildcard. A name that
-// begins with '$' is valid; see [Reserved].
+// well-formed UTF-8 without U+0000, '+' and '#' (MQTT 3.1.1 sections 1.5.3 and 4.7.1),
+// and without what a broker may close the connection for (see [ValidText]). The error is
+// ErrEmpty, ErrTooLong, ErrNotUTF8, ErrNUL, ErrControl or ErrWildcard. A name that
+// begins with '$' is valid.
 func ValidName[T text](name T) error {
-	if err := validText(name); err != nil {
+	if err := ValidText(name); err != nil {
 		return err
 	}
 	if HasWildcard(name) {
@@ -29,7 +30,7 @@ func ValidName[T text](name T) error {
 // section 4.7.1). The error is ErrEmpty, ErrTooLong, ErrNotUTF8, ErrNUL, ErrPlaceHash
 // or ErrPlacePlus.
 func ValidFilter[T text](filter T) error {
-	if err := validText(filter); err != nil {
+	if err := ValidText(filter); err != nil {
 		return err
 	}
 	for i := range len(filter) {
@@ -65,12 +66,10 @@ func HasWildcard[T text](filter T) bool {
 	return false
 }
 
-// Reserved reports whether a name begins with '$'. Clients must not publish to such
-// names (MQTT 3.1.1 section 4.7.2); filters that begin with '$' are fine.
-func Reserved[T text](name T) bool { return len(name) > 0 && name[0] == '$' }
-
-// validText checks what names and filters have in common.
-func validText[T text](s T) error {
+// ValidText reports why s cannot be a non-empty string of MQTT, or nil. Control
+// characters and noncharacters of Unicode are refused with U+0000: MQTT allows a broker
+// to close the connection for them (MQTT 3.1.1 section 1.5.3), and brokers do.
+func ValidText[T text](s T) error {
 	switch {
 	case len(s) == 0:
 		return ErrEmpty
@@ -79,10 +78,12 @@ func validText[T text](s T) error {
 	}
 	for i := 0; i < len(s); {
 		c := s[i]
-		if c == 0 {
+		switch {
+		case c == 0:
 			return ErrNUL
-		}
-		if c < utf8.RuneSelf {
+		case c < ' ', c == 0x7F:
+			return ErrControl
+		case c < utf8.RuneSelf:
 			i++
 			continue
 		}
@@ -90,6 +91,9 @@ func validText[T text](s T) error {
 		r, size := utf8.DecodeRuneInString(string(s[i:min(i+utf8.UTFMax, len(s))]))
 		if r == utf8.RuneError && size == 1 {
 			return ErrNotUTF8
+		}
+		if r < 0xA0 || 0xFDD0 <= r && r <= 0xFDEF || r&0xFFFE == 0xFFFE {
+			return ErrControl
 		}
 		i += size
 	}

@@ -90,14 +90,23 @@ func TestRulesForShortNames(t *testing.T) {
 	}
 }
 
-func TestReservedNamesBeginWithDollar(t *testing.T) {
-	for name, want := range map[string]bool{"$SYS/x": true, "$": true, "a/$": false, "": false, "a": false} {
-		if got := Reserved(name); got != want {
-			t.Errorf("Reserved(%q) = %v, want %v", name, got, want)
+// What MQTT 3.1.1 section 1.5.3 allows a broker to close the connection for.
+func TestControlCharactersAreRefused(t *testing.T) {
+	for _, s := range []string{"\x01", "a\x1fb", "\x7f", "\u0080", "a/\u009f", "\ufdd0", "\ufdef", "\ufffe", "\uffff", "\U0001ffff", "\U0010fffe"} {
+		if got := ValidName(s); got != ErrControl {
+			t.Errorf("ValidName(%q) = %v, want %v", s, got, ErrControl)
 		}
-		if got := Reserved([]byte(name)); got != want {
-			t.Errorf("Reserved([]byte %q) = %v, want %v", name, got, want)
+		if got := ValidFilter([]byte(s)); got != ErrControl {
+			t.Errorf("ValidFilter(%q) = %v, want %v", s, got, ErrControl)
 		}
+	}
+	for _, s := range []string{" ", "~", "\u00a0", "\ufdcf", "\ufdf0", "\ufffd", "\U0001fffd"} {
+		if got := ValidName(s); got != nil {
+			t.Errorf("ValidName(%q) = %v", s, got)
+		}
+	}
+	if got := ValidShort([2]byte{1, 2}); got != ErrControl {
+		t.Errorf("ValidShort(01 02) = %v, want %v", got, ErrControl)
 	}
 }
 
@@ -111,7 +120,7 @@ func TestRulesAllocateNothing(t *testing.T) {
 				failed = err
 			}
 		}
-		if HasWildcard(name) || Reserved(name) {
+		if HasWildcard(name) {
 			failed = ErrWildcard
 		}
 	})

@@ -32,6 +32,7 @@ const (
 	ErrTooLong   = Error("is longer than 65535 octets")
 	ErrNotUTF8   = Error("is not well-formed UTF-8")
 	ErrNUL       = Error("contains the character U+0000")
+	ErrControl   = Error("contains a control character or a noncharacter of Unicode")
 	ErrWildcard  = Error("contains a wildcard ('+' or '#'), which only a topic filter may have")
 	ErrPlaceHash = Error("has a '#' that is not alone in the last level")
 	ErrPlacePlus = Error("has a '+' that is not alone in its level")

@@ -82,6 +82,8 @@ func (l *dedicated) Connect(now time.Duration, c *Connect) {
 	l.answer, l.draining, l.redial = true, false, false
 	l.spokeAt = now
 	l.attempts, l.classify = 0, false
+	// The device is back: a will that has not been published yet would be false.
+	l.d.stats.DroppedWills.Add(uint64(l.out.forgo()))
 	if c.CleanSession {
 		l.discard()
 	}
@@ -92,13 +94,8 @@ func (l *dedicated) Connect(now time.Duration, c *Connect) {
 		return
 	}
 	l.connectBy = now + l.d.opt.ConnectTimeout
-	switch l.state {
-	case stateOpening, stateUp, stateClosing:
-		l.redial = true
-		l.leave(now)
-	default:
-		l.dial(now)
-	}
+	l.redial = true
+	l.leave(now)
 }
 
 // SetWill implements Link.
@@ -264,6 +261,7 @@ func (l *dedicated) Advance(now time.Duration) {
 	l.reclaim()
 	if l.draining && now >= l.drainBy {
 		l.draining = false
+		l.d.stats.DroppedWills.Add(uint64(l.out.forgo()))
 		l.leave(now)
 	}
 	switch l.state {

@@ -11,9 +11,15 @@ type outgoing struct {
 	id       uint16
 	qos      uint8
 	received bool   // QoS 2: PUBREC has come, PUBREL is due or sent
-	written  bool   // to some connection: DUP is set from now on
+	given    bool   // given up by the owner, see Cancel
+	tries    uint8  // connections it has been written to: DUP is set after the first
 	raw      []byte // the PUBLISH, kept until the end
 }
+
+// maxTries is how many connections a QoS 2 message that was given up may still be
+// written to. It is dropped after that, because it may be what the connections end of:
+// some brokers close on a message they do not allow.
+const maxTries = 3
 
 // outbox holds the outgoing messages in the order they were published. The first
 // sent of them have been written to the connection that is open.
@@ -33,15 +39,33 @@ type outbox struct {
 func (o *outbox) len() int { return len(o.list) }
 
 // restart prepares for a new connection. Without a session at the broker, every
-// exchange begins anew.
-func (o *outbox) restart(present bool) {
+// exchange begins anew. The tokens of messages that were given up, and are not sent
+// again, are returned.
+func (o *outbox) restart(present bool) (dropped []Token) {
 	o.sent = 0
-	if present {
-		return
+	for i := 0; i < len(o.list); i++ {
+		m := &o.list[i]
+		m.received = m.received && present
+		if m.given && !m.received && (m.qos == 1 || m.tries >= maxTries) {
+			dropped = append(dropped, m.token)
+			o.remove(i)
+			i--
+		}
 	}
-	for i := range o.list {
-		o.list[i].received = false
+	return dropped
+}
+
+// forgo drops the messages nobody waits for, which are wills, and returns how many
+// there were.
+func (o *outbox) forgo() (dropped int) {
+	for i := 0; i < len(o.list); i++ {
+		if o.list[i].token == 0 {
+			o.remove(i)
+			i--
+			dropped++
+		}
 	}
+	return dropped
 }
 
 // find returns the index of the message with the packet identifier id among those
@@ -144,10 +168,10 @@ func (l *dedicated) pump() {
 			l.putAck(typePubrel, m.id)
 			continue
 		}
-		if m.written {
+		if m.tries > 0 {
 			m.raw[0] |= flagDup
 		}
-		m.written = true
+		m.tries = min(m.tries+1, maxTries)
 		b := l.buffer()
 		b.b = append(b.b, m.raw...)
 		l.d.stats.PacketsOut[typePublish].Add(1)
@@ -157,12 +181,14 @@ func (l *dedicated) pump() {
 // Cancel implements Link.
 func (l *dedicated) Cancel(t Token) {
 	l.reclaim()
-	for i := l.out.sent; t != 0 && i < len(l.out.list); i++ {
-		if m := &l.out.list[i]; m.token == t && !m.written {
-			l.out.remove(i)
-			l.report(Event{Kind: EventPublishFailed, Token: t, Err: ErrCancelled})
-			return
-		}
+	i := slices.IndexFunc(l.out.list, func(m outgoing) bool { return m.token == t })
+	switch {
+	case t == 0 || i < 0:
+	case l.out.list[i].tries == 0:
+		l.out.remove(i)
+		l.report(Event{Kind: EventPublishFailed, Token: t, Err: ErrCancelled})
+	default:
+		l.out.list[i].given = true
 	}
 }
 

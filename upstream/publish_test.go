@@ -172,7 +172,7 @@ func TestWrongAcknowledgementsAreCountedAndIgnored(t *testing.T) {
 	})
 }
 
-func TestCancelTakesBackOnlyWhatWasNeverWritten(t *testing.T) {
+func TestCancelTakesBackWhatIsNotOnItsWay(t *testing.T) {
 	bubble(t, upstream.Options{}, func(r *rig) {
 		o, p := r.up(persistent, false)
 		o.Publish(r.now(), 1, "t", []byte("written"), 1, false)
@@ -195,9 +195,54 @@ func TestCancelTakesBackOnlyWhatWasNeverWritten(t *testing.T) {
 		r.pass(time.Second)
 		p = o.accept(true)
 		o.want(upstream.EventUp, "back")
-		wantPublish(p, "written", 1, true, "the first")
+		if e := o.want(upstream.EventPublishFailed, "not sent again"); e.Token != 1 || !errors.Is(e.Err, upstream.ErrCancelled) {
+			t.Errorf("got %+v", e)
+		}
 		wantPublish(p, "later", 1, false, "the third")
-		p.WantQuiet("not the second")
+		p.WantQuiet("neither the first nor the second")
+	})
+}
+
+// Some brokers close the connection on a message they do not allow. Once the device has
+// been told that it was not delivered, it must not end every connection after that.
+func TestMessageThatEndsConnectionsIsDroppedInTheEnd_Case152(t *testing.T) {
+	bubble(t, upstream.Options{}, func(r *rig) {
+		o, p := r.up(persistent, false)
+		o.Publish(r.now(), 1, "t", []byte("poison"), 2, false)
+		o.Cancel(1)
+		o.wantQuiet("it is on its way")
+		for i := range 3 {
+			wantPublish(p, "poison", 2, i > 0, "not finished")
+			p.Conn.Close()
+			o.want(upstream.EventDown, "the broker does not like it")
+			r.pass(time.Millisecond)
+			o.Nudge(r.now()) // or the second loss would park it
+			r.pass(o.Deadline() - r.now())
+			p = o.accept(true)
+			o.want(upstream.EventUp, "back")
+		}
+		o.want(upstream.EventPublishFailed, "enough")
+		p.WantQuiet("the connection lives")
+	})
+}
+
+func TestWillsGivenUpWhenTheDeviceIsBack(t *testing.T) {
+	bubble(t, upstream.Options{}, func(r *rig) {
+		o, p := r.up(persistent, false)
+		p.Conn.Close()
+		o.want(upstream.EventDown, "the broker is away")
+		o.Publish(r.now(), 0, "will", []byte("lost"), 1, false)
+		o.Close(r.now(), upstream.CloseDrain)
+		o.Connect(r.now(), persistent)
+		o.want(upstream.EventClosed, "the Close is answered")
+		p = o.accept(true)
+		o.want(upstream.EventConnected, "the device is back")
+		p.WantQuiet("and its will would be false")
+		if n := r.d.Stats().DroppedWills.Load(); n != 1 {
+			t.Errorf("%d wills counted as dropped, want 1", n)
+		}
+		p.Publish("t", "m", 1, 5, false)
+		o.wantMessage("m", "the Close before does not count any more")
 	})
 }
 

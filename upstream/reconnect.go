@@ -76,7 +76,7 @@ func (l *dedicated) accepted(now time.Duration, present bool) {
 	if !present {
 		l.in.clear()
 	}
-	l.out.restart(present)
+	dropped := l.out.restart(present)
 	kind := EventConnected
 	if !l.answer {
 		kind = EventUp
@@ -84,6 +84,9 @@ func (l *dedicated) accepted(now time.Duration, present bool) {
 	}
 	l.answer = false
 	l.report(Event{Kind: kind, SessionPresent: present})
+	for _, t := range dropped {
+		l.report(Event{Kind: EventPublishFailed, Token: t, Err: ErrCancelled})
+	}
 	l.pump()
 	l.drained(now)
 }
@@ -97,6 +100,7 @@ func (l *dedicated) refused(now time.Duration, code uint8, err error) {
 		l.report(Event{Kind: EventRefused, Code: code, Err: err})
 		return
 	}
+	l.report(Event{Kind: EventDown, Code: code, Err: err})
 	l.backoff(now, code != 0 && code != 3)
 }
 

@@ -58,7 +58,12 @@ func TestBackoffDoublesFromMinToMax(t *testing.T) {
 				}
 				r.pass(wait)
 			}
-			o.wantQuiet("the owner is told once that it is down")
+			for range want {
+				if e := o.want(upstream.EventDown, "each try that fails is reported"); e.Err == nil || e.Code != 0 {
+					t.Errorf("got %+v", e)
+				}
+			}
+			o.wantQuiet("and nothing else")
 			down = false
 			r.pass(o.Deadline() - r.now())
 			p = o.accept(true)
@@ -84,7 +89,9 @@ func TestRefusalOnReconnectIsTriedAgain_Case152(t *testing.T) {
 				p = r.lis.Accept(t)
 				p.Read()
 				p.SendRaw(0x20, 2, 0, code)
-				o.wantQuiet("a refusal of a reconnect is not reported")
+				if e := o.want(upstream.EventDown, "the refusal is reported"); e.Code != code {
+					t.Errorf("got %+v", e)
+				}
 				if wait := o.Deadline() - r.now(); wait != least {
 					t.Errorf("pause %v, want %v", wait, least)
 				}
@@ -105,6 +112,7 @@ func TestReconnectTimesOutAndTriesAgain(t *testing.T) {
 		p = r.lis.Accept(t)
 		p.Read()
 		p.WantEOF("given up")
+		o.want(upstream.EventDown, "the first try has failed")
 		r.pass(2 * time.Second)
 		o.accept(true)
 		o.want(upstream.EventUp, "second try")

@@ -31,6 +31,7 @@ type Stats struct {
 	DroppedDown      atomic.Uint64 // QoS 0 published while there was no connection
 	DroppedCongested atomic.Uint64 // QoS 0 published while the broker did not read
 	DroppedInvalid   atomic.Uint64 // QoS 0 published with an impossible topic or size
+	DroppedWills     atomic.Uint64 // messages nobody waited for, not published in time
 	RefusedCongested atomic.Uint64 // QoS 1 and 2 answered with ErrCongested
 	Oversize         atomic.Uint64 // payloads skipped unread
 	Duplicates       atomic.Uint64 // received messages suppressed as already held

@@ -92,7 +92,8 @@ const (
 	// try again.
 	EventRefused
 	// EventDown: an accepted connection was lost. The Link tries again by itself
-	// (see Link.Parked for the exception). Requests in progress stay in progress.
+	// (see Link.Parked for the exception). Requests in progress stay in progress. It
+	// comes again for each try that fails, with Err, and Code if the broker refused.
 	EventDown
 	// EventUp: the Link has reconnected after EventDown. SessionPresent tells
 	// whether the broker still has the subscriptions.
@@ -155,7 +156,8 @@ type Link interface {
 	// Connect opens the session: EventConnected or EventRefused follows within
 	// Options.ConnectTimeout. A connection that is open is closed gracefully first,
 	// and its end awaited (at most a second), so that the broker does not take the
-	// new one for a takeover. CleanSession discards all state of the Link.
+	// new one for a takeover. CleanSession discards all state of the Link. Messages
+	// published with Token 0 that are still in flight are dropped: they are wills.
 	Connect(now time.Duration, c *Connect)
 
 	// SetWill makes later reconnects of the Link carry w (nil: none). The connection
@@ -170,7 +172,8 @@ type Link interface {
 
 	// Cancel takes back the message of t if it has never been written to a
 	// connection: EventPublishFailed with ErrCancelled follows. A message that was
-	// written stays in flight and no event follows now.
+	// written stays in flight, and no event follows now; if the connection is lost, it
+	// is not written to another one (QoS 2: not to many), and the event follows then.
 	Cancel(t Token)
 
 	// Subscribe and Unsubscribe: one event each. The Link does not remember

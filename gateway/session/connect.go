@@ -1,9 +1,7 @@
 package session
 
 import (
-	"bytes"
 	"time"
-	"unicode/utf8"
 
 	"sngate/snpacket/sn12"
 	"sngate/topicreg"
@@ -23,10 +21,10 @@ type dialogue struct {
 	willSeen bool // will replaces the stored one
 }
 
-// lateWindow is how long after a request its duplicates may still arrive: networks
-// that deliver a datagram twice do so within seconds. A repeat by the device itself
-// comes after Tretry, and is known by other signs.
-const lateWindow = 2 * time.Second
+// lateWindow is how long after a request its duplicates may still arrive: networks that
+// deliver a datagram twice do so soon. A repeat by the device itself comes after Tretry,
+// and is known by other signs.
+const lateWindow = time.Second
 
 // connectParams is what two CONNECTs are compared by.
 type connectParams struct {
@@ -41,17 +39,13 @@ func CheckConnect(cfg *Config, c *sn12.Connect) (sn12.ReturnCode, Reason) {
 	switch {
 	case c.ProtocolID != sn12.ProtocolID:
 		return sn12.RejectedNotSupported, ReasonProtocolID
-	case len(c.ClientID) == 0 || len(c.ClientID) > cfg.MaxClientID || !validClientID(c.ClientID):
+	case len(c.ClientID) > cfg.MaxClientID || topicreg.ValidText(c.ClientID) != nil:
 		return sn12.RejectedNotSupported, ReasonClientID
 	case !allowed(cfg.Allow, string(c.ClientID)):
 		return sn12.RejectedNotSupported, ReasonClientNotAllowed
 	}
 	return sn12.Accepted, ReasonNone
 }
-
-// validClientID reports whether the broker can be given id: MQTT strings are well-formed
-// UTF-8 without U+0000 (MQTT 3.1.1 section 1.5.3).
-func validClientID(id []byte) bool { return utf8.Valid(id) && bytes.IndexByte(id, 0) < 0 }
 
 func allowed(patterns []string, clientID string) bool {
 	for _, p := range patterns {
@@ -79,11 +73,11 @@ func (s *Session) onConnect(now Time, body []byte, out *Out) {
 		s.begin(now, p, &dialogue{connect: p, reopen: reopen, wake: s.dialogue.wake && !reopen}, out)
 	case !s.connected():
 		s.begin(now, p, &dialogue{connect: p, reopen: true}, out)
-	case s.state == StateActive && p == s.accepted && (s.fresh || now < s.lateBefore):
+	case s.state == StateActive && p == s.accepted && (s.fresh && !p.will || now < s.lateBefore):
 		s.heard(now)
 		s.lateBefore = now + lateWindow // this one may have duplicates as well
 		send(out, sn12.ConnAck{})
-	case s.state != StateActive && p.clean == s.clean:
+	case s.state != StateActive && p.clean == s.clean && (!p.clean || p.will == s.accepted.will):
 		s.begin(now, p, &dialogue{connect: p, wake: true}, out)
 	default:
 		s.begin(now, p, &dialogue{connect: p, reopen: p.clean || s.clean}, out)
@@ -217,16 +211,24 @@ func (s *Session) onBrokerConnected(now Time, ev *Event, out *Out) {
 		return // the CONNECT was given up meanwhile: EventClosed follows
 	}
 	s.link = linkUp
-	if !ev.SessionPresent {
-		s.lastQoS2 = exchange{}
-		s.restoreSubscriptions(out)
-	}
+	s.resume(ev.SessionPresent, out)
 	if s.state != StateConnecting {
 		return // the device has sent another CONNECT meanwhile, and its will is awaited
 	}
 	d := s.dialogue
 	s.dialogue = nil
 	s.accept(now, d.connect, d.wake, out)
+}
+
+// resume repeats the subscriptions to a broker that has forgotten them, or may not have
+// got them all: a repetition was cut short by the loss of the connection.
+func (s *Session) resume(present bool, out *Out) {
+	if !present {
+		s.lastQoS2 = exchange{}
+	}
+	if !present || s.restore.token != 0 {
+		s.restoreSubscriptions(out)
+	}
 }
 
 // onBrokerRefused maps the broker's answer to a CONNACK: what may pass is

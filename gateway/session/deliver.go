@@ -40,7 +40,7 @@ func (s *Session) onMessage(now Time, ev *Event, out *Out) {
 		s.leave(&m, ReasonSessionEnded, out)
 		return
 	}
-	if ev.Oversize || m.publish().Len() > s.cfg.MaxPacketSize {
+	if ev.Oversize || m.publish().Len() > s.maxPacket() {
 		s.discard(&m, ReasonTooLarge, out)
 		return
 	}
@@ -51,16 +51,40 @@ func (s *Session) onMessage(now Time, ev *Event, out *Out) {
 		s.queue.push(m)
 	}
 	s.pump(now, out)
-	if !s.paused && s.queue.qos0 == 0 && s.over(0, 0) {
+}
+
+// maxPacket is the longest message that may be sent to the device.
+func (s *Session) maxPacket() int { return s.cfg.MaxPacketSize - s.overhead }
+
+// regulate stops reading from the broker when QoS 1 and 2 alone reach the bounds of what
+// is held, and goes on when half of that is gone. While the device waits for an answer
+// of the broker, which comes behind the messages, the bounds are twice as wide.
+func (s *Session) regulate(out *Out) {
+	scale := 1
+	if s.awaiting() {
+		scale = 2
+	}
+	n, b := s.Held()
+	messages, octets := scale*s.cfg.MaxMessages, scale*s.cfg.MaxBytes
+	full := n > messages || b > octets || s.queue.qos0 == 0 && (n == messages || b == octets)
+	switch {
+	case !s.paused && full:
 		s.paused = true
 		out.do(Action{Kind: ActionPause})
+	case s.paused && !full && (scale > 1 || n <= s.cfg.MaxMessages/2 && b <= s.cfg.MaxBytes/2):
+		s.paused = false
+		out.do(Action{Kind: ActionResume})
 	}
 }
 
-// over reports whether so much more would reach the bounds of what is held.
-func (s *Session) over(messages, octets int) bool {
-	n, b := s.Held()
-	return n+messages >= s.cfg.MaxMessages || b+octets >= s.cfg.MaxBytes
+// awaiting reports whether an answer of the broker is awaited.
+func (s *Session) awaiting() bool {
+	for i := range s.window {
+		if s.window[i].stage == relaying && !s.window[i].old {
+			return true
+		}
+	}
+	return len(s.asked) > 0 || s.restore.open > 0 || s.barrier.token != 0
 }
 
 // admit keeps the bounds: QoS 0 goes first, oldest first. QoS 1 and 2 are never
@@ -126,14 +150,10 @@ func (s *Session) pump(now Time, out *Out) {
 	if !s.listening() {
 		return
 	}
-	for s.delivery.phase == idle && s.queue.len() > 0 && s.resumeAt == Never {
+	for s.delivery.phase == idle && s.queue.len() > 0 && s.resumeAt == Never && !s.tired() {
 		s.deliver(now, s.queue.pop(), out)
 	}
-	if n, b := s.Held(); s.paused && n <= s.cfg.MaxMessages/2 && b <= s.cfg.MaxBytes/2 {
-		s.paused = false
-		out.do(Action{Kind: ActionResume})
-	}
-	if s.state == StateAwake && s.delivery.phase == idle && (s.queue.len() == 0 || s.resumeAt != Never) {
+	if s.state == StateAwake && s.delivery.phase == idle && (s.queue.len() == 0 || s.resumeAt != Never || s.tired()) {
 		s.finishWake(now, out)
 	}
 }
@@ -142,6 +162,7 @@ func (s *Session) pump(now Time, out *Out) {
 // topic yet.
 func (s *Session) deliver(now Time, m outgoing, out *Out) {
 	s.delivery = delivery{msg: m}
+	s.barrier.sent++
 	d := &s.delivery
 	var ok bool
 	if d.idType, d.topicID, ok = s.address(m.topic); ok {
@@ -178,7 +199,7 @@ func (s *Session) sendRegister(now Time, out *Out) {
 	case !ok:
 		s.giveUp(ReasonTopicsFull, out)
 		return
-	case sn12.Register{TopicName: []byte(d.msg.topic)}.Len() > s.cfg.MaxPacketSize:
+	case sn12.Register{TopicName: []byte(d.msg.topic)}.Len() > s.maxPacket():
 		s.giveUp(ReasonTooLarge, out)
 		return
 	}

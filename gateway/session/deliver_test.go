@@ -487,7 +487,8 @@ func TestDeliverPacketIdentifierOfAnotherMessage(t *testing.T) {
 			r.event(Event{Kind: EventDown})
 			r.event(Event{Kind: EventUp, SessionPresent: tc.present})
 			if !tc.present {
-				r.wantAction("restored", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 2})
+				a := r.wantAction("restored", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 2})
+				r.event(Event{Kind: EventSubscribed, Token: a.Token, Code: 2})
 			}
 			r.send(sn12.Disconnect{})
 			r.want("bye", sn12.Disconnect{})

@@ -12,22 +12,25 @@ func (s *Session) lose(why Reason, out *Out) {
 	s.endLost(why, out)
 }
 
-// endLost ends a session the way that has its will published. Where the broker holds
-// another will than the device has set since (MQTT cannot change a will once
-// connected), the gateway publishes the right one itself and ends the connection so
-// that the broker publishes none.
+// endLost ends a session the way that has its will published: by the broker, when the
+// connection ends without DISCONNECT. Where the broker holds another will than the
+// device has set since (MQTT cannot change a will once connected), the gateway publishes
+// the right one itself and ends the connection so that the broker publishes none. It
+// does so also while the broker is away, because one that has crashed has forgotten the
+// will; one that has only been cut off has then published it already, and it comes twice.
 func (s *Session) endLost(why Reason, out *Out) {
 	how := ActionCloseAbort
-	if !s.parked && !s.will.equal(s.carried) {
+	switch w := s.will; {
+	case s.parked: // the broker has closed the connection: it knows
+	case w == nil && s.carried != nil:
 		how = ActionCloseClean
-		if w := s.will; w != nil {
-			qos := w.QoS
-			if s.link != linkUp {
-				qos = max(qos, 1) // QoS 0 would not wait for the broker
-			}
-			out.do(Action{Kind: ActionPublish, Topic: w.Topic, Payload: w.Message, QoS: qos, Retain: w.Retain})
-			how = ActionCloseDrain
+	case w != nil && (s.link == linkDown || !w.equal(s.carried)):
+		qos := w.QoS
+		if s.link == linkDown {
+			qos = max(qos, 1) // QoS 0 would not wait for the broker
 		}
+		out.do(Action{Kind: ActionPublish, Topic: w.Topic, Payload: w.Message, QoS: qos, Retain: w.Retain})
+		how = ActionCloseDrain
 	}
 	s.end(StateLost, why, how, out)
 }
@@ -96,10 +99,7 @@ func (s *Session) onLinkUp(now Time, ev *Event, out *Out) {
 		s.willLate = false
 		s.carried = &Will{} // one or the other: no will the device can have set
 	}
-	if !ev.SessionPresent {
-		s.lastQoS2 = exchange{}
-		s.restoreSubscriptions(out)
-	}
+	s.resume(ev.SessionPresent, out)
 	s.askAgain(out)
 	s.resumeDelivery(now, out)
 }

@@ -212,7 +212,11 @@ func (d *driver) checkSession() {
 		d.inFlight = 0
 	}
 	n, b := s.Held()
-	full := n > d.cfg.MaxMessages || b > d.cfg.MaxBytes
+	scale := 1
+	if s.awaiting() {
+		scale = 2
+	}
+	full := n > scale*d.cfg.MaxMessages || b > scale*d.cfg.MaxBytes
 	low := n <= d.cfg.MaxMessages/2 && b <= d.cfg.MaxBytes/2
 	waiting := s.resumeAt != Never
 	for _, c := range []struct {

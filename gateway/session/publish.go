@@ -11,7 +11,7 @@ import (
 type inflight struct {
 	holdAt  Time // when the device is refused for now; Never once it is
 	token   Token
-	sum     uint32 // QoS 2: of what was published
+	sum     uint32 // of what was published
 	msgID   uint16
 	topicID uint16
 	qos     uint8
@@ -140,13 +140,10 @@ func (s *Session) repeated(now Time, m *sn12.Publish, out *Out) bool {
 	return false
 }
 
-// checksum tells a repetition of a PUBLISH from a new one with the same MsgId: what a
-// restarted device sends may be repeated, with DUP, and have the MsgId of an exchange
-// that it has forgotten. It is needed for QoS 2 only.
+// checksum tells a repeat of a PUBLISH from a new one with the same MsgId: what a
+// restarted device sends may have the MsgId of an exchange that it has forgotten, and
+// there are devices that always use the same one.
 func checksum(m *sn12.Publish) uint32 {
-	if m.QoS != 2 {
-		return 0
-	}
 	return crc32.ChecksumIEEE(m.Data) + uint32(m.TopicID) + uint32(m.TopicIDType)<<16
 }
 

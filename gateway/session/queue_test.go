@@ -136,8 +136,8 @@ func TestQueueBoundOfOctets_Case135(t *testing.T) {
 	r.want("it is delivered", pub(1, id, 1, string(make([]byte, cfg.MaxBytes))))
 	r.send(sn12.PubAck{MsgID: 1})
 	r.wantAck("x", 1)
-	r.wantAction("empty", Action{Kind: ActionResume})
 	r.wantAction("barrier", Action{Kind: ActionPing})
+	r.wantAction("empty", Action{Kind: ActionResume})
 }
 
 func TestQueueMessageInDeliveryCounts(t *testing.T) {

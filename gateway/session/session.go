@@ -36,6 +36,7 @@ type Session struct {
 
 	topics      topicreg.Table
 	topicOctets int // of the names in topics
+	overhead    int // octets that are put around each message: see SetOverhead
 	subs        []subscription
 	asked       []request // SUBSCRIBE and UNSUBSCRIBE waiting for the broker
 	restore     restore
@@ -73,11 +74,6 @@ const (
 func New(cfg *Config, clientID string) *Session {
 	return &Session{cfg: cfg, clientID: clientID, lifeAt: Never, retryAt: Never, resumeAt: Never, barrier: barrier{at: Never}}
 }
-
-// StartMsgIDs sets the MsgId that the gateway's own messages to the device count from. A
-// shell that keeps nothing over a restart passes a random one, so that a device in the
-// middle of a QoS 2 exchange does not take a new message for the old one.
-func (s *Session) StartMsgIDs(after uint16) { s.nextMsgID = after }
 
 // ClientID returns the client id the session belongs to.
 func (s *Session) ClientID() string { return s.clientID }
@@ -151,6 +147,7 @@ func (s *Session) Datagram(now Time, b []byte, out *Out) {
 	if parked && !s.parked {
 		s.resumeDelivery(now, out)
 	}
+	s.regulate(out)
 }
 
 // stray tells why a message of type t has no meaning to a session in any state. It is
@@ -276,6 +273,7 @@ func (s *Session) Upstream(now Time, ev *Event, out *Out) {
 	case EventClosed:
 		s.onLinkClosed(out)
 	}
+	s.regulate(out)
 }
 
 // Deadline is when the session next wants Advance; Never if it waits for nothing.
@@ -303,10 +301,11 @@ func (s *Session) Advance(now Time, out *Out) {
 		s.pump(now, out)
 	}
 	if now >= s.barrier.at {
-		s.barrier = barrier{at: Never, done: true}
+		s.barrier.giveUp()
 		s.pump(now, out)
 	}
 	s.expireHeld(now, out)
+	s.regulate(out)
 }
 
 // onSilence ends a session whose device has not spoken in time. A device without
@@ -375,26 +374,3 @@ func (s *Session) Stop(out *Out) {
 	}
 	s.end(StateDisconnected, ReasonGatewayStop, ActionCloseClean, out)
 }
-
-// AddressTaken says that the device's address belongs to another device from now on.
-// A sleeper is kept: it will be found by its client id. Any other device is gone.
-func (s *Session) AddressTaken(now Time, out *Out) {
-	switch s.state {
-	case StateAsleep:
-	case StateAwake:
-		s.suspendDelivery()
-		s.barrier = barrier{at: Never}
-		s.enter(StateAsleep, ReasonAddressReused, out)
-		s.heard(now)
-	case StateActive:
-		s.endLost(ReasonAddressReused, out)
-	default:
-		if s.dialogue != nil {
-			s.abandon(ReasonAddressReused, out)
-		}
-	}
-}
-
-// AddressChanged says that what comes next comes from a new address, so that a
-// CONNECT is not taken for a repeat.
-func (s *Session) AddressChanged() { s.fresh, s.lateBefore = false, 0 }

@@ -14,6 +14,22 @@ type barrier struct {
 	// two, because there the broker goes on at PUBCOMP. It is sent in answer to the
 	// PUBREL which the first PINGRESP comes behind.
 	rounds uint8
+	sent   int // deliveries begun in this wake
+}
+
+// giveUp ends the wake without waiting for the broker.
+func (b *barrier) giveUp() {
+	b.at, b.token, b.done = Never, 0, true
+}
+
+// wakeFactor bounds a wake, as so many times the messages that are held at most: a
+// steady stream of messages must not keep a device awake for ever.
+const wakeFactor = 10
+
+// tired reports whether the device has been sent so much in this wake that the rest
+// waits for the next one.
+func (s *Session) tired() bool {
+	return s.state == StateAwake && s.barrier.sent >= wakeFactor*s.cfg.MaxMessages
 }
 
 // onDisconnect ends the connection, or puts the device to sleep when there is a
@@ -71,8 +87,9 @@ func (s *Session) finishWake(now Time, out *Out) {
 	switch {
 	case s.barrier.token != 0:
 		return
-	case s.barrier.rounds > 0 && !s.barrier.done && s.link == linkUp && s.resumeAt == Never:
-		s.barrier = barrier{at: now + s.cfg.BarrierTimeout, token: s.token(), rounds: s.barrier.rounds - 1}
+	case s.barrier.rounds > 0 && !s.barrier.done && s.link == linkUp && s.resumeAt == Never && !s.tired():
+		s.barrier.at, s.barrier.token = now+s.cfg.BarrierTimeout, s.token()
+		s.barrier.rounds--
 		out.do(Action{Kind: ActionPing, Token: s.barrier.token})
 		return
 	}

@@ -35,17 +35,17 @@ func (s *Session) onSubscribe(now Time, body []byte, out *Out) {
 		out.drop(ReasonMalformed)
 		return
 	}
-	if s.isAsked(m.MsgID) {
-		return
-	}
 	filter, code, why := s.filterOf(m.TopicIDType, m.TopicName, m.TopicID)
+	r := request{filter: filter, idType: m.TopicIDType, id: m.TopicID, msgID: m.MsgID, qos: m.QoS}
 	switch {
 	case why != ReasonNone:
+	case s.isAsked(&r):
+		return
 	case m.QoS > 2:
 		code, why = sn12.RejectedNotSupported, ReasonNotSupported
 	case m.MsgID == 0:
 		code, why = sn12.RejectedNotSupported, ReasonInvalidMessageID
-	case s.subscribed(filter) < 0 && len(s.subs)+len(s.asked) >= s.cfg.MaxSubscriptions, len(s.asked) >= maxAsked:
+	case s.subscribed(filter) < 0 && !s.hasPlace(filter), len(s.asked) >= maxAsked:
 		code, why = sn12.RejectedCongestion, ReasonSubscriptionsFull
 	case m.TopicIDType == sn12.TopicIDNormal && !topicreg.HasWildcard(filter) && !s.hasRoom(filter):
 		code, why = sn12.RejectedCongestion, ReasonTopicsFull
@@ -55,7 +55,7 @@ func (s *Session) onSubscribe(now Time, body []byte, out *Out) {
 		send(out, sn12.SubAck{MsgID: m.MsgID, ReturnCode: code})
 		return
 	}
-	s.ask(now, request{filter: filter, idType: m.TopicIDType, id: m.TopicID, msgID: m.MsgID, qos: m.QoS}, out)
+	s.ask(now, r, out)
 }
 
 // onUnsubscribe handles UNSUBSCRIBE, which can only be answered with UNSUBACK: there
@@ -66,10 +66,11 @@ func (s *Session) onUnsubscribe(now Time, body []byte, out *Out) {
 		out.drop(ReasonMalformed)
 		return
 	}
-	if s.isAsked(m.MsgID) {
+	filter, _, why := s.filterOf(m.TopicIDType, m.TopicName, m.TopicID)
+	r := request{filter: filter, msgID: m.MsgID, remove: true}
+	if why == ReasonNone && s.isAsked(&r) {
 		return
 	}
-	filter, _, why := s.filterOf(m.TopicIDType, m.TopicName, m.TopicID)
 	if why == ReasonNone && len(s.asked) >= maxAsked {
 		out.drop(ReasonSubscriptionsFull) // unanswered: the device asks again
 		return
@@ -85,7 +86,7 @@ func (s *Session) onUnsubscribe(now Time, body []byte, out *Out) {
 			s.restore.next--
 		}
 	}
-	s.ask(now, request{filter: filter, msgID: m.MsgID, remove: true}, out)
+	s.ask(now, r, out)
 }
 
 // filterOf finds the topic filter a SUBSCRIBE or UNSUBSCRIBE means.
@@ -101,6 +102,19 @@ func (s *Session) filterOf(t sn12.TopicIDType, name []byte, id uint16) (string, 
 		return "", sn12.RejectedNotSupported, ReasonInvalidTopic
 	}
 	return string(name), sn12.Accepted, ReasonNone
+}
+
+// hasPlace reports whether one more filter keeps the bounds on their number, and on
+// their octets: see averageName.
+func (s *Session) hasPlace(filter string) bool {
+	octets := len(filter)
+	for i := range s.subs {
+		octets += len(s.subs[i].filter)
+	}
+	for i := range s.asked {
+		octets += len(s.asked[i].filter)
+	}
+	return len(s.subs)+len(s.asked) < s.cfg.MaxSubscriptions && octets <= s.cfg.MaxSubscriptions*averageName
 }
 
 // hasRoom reports whether a topic id can be had for name.
@@ -120,11 +134,19 @@ func (s *Session) subscribed(filter string) int {
 	return -1
 }
 
-func (s *Session) isAsked(msgID uint16) bool {
+// isAsked reports whether r is waiting for the broker already. Another request under the
+// same MsgId takes its place: the device does not wait for the first any more.
+func (s *Session) isAsked(r *request) bool {
 	for i := range s.asked {
-		if s.asked[i].msgID == msgID {
+		a := &s.asked[i]
+		if a.msgID != r.msgID {
+			continue
+		}
+		if a.filter == r.filter && a.remove == r.remove && a.qos == r.qos {
 			return true
 		}
+		s.asked = append(s.asked[:i], s.asked[i+1:]...)
+		return false
 	}
 	return false
 }
@@ -176,6 +198,9 @@ func (s *Session) restoreMore(out *Out) {
 		sub := &s.subs[r.next]
 		out.do(Action{Kind: ActionSubscribe, Token: r.token, Topic: sub.filter, QoS: sub.qos})
 		r.open++
+	}
+	if s.restore.open == 0 {
+		s.restore = restore{} // complete
 	}
 }
 

@@ -289,11 +289,67 @@ func TestSubscriptionsComeBackWithTheBroker(t *testing.T) {
 		r.wantQuiet("the broker has them")
 		r.event(Event{Kind: EventDown})
 		r.event(Event{Kind: EventUp})
-		r.wantAction("", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 1})
-		r.wantAction("", Action{Kind: ActionSubscribe, Topic: "c/#", QoS: 2})
-		r.event(Event{Kind: EventSubscribed, Code: 1})
+		one := r.wantAction("", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 1})
+		r.wantAction("", Action{Kind: ActionSubscribe, Topic: "c/#", QoS: 2, Token: one.Token})
+		r.event(Event{Kind: EventSubscribed, Token: one.Token, Code: 1})
+		r.event(Event{Kind: EventSubscribed, Token: one.Token, Code: 2})
 		r.wantQuiet("the device has not asked for anything")
 	}
+}
+
+// The broker has forgotten the subscriptions, and the connection is lost again before
+// they are all repeated. After that the broker has a session, but not all of them.
+func TestRepetitionOfSubscriptionsThatIsCutShortBeginsAnew(t *testing.T) {
+	r := newRig(t, nil)
+	r.connect(false, 0)
+	r.subscribe("a/b", 1)
+	r.subscribe("c/#", 2)
+	r.event(Event{Kind: EventDown})
+	r.event(Event{Kind: EventUp})
+	cut := r.wantAction("", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 1})
+	r.wantAction("", Action{Kind: ActionSubscribe, Topic: "c/#", QoS: 2, Token: cut.Token})
+	r.event(Event{Kind: EventSubscribed, Token: cut.Token, Code: 1})
+	r.event(Event{Kind: EventDown})
+	r.event(Event{Kind: EventSubscribed, Token: cut.Token, Failed: true})
+	r.event(Event{Kind: EventUp, SessionPresent: true})
+	again := r.wantAction("", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 1})
+	r.wantAction("", Action{Kind: ActionSubscribe, Topic: "c/#", QoS: 2, Token: again.Token})
+}
+
+func TestManySubscriptionsAreRepeatedAFewAtATime(t *testing.T) {
+	r := newRig(t, nil)
+	r.connect(false, 0)
+	for i := range 40 {
+		r.subscribe(fmt.Sprintf("t/%d/#", i), 1)
+	}
+	r.event(Event{Kind: EventDown})
+	r.event(Event{Kind: EventUp})
+	token := r.acts[0].Token
+	for i := range 40 {
+		if open := len(r.acts); open > restoreAtOnce {
+			t.Fatalf("%d at once", open)
+		}
+		r.wantAction("", Action{Kind: ActionSubscribe, Topic: fmt.Sprintf("t/%d/#", i), QoS: 1, Token: token})
+		pending := r.acts
+		r.acts = nil
+		r.event(Event{Kind: EventSubscribed, Token: token, Code: 1})
+		r.acts = append(pending, r.acts...)
+	}
+}
+
+func TestAnotherSubscribeUnderTheSameMsgIDTakesItsPlace(t *testing.T) {
+	r := newRig(t, nil)
+	r.connect(false, 0)
+	r.send(sn12.Subscribe{MsgID: 1, TopicName: []byte("a/#")})
+	first := r.wantAction("", Action{Kind: ActionSubscribe, Topic: "a/#"})
+	r.send(sn12.Subscribe{MsgID: 1, TopicName: []byte("a/#")})
+	r.wantQuiet("a repeat")
+	r.send(sn12.Subscribe{MsgID: 1, TopicName: []byte("b/#")})
+	second := r.wantAction("", Action{Kind: ActionSubscribe, Topic: "b/#"})
+	r.event(Event{Kind: EventSubscribed, Token: first.Token})
+	r.wantQuiet("the device does not wait for the first any more")
+	r.event(Event{Kind: EventSubscribed, Token: second.Token})
+	r.want("", sn12.SubAck{MsgID: 1})
 }
 
 func TestManySubscribesAtOnceAreCongestion(t *testing.T) {

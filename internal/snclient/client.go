@@ -204,7 +204,7 @@ type Client struct {
 	topics        topicIDs
 	inbound       inboundIDs
 	connectPacket []byte    // the CONNECT of the latest Connect
-	lastSent      time.Time // for the keep-alive
+	lastSent      time.Time // for the keep-alive: when something was sent that is answered
 	pingAt        time.Time // when the keep-alive PINGREQ was last sent
 	pings         int       // how often it was sent since the last PINGRESP
 	stats         Stats

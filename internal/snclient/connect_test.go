@@ -156,12 +156,28 @@ func TestTrafficStandsInForKeepAlive_Case119(t *testing.T) {
 		for range 5 {
 			g.quiet("not due yet", 40*time.Second)
 			done := g.call(func(ctx context.Context) error {
-				return g.c.Publish(ctx, Predefined(1), nil, 0, false)
+				return g.c.Unsubscribe(ctx, Predefined(1))
 			})
-			g.want("traffic", sn12.Publish{TopicIDType: sn12.TopicIDPredefined, TopicID: 1, Data: []byte{}})
+			m := g.receive("traffic", time.Second).(sn12.Unsubscribe)
+			g.send(sn12.UnsubAck{MsgID: m.MsgID})
+			done.want("Unsubscribe", nil)
+		}
+		g.wantAfter("counted from the last UNSUBSCRIBE", 50*time.Second, sn12.PingReq{})
+		g.send(sn12.PingResp{})
+	})
+}
+
+func TestUnansweredTrafficDoesNotStandInForKeepAlive(t *testing.T) {
+	connected(t, Options{KeepAlive: time.Minute}, func(g *gateway) {
+		g.quiet("not due yet", 40*time.Second-time.Nanosecond)
+		for _, qos := range []uint8{0, sn12.QoSMinusOne} {
+			done := g.call(func(ctx context.Context) error {
+				return g.c.Publish(ctx, Predefined(1), nil, qos, false)
+			})
+			g.want("nobody can tell that it was lost", sn12.Publish{QoS: qos, TopicIDType: sn12.TopicIDPredefined, TopicID: 1, Data: []byte{}})
 			done.want("Publish", nil)
 		}
-		g.wantAfter("counted from the last PUBLISH", 50*time.Second, sn12.PingReq{})
+		g.wantAfter("counted from CONNECT", 10*time.Second, sn12.PingReq{})
 		g.send(sn12.PingResp{})
 	})
 }

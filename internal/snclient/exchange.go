@@ -151,7 +151,9 @@ func (c *Client) send(m sn12.Message) error {
 // write is the only place that writes. The caller holds wmu.
 func (c *Client) write(packet []byte) error {
 	c.mu.Lock()
-	c.lastSent = time.Now()
+	if !unanswered(packet) {
+		c.lastSent = time.Now()
+	}
 	c.stats.Sent++
 	c.mu.Unlock()
 	if c.o.Trace != nil {
@@ -161,13 +163,29 @@ func (c *Client) write(packet []byte) error {
 	return err
 }
 
+// headerLen is the length of the header, in its short or its long form.
+func headerLen(packet []byte) int {
+	if packet[0] == 0x01 {
+		return 4
+	}
+	return 2
+}
+
+// unanswered reports whether packet is a PUBLISH of QoS 0 or -1. It may be lost without
+// a sign, so the gateway need not have heard it and it must not put the PINGREQ off.
+func unanswered(packet []byte) bool {
+	header := headerLen(packet)
+	if sn12.Type(packet[header-1]) != sn12.TypePublish {
+		return false
+	}
+	qos := packet[header] >> 5 & 3
+	return qos == 0 || qos == sn12.QoSMinusOne
+}
+
 // setDUP sets the DUP flag where the message has one: PUBLISH and SUBSCRIBE
 // (MQTT-SN 1.2 section 5.3.4).
 func setDUP(packet []byte) {
-	header := 2
-	if packet[0] == 0x01 {
-		header = 4
-	}
+	header := headerLen(packet)
 	switch sn12.Type(packet[header-1]) {
 	case sn12.TypePublish, sn12.TypeSubscribe:
 		packet[header] |= 0x80

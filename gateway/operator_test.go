@@ -1,0 +1,326 @@
+package gateway
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+
+	"sngate/gateway/session"
+	"sngate/snpacket/sn12"
+	"sngate/upstream/upstreamtest"
+)
+
+// Tests of what an operator sees of ends, refusals and losses.
+
+// logged returns the lines of the log with a message, each with the fields asked for.
+func (r *rig) logged(message string, fields ...string) (lines []string) {
+	r.t.Helper()
+	synctest.Wait()
+	for line := range strings.Lines(r.log.String()) {
+		var m map[string]any
+		if err := json.Unmarshal([]byte(line), &m); err != nil {
+			r.t.Fatalf("%q: %v", line, err)
+		}
+		if m["message"] != message {
+			continue
+		}
+		var values []string
+		for _, f := range fields {
+			values = append(values, fmt.Sprint(m[f]))
+		}
+		lines = append(lines, strings.Join(values, " | "))
+	}
+	return lines
+}
+
+func (r *rig) wantLogged(message string, fields []string, want ...string) {
+	r.t.Helper()
+	if d := cmp.Diff(want, r.logged(message, fields...)); d != "" {
+		r.t.Errorf("log lines %q (-want +got):\n%s", message, d)
+	}
+}
+
+// ends returns how often each end of a session was counted, without those that never
+// were.
+func (r *rig) ends() map[string]float64 {
+	ends := make(map[string]float64)
+	for name, n := range r.scrape() {
+		if reason, ok := strings.CutPrefix(name, `sngate_sessions_ended_total{reason="`); ok && n > 0 {
+			ends[strings.TrimSuffix(reason, `"}`)] = n
+		}
+	}
+	return ends
+}
+
+func TestEndsOfSessionsAreCountedByReason(t *testing.T) {
+	connectID := func(d *device, id string, will bool) {
+		d.sendMessage(sn12.Connect{CleanSession: true, Will: will, ProtocolID: 1, Duration: 60, ClientID: []byte(id)})
+	}
+	tests := []struct {
+		reason session.Reason
+		end    func(r *rig, d *device)
+	}{
+		{session.ReasonClientDisconnect, func(_ *rig, d *device) { d.connect("a"); d.send("02 18"); d.send("02 18") }},
+		{session.ReasonKeepAliveExpired, func(_ *rig, d *device) { d.connect("a"); time.Sleep(2 * time.Minute) }},
+		{session.ReasonSleepExpired, func(_ *rig, d *device) { d.connect("a"); d.sleep(60); time.Sleep(time.Hour) }},
+		{session.ReasonRetriesExhausted, func(r *rig, d *device) {
+			d.connectWith(true, 0, "a")
+			d.subscribe("t", 1)
+			r.publish("t", "x", 1)
+			time.Sleep(time.Minute)
+		}},
+		{session.ReasonAddressReused, func(r *rig, d *device) {
+			d.connect("a")
+			connectID(d, "b", false)
+			r.wantSessions("the other one", 1)
+		}},
+		{session.ReasonWill, func(_ *rig, d *device) { connectID(d, "a", true); time.Sleep(time.Minute) }},
+		{session.ReasonBrokerRefused, func(r *rig, d *device) {
+			r.broker.Refuse = func(string, string, []byte) byte { return 5 }
+			connectID(d, "a", false)
+		}},
+		{session.ReasonBrokerUnreachable, func(r *rig, d *device) { r.broker.Kill(true); connectID(d, "a", false) }},
+		{session.ReasonGatewayStop, func(r *rig, d *device) {
+			other := r.device("10.0.1.2:5000")
+			other.connectWith(false, 60, "kept")
+			d.connect("a")
+			if err := r.gateway.Stop(4 * time.Second); err != nil {
+				r.t.Fatal(err)
+			}
+		}},
+	}
+	tested := make(map[int]bool)
+	for _, tt := range tests {
+		tested[int(tt.reason)] = true
+		t.Run(tt.reason.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, nil)
+				tt.end(r, r.device("10.0.1.1:5000"))
+				want := map[string]float64{tt.reason.String(): 1}
+				if tt.reason == session.ReasonGatewayStop {
+					want[tt.reason.String()] = 2
+				}
+				if d := cmp.Diff(want, r.ends()); d != "" {
+					t.Error(d)
+				}
+			})
+		})
+	}
+	for _, why := range endReasons() {
+		if !tested[why] {
+			t.Errorf("%s is not tested", session.Reason(why))
+		}
+	}
+}
+
+// A session that is kept has ended: stopping the gateway does not end it again.
+func TestKeptSessionsEndOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		d := r.device("10.0.1.1:5000")
+		for range 2 {
+			d.connectWith(false, 60, "a")
+			d.send("02 18")
+			d.drain()
+		}
+		if err := r.gateway.Stop(4 * time.Second); err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(map[string]float64{"client_disconnect": 2}, r.ends()); d != "" {
+			t.Error(d)
+		}
+	})
+}
+
+func TestReasonsForDropsAndEndsCoverAll(t *testing.T) {
+	exported := make(map[int]bool)
+	for _, i := range append(dropReasons(), endReasons()...) {
+		exported[i] = true
+	}
+	for i, name := range session.ReasonNames() {
+		if exported[i] != (session.Reason(i) != session.ReasonNone) {
+			t.Errorf("%s is exported: %v", name, exported[i])
+		}
+	}
+}
+
+func TestMetricsPageListsTheEndsOfSessions(t *testing.T) {
+	page, err := os.ReadFile("../docs/METRICS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), "## Why sessions end")
+	section, _, _ = strings.Cut(section, "\n## ")
+	var documented, counted []string
+	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\| [A-Z]").FindAllStringSubmatch(section, -1) {
+		if row[1] != "reason" {
+			documented = append(documented, row[1])
+		}
+	}
+	for _, i := range endReasons() {
+		counted = append(counted, session.ReasonNames()[i])
+	}
+	if d := cmp.Diff(counted, documented); d != "" {
+		t.Errorf("counted (-) and documented (+) differ:\n%s", d)
+	}
+}
+
+func TestConnectsThatTheBrokerDoesNotAcceptAreLogged_Case22(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		r.broker.Refuse = func(string, string, []byte) byte { return 5 }
+		d := r.device("10.0.1.1:5000")
+		d.sendMessage(sn12.Connect{CleanSession: true, ProtocolID: 1, Duration: 60, ClientID: []byte("dev")})
+		r.wantLogged("connect not accepted by the broker", []string{"level", "client_id", "addr", "error"},
+			"warn | dev | 10.0.1.1:5000 | the broker answers CONNECT with return code 5 (not authorized)")
+		r.wantSamples("refused", map[string]float64{
+			`sngate_upstream_refusals_total{code="5"}`:          1,
+			`sngate_upstream_refusals_total{code="other"}`:      0,
+			`sngate_upstream_connects_total{result="refused"}`:  1,
+			`sngate_upstream_connects_total{result="failed"}`:   0,
+			`sngate_upstream_connects_total{result="accepted"}`: 1,
+		})
+		r.broker.Refuse = func(string, string, []byte) byte { return 99 }
+		d.sendMessage(sn12.Connect{CleanSession: true, ProtocolID: 1, Duration: 60, ClientID: []byte("dev")})
+		r.wantSamples("refused", map[string]float64{`sngate_upstream_refusals_total{code="other"}`: 1})
+	})
+	synctest.Test(t, func(t *testing.T) {
+		silent := upstreamtest.NewListener(0)
+		r := newRig(t, func(o *Options) { o.Upstream.Dial = silent.Dial })
+		r.device("10.0.1.1:5000").connectUnanswered("dev")
+		time.Sleep(time.Minute)
+		lines := r.logged("connect not accepted by the broker", "client_id", "error")
+		if len(lines) != 1 || !strings.HasPrefix(lines[0], "dev | ") || !strings.Contains(lines[0], "no answer in time") {
+			t.Errorf("%q", lines)
+		}
+	})
+}
+
+func (d *device) connectUnanswered(clientID string) {
+	d.sendMessage(sn12.Connect{CleanSession: true, ProtocolID: 1, Duration: 60, ClientID: []byte(clientID)})
+}
+
+func TestConnectsThatTheGatewayRefusesAreLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(o *Options) {
+			o.MaxSessions = 1
+			o.Session.Allow = []string{"ok/*"}
+		})
+		d := r.device("10.0.1.1:5000")
+		d.connect("ok/1")
+		d.connectUnanswered("ok/2")
+		d.connectUnanswered("bad\n\"\xff")
+		d.connectUnanswered(strings.Repeat("x", 200))
+		d.sendMessage(sn12.Connect{ProtocolID: 2, Duration: 60, ClientID: []byte("ok/1")})
+		d.send("06 04 04 01 003c")
+		long := `"` + strings.Repeat("x", 64) + `"`
+		r.wantLogged("connect refused", []string{"level", "client_id", "addr", "reason"},
+			`info | "ok/2" | 10.0.1.1:5000 | max_sessions`,
+			`info | "bad\n\"\xff" | 10.0.1.1:5000 | client_id`,
+			`info | `+long+` | 10.0.1.1:5000 | client_not_allowed`,
+			`info | "ok/1" | 10.0.1.1:5000 | protocol_id`,
+			`info | "" | 10.0.1.1:5000 | client_id`)
+	})
+}
+
+// One device's connection is cut, then its reconnect too: it is parked. Others are not.
+func TestLossesOfLinksAreCountedAndLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		var devices []*device
+		for i := range 10 {
+			d := r.device(fmt.Sprintf("10.0.1.%d:5000", 1+i))
+			d.connectWith(false, 3600, fmt.Sprintf("dev-%d", i))
+			devices = append(devices, d)
+		}
+		r.wantSamples("before", map[string]float64{`sngate_broker_up`: 1, `sngate_upstream_losses_total`: 0})
+		time.Sleep(time.Minute)
+		r.broker.Drop("dev-3")
+		time.Sleep(time.Minute)
+		r.wantSamples("moved away", map[string]float64{
+			`sngate_broker_up`:                                                 1,
+			`sngate_upstream_losses_total`:                                     1,
+			`sngate_upstream_parked_total`:                                     1,
+			`sngate_upstream_reconnects_total`:                                 0,
+			`sngate_upstream_packets_total{direction="out",type="CONNECT"}`:    11,
+			`sngate_upstream_packets_total{direction="in",type="CONNACK"}`:     11,
+			`sngate_upstream_packets_total{direction="out",type="DISCONNECT"}`: 0,
+		})
+		r.wantLogged("link to the broker parked until the device speaks", []string{"level", "client_id"}, "debug | dev-3")
+		devices[3].ping("it is here")
+		time.Sleep(time.Minute)
+		r.wantSamples("back", map[string]float64{`sngate_upstream_reconnects_total`: 1})
+		r.wantLogged("link to the broker down", []string{"level", "client_id"}, "debug | dev-3")
+		r.wantLogged("link to the broker up again", []string{"level", "client_id", "session_present"}, "debug | dev-3 | true")
+
+		r.broker.Kill(true)
+		time.Sleep(time.Minute)
+		r.wantSamples("without the broker", map[string]float64{`sngate_broker_up`: 0, `sngate_upstream_losses_total`: 12})
+		r.broker.Start()
+		time.Sleep(5 * time.Minute)
+		got := r.scrape()
+		if got[`sngate_broker_up`] != 1 || got[`sngate_upstream_reconnects_total`] != 12 {
+			t.Errorf("up %v, %v reconnects", got[`sngate_broker_up`], got[`sngate_upstream_reconnects_total`])
+		}
+		if in, out := got[`sngate_upstream_bytes_total{direction="in"}`], got[`sngate_upstream_bytes_total{direction="out"}`]; in < 4*23 || out < 23*14 {
+			t.Errorf("%v octets in, %v out", in, out)
+		}
+	})
+}
+
+// A flood at one level leaves the others their share, and what was left out is told.
+func TestEachLogLevelHasItsOwnBurst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		log := sampled(zerolog.New(&out).Level(zerolog.InfoLevel))
+		count := func(text string) int { return strings.Count(out.String(), text) }
+		for range 10 * eventsPerSecond {
+			log.Info().Msg("flood")
+			log.Debug().Msg("not wanted")
+		}
+		log.Warn().Msg("warning")
+		log.Error().Msg("error")
+		if count(`"flood"`) != eventsPerSecond || count(`"message":"warning"`) != 1 || count(`"message":"error"`) != 1 || count("left out") != 0 {
+			t.Fatalf("%s", out.String())
+		}
+		time.Sleep(time.Second)
+		out.Reset()
+		log.Warn().Msg("warning")
+		log.Info().Msg("later")
+		log.Info().Msg("later")
+		want := `{"level":"warn","message":"warning"}` + "\n" +
+			`{"level":"info","lines":900,"message":"log lines left out"}` + "\n" +
+			strings.Repeat(`{"level":"info","message":"later"}`+"\n", 2)
+		if d := cmp.Diff(want, out.String()); d != "" {
+			t.Error(d)
+		}
+	})
+}
+
+func TestEncapsulatedMessagesAreCountedBothWays_Case177(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		f := r.device("10.0.1.1:5000")
+		f.send(node("a1a2", "07 04 04 01 003c 61"))
+		f.want("CONNACK", node("a1a2", "03 05 00"))
+		f.send(node("b1b2", "02 16"))
+		f.want("a stranger", node("b1b2", "02 18"))
+		r.device("10.0.1.2:5000").connect("b")
+		r.wantSamples("two of three", map[string]float64{
+			`sngate_messages_total{direction="in",type="ENCAPSULATED"}`:  2,
+			`sngate_messages_total{direction="out",type="ENCAPSULATED"}`: 2,
+			`sngate_messages_total{direction="out",type="CONNACK"}`:      2,
+			`sngate_messages_total{direction="out",type="DISCONNECT"}`:   1,
+			`sngate_bytes_total{direction="out"}`:                        2*3 + 2 + 2*5,
+		})
+	})
+}

@@ -1,0 +1,34 @@
+package session
+
+// What the shell tells a session about where its device is.
+
+// AddressTaken says that the device's address belongs to another device from now on.
+// A sleeper is kept: it will be found by its client id. Any other device is gone.
+func (s *Session) AddressTaken(now Time, out *Out) {
+	switch s.state {
+	case StateAsleep:
+	case StateAwake:
+		s.suspendDelivery()
+		s.barrier = barrier{at: Never}
+		s.enter(StateAsleep, ReasonAddressReused, out)
+		s.heard(now)
+	case StateActive:
+		s.endLost(ReasonAddressReused, out)
+	default:
+		if s.dialogue != nil {
+			s.abandon(ReasonAddressReused, out)
+		}
+	}
+}
+
+// AddressChanged says that what comes next comes from a new address, so that a
+// CONNECT is not taken for a repeat.
+func (s *Session) AddressChanged() { s.fresh, s.lateBefore = false, 0 }
+
+// StartMsgIDs sets the MsgId that the gateway's own messages to the device count from. A
+// shell that keeps nothing over a restart passes a random one, so that a device in the
+// middle of a QoS 2 exchange does not take a new message for the old one.
+func (s *Session) StartMsgIDs(after uint16) { s.nextMsgID = after }
+
+// SetOverhead says how many octets a forwarder's encapsulation adds to each message.
+func (s *Session) SetOverhead(octets int) { s.overhead = octets }
