@@ -1,0 +1,250 @@
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"sngate/internal/snclient"
+	"sngate/snpacket/sn12"
+	"sngate/test/mosquitto"
+)
+
+func writeFile(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestCheckReportsEveryFaultWithKeyAndLine(t *testing.T) {
+	t.Parallel()
+	path := writeFile(t, "bad.toml", `[gateway]
+id = 256
+[broker]
+url = "http://127.0.0.1"
+[session]
+hold = 20
+max_topic = 5
+[log]
+level = "loud"
+`)
+	p := sngate(t, "check", path)
+	p.wantExit(1)
+	lines := p.stderr.lines()
+	wants := []string{":2: gateway.id:", ":4: broker.url:", ":6: session.hold:", ":7: session.max_topic:", ":9: log.level:"}
+	if len(lines) != len(wants) {
+		t.Fatalf("the faults are reported as:\n%s", p.stderr)
+	}
+	for i, w := range wants {
+		if !strings.Contains(lines[i], filepath.Base(path)+w) {
+			t.Errorf("line %d is %q, want one with %q", i+1, lines[i], w)
+		}
+	}
+	if out := p.stdout.String(); out != "" {
+		t.Errorf("the standard output is %q", out)
+	}
+	run := sngate(t, "run", "-c", path)
+	run.wantExit(1)
+	if run.stderr.String() != p.stderr.String() {
+		t.Errorf("run reports\n%s\nand check\n%s", run.stderr, p.stderr)
+	}
+}
+
+func TestCheckAcceptsTheExampleAndWhatConfigPrints(t *testing.T) {
+	t.Parallel()
+	config := sngate(t, "config")
+	config.wantExit(0)
+	for _, path := range []string{
+		writeFile(t, "printed.toml", config.stdout.String()),
+		writeFile(t, "empty.toml", ""),
+	} {
+		p := sngate(t, "check", path)
+		p.wantExit(0)
+		if p.stdout.String() != "ok\n" || p.stderr.String() != "" {
+			t.Errorf("check %s says %q and %q", path, p.stdout, p.stderr)
+		}
+	}
+}
+
+func TestWrongCommandLineGivesUsageAndCode2(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{
+		{"start"},
+		{"--bogus"},
+		{"run", "--bogus"},
+		{"run", "-c"},
+		{"run", "extra"},
+		{"check"},
+		{"check", "a.toml", "b.toml"},
+		{"pub", "-t", "x"},
+		{"pub", "-t", "x", "-m", "y", "-q", "3"},
+		{"pub", "-t", "long", "-m", "y", "-q", "-1"},
+		{"sub"},
+		{"sub", "-t", "x", "-q", "-1"},
+		{"sub", "-t", "x", "-p", "0"},
+		{"decode"},
+		{"version", "extra"},
+	} {
+		p := sngate(t, args...)
+		p.wantExit(2)
+		if text := p.stderr.String(); !strings.HasPrefix(text, "sngate") || !strings.Contains(text, "Usage:") {
+			t.Errorf("sngate %v says %q, want a reason and the usage", args, text)
+		}
+	}
+}
+
+func TestHelpAndVersionAndDecode(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--help"}, "Usage:"},
+		{[]string{"pub", "--help"}, "--predefined"},
+		{[]string{"version"}, "sngate "},
+		{[]string{"decode", "08 04 04 01 00 3c 6c 33"}, "CONNECT"},
+	} {
+		p := sngate(t, c.args...)
+		p.wantExit(0)
+		if !strings.Contains(p.stdout.String(), c.want) {
+			t.Errorf("sngate %v prints %q", c.args, p.stdout)
+		}
+	}
+}
+
+func TestSigtermTellsDevicesAndClosesSessionsWithoutWills_Case20(t *testing.T) {
+	t.Parallel()
+	broker := mosquitto.Start(t, mosquitto.Options{})
+	g := startGateway(t, broker.URL(), nil)
+	heir := mqttConnect(t, broker.Addr(), "wills/#")
+	var devices []*device
+	for i := range 10 {
+		devices = append(devices, connect(t, g.addr, snclient.Options{
+			ClientID: fmt.Sprint("d", i), CleanSession: i%2 == 0,
+			Will: &snclient.Will{Topic: fmt.Sprint("wills/", i), Message: []byte("gone"), QoS: uint8(i % 3)},
+		}))
+	}
+	sleeper := devices[0]
+	sleeper.must(sleeper.Sleep(sleeper.ctx, time.Minute))
+
+	g.signal(syscall.SIGTERM)
+	begin := time.Now()
+	for _, d := range devices[1:] {
+		d.wantLost()
+	}
+	if code := g.wait(stopLimit); code != 0 {
+		t.Errorf("the gateway ends with code %d:\n%s", code, g.stderr)
+	}
+	t.Logf("stopped %v after SIGTERM", time.Since(begin))
+	eventually(t, "the broker has seen all sessions end", func() bool {
+		return strings.Count(broker.Log(), "Received DISCONNECT from d") == len(devices)
+	})
+	heir.wantNothingBefore("wills/fence")
+	if s := sleeper.Stats(); s.Unexpected != 0 {
+		t.Errorf("the sleeping device was sent %d messages", s.Unexpected)
+	}
+}
+
+// SIGTERM while the broker is away must not hang either.
+func TestSigtermEndsInTimeWithoutBroker_Case20(t *testing.T) {
+	t.Parallel()
+	broker := mosquitto.Start(t, mosquitto.Options{})
+	g := startGateway(t, broker.URL(), nil)
+	g.awaitReady(200)
+	d := connect(t, g.addr, snclient.Options{ClientID: "d", CleanSession: true})
+	broker.Kill()
+	g.awaitReady(503)
+	g.stop()
+	d.wantLost()
+}
+
+func TestPortInUseIsOneClearErrorAndCode1(t *testing.T) {
+	t.Parallel()
+	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer udp.Close()
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+	for _, c := range []struct{ name, key, value, addr string }{
+		{"listener", "SNGATE_LISTENER", fmt.Sprintf("[{address=%q}]", udp.LocalAddr()), udp.LocalAddr().String()},
+		{"built-in broker", "SNGATE_EMBEDDED_BROKER_ADDRESS", tcp.Addr().String(), tcp.Addr().String()},
+		{"operator's address", "SNGATE_OPS_ADDRESS", tcp.Addr().String(), tcp.Addr().String()},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := start(t, command{name: built.check, env: append(freePorts(), c.key+"="+c.value)})
+			p.wantExit(1)
+			var faults []string
+			for _, line := range p.stderr.lines() {
+				if !strings.Contains(line, " INF ") && !strings.Contains(line, " WRN ") {
+					faults = append(faults, line)
+				}
+			}
+			if len(faults) != 1 || !strings.Contains(faults[0], c.addr) || !strings.Contains(faults[0], "address already in use") {
+				t.Errorf("want one line of error with %s, got:\n%s", c.addr, p.stderr)
+			}
+		})
+	}
+}
+
+// freePorts is an environment in which the default configuration uses ports that the
+// system chooses.
+func freePorts() []string {
+	return []string{
+		`SNGATE_LISTENER=[{address="127.0.0.1:0"}]`,
+		"SNGATE_EMBEDDED_BROKER_ADDRESS=127.0.0.1:0",
+		"SNGATE_OPS_ADDRESS=127.0.0.1:0",
+	}
+}
+
+func TestSecretsAreNeverInTheLog_Case169(t *testing.T) {
+	t.Parallel()
+	const secret, wrong = "open-sesame-4711", "wrong-guess-0815"
+	broker := mosquitto.Start(t, mosquitto.Options{Users: map[string]string{"gateway": secret}})
+	loud := func(key, value string) settings {
+		return settings{"broker.username": `"gateway"`, key: value, "log.level": `"trace"`}
+	}
+	for name, s := range map[string]settings{
+		"password":       loud("broker.password", fmt.Sprintf("%q", secret)),
+		"password_file":  loud("broker.password_file", fmt.Sprintf("%q", writeFile(t, "password", secret+"\n"))),
+		"wrong password": loud("broker.password", fmt.Sprintf("%q", wrong)),
+	} {
+		g := startGateway(t, broker.URL(), s)
+		n := newNode(t, g.addr)
+		wantCode := sn12.Accepted
+		if name == "wrong password" {
+			wantCode = sn12.RejectedNotSupported
+		}
+		if code := n.connect(sn12.Connect{ClientID: []byte("d"), CleanSession: true, Duration: 60}); code != wantCode {
+			t.Fatalf("%s: CONNECT is answered by %v", name, code)
+		}
+		_, index := g.get("/")
+		_, scrape := g.get("/metrics")
+		g.stop()
+		for _, text := range []string{g.stderr.String(), g.stdout.String(), index, scrape} {
+			if strings.Contains(text, secret) || strings.Contains(text, wrong) {
+				t.Errorf("%s: the secret is in:\n%s", name, text)
+			}
+		}
+		if !strings.Contains(g.stderr.String(), `"message":"session"`) && name != "wrong password" {
+			t.Errorf("%s: the log says nothing of the session:\n%s", name, g.stderr)
+		}
+	}
+	check := sngate(t, "check", writeFile(t, "bad.toml", "[broker]\npassword = \""+secret+"\"\npassword_file = \"x\"\nurl = 5\n"))
+	check.wantExit(1)
+	if strings.Contains(check.stderr.String(), secret) {
+		t.Errorf("check prints the secret:\n%s", check.stderr)
+	}
+}

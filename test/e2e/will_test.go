@@ -1,0 +1,106 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"sngate/internal/snclient"
+	"sngate/snpacket/sn12"
+	"sngate/test/mosquitto"
+)
+
+// mortal connects a device with a will and the shortest keep-alive, and takes its life:
+// the socket is open, but silent from now on.
+func mortal(t *testing.T, addr, id string, w snclient.Will) *node {
+	t.Helper()
+	n := newNode(t, addr)
+	n.send(sn12.Connect{Will: true, CleanSession: true, ProtocolID: sn12.ProtocolID, Duration: 1, ClientID: []byte(id)})
+	want[sn12.WillTopicReq](n)
+	n.send(sn12.WillTopic{QoS: w.QoS, Retain: w.Retain, Topic: []byte(w.Topic)})
+	want[sn12.WillMsgReq](n)
+	n.send(sn12.WillMsg{Message: w.Message})
+	if ack := want[sn12.ConnAck](n); ack.ReturnCode != sn12.Accepted {
+		t.Fatalf("CONNECT with will is answered by %v", ack.ReturnCode)
+	}
+	return n
+}
+
+func TestWillIsPublishedWhenTheDeviceFallsSilent_Case40_47_118(t *testing.T) {
+	t.Parallel()
+	broker := mosquitto.Start(t, mosquitto.Options{})
+	g := startGateway(t, broker.URL(), nil)
+	heir := mqttConnect(t, broker.Addr(), "wills/#")
+	begin := time.Now()
+	n := mortal(t, g.addr, "mortal", snclient.Will{Topic: "wills/mortal", Message: []byte("gone"), QoS: 1, Retain: true})
+	if m := heir.wantMessage("wills/mortal", "gone"); m.Qos() != 1 {
+		t.Errorf("the will arrives with QoS %d, want 1", m.Qos())
+	}
+	// Keep-alive 1 s and 50 % tolerance.
+	if lived := time.Since(begin); lived < 1500*time.Millisecond {
+		t.Errorf("the will came after %v, before the end of the keep-alive", lived)
+	}
+	want[sn12.Disconnect](n)
+	if m := mqttConnect(t, broker.Addr(), "wills/#").wantMessage("wills/mortal", "gone"); !m.Retained() {
+		t.Error("the will was not retained")
+	}
+	g.wantLost("mortal", "keep_alive_expired")
+}
+
+func TestNoWillAfterDisconnect_Case48_150(t *testing.T) {
+	t.Parallel()
+	broker := mosquitto.Start(t, mosquitto.Options{})
+	g := startGateway(t, broker.URL(), nil)
+	heir := mqttConnect(t, broker.Addr(), "wills/#")
+	n := mortal(t, g.addr, "polite", snclient.Will{Topic: "wills/polite", Message: []byte("gone"), QoS: 1})
+	n.send(sn12.Disconnect{})
+	want[sn12.Disconnect](n)
+	n.send(sn12.Disconnect{})
+	want[sn12.Disconnect](n)
+	eventually(t, "the broker notices the end of polite", func() bool {
+		return strings.Contains(broker.Log(), "Client polite disconnected")
+	})
+	heir.wantNothingBefore("wills/fence")
+}
+
+func TestWillUpdateTakesEffect_Case49_50_51(t *testing.T) {
+	t.Parallel()
+	broker := mosquitto.Start(t, mosquitto.Options{})
+	g := startGateway(t, broker.URL(), nil)
+	heir := mqttConnect(t, broker.Addr(), "wills/#")
+
+	n := mortal(t, g.addr, "changed", snclient.Will{Topic: "wills/old", Message: []byte("old")})
+	n.send(sn12.WillTopicUpd{QoS: 2, Retain: true, Topic: []byte("wills/new")})
+	if r := want[sn12.WillTopicResp](n); r.ReturnCode != sn12.Accepted {
+		t.Fatalf("WILLTOPICUPD is answered by %v", r.ReturnCode)
+	}
+	n.send(sn12.WillMsgUpd{Message: []byte("new")})
+	if r := want[sn12.WillMsgResp](n); r.ReturnCode != sn12.Accepted {
+		t.Fatalf("WILLMSGUPD is answered by %v", r.ReturnCode)
+	}
+	if m := heir.wantMessage("wills/new", "new"); m.Qos() != 2 {
+		t.Errorf("the new will arrives with QoS %d, want 2", m.Qos())
+	}
+	if m := mqttConnect(t, broker.Addr(), "wills/new").wantMessage("wills/new", "new"); !m.Retained() {
+		t.Error("the new will was not retained")
+	}
+
+	n = mortal(t, g.addr, "removed", snclient.Will{Topic: "wills/removed", Message: []byte("gone")})
+	n.send(sn12.WillTopicUpd{Empty: true})
+	if r := want[sn12.WillTopicResp](n); r.ReturnCode != sn12.Accepted {
+		t.Fatalf("an empty WILLTOPICUPD is answered by %v", r.ReturnCode)
+	}
+	want[sn12.Disconnect](n) // its keep-alive is over
+	eventually(t, "the broker notices the end of removed", func() bool {
+		return strings.Contains(broker.Log(), "Client removed disconnected") ||
+			strings.Contains(broker.Log(), "Client removed closed its connection")
+	})
+	heir.wantNothingBefore("wills/fence")
+
+	n = newNode(t, g.addr)
+	n.mustConnect("without", true, 60)
+	n.send(sn12.WillMsgUpd{Message: []byte("x")})
+	if r := want[sn12.WillMsgResp](n); r.ReturnCode != sn12.RejectedNotSupported {
+		t.Errorf("WILLMSGUPD without a will is answered by %v", r.ReturnCode)
+	}
+}

@@ -1,0 +1,216 @@
+package test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"io"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "sngate"
+
+// layers is the import order: for each part of the project, the parts its
+// non-test files may import. A part is a folder with all below it, unless a
+// longer name covers those.
+func layers() map[string][]string {
+	return map[string][]string{
+		"snpacket":        {},
+		"topicreg":        {},
+		"gateway/session": {"snpacket", "topicreg"},
+		"upstream":        {},
+		"gateway":         {"snpacket", "topicreg", "gateway/session", "upstream"},
+		"conf":            {"topicreg"},
+		"embeddedbroker":  {},
+		"internal":        {"snpacket", "topicreg"},
+		"cmd":             {"snpacket", "topicreg", "gateway", "gateway/session", "upstream", "conf", "embeddedbroker", "internal"},
+		"test":            {"snpacket", "topicreg", "gateway", "gateway/session", "upstream", "conf", "embeddedbroker", "internal", "cmd"},
+	}
+}
+
+// banned are imports a part must not have: directly, for they would be a way
+// to do what the part must not do, or "deep" also through others.
+func banned() []ban {
+	return []ban{
+		{part: "snpacket", deep: true, paths: []string{"fmt", "net"}, why: "the codec is bytes and messages only"},
+		{part: "gateway/session", deep: true, paths: []string{"net", "context", "log", "log/slog"}, why: "the session is a pure machine"},
+		{part: "gateway/session", paths: []string{"sync", "sync/atomic", "os", "math/rand", "math/rand/v2", "crypto/rand", "runtime"}, why: "the session is a pure machine"},
+	}
+}
+
+// reserved are modules that only the named parts may import.
+func reserved() map[string][]string {
+	return map[string][]string{
+		"github.com/mochi-mqtt/server":         {"embeddedbroker"},
+		"github.com/BurntSushi/toml":           {"conf"},
+		"github.com/eclipse/paho.mqtt.golang":  {"upstream", "test"},
+		"github.com/prometheus/client_golang/": {"gateway", "cmd"},
+	}
+}
+
+type ban struct {
+	part, why string
+	deep      bool
+	paths     []string
+}
+
+// pkg is what "go list" tells of a package.
+type pkg struct {
+	ImportPath string
+	Imports    []string // of its non-test files
+	Deps       []string // of those, through all levels
+}
+
+func TestArchImportOrder(t *testing.T) {
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports,Deps", "./...")
+	cmd.Dir = root
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, &stderr)
+	}
+	var pkgs []pkg
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		if err := dec.Decode(&p); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		pkgs = append(pkgs, p)
+	}
+	if len(pkgs) == 0 {
+		t.Fatal("go list found no package")
+	}
+	wantNoFaults(t, importFaults(pkgs))
+}
+
+// importFaults reports every import that breaks the order.
+func importFaults(pkgs []pkg) []string {
+	var faults []string
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
+	for _, p := range pkgs {
+		from := part(p.ImportPath)
+		if _, known := layers()[from]; !known {
+			fault("%s belongs to no part of the project: give it a place in the import order", p.ImportPath)
+			continue
+		}
+		for _, imp := range p.Imports {
+			if to := part(imp); to != "" && to != from && !slices.Contains(layers()[from], to) {
+				fault("%s imports %s: %s may import only %v", p.ImportPath, imp, from, layers()[from])
+			}
+			for mod, parts := range reserved() {
+				if strings.HasPrefix(imp, mod) && !slices.Contains(parts, from) {
+					fault("%s imports %s: only %v may", p.ImportPath, imp, parts)
+				}
+			}
+		}
+		for _, b := range banned() {
+			imports := p.Imports
+			if b.deep {
+				imports = p.Deps
+			}
+			for _, path := range b.paths {
+				if from == b.part && slices.Contains(imports, path) {
+					fault("%s imports %s (deep: %v): %s", p.ImportPath, path, b.deep, b.why)
+				}
+			}
+		}
+	}
+	return faults
+}
+
+// part is the part of the project an import path belongs to, "" for others.
+func part(importPath string) string {
+	rest, ours := strings.CutPrefix(importPath, module+"/")
+	if !ours {
+		return ""
+	}
+	best := ""
+	for name := range layers() {
+		if (rest == name || strings.HasPrefix(rest, name+"/")) && len(name) > len(best) {
+			best = name
+		}
+	}
+	if best == "" {
+		return rest
+	}
+	return best
+}
+
+func TestImportFaultsAreFound(t *testing.T) {
+	wantFaults(t, importFaults([]pkg{
+		{ImportPath: "sngate/upstream", Imports: []string{"sngate/gateway/session"}},
+		{ImportPath: "sngate/conf", Imports: []string{"sngate/topicreg", "sngate/gateway"}},
+		{ImportPath: "sngate/snpacket/sn12", Imports: []string{"sngate/snpacket"}, Deps: []string{"errors", "fmt"}},
+		{ImportPath: "sngate/gateway/session", Imports: []string{"sync", "time"}, Deps: []string{"os", "sync", "time"}},
+		{ImportPath: "sngate/gateway", Imports: []string{"net", "sync", "sngate/gateway/session", "sngate/upstream"}},
+		{ImportPath: "sngate/cmd/sngate", Imports: []string{"github.com/mochi-mqtt/server/v2"}},
+		{ImportPath: "sngate/gateway/other", Imports: []string{"sngate/test/mosquitto"}},
+		{ImportPath: "sngate/elsewhere"},
+	}),
+		"upstream imports sngate/gateway/session", "conf imports sngate/gateway", "sn12 imports fmt",
+		"session imports sync", "only [embeddedbroker]", "imports sngate/test/mosquitto", "belongs to no part")
+}
+
+func TestArchSessionNeitherReadsClocksNorStartsGoroutines(t *testing.T) {
+	var faults []string
+	for _, s := range sources(t, tree(t)) {
+		if s.dir == "gateway/session" && !s.isTest() {
+			faults = append(faults, impurities(s)...)
+		}
+	}
+	wantNoFaults(t, faults)
+}
+
+// impurities reports uses of package time beyond durations, and concurrency.
+func impurities(s source) []string {
+	var faults []string
+	fault := func(n ast.Node, what string) { faults = append(faults, s.at(n)+": "+what) }
+	timeName := ""
+	for _, imp := range s.ast.Imports {
+		if path, _ := strconv.Unquote(imp.Path.Value); path == "time" {
+			timeName = "time"
+			if imp.Name != nil {
+				timeName = imp.Name.Name
+			}
+		}
+	}
+	durations := []string{"Duration", "Nanosecond", "Microsecond", "Millisecond", "Second", "Minute", "Hour"}
+	ast.Inspect(s.ast, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.SelectorExpr:
+			if x, ok := n.X.(*ast.Ident); ok && timeName != "" && x.Name == timeName && !slices.Contains(durations, n.Sel.Name) {
+				fault(n, "time."+n.Sel.Name+": the session knows durations only, its clock is an argument")
+			}
+		case *ast.GoStmt:
+			fault(n, "goroutine in the session")
+		case *ast.ChanType, *ast.SendStmt, *ast.SelectStmt:
+			fault(n, "channel in the session")
+		}
+		return true
+	})
+	return faults
+}
+
+func TestImpuritiesAreFound(t *testing.T) {
+	s := parse(t, file{"gateway/session/x.go", `package session
+
+import clock "time"
+
+func f(d clock.Duration) {
+	_ = clock.Now()
+	clock.AfterFunc(d, func() {})
+	go f(clock.Second)
+	var c chan int
+	c <- 1
+}
+`})
+	wantFaults(t, impurities(s), "x.go:6: time.Now", "x.go:7: time.AfterFunc", "x.go:8: goroutine", "x.go:9: channel", "x.go:10: channel")
+}

@@ -1,0 +1,8 @@
+//go:build !race
+
+package soak
+
+const (
+	defaultDevices = 200
+	defaultHours   = 24
+)
