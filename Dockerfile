@@ -1,8 +1,10 @@
 # A static binary in an otherwise empty image.
 #
 #   docker build -t sngate .
-#   docker run -p 1883:1883/udp -p 1883:1883/tcp sngate
+#   docker run -p 1883:1883/udp -e SNGATE_BROKER_URL=tcp://broker.example:1883 sngate
 #
+# With the built-in broker, which listens on loopback unless told otherwise:
+#   docker run -p 1883:1883/udp -p 1883:1883/tcp -e SNGATE_EMBEDDED_BROKER_ADDRESS=:1883 sngate
 # With a configuration: -v /path/to/sngate.toml:/etc/sngate/sngate.toml:ro
 # Metrics and health are on loopback unless told otherwise, which inside a
 # container is out of reach: -e SNGATE_OPS_ADDRESS=:9883 -p 9883:9883/tcp

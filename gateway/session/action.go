@@ -29,7 +29,7 @@ func (w *Will) equal(v *Will) bool {
 // ActionKind says what an Action asks for.
 type ActionKind uint8
 
-// What a session asks of its shell. Those up to ActionFlush concern the upstream link.
+// What a session asks of its shell. Those up to ActionResume concern the upstream link.
 const (
 	ActionConnect     ActionKind = iota + 1 // open the upstream session: Clean, KeepAlive, Will
 	ActionSetWill                           // Will, for later reconnects

@@ -233,7 +233,7 @@ func (s *Session) resume(present bool, out *Out) {
 
 // onBrokerRefused maps the broker's answer to a CONNACK: what may pass is
 // "congestion", what will not is "not supported"; MQTT-SN has no code for credentials.
-func (s *Session) onBrokerRefused(_ Time, ev *Event, out *Out) {
+func (s *Session) onBrokerRefused(ev *Event, out *Out) {
 	if s.link != linkOpening {
 		return // as for EventConnected
 	}

@@ -36,7 +36,7 @@ func TestConnAckComesOnlyAfterTheBroker_Case21(t *testing.T) {
 	r.event(Event{Kind: EventConnected})
 	r.wantHex("now the broker has accepted", "03 05 00")
 	r.wantState("connected", StateActive)
-	if !r.s.Clean() {
+	if !r.s.clean {
 		t.Error("the session does not know that it is clean")
 	}
 }

@@ -63,8 +63,8 @@ func testConnectOfASleeper(t *testing.T, old *Will, awake, had, clean, will bool
 		r.wantHeld("nothing", 0, 0)
 	}
 	r.wantState("active", StateActive)
-	if r.s.Clean() != clean {
-		t.Errorf("clean is %v", r.s.Clean())
+	if r.s.clean != clean {
+		t.Errorf("clean is %v", r.s.clean)
 	}
 	if had == clean && (will || !clean) {
 		r.send(sn12.PubAck{TopicID: id, MsgID: held.MsgID})

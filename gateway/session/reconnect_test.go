@@ -49,8 +49,8 @@ func TestConnectWithOtherValuesPutsThemInForce_Case26(t *testing.T) {
 		r.wantAction("the clean flag is the broker's business", Action{Kind: ActionConnect, Clean: !first, KeepAlive: 60})
 		r.event(Event{Kind: EventConnected})
 		r.want("", sn12.ConnAck{})
-		if r.s.Clean() != !first {
-			t.Errorf("clean is %v", r.s.Clean())
+		if r.s.clean != !first {
+			t.Errorf("clean is %v", r.s.clean)
 		}
 		r.close()
 		r.wantFreed("kept by the new flag, not the old one", !first)

@@ -81,9 +81,6 @@ func (s *Session) ClientID() string { return s.clientID }
 // State returns the state of the device.
 func (s *Session) State() State { return s.state }
 
-// Clean returns whether the session ends with its connection (CleanSession).
-func (s *Session) Clean() bool { return s.clean }
-
 // Held returns how many messages are held for the device, and their size in octets as
 // counted against MaxBytes.
 func (s *Session) Held() (messages, octets int) {
@@ -251,7 +248,7 @@ func (s *Session) Upstream(now Time, ev *Event, out *Out) {
 	case EventConnected:
 		s.onBrokerConnected(now, ev, out)
 	case EventRefused:
-		s.onBrokerRefused(now, ev, out)
+		s.onBrokerRefused(ev, out)
 	case EventDown:
 		s.onLinkDown(now, out)
 	case EventUp:
@@ -263,7 +260,7 @@ func (s *Session) Upstream(now Time, ev *Event, out *Out) {
 	case EventPublishFailed:
 		s.onPublishFailed(ev.Token, out)
 	case EventSubscribed:
-		s.onSubscribed(now, ev, out)
+		s.onSubscribed(ev, out)
 	case EventUnsubscribed:
 		s.onUnsubscribed(ev, out)
 	case EventMessage:

@@ -240,7 +240,7 @@ func (s *Session) answered(ev *Event) (request, bool) {
 	return request{}, false
 }
 
-func (s *Session) onSubscribed(_ Time, ev *Event, out *Out) {
+func (s *Session) onSubscribed(ev *Event, out *Out) {
 	if ev.Token != 0 && ev.Token == s.restore.token {
 		s.onRestored(ev, out)
 		return
