@@ -1,8 +1,10 @@
 #!/bin/sh
 # Runs every fuzz target of the module for a limited time: FUZZTIME each, and
 # FUZZTIME_MACHINE for those of the session machine. Go runs one target of one
-# package at a time, hence the loop. Ends at the first failure; Go has then
-# written the failing input below the package's testdata/fuzz, to be committed.
+# package at a time, hence the loop. Minimising inputs is kept short: by default it
+# takes up to a minute each and leaves little of the time. Ends at the first failure;
+# Go has then written the failing input below the package's testdata/fuzz, to be
+# committed.
 set -eu
 
 GO=${GO:-go}
@@ -26,7 +28,7 @@ for file in $(find . -name '*_test.go' -not -path './.*' | sort); do
 		esac
 		echo "fuzz $dir $target for $time"
 		status=0
-		"$GO" test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$dir" >"$log" 2>&1 || status=$?
+		"$GO" test -run '^$' -fuzz "^$target\$" -fuzztime "$time" -fuzzminimizetime 20x "$dir" >"$log" 2>&1 || status=$?
 		cat "$log"
 		if [ "$status" -ne 0 ] && ! ended_in_time "$log"; then
 			exit "$status"

@@ -3,6 +3,7 @@ package topicreg
 import (
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -129,9 +130,10 @@ func TestRulesAllocateNothing(t *testing.T) {
 	}
 }
 
-// filterByLevels is section 4.7.1 of MQTT 3.1.1 word by word, on whole levels.
+// filterByLevels is sections 1.5.3 and 4.7.1 of MQTT 3.1.1 word by word, on whole levels.
 func filterByLevels(s string) bool {
-	if s == "" || len(s) > 65535 || !utf8.ValidString(s) || strings.Contains(s, "\x00") {
+	forbidden := func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Noncharacter_Code_Point, r) }
+	if s == "" || len(s) > 65535 || !utf8.ValidString(s) || strings.ContainsFunc(s, forbidden) {
 		return false
 	}
 	levels := strings.Split(s, "/")
@@ -144,7 +146,7 @@ func filterByLevels(s string) bool {
 }
 
 func FuzzRules(f *testing.F) {
-	for _, s := range []string{"", "a", "a/+/#", "\xc3\xbc", "\xed\xa0\x80", "#/", "a\x00"} {
+	for _, s := range []string{"", "a", "a/+/#", "\xc3\xbc", "\xed\xa0\x80", "#/", "a\x00", "\x06", "\u009f", "\ufffe"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
