@@ -44,7 +44,8 @@ func (s *shard) arrive(a *arrival) {
 // passOn gives QoS -1 of an address whose session has ended, or has not begun, to the
 // shard that relays it without a session.
 func (s *shard) passOn(a *arrival) bool {
-	if !unsolicited(a.body) || !a.entry.gone && connected(a.entry.session.State()) {
+	e := a.entry
+	if !unsolicited(a.body) || !e.gone && e.bound && e.peer == a.peer && connected(e.session.State()) {
 		return false
 	}
 	a.kind, a.entry = byTopic, nil

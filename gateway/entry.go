@@ -101,6 +101,8 @@ func (e *entry) do(s *shard, a *session.Action) {
 		e.link.Publish(now, t, a.Topic, a.Payload, a.QoS, a.Retain)
 	case session.ActionCancel:
 		e.link.Cancel(t)
+	case session.ActionKeep:
+		e.link.Keep(t)
 	case session.ActionSubscribe:
 		e.link.Subscribe(now, t, a.Topic, a.QoS)
 	case session.ActionUnsubscribe:

@@ -200,6 +200,7 @@ func (s *shard) input(in *upstream.Input) {
 func (s *shard) advance(e *entry) {
 	if e.link != nil && s.now >= e.link.Deadline() {
 		e.link.Advance(s.now)
+		s.noteParked(e) // before the session decides by it
 	}
 	if e == s.own {
 		s.advanceOwn()

@@ -27,8 +27,8 @@ func ValidName[T text](name T) error {
 
 // ValidFilter reports why filter cannot be a topic filter, or nil: text as for a name,
 // where '+' stands alone in its level and '#' alone in the last one (MQTT 3.1.1
-// section 4.7.1). The error is ErrEmpty, ErrTooLong, ErrNotUTF8, ErrNUL, ErrPlaceHash
-// or ErrPlacePlus.
+// section 4.7.1). The error is ErrEmpty, ErrTooLong, ErrNotUTF8, ErrNUL,
+// ErrControl, ErrPlaceHash or ErrPlacePlus.
 func ValidFilter[T text](filter T) error {
 	if err := ValidText(filter); err != nil {
 		return err

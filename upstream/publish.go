@@ -16,10 +16,24 @@ type outgoing struct {
 	raw      []byte // the PUBLISH, kept until the end
 }
 
-// maxTries is how many connections a QoS 2 message that was given up may still be
-// written to. It is dropped after that, because it may be what the connections end of:
-// some brokers close on a message they do not allow.
-const maxTries = 3
+// A message may be what the connections it is written to end of: some brokers close on
+// one they do not allow. So it is dropped after so many connections, and sooner if it was
+// given up: QoS 1 at once, QoS 2 after a few.
+const (
+	maxTries      = 5
+	maxTriesGiven = 3
+)
+
+// hopeless reports whether m is not to be written to another connection.
+func (m *outgoing) hopeless() bool {
+	switch {
+	case m.received:
+		return false
+	case m.given:
+		return m.qos == 1 || m.tries >= maxTriesGiven
+	}
+	return m.tries >= maxTries
+}
 
 // outbox holds the outgoing messages in the order they were published. The first
 // sent of them have been written to the connection that is open.
@@ -46,7 +60,7 @@ func (o *outbox) restart(present bool) (dropped []Token) {
 	for i := 0; i < len(o.list); i++ {
 		m := &o.list[i]
 		m.received = m.received && present
-		if m.given && !m.received && (m.qos == 1 || m.tries >= maxTries) {
+		if m.hopeless() {
 			dropped = append(dropped, m.token)
 			o.remove(i)
 			i--
@@ -119,7 +133,8 @@ func (l *dedicated) Publish(now time.Duration, t Token, topic string, payload []
 		l.publishQoS0(topic, payload, retain, size)
 		return
 	}
-	if l.out.len() >= l.d.opt.MaxInFlight || l.out.len() > 0 && l.out.bytes+size > l.d.opt.WriteBuffer || l.congested(size) {
+	full := l.out.len() >= l.d.opt.MaxInFlight || l.out.len() > 0 && l.out.bytes+size > l.d.opt.WriteBuffer || l.congested(size)
+	if full && t != 0 { // a will finds room: there is one for each Close
 		l.d.stats.RefusedCongested.Add(1)
 		l.publishFailed(t, qos, ErrCongested)
 		return
@@ -189,6 +204,14 @@ func (l *dedicated) Cancel(t Token) {
 		l.report(Event{Kind: EventPublishFailed, Token: t, Err: ErrCancelled})
 	default:
 		l.out.list[i].given = true
+	}
+}
+
+// Keep implements Link.
+func (l *dedicated) Keep(t Token) {
+	l.reclaim()
+	if i := slices.IndexFunc(l.out.list, func(m outgoing) bool { return m.token == t }); t != 0 && i >= 0 {
+		l.out.list[i].given = false
 	}
 }
 

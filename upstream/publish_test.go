@@ -431,3 +431,52 @@ func TestRequestsFailWithTheConnection(t *testing.T) {
 		check(upstream.EventPong, 5)
 	})
 }
+
+func TestKeptMessageIsSentAgain(t *testing.T) {
+	bubble(t, upstream.Options{}, func(r *rig) {
+		o, p := r.up(persistent, false)
+		o.Publish(r.now(), 1, "t", []byte("x"), 1, false)
+		o.Cancel(1)
+		o.Keep(1)
+		o.Keep(0)
+		o.Keep(9)
+		o.wantQuiet("it is on its way")
+		wantPublish(p, "x", 1, false, "written")
+		p = o.reconnect(p, true)
+		ack(p, puback, wantPublish(p, "x", 1, true, "the device has asked for it again"))
+		o.want(upstream.EventPublished, "done")
+	})
+}
+
+// The owner may have forgotten the message, and then nobody gives it up.
+func TestMessageNobodyWaitsForDoesNotEndConnectionsForEver(t *testing.T) {
+	bubble(t, upstream.Options{}, func(r *rig) {
+		o, p := r.up(persistent, false)
+		o.Publish(r.now(), 1, "t", []byte("poison"), 1, false)
+		o.wantQuiet("it is on its way")
+		for i := range 5 {
+			wantPublish(p, "poison", 1, i > 0, "not finished")
+			p.Conn.Close()
+			o.want(upstream.EventDown, "the broker does not like it")
+			r.pass(time.Millisecond)
+			o.Nudge(r.now())
+			r.pass(o.Deadline() - r.now())
+			p = o.accept(true)
+			o.want(upstream.EventUp, "back")
+		}
+		o.want(upstream.EventPublishFailed, "enough")
+		p.WantQuiet("the connection lives")
+	})
+}
+
+func TestWillFindsRoomInAFullOutbox(t *testing.T) {
+	bubble(t, upstream.Options{MaxInFlight: 1}, func(r *rig) {
+		o, p := r.up(persistent, false)
+		o.Publish(r.now(), 1, "t", []byte("x"), 1, false)
+		o.Publish(r.now(), 0, "will", []byte("lost"), 1, false)
+		o.Close(r.now(), upstream.CloseDrain)
+		r.settle()
+		wantPublish(p, "x", 1, false, "the message")
+		wantPublish(p, "lost", 1, false, "the will")
+	})
+}

@@ -176,6 +176,9 @@ type Link interface {
 	// is not written to another one (QoS 2: not to many), and the event follows then.
 	Cancel(t Token)
 
+	// Keep takes Cancel back for a message that is still in flight.
+	Keep(t Token)
+
 	// Subscribe and Unsubscribe: one event each. The Link does not remember
 	// subscriptions; after EventUp without SessionPresent the owner repeats them.
 	Subscribe(now time.Duration, t Token, filter string, qos uint8)

@@ -142,8 +142,6 @@ func upstreamOptions(cfg *conf.Config) upstream.Options {
 		MaxPayload:     cfg.Session.MaxPacketSize,
 		// What the device may have in flight, and the will beside it.
 		MaxInFlight: cfg.Session.MaxInflight + 1,
-		// The wills of devices that were lost while the broker was away wait for it.
-		DrainTimeout: 10 * time.Minute,
 	}
 	if !b.Embedded() {
 		o.Address = b.Address()

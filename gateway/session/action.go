@@ -35,6 +35,7 @@ const (
 	ActionSetWill                           // Will, for later reconnects
 	ActionPublish                           // Token, Topic, Payload, QoS, Retain
 	ActionCancel                            // Token: take the PUBLISH back if it was never written
+	ActionKeep                              // Token: take ActionCancel back
 	ActionSubscribe                         // Token, Topic, QoS
 	ActionUnsubscribe                       // Token, Topic
 	ActionAck                               // Handle

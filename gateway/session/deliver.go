@@ -60,6 +60,9 @@ func (s *Session) maxPacket() int { return s.cfg.MaxPacketSize - s.overhead }
 // is held, and goes on when half of that is gone. While the device waits for an answer
 // of the broker, which comes behind the messages, the bounds are twice as wide.
 func (s *Session) regulate(out *Out) {
+	if s.link == linkClosed || s.link == linkClosing {
+		return
+	}
 	scale := 1
 	if s.awaiting() {
 		scale = 2
@@ -161,6 +164,10 @@ func (s *Session) pump(now Time, out *Out) {
 // deliver starts the delivery of m, with a REGISTER where the device has no id for its
 // topic yet.
 func (s *Session) deliver(now Time, m outgoing, out *Out) {
+	if m.publish().Len() > s.maxPacket() { // it was shorter where the device was before
+		s.discard(&m, ReasonTooLarge, out)
+		return
+	}
 	s.delivery = delivery{msg: m}
 	s.barrier.sent++
 	d := &s.delivery

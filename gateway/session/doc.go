@@ -28,9 +28,11 @@
 //	connecting           broker refuses or cannot be reached  gone or        CONNACK 0x01 or 0x03
 //	                                                          disconnected
 //	active               CONNECT as accepted, nothing since   active         CONNACK 0x00 again
+//	                     (Will=0), or within a second
 //	active               CONNECT, CleanSession=1 or changed   connecting     open the broker session anew
 //	active               CONNECT, CleanSession=0 as before    active         CONNACK 0x00, topic ids told again
 //	asleep, awake        CONNECT, CleanSession as before      active         CONNACK 0x00, deliver what is held
+//	                     (and Will, if CleanSession=1)
 //	asleep, awake        CONNECT, CleanSession changed        connecting     open the broker session anew
 //	active, awake,       DISCONNECT with duration             asleep         DISCONNECT; hold messages
 //	asleep

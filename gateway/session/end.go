@@ -15,16 +15,14 @@ func (s *Session) lose(why Reason, out *Out) {
 // endLost ends a session the way that has its will published: by the broker, when the
 // connection ends without DISCONNECT. Where the broker holds another will than the
 // device has set since (MQTT cannot change a will once connected), the gateway publishes
-// the right one itself and ends the connection so that the broker publishes none. It
-// does so also while the broker is away, because one that has crashed has forgotten the
-// will; one that has only been cut off has then published it already, and it comes twice.
+// the right one itself and ends the connection so that the broker publishes none.
 func (s *Session) endLost(why Reason, out *Out) {
 	how := ActionCloseAbort
 	switch w := s.will; {
 	case s.parked: // the broker has closed the connection: it knows
 	case w == nil && s.carried != nil:
 		how = ActionCloseClean
-	case w != nil && (s.link == linkDown || !w.equal(s.carried)):
+	case w != nil && !w.equal(s.carried):
 		qos := w.QoS
 		if s.link == linkDown {
 			qos = max(qos, 1) // QoS 0 would not wait for the broker

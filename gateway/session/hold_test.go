@@ -41,7 +41,7 @@ func TestRepeatAfterReconnectIsRefusedInTime(t *testing.T) {
 	r.advance(time.Minute)
 	r.wantQuiet("the device waits for nothing")
 	r.send(sn12.Publish{DUP: true, QoS: 2, TopicID: id, MsgID: 5, Data: []byte("x")})
-	r.wantQuiet("it joins what is with the link already")
+	r.wantAction("it joins what is with the link already", Action{Kind: ActionKeep, Token: tok})
 	r.advance(20 * time.Second)
 	r.want("Hold is over", sn12.PubAck{TopicID: id, MsgID: 5, ReturnCode: sn12.RejectedCongestion})
 	r.wantAction("", Action{Kind: ActionCancel, Token: tok})
@@ -124,11 +124,12 @@ func TestRepeatOfARefusedPublishJoinsIt(t *testing.T) {
 	r.wantAction("", Action{Kind: ActionCancel, Token: tok})
 	r.advance(5 * time.Minute)
 	r.send(sn12.Publish{DUP: true, QoS: 1, TopicID: id, MsgID: 5, Data: []byte("x")})
-	r.wantQuiet("the same message: not sent twice")
+	r.wantAction("the same message: not sent twice", Action{Kind: ActionKeep, Token: tok})
 	r.advance(20 * time.Second)
 	r.want("held anew, refused anew", sn12.PubAck{TopicID: id, MsgID: 5, ReturnCode: sn12.RejectedCongestion})
 	r.wantAction("", Action{Kind: ActionCancel, Token: tok})
 	r.send(sn12.Publish{DUP: true, QoS: 1, TopicID: id, MsgID: 5, Data: []byte("x")})
+	r.wantAction("joins", Action{Kind: ActionKeep, Token: tok})
 	r.event(Event{Kind: EventUp, SessionPresent: true})
 	r.event(Event{Kind: EventPublished, Token: tok})
 	r.want("", sn12.PubAck{TopicID: id, MsgID: 5})
@@ -148,7 +149,7 @@ func TestRefusedQoS2CompletesOnce_Case66(t *testing.T) {
 			again := sn12.Publish{DUP: true, QoS: 2, TopicID: id, MsgID: 5, Data: []byte("x")}
 			if repeat == "before the broker answers" {
 				r.send(again)
-				r.wantQuiet("joins")
+				r.wantAction("joins", Action{Kind: ActionKeep, Token: tok})
 			}
 			r.event(Event{Kind: EventUp, SessionPresent: true})
 			r.event(Event{Kind: EventPublished, Token: tok})
@@ -199,7 +200,7 @@ func TestRepeatAfterReconnectIsAnsweredByTheBrokersLateAnswer_Case66(t *testing.
 	r.close()
 	r.connect(false, 0)
 	r.send(sn12.Publish{DUP: true, QoS: 2, TopicID: id, MsgID: 5, Data: []byte("x")})
-	r.wantQuiet("with the link already")
+	r.wantAction("with the link already", Action{Kind: ActionKeep, Token: tok})
 	r.event(Event{Kind: EventPublished, Token: tok})
 	r.want("", sn12.PubRec{MsgID: 5})
 }

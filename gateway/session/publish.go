@@ -134,6 +134,7 @@ func (s *Session) repeated(now Time, m *sn12.Publish, out *Out) bool {
 		case f.holdAt == Never: // refused, or of an earlier connection: the device waits again
 			f.stage = relaying
 			f.holdAt = now + s.cfg.Hold
+			out.do(Action{Kind: ActionKeep, Token: f.token})
 		}
 		return true
 	}

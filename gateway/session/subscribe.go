@@ -26,6 +26,7 @@ type request struct {
 	msgID  uint16
 	qos    uint8
 	remove bool // UNSUBSCRIBE
+	quiet  bool // the device does not wait for the answer any more
 }
 
 // onSubscribe handles SUBSCRIBE (MQTT-SN 1.2 sections 5.4.15 and 6.9).
@@ -134,8 +135,8 @@ func (s *Session) subscribed(filter string) int {
 	return -1
 }
 
-// isAsked reports whether r is waiting for the broker already. Another request under the
-// same MsgId takes its place: the device does not wait for the first any more.
+// isAsked reports whether r is waiting for the broker already. The device does not wait
+// any more for another request under the same MsgId, but the broker has to know.
 func (s *Session) isAsked(r *request) bool {
 	for i := range s.asked {
 		a := &s.asked[i]
@@ -143,10 +144,10 @@ func (s *Session) isAsked(r *request) bool {
 			continue
 		}
 		if a.filter == r.filter && a.remove == r.remove && a.qos == r.qos {
+			a.quiet = false
 			return true
 		}
-		s.asked = append(s.asked[:i], s.asked[i+1:]...)
-		return false
+		a.quiet = true
 	}
 	return false
 }
@@ -251,7 +252,13 @@ func (s *Session) onSubscribed(ev *Event, out *Out) {
 	}
 	if ev.Code > 2 {
 		out.drop(ReasonSubscriptionRefused)
-		send(out, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedNotSupported})
+		if !r.quiet {
+			send(out, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedNotSupported})
+		}
+		return
+	}
+	if r.quiet {
+		s.note(&r)
 		return
 	}
 	answer := sn12.SubAck{QoS: ev.Code, MsgID: r.msgID}
@@ -272,16 +279,21 @@ func (s *Session) onSubscribed(ev *Event, out *Out) {
 		s.topics.SetAnnounced(id, true)
 		answer.TopicID = id
 	}
+	s.note(&r)
+	send(out, answer)
+}
+
+// note remembers a subscription that the broker has granted.
+func (s *Session) note(r *request) {
 	if i := s.subscribed(r.filter); i >= 0 {
 		s.subs[i].qos = r.qos
 	} else {
 		s.subs = append(s.subs, subscription{filter: r.filter, qos: r.qos})
 	}
-	send(out, answer)
 }
 
 func (s *Session) onUnsubscribed(ev *Event, out *Out) {
-	if r, ok := s.answered(ev); ok {
+	if r, ok := s.answered(ev); ok && !r.quiet {
 		send(out, sn12.UnsubAck{MsgID: r.msgID})
 	}
 }
@@ -296,7 +308,7 @@ func (s *Session) expireAsked(now Time, out *Out) {
 			continue
 		}
 		out.drop(ReasonBrokerDown)
-		if !r.remove {
+		if !r.remove && !r.quiet {
 			send(out, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedCongestion})
 		}
 	}

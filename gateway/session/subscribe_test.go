@@ -350,6 +350,10 @@ func TestAnotherSubscribeUnderTheSameMsgIDTakesItsPlace(t *testing.T) {
 	r.wantQuiet("the device does not wait for the first any more")
 	r.event(Event{Kind: EventSubscribed, Token: second.Token})
 	r.want("", sn12.SubAck{MsgID: 1})
+	r.event(Event{Kind: EventDown})
+	r.event(Event{Kind: EventUp})
+	again := r.wantAction("both are the broker's business", Action{Kind: ActionSubscribe, Topic: "a/#"})
+	r.wantAction("", Action{Kind: ActionSubscribe, Topic: "b/#", Token: again.Token})
 }
 
 func TestManySubscribesAtOnceAreCongestion(t *testing.T) {

@@ -76,6 +76,9 @@ func (l *Link) Publish(_ time.Duration, t upstream.Token, topic string, payload 
 	l.record(Call{Method: "Publish", Token: t, Topic: topic, Payload: append([]byte{}, payload...), QoS: qos, Retain: retain})
 }
 
+// Keep implements upstream.Link.
+func (l *Link) Keep(t upstream.Token) { l.record(Call{Method: "Keep", Token: t}) }
+
 // Cancel implements upstream.Link.
 func (l *Link) Cancel(t upstream.Token) { l.record(Call{Method: "Cancel", Token: t}) }
 
