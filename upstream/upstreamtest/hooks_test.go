@@ -31,6 +31,7 @@ func TestBrokerTellsWhatItQueuesPublishesAndGivesUp(t *testing.T) {
 		synctest.Wait()
 		b.Kill(true)
 		b.Kill(false)
+		slices.Sort(told[:min(2, len(told))]) // whose turn it is first is chance
 		want := []string{"queued clean t", "queued kept t", "ended clean", "will clean will", "ended kept"}
 		if !slices.Equal(told, want) {
 			t.Errorf("told %q, want %q", told, want)
