@@ -228,8 +228,9 @@ func (l *dedicated) Nudge(now time.Duration) {
 	l.spoke(now)
 }
 
-// spoke notes a sign of life of the device: every call that only a device's message
-// can have caused is one.
+// spoke notes a sign of life of the device: every call that a device's message causes is
+// taken for one. The owner causes a few itself (it repeats subscriptions, acknowledges
+// what it drops), but only while the connection is open, when nothing depends on it.
 func (l *dedicated) spoke(now time.Duration) {
 	l.spokeAt = now
 	if l.state == stateParked {
