@@ -229,8 +229,8 @@ func (l *dedicated) Nudge(now time.Duration) {
 }
 
 // spoke notes a sign of life of the device: every call that a device's message causes is
-// taken for one. The owner causes a few itself (it repeats subscriptions, acknowledges
-// what it drops), but only while the connection is open, when nothing depends on it.
+// taken for one. The owner causes a few itself (it acknowledges what it drops); at worst
+// a Link without company then connects once more before it parks.
 func (l *dedicated) spoke(now time.Duration) {
 	l.spokeAt = now
 	if l.state == stateParked {
