@@ -24,12 +24,13 @@ func layers() map[string][]string {
 		"topicreg":        {},
 		"gateway/session": {"snpacket", "topicreg"},
 		"upstream":        {},
-		"gateway":         {"snpacket", "topicreg", "gateway/session", "upstream"},
+		"store":           {},
+		"gateway":         {"snpacket", "topicreg", "gateway/session", "upstream", "store"},
 		"conf":            {"topicreg"},
 		"embeddedbroker":  {},
 		"internal":        {"snpacket", "topicreg"},
-		"cmd":             {"snpacket", "topicreg", "gateway", "gateway/session", "upstream", "conf", "embeddedbroker", "internal"},
-		"test":            {"snpacket", "topicreg", "gateway", "gateway/session", "upstream", "conf", "embeddedbroker", "internal", "cmd"},
+		"cmd":             {"snpacket", "topicreg", "gateway", "gateway/session", "upstream", "store", "conf", "embeddedbroker", "internal"},
+		"test":            {"snpacket", "topicreg", "gateway", "gateway/session", "upstream", "store", "conf", "embeddedbroker", "internal", "cmd"},
 	}
 }
 
@@ -47,6 +48,7 @@ func banned() []ban {
 func reserved() map[string][]string {
 	return map[string][]string{
 		"github.com/mochi-mqtt/server":         {"embeddedbroker"},
+		"go.etcd.io/bbolt":                     {"store"},
 		"github.com/BurntSushi/toml":           {"conf"},
 		"github.com/eclipse/paho.mqtt.golang":  {"upstream", "test"},
 		"github.com/prometheus/client_golang/": {"gateway", "cmd"},
@@ -153,10 +155,13 @@ func TestImportFaultsAreFound(t *testing.T) {
 		{ImportPath: "sngate/gateway", Imports: []string{"net", "sync", "sngate/gateway/session", "sngate/upstream"}},
 		{ImportPath: "sngate/cmd/sngate", Imports: []string{"github.com/mochi-mqtt/server/v2"}},
 		{ImportPath: "sngate/gateway/other", Imports: []string{"sngate/test/mosquitto"}},
+		{ImportPath: "sngate/upstream", Imports: []string{"sngate/store"}},
+		{ImportPath: "sngate/gateway", Imports: []string{"sngate/store", "go.etcd.io/bbolt"}},
 		{ImportPath: "sngate/elsewhere"},
 	}),
 		"upstream imports sngate/gateway/session", "conf imports sngate/gateway", "sn12 imports fmt",
-		"session imports sync", "only [embeddedbroker]", "imports sngate/test/mosquitto", "belongs to no part")
+		"session imports sync", "only [embeddedbroker]", "imports sngate/test/mosquitto",
+		"upstream imports sngate/store", "only [store]", "belongs to no part")
 }
 
 func TestArchSessionNeitherReadsClocksNorStartsGoroutines(t *testing.T) {

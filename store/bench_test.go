@@ -1,0 +1,134 @@
+package store
+
+import (
+	"encoding/binary"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// TestSubmitAllocations is the ceiling for what a caller pays: the queue and the
+// writer's transaction have their memory from the start.
+func TestSubmitAllocations(t *testing.T) {
+	ops := []Op{put(Held, "key", "value")}
+	s, _ := open(t, filepath.Join(t.TempDir(), "db"), Options{QueueBatches: 4096})
+	var wg sync.WaitGroup
+	done := func(error) { wg.Done() }
+	submit := func() {
+		wg.Add(1)
+		if !s.Submit(Batch{Ops: ops, Done: done}) {
+			t.Error("refused")
+		}
+	}
+	for range 2 { // the first time makes the queue grow
+		release := hold(t, s)
+		for range 1100 {
+			submit()
+		}
+		release()
+		wg.Wait()
+	}
+	release := hold(t, s)
+	if n := testing.AllocsPerRun(1000, submit); n > 0 {
+		t.Errorf("Submit allocates %v times", n)
+	}
+	release()
+	wg.Wait()
+	m := InMemory()
+	if n := testing.AllocsPerRun(1000, func() { wg.Add(1); m.Submit(Batch{Ops: ops, Done: done}) }); n > 0 {
+		t.Errorf("Submit in memory allocates %v times", n)
+	}
+}
+
+// benchmarkPuts has callers put records into a file that holds 10,000 already, each
+// waiting for its answer before the next.
+func benchmarkPuts(b *testing.B, s Store, callers, size int) {
+	value := []byte(strings.Repeat("v", size))
+	if s.Durable() {
+		for i := range 10 {
+			var ops []Op
+			for j := range 1000 {
+				ops = append(ops, Op{Bucket: Held, Key: fmt.Appendf(nil, "device-%05d/%08d", (i*1000+j)*7919%10000, 0), Value: value})
+			}
+			mustWrite(b, s, ops...)
+		}
+	}
+	before := s.Stats()
+	var next atomic.Uint32
+	b.ReportAllocs()
+	b.ResetTimer()
+	var wg sync.WaitGroup
+	for range callers {
+		wg.Go(func() {
+			answer := make(chan error, 1)
+			done := func(err error) { answer <- err }
+			for {
+				n := next.Add(1)
+				if n > uint32(b.N) {
+					return
+				}
+				key := fmt.Appendf(nil, "device-%05d/%08d", n*7919%10000, n)
+				if !s.Submit(Batch{Ops: []Op{{Bucket: Held, Key: key, Value: value}}, Done: done}) {
+					b.Error("refused")
+					return
+				}
+				if err := <-answer; err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.StopTimer()
+	st := s.Stats()
+	if n := st.Commits - before.Commits; n > 0 {
+		b.ReportMetric(float64(b.N)/float64(n), "puts/commit")
+		b.ReportMetric(float64(st.Written-before.Written)/float64(b.N), "written-B/op")
+		b.ReportMetric(float64(st.Written-before.Written)/float64(n), "written-B/commit")
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "puts/s")
+}
+
+func BenchmarkPut(b *testing.B) {
+	for _, size := range []int{100, 1000} {
+		for _, callers := range []int{1, 32, 256} {
+			name := fmt.Sprintf("%dB/%dcallers", size, callers)
+			b.Run(name+"/memory", func(b *testing.B) { benchmarkPuts(b, InMemory(), callers, size) })
+			for _, window := range []time.Duration{0, 2 * time.Millisecond, 10 * time.Millisecond} {
+				b.Run(fmt.Sprintf("%s/file/window=%v", name, window), func(b *testing.B) {
+					s, _ := open(b, filepath.Join(b.TempDir(), "db"), Options{Window: window})
+					benchmarkPuts(b, s, callers, size)
+				})
+			}
+		}
+	}
+}
+
+// BenchmarkOpen reads and checks a file of 100,000 records.
+func BenchmarkOpen(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "db")
+	s, _ := open(b, path, Options{})
+	for i := range 100 {
+		var ops []Op
+		for j := range 1000 {
+			key := binary.BigEndian.AppendUint64(nil, uint64(i*1000+j)*7919%100000)
+			ops = append(ops, Op{Bucket: Sessions, Key: key, Value: make([]byte, 300)})
+		}
+		mustWrite(b, s, ops...)
+	}
+	closeStore(b, s)
+	b.ReportAllocs()
+	for b.Loop() {
+		s, rep := open(b, path, Options{})
+		if rep.Records != 100000 {
+			b.Fatal(rep)
+		}
+		b.ReportMetric(float64(rep.Bytes), "file-B")
+		closeStore(b, s)
+	}
+}

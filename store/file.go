@@ -1,0 +1,151 @@
+package store
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// retryEvery is how long batches are refused after a failure before the file is tried
+// again.
+const retryEvery = time.Second
+
+// compactEvery and compactRetry keep rewriting the file from becoming a load of its
+// own; a copy that failed, for example for lack of space, is not tried again soon.
+const (
+	compactEvery = time.Minute
+	compactRetry = time.Hour
+)
+
+// fileStore is the queue in front of the file and the goroutine that writes it.
+type fileStore struct {
+	opts Options
+	wake chan struct{} // one slot: something was queued, or the store is closing
+	gone chan struct{} // closed when the writer has ended
+
+	mu      sync.Mutex // guards the fields below
+	queue   []Batch
+	stats   Stats
+	health  error
+	closing bool
+
+	// swap is held by Load while it reads, and by the writer while it exchanges or
+	// reopens the file.
+	swap sync.RWMutex
+
+	// The rest belongs to the writer.
+	engine    *engine
+	work      []Batch // of the transaction at hand; its capacity is used again
+	failed    error   // nil, or why the last attempt failed
+	retryAt   time.Time
+	deletesOK bool // although failing, commits that need no space went through
+	compactAt time.Time
+}
+
+func newFileStore(e *engine) *fileStore {
+	s := &fileStore{
+		opts:   e.opts,
+		wake:   make(chan struct{}, 1),
+		gone:   make(chan struct{}),
+		engine: e,
+	}
+	s.publish()
+	go s.run()
+	return s
+}
+
+func (s *fileStore) Durable() bool { return true }
+
+func (s *fileStore) Submit(b Batch) bool {
+	size := b.size()
+	s.mu.Lock()
+	if s.closing || s.stats.Queued >= s.opts.QueueBatches || s.stats.QueuedBytes+size > s.opts.QueueBytes {
+		s.mu.Unlock()
+		return false
+	}
+	s.queue = append(s.queue, b)
+	s.stats.Queued++
+	s.stats.QueuedBytes += size
+	s.mu.Unlock()
+	s.wakeUp()
+	return true
+}
+
+func (s *fileStore) wakeUp() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (s *fileStore) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stats
+}
+
+func (s *fileStore) Health() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.health
+}
+
+func (s *fileStore) Close() error {
+	s.mu.Lock()
+	first := !s.closing
+	s.closing = true
+	s.mu.Unlock()
+	s.wakeUp()
+	<-s.gone
+	if !first {
+		return nil
+	}
+	s.swap.Lock()
+	defer s.swap.Unlock()
+	err := s.engine.close()
+	s.engine.unpin()
+	return errors.Join(s.Health(), err)
+}
+
+func (s *fileStore) Load(yield func(b Bucket, key, value []byte) error) error {
+	s.swap.RLock()
+	defer s.swap.RUnlock()
+	db := s.engine.db
+	if db == nil {
+		if err := s.Health(); err != nil {
+			return err
+		}
+		return ErrClosed
+	}
+	var panicked any // of yield, which is not the engine's
+	err := guard(func() error {
+		return db.View(func(tx *bbolt.Tx) error {
+			for b := Sessions; b.valid(); b++ {
+				c := tx.Bucket([]byte(b.String())).Cursor()
+				for k, v := c.First(); k != nil; k, v = c.Next() {
+					if err := call(yield, b, k, v, &panicked); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+	})
+	if panicked != nil {
+		panic(panicked)
+	}
+	return err
+}
+
+var errPanicked = errors.New("yield panicked")
+
+func call(yield func(b Bucket, key, value []byte) error, b Bucket, k, v []byte, panicked *any) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			*panicked, err = p, errPanicked
+		}
+	}()
+	return yield(b, k, v)
+}

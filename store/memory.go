@@ -1,0 +1,57 @@
+package store
+
+import "sync"
+
+// InMemory returns a store that keeps nothing: batches are answered with nil, inside
+// Submit and from the caller's goroutine, and Load finds no records. With it the
+// program holds its state in memory only, through the same interface.
+func InMemory() Store { return &memory{} }
+
+type memory struct {
+	mu     sync.Mutex
+	stats  Stats
+	closed bool
+}
+
+func (m *memory) Durable() bool                                      { return false }
+func (m *memory) Load(func(b Bucket, key, value []byte) error) error { return nil }
+func (m *memory) Health() error                                      { return nil }
+
+func (m *memory) Submit(b Batch) bool {
+	err := b.check()
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return false
+	}
+	if err == nil {
+		m.stats.count(b)
+	} else {
+		m.stats.Failed++
+	}
+	m.mu.Unlock()
+	b.done(err)
+	return true
+}
+
+func (m *memory) Stats() Stats {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.stats
+}
+
+func (m *memory) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = true
+	return nil
+}
+
+// count adds a committed batch.
+func (s *Stats) count(b Batch) {
+	s.Batches++
+	s.Ops += uint64(len(b.Ops))
+	for i := range b.Ops {
+		s.Bytes += uint64(len(b.Ops[i].Key) + len(b.Ops[i].Value))
+	}
+}

@@ -1,0 +1,255 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"go.etcd.io/bbolt"
+)
+
+// Report says what Open found and did. Its String is meant for the log.
+type Report struct {
+	Path    string
+	Created bool // a new file was made
+
+	// Damage is what was wrong with the file, or "". Then either RolledBack is true or
+	// MovedTo is set.
+	Damage     string
+	RolledBack bool   // the last transaction may be lost, all before it are there
+	MovedTo    string // nothing could be used; the damaged file has this name now
+
+	SchemaFrom uint32 // version of the file before it was migrated; 0: it was not
+	Freed      int64  // bytes given back by compacting
+	Records    int    // records in the file
+	Bytes      int64  // size of the file
+}
+
+// Lost reports whether records may be missing: a reason for a loud log line and an
+// alarm.
+func (r *Report) Lost() bool { return r.Damage != "" }
+
+// String tells the whole report in one line.
+func (r *Report) String() string {
+	s := fmt.Sprintf("store %s: %d records in %d bytes", r.Path, r.Records, r.Bytes)
+	if r.Created {
+		s = fmt.Sprintf("store %s: new file", r.Path)
+	}
+	switch {
+	case r.MovedTo != "":
+		s += fmt.Sprintf("; the file was damaged (%s) and was moved to %s: sessions and messages in it are lost", r.Damage, r.MovedTo)
+	case r.RolledBack:
+		s += fmt.Sprintf("; the file was damaged (%s): at most the last transaction is lost", r.Damage)
+	}
+	if r.SchemaFrom != 0 {
+		s += fmt.Sprintf("; migrated from schema version %d", r.SchemaFrom)
+	}
+	if r.Freed > 0 {
+		s += fmt.Sprintf("; compacted, %d bytes given back", r.Freed)
+	}
+	return s
+}
+
+// Open opens the store in the file at path, or makes a new one with mode 0600. The
+// directory has to exist.
+//
+// A file is read completely and checked before it is used. If the last transaction is
+// damaged, as by a power cut with a disk that confirms what it has not written, the one
+// before it is taken; if that is damaged too, the file is moved aside to
+// path.damaged-1, -2 and so on (the last three are kept) and a new one is made. Both
+// are told in the report, which is never nil without an error.
+//
+// Errors are what the operator has to resolve: [ErrLocked], [ErrNewerSchema],
+// [ErrForeign], a missing directory, missing permissions, a read-only file system.
+func Open(path string, opts Options) (Store, *Report, error) {
+	opts = opts.withDefaults()
+	e := &engine{path: path, opts: opts}
+	rep, err := e.start()
+	if err != nil {
+		return nil, nil, fmt.Errorf("store: %w", err)
+	}
+	return newFileStore(e), rep, nil
+}
+
+func (e *engine) start() (*Report, error) {
+	// Renaming has to happen beside the file, not beside a link to it.
+	if target, err := filepath.EvalSymlinks(e.path); err == nil {
+		e.path = target
+	}
+	if err := checkPlace(e.path); err != nil {
+		return nil, err
+	}
+	rep := &Report{Path: e.path}
+	found, err := examine(e.path, e.opts, rep)
+	if d := new(damageError); errors.As(err, &d) {
+		rep.Damage, rep.RolledBack = d.Error(), false
+		if rep.MovedTo, err = moveAside(e.path); err != nil {
+			return nil, fmt.Errorf("%s is damaged (%w) and cannot be moved aside: %w", e.path, d, err)
+		}
+		found = nil
+	} else if err != nil {
+		return nil, err
+	}
+	if err = e.open(); err == nil {
+		// Left behind by an interrupted compaction; ours, now that the lock is. If it
+		// cannot be removed, the next compaction fails and says so.
+		_ = os.Remove(e.path + tempSuffix)
+		err = e.prepare(found, rep)
+	}
+	if err != nil {
+		_ = e.close()
+		e.unpin()
+		return nil, err
+	}
+	return rep, nil
+}
+
+// prepare brings an open file to the current schema and size. found is nil for a new
+// file.
+func (e *engine) prepare(found *content, rep *Report) error {
+	s := e.opts.schema
+	err := guard(func() error {
+		return e.db.Update(func(tx *bbolt.Tx) error {
+			if found == nil || found.empty() {
+				rep.Created = true
+				if err := s.create(tx, e.opts.Version); err != nil {
+					return err
+				}
+			} else if h, err := decodeHeader(found.header); err != nil {
+				return err
+			} else if h.version < s.version {
+				rep.SchemaFrom = h.version
+				if e.digest, err = s.migrate(tx, h); err != nil {
+					return err
+				}
+			}
+			return e.digest.stamp(tx)
+		})
+	})
+	if err == nil && rep.Created {
+		err = syncDir(e.path)
+	}
+	if err != nil {
+		return err
+	}
+	if before := e.size; e.wasteful() {
+		// Not a reason to refuse the start, but a file that is closed now is.
+		err := e.compact(func(swap func() error) error { return swap() })
+		if e.db == nil {
+			return err
+		}
+		rep.Freed = before - e.size
+	}
+	info, err := e.pin.Stat()
+	if err != nil {
+		return err
+	}
+	rep.Records, rep.Bytes = e.digest.records(), info.Size()
+	return nil
+}
+
+// damageError says why a file cannot be used.
+type damageError struct{ reason error }
+
+func (d *damageError) Error() string { return d.reason.Error() }
+func (d *damageError) Unwrap() error { return d.reason }
+
+// examine checks the file under a shared lock, so that no other process writes it
+// meanwhile, and takes back its last transaction if that makes it good. It returns nil
+// if there is no file, and a *damageError if it cannot be used.
+func examine(path string, opts Options, rep *Report) (*content, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	// Read-only, the engine looks at the two root pages only, after it has the lock.
+	lock, _, lockErr := openBolt(path, true, opts)
+	if errors.Is(lockErr, ErrLocked) {
+		return nil, lockErr
+	}
+	if lock != nil {
+		defer lock.Close()
+	}
+	found, err := inspect(f, path, opts.schema)
+	if err != nil {
+		return nil, err
+	}
+	if lockErr != nil { // the file is good, so it is something else
+		return nil, lockErr
+	}
+	if found.damage != nil {
+		rep.Damage, rep.RolledBack = found.damage.Error(), true
+		err = discardRoot(path, found.discard)
+	}
+	return found.content, err
+}
+
+// finding is what inspect found in a usable file.
+type finding struct {
+	*content
+	damage  error // what is wrong with the other root page, or with what is below it
+	discard int   // with damage: that root page, which has to be taken out
+}
+
+// inspect looks for the newest transaction that is complete.
+func inspect(f io.ReaderAt, path string, s *schema) (finding, error) {
+	var roots []metaPage
+	var damage error
+	discard := 0
+	for slot := range 2 {
+		if m, err := readMeta(f, slot); err != nil {
+			damage, discard = err, slot
+		} else {
+			roots = append(roots, m)
+		}
+	}
+	if len(roots) == 2 && roots[0].txid < roots[1].txid {
+		roots[0], roots[1] = roots[1], roots[0]
+	}
+	for _, m := range roots {
+		c, err := inspectTree(f, m, path, s)
+		if err == nil {
+			return finding{c, damage, discard}, nil
+		}
+		if errors.Is(err, ErrNewerSchema) || errors.Is(err, ErrForeign) {
+			return finding{}, err
+		}
+		damage, discard = err, m.slot
+	}
+	return finding{}, &damageError{damage}
+}
+
+// inspectTree checks everything below one root page.
+func inspectTree(f io.ReaderAt, m metaPage, path string, s *schema) (*content, error) {
+	if c, err := walkMeta(f, m); err == nil {
+		if h, err := decodeHeader(c.header); err == nil && s.tooNew(path, h) != nil {
+			return nil, s.tooNew(path, h)
+		}
+	}
+	c, err := walk(f, m)
+	if err != nil || c.empty() {
+		return c, err
+	}
+	if c.foreign() {
+		return nil, fmt.Errorf("%w: %s is a bbolt file without a bucket of a store; choose another path", ErrForeign, path)
+	}
+	if _, err := decodeHeader(c.header); err != nil {
+		return nil, err
+	}
+	return c, c.matches(m.txid)
+}
+
+// discardRoot clears a root page, which makes the engine use the other one.
+func discardRoot(path string, slot int) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(make([]byte, pageSize), int64(slot)*pageSize)
+	return errors.Join(err, f.Sync(), f.Close())
+}

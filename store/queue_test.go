@@ -1,0 +1,152 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+)
+
+// hold makes the writer wait inside an answer until the returned function is called.
+func hold(t testing.TB, s Store) (release func()) {
+	t.Helper()
+	in, out := make(chan struct{}), make(chan struct{})
+	if !s.Submit(Batch{Done: func(error) { close(in); <-out }}) {
+		t.Fatal("refused")
+	}
+	<-in
+	return func() { close(out) }
+}
+
+func TestQueueIsBoundedAndSubmitNeverBlocks(t *testing.T) {
+	big := Op{Bucket: Held, Key: []byte("k"), Value: make([]byte, 1000)}
+	tests := []struct {
+		name string
+		opts Options
+		want int
+	}{
+		{"by batches", Options{QueueBatches: 5}, 5},
+		{"by bytes", Options{QueueBytes: 5 * Batch{Ops: []Op{big}}.size()}, 5},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s, _ := open(t, filepath.Join(t.TempDir(), "db"), tt.opts)
+			release := hold(t, s)
+			accepted := 0
+			answered := make(chan error, 100)
+			for range 100 {
+				if s.Submit(Batch{Ops: []Op{big}, Done: func(err error) { answered <- err }}) {
+					accepted++
+				}
+			}
+			if accepted != tt.want {
+				t.Errorf("accepted %d, want %d", accepted, tt.want)
+			}
+			if got := s.Stats().Queued; got != tt.want {
+				t.Errorf("queued %d, want %d", got, tt.want)
+			}
+			release()
+			for range accepted {
+				if err := <-answered; err != nil {
+					t.Error(err)
+				}
+			}
+			if st := s.Stats(); st.Queued != 0 || st.QueuedBytes != 0 {
+				t.Errorf("queue not empty: %+v", st)
+			}
+			mustWrite(t, s, big)
+		})
+	}
+}
+
+func TestWhatQueuesUpSharesOneCommit(t *testing.T) {
+	tests := []struct {
+		name    string
+		opts    Options
+		commits uint64
+	}{
+		{"no limit reached", Options{}, 1},
+		{"operations per transaction", Options{TxOps: 30}, 4},
+		{"bytes per transaction", Options{TxBytes: 10 * Batch{Ops: []Op{put(Held, "000", "v")}}.size()}, 10},
+		{"a batch beyond the limit goes alone", Options{TxBytes: 1}, 100},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s, _ := open(t, filepath.Join(t.TempDir(), "db"), tt.opts)
+			release := hold(t, s)
+			before := s.Stats().Commits
+			var order []int
+			for i := range 99 {
+				s.Submit(Batch{Ops: []Op{put(Held, fmt.Sprintf("%03d", i), "v")}, Done: func(error) { order = append(order, i) }})
+			}
+			last := make(chan struct{})
+			s.Submit(Batch{Ops: []Op{put(Held, "099", "v")}, Done: func(error) { close(last) }})
+			release()
+			<-last
+			if got := s.Stats().Commits - before; got != tt.commits {
+				t.Errorf("%d commits, want %d", got, tt.commits)
+			}
+			if !slices.IsSorted(order) || len(order) != 99 {
+				t.Errorf("answered out of order: %v", order)
+			}
+		})
+	}
+}
+
+func TestWindowCollectsBatches(t *testing.T) {
+	s, _ := open(t, filepath.Join(t.TempDir(), "db"), Options{Window: 200 * time.Millisecond})
+	answers := make(chan error, 20)
+	for range 20 {
+		s.Submit(Batch{Ops: []Op{put(Held, "k", "v")}, Done: func(err error) { answers <- err }})
+	}
+	for range 20 {
+		if err := <-answers; err != nil {
+			t.Error(err)
+		}
+	}
+	if n := s.Stats().Commits; n != 1 {
+		t.Errorf("%d commits, want 1", n)
+	}
+}
+
+func TestCloseCommitsWhatWasSubmitted(t *testing.T) {
+	for _, window := range []time.Duration{0, time.Hour} {
+		path := filepath.Join(t.TempDir(), "db")
+		s, _ := open(t, path, Options{Window: window})
+		errs := make(chan error, 100)
+		for i := range 100 {
+			s.Submit(Batch{Ops: []Op{put(Held, fmt.Sprint(i), "v")}, Done: func(err error) { errs <- err }})
+		}
+		closeStore(t, s)
+		if len(errs) != 100 {
+			t.Fatalf("%d answers before Close returned, want 100", len(errs))
+		}
+		if s.Submit(Batch{Done: func(error) { t.Error("answered after Close") }}) {
+			t.Error("accepted after Close")
+		}
+		if err := s.Load(nil); !errors.Is(err, ErrClosed) {
+			t.Errorf("load after Close: %v", err)
+		}
+		closeStore(t, s)
+		s, _ = open(t, path, Options{})
+		if n := len(dump(t, s)); n != 100 {
+			t.Errorf("%d records, want 100", n)
+		}
+	}
+}
+
+func TestDoneMaySubmit(t *testing.T) {
+	s, _ := newStore(t)
+	last := make(chan error, 1)
+	s.Submit(Batch{Ops: []Op{put(Held, "1", "")}, Done: func(error) {
+		s.Submit(Batch{Ops: []Op{put(Held, "2", "")}, Done: func(err error) { last <- err }})
+	}})
+	if err := <-last; err != nil {
+		t.Fatal(err)
+	}
+	if n := len(dump(t, s)); n != 2 {
+		t.Errorf("%d records, want 2", n)
+	}
+}

@@ -1,0 +1,171 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	"go.etcd.io/bbolt"
+)
+
+// The meta bucket holds two records: the header, which says what the file is, and the
+// digest, which says what the other buckets have to contain.
+const (
+	metaBucket = "meta"
+	headerKey  = "header"
+	digestKey  = "digest"
+)
+
+// schema is the meaning of the records: a version, and for each older version the step
+// to the next one: steps[0] leads from version 1 to version 2. All steps of a file run
+// in one transaction.
+type schema struct {
+	version uint32
+	steps   []func(tx *bbolt.Tx) error
+}
+
+func currentSchema() *schema { return &schema{version: 1} }
+
+// header is the first thing that is read of a file. Its form must never change, so
+// that every version of the program can tell which version a file has: version (4
+// bytes, big endian), name of the program's version that made the file, CRC-32C of
+// both (4 bytes).
+type header struct {
+	version   uint32
+	createdBy string
+}
+
+func (h header) encode() []byte {
+	b := binary.BigEndian.AppendUint32(nil, h.version)
+	b = append(b, h.createdBy...)
+	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
+}
+
+func decodeHeader(b []byte) (header, error) {
+	n := len(b) - 4
+	if n < 4 || binary.BigEndian.Uint32(b[n:]) != crc32.Checksum(b[:n], crc32.MakeTable(crc32.Castagnoli)) {
+		return header{}, errors.New("the header record is unreadable")
+	}
+	return header{version: binary.BigEndian.Uint32(b), createdBy: string(b[4:n])}, nil
+}
+
+// digest is kept with every commit so that a file whose content is not what was
+// committed is recognized: bbolt protects its two root pages by a checksum, but not the
+// pages with the records, and a disk that lost a write hands out an older page that
+// looks perfect.
+type digest [bucketCount]tally
+
+// tally counts the records of a bucket and sums up their hashes. The sum does not
+// depend on the order, so a change costs only the hash of the old and of the new record.
+type tally struct{ records, sum uint64 }
+
+func (d *digest) of(b Bucket) *tally { return &d[b-1] }
+
+func (t *tally) add(key, value []byte)    { t.records++; t.sum += recordHash(key, value) }
+func (t *tally) remove(key, value []byte) { t.records--; t.sum -= recordHash(key, value) }
+
+// recordHash is FNV-1a over the length of the key, the key and the value, followed by
+// the finalizer of splitmix64: without it the hashes of similar records would be
+// similar, and sums of them could cancel out.
+func recordHash(key, value []byte) uint64 {
+	const prime = 1099511628211
+	h := uint64(14695981039346656037)
+	h = (h ^ uint64(len(key))) * prime
+	for _, c := range key {
+		h = (h ^ uint64(c)) * prime
+	}
+	for _, c := range value {
+		h = (h ^ uint64(c)) * prime
+	}
+	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
+	h = (h ^ h>>27) * 0x94d049bb133111eb
+	return h ^ h>>31
+}
+
+// encode adds the number of the transaction that writes the record. It has to be the
+// one in the root page: a disk that wrote the root page of a transaction and nothing
+// else shows, below it, the complete tree of an older one.
+func (d *digest) encode(txid uint64) []byte {
+	b := make([]byte, 0, 8+16*bucketCount)
+	b = binary.BigEndian.AppendUint64(b, txid)
+	for _, t := range d {
+		b = binary.BigEndian.AppendUint64(b, t.records)
+		b = binary.BigEndian.AppendUint64(b, t.sum)
+	}
+	return b
+}
+
+// decodeDigest also returns for how many buckets there is an entry: in a file of an
+// older version there may be fewer.
+func decodeDigest(b []byte) (d digest, buckets int, txid uint64, err error) {
+	buckets = len(b) / 16
+	if buckets == 0 || buckets > bucketCount || len(b)%16 != 8 {
+		return d, 0, 0, errors.New("the digest record is unreadable")
+	}
+	txid = binary.BigEndian.Uint64(b)
+	for i, b := 0, b[8:]; i < buckets; i, b = i+1, b[16:] {
+		d[i] = tally{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])}
+	}
+	return d, buckets, txid, nil
+}
+
+// stamp has to be the last thing in every transaction.
+func (d *digest) stamp(tx *bbolt.Tx) error {
+	return tx.Bucket([]byte(metaBucket)).Put([]byte(digestKey), d.encode(uint64(tx.ID())))
+}
+
+func (d *digest) records() (n int) {
+	for _, t := range d {
+		n += int(t.records)
+	}
+	return n
+}
+
+// tooNew returns the error for a file of a newer version, or nil.
+func (s *schema) tooNew(path string, h header) error {
+	if h.version <= s.version {
+		return nil
+	}
+	return fmt.Errorf("%w: %s has schema version %d (made by %q), this program knows versions up to %d; "+
+		"start the newer program again, or move the file away to begin without sessions and messages",
+		ErrNewerSchema, path, h.version, h.createdBy, s.version)
+}
+
+// create makes the buckets of an empty file.
+func (s *schema) create(tx *bbolt.Tx, createdBy string) error {
+	for b := Sessions; b.valid(); b++ {
+		if _, err := tx.CreateBucketIfNotExists([]byte(b.String())); err != nil {
+			return err
+		}
+	}
+	meta, err := tx.CreateBucketIfNotExists([]byte(metaBucket))
+	if err != nil {
+		return err
+	}
+	return meta.Put([]byte(headerKey), header{s.version, createdBy}.encode())
+}
+
+// migrate brings a file of an older version up to this one and counts its records anew.
+func (s *schema) migrate(tx *bbolt.Tx, h header) (d digest, err error) {
+	for v := h.version; v < s.version; v++ {
+		if v < 1 || int(v) > len(s.steps) {
+			return d, fmt.Errorf("there is no way from schema version %d to %d", v, v+1)
+		}
+		if err := s.steps[v-1](tx); err != nil {
+			return d, fmt.Errorf("migrating from schema version %d to %d: %w", v, v+1, err)
+		}
+	}
+	for b := Sessions; b.valid(); b++ {
+		t := d.of(b)
+		bucket, err := tx.CreateBucketIfNotExists([]byte(b.String()))
+		if err != nil {
+			return d, err
+		}
+		if err := bucket.ForEach(func(k, v []byte) error { t.add(k, v); return nil }); err != nil {
+			return d, err
+		}
+	}
+	h.version = s.version
+	return d, tx.Bucket([]byte(metaBucket)).Put([]byte(headerKey), h.encode())
+}

@@ -1,0 +1,333 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.etcd.io/bbolt"
+)
+
+// upper is a migration to be recognized by: it writes the values of a bucket in capitals.
+func upper(b Bucket) func(*bbolt.Tx) error {
+	return func(tx *bbolt.Tx) error {
+		bucket := tx.Bucket([]byte(b.String()))
+		c := bucket.Cursor()
+		for k, v := c.First(); k != nil; k, v = c.Next() {
+			if err := bucket.Put(k, bytes.ToUpper(v)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+func TestOlderSchemaIsMigrated(t *testing.T) {
+	s, path := newStore(t)
+	mustWrite(t, s, put(Held, "k", "held"), put(Topics, "k", "topic"))
+	closeStore(t, s)
+	v3 := Options{schema: &schema{version: 3, steps: []func(*bbolt.Tx) error{upper(Held), upper(Topics)}}}
+	for _, from := range []uint32{1, 0} { // 0: not again
+		s, rep := open(t, path, v3)
+		if rep.SchemaFrom != from || rep.Lost() || rep.Created || rep.Records != 2 {
+			t.Errorf("report: %+v", rep)
+		}
+		if diff := cmp.Diff(records{"held/k": "HELD", "topics/k": "TOPIC"}, dump(t, s)); diff != "" {
+			t.Error(diff)
+		}
+		closeStore(t, s)
+	}
+}
+
+func TestFailedMigrationChangesNothing(t *testing.T) {
+	s, path := newStore(t)
+	mustWrite(t, s, put(Held, "k", "v"))
+	closeStore(t, s)
+	fail := errors.New("cannot be done")
+	for name, steps := range map[string][]func(*bbolt.Tx) error{
+		"error":   {upper(Held), func(*bbolt.Tx) error { return fail }},
+		"panic":   {upper(Held), func(*bbolt.Tx) error { panic("oops") }},
+		"no step": {upper(Held)},
+	} {
+		_, _, err := Open(path, Options{schema: &schema{version: 3, steps: steps}})
+		if err == nil || name == "error" && (!errors.Is(err, fail) || !strings.Contains(err.Error(), "from schema version 2 to 3")) {
+			t.Errorf("%s: err = %v", name, err)
+		}
+	}
+	s, rep := open(t, path, Options{})
+	if diff := cmp.Diff(records{"held/k": "v"}, dump(t, s)); diff != "" || rep.Lost() {
+		t.Error(rep, diff)
+	}
+}
+
+func TestNewerSchemaIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	s, _ := open(t, path, Options{Version: "9.8.7", schema: &schema{version: 7}})
+	mustWrite(t, s, put(Held, "k", "v"))
+	// A form of data that this version knows nothing of is no damage.
+	err := s.engine.db.Update(func(tx *bbolt.Tx) error {
+		b, err := tx.Bucket([]byte("held")).CreateBucket([]byte("nested"))
+		if err == nil {
+			err = b.Put([]byte("k"), make([]byte, 9000))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, s)
+	content := readFile(t, path)
+	_, _, err = Open(path, Options{})
+	if !errors.Is(err, ErrNewerSchema) {
+		t.Fatalf("err = %v", err)
+	}
+	for _, part := range []string{path, "version 7", "9.8.7", "up to 1", "start the newer", "move the file away"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q is missing in: %v", part, err)
+		}
+	}
+	if !bytes.Equal(content, readFile(t, path)) {
+		t.Error("the file was changed")
+	}
+}
+
+func TestFileOfAnotherProgramIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{PageSize: pageSize})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error { _, err := tx.CreateBucket([]byte("accounts")); return err })
+	if err = errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := Open(path, Options{}); !errors.Is(err, ErrForeign) {
+		t.Errorf("err = %v", err)
+	}
+	if kept, _ := damagedFiles(path); kept != nil {
+		t.Error("it was moved")
+	}
+}
+
+func TestPathsThatCannotWork(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		filepath.Join(dir, "missing", "db"): "does not exist; create it first",
+		filepath.Join(dir, "file", "db"):    "not a directory",
+		dir:                                 "not a regular file",
+	} {
+		if _, _, err := Open(path, Options{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: err = %v", path, err)
+		}
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
+		t.Errorf("something was made: %v", entries)
+	}
+}
+
+func TestNewFileIsForItsOwnerOnly(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		return // has no such modes
+	}
+	_, path := newStore(t)
+	if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+}
+
+func TestStoreBehindALinkStaysThere(t *testing.T) {
+	dir, target := t.TempDir(), filepath.Join(t.TempDir(), "real")
+	link := filepath.Join(dir, "db")
+	if err := os.WriteFile(target, []byte("damaged"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(target, link); err != nil {
+		t.Fatal(err)
+	}
+	s, rep := open(t, link, Options{})
+	mustWrite(t, s, put(Held, "k", "v"))
+	if rep.MovedTo != target+".damaged-1" {
+		t.Errorf("%v", rep)
+	}
+	if to, err := os.Readlink(link); to != target {
+		t.Errorf("the link: %q, %v", to, err)
+	}
+}
+
+func TestDigestRecord(t *testing.T) {
+	var d digest
+	d.of(Held).add([]byte("a"), []byte("b"))
+	d.of(Spool).add([]byte("a"), []byte("b"))
+	d.of(Spool).add([]byte("ab"), nil)
+	got, n, txid, err := decodeDigest(d.encode(77))
+	if got != d || n != bucketCount || txid != 77 || err != nil || got.records() != 3 {
+		t.Errorf("%v, %d, %d, %v", got, n, txid, err)
+	}
+	if d.of(Held).sum == (tally{}).sum || recordHash([]byte("a"), []byte("b")) == recordHash([]byte("ab"), nil) {
+		t.Error("the border between key and value does not count")
+	}
+	for size := range 100 {
+		_, n, _, err := decodeDigest(make([]byte, size))
+		if ok := size == 24 || size == 40 || size == 56 || size == 72; ok != (err == nil) || ok && n != size/16 {
+			t.Errorf("%d bytes: %d buckets, %v", size, n, err)
+		}
+	}
+	d.of(Spool).remove([]byte("a"), []byte("b"))
+	d.of(Spool).remove([]byte("ab"), nil)
+	d.of(Held).remove([]byte("a"), []byte("b"))
+	if d != (digest{}) {
+		t.Error("not empty again")
+	}
+}
+
+func TestHeaderRecord(t *testing.T) {
+	h := header{7, "1.2.3"}
+	b := h.encode()
+	if got, err := decodeHeader(b); got != h || err != nil {
+		t.Errorf("%v, %v", got, err)
+	}
+	for i := range b {
+		if _, err := decodeHeader(b[:i]); err == nil {
+			t.Errorf("%d bytes of it are accepted", i)
+		}
+		bad := bytes.Clone(b)
+		bad[i] ^= 4
+		if _, err := decodeHeader(bad); err == nil {
+			t.Errorf("damage of byte %d is accepted", i)
+		}
+	}
+}
+
+// grow makes a file of which most is free.
+func grow(t *testing.T, s Store) records {
+	t.Helper()
+	for i := range 24 {
+		var ops []Op
+		for j := range 100 {
+			ops = append(ops, put(Spool, fmt.Sprintf("%02d/%03d", i, j), strings.Repeat("x", 5000)))
+		}
+		mustWrite(t, s, ops...)
+	}
+	mustWrite(t, s, put(Sessions, "k", "v"))
+	return records{"sessions/k": "v"}
+}
+
+func TestFileIsCompactedWhileRunning(t *testing.T) {
+	s, path := newStore(t)
+	want := grow(t, s)
+	large := s.Stats().FileBytes
+	mustWrite(t, s, delPrefix(Spool, ""))
+	mustWrite(t, s, put(Held, "k", "v")) // pages freed by one commit are free in the next
+	want["held/k"] = "v"
+	mustWrite(t, s)
+	if st := s.Stats(); st.Compactions != 1 || st.FileBytes > large/10 || st.FreeBytes > wasteMin {
+		t.Errorf("%+v, it was %d bytes", st, large)
+	}
+	mustWrite(t, s, put(Held, "k2", "v"))
+	want["held/k2"] = "v"
+	if diff := cmp.Diff(want, dump(t, s)); diff != "" {
+		t.Error(diff)
+	}
+	closeStore(t, s)
+	s, rep := open(t, path, Options{})
+	if diff := cmp.Diff(want, dump(t, s)); diff != "" || rep.Lost() {
+		t.Error(rep, diff)
+	}
+}
+
+func TestFileIsCompactedAtTheStart(t *testing.T) {
+	s, path := newStore(t)
+	want := grow(t, s)
+	closeStore(t, s)
+	s, _ = open(t, path, Options{})
+	if err := os.MkdirAll(filepath.Join(path+tempSuffix, "in the way"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	mustWrite(t, s, delPrefix(Spool, ""))
+	closeStore(t, s)
+	if err := os.RemoveAll(path + tempSuffix); err != nil {
+		t.Fatal(err)
+	}
+	before := readFile(t, path)
+	if err := os.WriteFile(path+tempSuffix, []byte("left behind"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, rep := open(t, path, Options{})
+	if diff := cmp.Diff(want, dump(t, s)); diff != "" || rep.Lost() {
+		t.Error(rep, diff)
+	}
+	if rep.Freed < 8<<20 || rep.Bytes > int64(len(before)/10) || !strings.Contains(rep.String(), "compacted") {
+		t.Errorf("%v, it was %d bytes", rep, len(before))
+	}
+	if _, err := os.Stat(path + tempSuffix); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the copy is still there: %v", err)
+	}
+	mustWrite(t, s, put(Held, "k", "v"))
+}
+
+func TestFailedCompactionLeavesTheFile(t *testing.T) {
+	s, path := newStore(t)
+	grow(t, s)
+	if err := os.MkdirAll(filepath.Join(path+tempSuffix, "in the way"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	mustWrite(t, s, delPrefix(Spool, ""))
+	for range 3 {
+		mustWrite(t, s, put(Held, "k", "v"))
+	}
+	if st := s.Stats(); st.Compactions != 0 || s.Health() != nil {
+		t.Errorf("%+v, %v", st, s.Health())
+	}
+}
+
+// While failing, the file is tried once a second, with and without batches.
+func TestRetriesOnceASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, path := newStore(t)
+		other := path + ".other"
+		if err := os.Rename(path, other); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("not ours"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := write(t, s, put(Held, "k", "v")); err == nil {
+			t.Fatal("committed")
+		}
+		first := s.Stats().Failures
+		for range 100 {
+			<-time.After(100 * time.Millisecond)
+			if err := write(t, s, put(Held, "k", "v")); err == nil {
+				t.Fatal("committed")
+			}
+		}
+		if n := s.Stats().Failures - first; n < 9 || n > 11 {
+			t.Errorf("%d tries in 10 s with batches", n)
+		}
+		first = s.Stats().Failures
+		<-time.After(10 * time.Second)
+		if n := s.Stats().Failures - first; n < 9 || n > 11 {
+			t.Errorf("%d tries in 10 s without batches", n)
+		}
+		if err := os.Rename(other, path); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(1100 * time.Millisecond)
+		if err := s.Health(); err != nil {
+			t.Errorf("health: %v", err)
+		}
+		mustWrite(t, s, put(Held, "k", "v"))
+		closeStore(t, s)
+	})
+}

@@ -1,0 +1,227 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// Bucket names one of the key spaces of a store. The set is closed; the zero value is
+// none of them.
+type Bucket uint8
+
+const (
+	Sessions Bucket = iota + 1 // what is known about a client
+	Topics                     // topic ids and the names they stand for
+	Held                       // messages held for devices that sleep or are away
+	Spool                      // messages of devices waiting for the broker
+)
+
+const bucketCount = 4
+
+var bucketNames = [bucketCount + 1]string{"", "sessions", "topics", "held", "spool"}
+
+// String returns the bucket's name as it stands in the file.
+func (b Bucket) String() string {
+	if b.valid() {
+		return bucketNames[b]
+	}
+	return fmt.Sprintf("bucket(%d)", uint8(b))
+}
+
+func (b Bucket) valid() bool { return b >= Sessions && b <= Spool }
+
+// OpKind says what an operation does.
+type OpKind uint8
+
+const (
+	Put          OpKind = iota // store Value under Key, in place of what was there
+	Delete                     // remove Key; no error if there is none
+	DeletePrefix               // remove all keys that begin with Key; an empty Key empties the bucket
+)
+
+// Limits of one operation. A batch that exceeds them fails alone, with [ErrInvalid].
+const (
+	MaxKey   = bbolt.MaxKeySize // bytes
+	MaxValue = 16 << 20         // bytes
+)
+
+// Op is one change. Value is used by [Put] only and may be empty.
+type Op struct {
+	Bucket Bucket
+	Kind   OpKind
+	Key    []byte
+	Value  []byte
+}
+
+// Batch is a group of changes of which either all or none are made.
+type Batch struct {
+	// Ops are made in order. The store owns the slice and all it refers to from
+	// Submit on, until Done is called.
+	Ops []Op
+
+	// Done, if not nil, is called exactly once: with nil when the batch is on the
+	// disk, or with the reason why it is not known to be. It is called from the
+	// goroutine that writes, so it has to be short and must not wait for the store; it
+	// may call Submit. After an error the batch is never tried again by the store;
+	// in one case, a disk that fails at the last step of a commit, it may be found
+	// after a restart all the same. A Put that is refused may be forgotten; a Delete
+	// that failed has to be submitted again, or the record is back after a restart.
+	Done func(err error)
+}
+
+// Store keeps keys and values. All methods may be called from several goroutines.
+type Store interface {
+	// Durable reports whether what is stored survives the process.
+	Durable() bool
+
+	// Load calls yield for all records, bucket after bucket, in the order of the keys.
+	// key and value are valid during the call only and must not be changed. It is
+	// meant for the start: yield must not wait for a batch to be committed. An error
+	// of yield ends it and is returned.
+	Load(yield func(b Bucket, key, value []byte) error) error
+
+	// Submit queues a batch and never blocks. It reports false, and does not call
+	// Done, when the queue is full or the store is closed: the caller drops or
+	// refuses. Batches are committed in the order in which they were submitted.
+	Submit(b Batch) bool
+
+	// Stats returns the counters. It is cheap.
+	Stats() Stats
+
+	// Health returns nil, or why the last commit failed. While it fails the store
+	// answers batches with that error at once and tries again by itself once a second.
+	Health() error
+
+	// Close commits what was submitted and closes the file. The second call does
+	// nothing. It returns the reason if something submitted could not be committed.
+	Close() error
+}
+
+// Stats are the counters of a store since it was opened. Queue figures and sizes are
+// those of the moment.
+type Stats struct {
+	Commits  uint64 // transactions written
+	Batches  uint64 // batches committed
+	Ops      uint64 // operations committed
+	Bytes    uint64 // bytes of keys and values of committed operations
+	Written  uint64 // bytes handed to the file for them, whole pages
+	Failures uint64 // commits and reopenings that failed
+	Failed   uint64 // batches answered with an error
+
+	Compactions uint64        // times the file was rewritten to give space back
+	LastCommit  time.Duration // how long the last successful commit took
+
+	Queued      int   // batches submitted and not yet answered
+	QueuedBytes int   // their size in memory, estimated
+	FileBytes   int64 // size of the file
+	FreeBytes   int64 // part of it that holds nothing and will be used again
+}
+
+// Options are the settings of a store in a file. The zero value of each field stands
+// for its default.
+type Options struct {
+	// Version is written into a new file as the version of the program that made it.
+	Version string
+
+	// Window is how long the first batch of a commit waits for others. 0, the default,
+	// commits as soon as the commit before has ended: then whatever came in meanwhile
+	// shares the next one.
+	Window time.Duration
+
+	QueueBatches int // batches not yet answered; default 16384
+	QueueBytes   int // their keys, values and overhead; default 16 MiB
+	TxOps        int // operations per transaction; default 8192
+	TxBytes      int // bytes per transaction; default 4 MiB
+
+	// MaxBytes is the size up to which the file may grow; beyond it commits that need
+	// more fail like on a full disk. Default 1 GiB.
+	MaxBytes int
+
+	// LockTimeout is how long Open waits for another process to release the file.
+	// Default 1 s.
+	LockTimeout time.Duration
+
+	schema   *schema      // nil: the current one; tests bring their own
+	openFile openFileFunc // nil: os.OpenFile
+	noSync   bool         // do not wait for the disk; for tests that open many files
+}
+
+func (o Options) withDefaults() Options {
+	setDefault(&o.QueueBatches, 16384)
+	setDefault(&o.QueueBytes, 16<<20)
+	setDefault(&o.TxOps, 8192)
+	setDefault(&o.TxBytes, 4<<20)
+	setDefault(&o.MaxBytes, 1<<30)
+	setDefault(&o.LockTimeout, time.Second)
+	if o.schema == nil {
+		o.schema = currentSchema()
+	}
+	return o
+}
+
+func setDefault[T int | time.Duration](v *T, def T) {
+	if *v <= 0 {
+		*v = def
+	}
+}
+
+// Errors that callers can tell apart, by errors.Is.
+var (
+	ErrLocked      = errors.New("store file is used by another process")
+	ErrNewerSchema = errors.New("store file was written by a newer version")
+	ErrForeign     = errors.New("file belongs to another program")
+	ErrInvalid     = errors.New("invalid batch")
+	ErrClosed      = errors.New("store is closed")
+)
+
+// opOverhead estimates the memory an operation needs beside its key and value.
+const opOverhead = 96
+
+// size is what a batch counts against the limits, in bytes.
+func (b Batch) size() int {
+	n := opOverhead
+	for i := range b.Ops {
+		n += opOverhead + len(b.Ops[i].Key) + len(b.Ops[i].Value)
+	}
+	return n
+}
+
+// check finds mistakes of the caller, which would otherwise fail a transaction that
+// other batches share.
+func (b Batch) check() error {
+	for i := range b.Ops {
+		op := &b.Ops[i]
+		switch {
+		case !op.Bucket.valid():
+			return fmt.Errorf("%w: %v does not exist", ErrInvalid, op.Bucket)
+		case op.Kind > DeletePrefix:
+			return fmt.Errorf("%w: unknown kind of operation %d", ErrInvalid, op.Kind)
+		case len(op.Key) == 0 && op.Kind != DeletePrefix:
+			return fmt.Errorf("%w: empty key in %v", ErrInvalid, op.Bucket)
+		case len(op.Key) > MaxKey:
+			return fmt.Errorf("%w: key of %d bytes in %v, at most %d", ErrInvalid, len(op.Key), op.Bucket, MaxKey)
+		case len(op.Value) > MaxValue:
+			return fmt.Errorf("%w: value of %d bytes in %v, at most %d", ErrInvalid, len(op.Value), op.Bucket, MaxValue)
+		}
+	}
+	return nil
+}
+
+// onlyDeletes reports whether the batch needs no new space.
+func (b Batch) onlyDeletes() bool {
+	for i := range b.Ops {
+		if b.Ops[i].Kind == Put {
+			return false
+		}
+	}
+	return true
+}
+
+func (b Batch) done(err error) {
+	if b.Done != nil {
+		b.Done(err)
+	}
+}

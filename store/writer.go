@@ -1,0 +1,270 @@
+package store
+
+import "time"
+
+// run is the writer: the only goroutine that touches the engine until Close.
+func (s *fileStore) run() {
+	defer close(s.gone)
+	for {
+		closing := s.wait()
+		s.coalesce(closing)
+		for s.take() {
+			s.commit()
+			s.compact()
+		}
+		if closing {
+			return
+		}
+		if s.failed != nil && !time.Now().Before(s.retryAt) {
+			s.probe()
+		}
+	}
+}
+
+// wait blocks until there is something to do and reports whether the store is closing.
+func (s *fileStore) wait() (closing bool) {
+	if s.failed == nil {
+		<-s.wake
+	} else {
+		t := time.NewTimer(time.Until(s.retryAt))
+		select {
+		case <-s.wake:
+		case <-t.C:
+		}
+		t.Stop()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closing
+}
+
+// coalesce lets the first batch wait for others.
+func (s *fileStore) coalesce(closing bool) {
+	if s.opts.Window <= 0 || closing || s.failed != nil {
+		return
+	}
+	t := time.NewTimer(s.opts.Window)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			return
+		case <-s.wake:
+			s.mu.Lock()
+			closing := s.closing
+			s.mu.Unlock()
+			if closing {
+				s.wakeUp() // so that run sees it as well
+				return
+			}
+		}
+	}
+}
+
+// take moves batches from the queue to work, as many as a transaction may have and at
+// least one. It reports false if there are none.
+func (s *fileStore) take() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, ops, bytes := 0, 0, 0
+	for n < len(s.queue) {
+		ops += len(s.queue[n].Ops)
+		bytes += s.queue[n].size()
+		if n > 0 && (ops > s.opts.TxOps || bytes > s.opts.TxBytes) {
+			break
+		}
+		n++
+	}
+	s.work = append(s.work[:0], s.queue[:n]...)
+	rest := copy(s.queue, s.queue[n:])
+	clear(s.queue[rest:])
+	s.queue = s.queue[:rest]
+	return n > 0
+}
+
+// commit writes the batches in work and answers them.
+func (s *fileStore) commit() {
+	s.work = s.rejectInvalid(s.work)
+	switch {
+	case len(s.work) == 0:
+	case s.failed == nil:
+		s.attempt()
+	case !time.Now().Before(s.retryAt):
+		if err := s.reopen(); err != nil {
+			s.fail(err)
+			s.answer(s.work, err)
+		} else {
+			s.attempt()
+		}
+	case s.deletesOK:
+		s.refusePuts(s.failed)
+		s.deletes()
+	default:
+		s.answer(s.work, s.failed)
+	}
+	clear(s.work)
+}
+
+// attempt writes work. When that fails, the batches that only delete are tried alone:
+// on a full disk they are what makes room, and in one transaction with a message that
+// does not fit they would never get through.
+func (s *fileStore) attempt() {
+	w, err := s.engine.commit(s.work, s.failed != nil)
+	if err == nil {
+		s.failed = nil
+		s.committed(w)
+		return
+	}
+	s.fail(err)
+	s.refusePuts(err)
+	if err := s.reopen(); err != nil {
+		s.answer(s.work, s.failed)
+		return
+	}
+	s.deletesOK = true
+	s.deletes()
+}
+
+func (s *fileStore) deletes() {
+	if len(s.work) == 0 {
+		return
+	}
+	w, err := s.engine.commit(s.work, false)
+	if err == nil {
+		s.committed(w)
+		return
+	}
+	s.fail(err)
+	s.answer(s.work, err)
+}
+
+// probe finds out without a batch whether the file can be written again.
+func (s *fileStore) probe() {
+	err := s.reopen()
+	if err == nil {
+		s.work = s.work[:0]
+		var w written
+		if w, err = s.engine.commit(nil, true); err == nil {
+			s.failed = nil
+			s.committed(w)
+			return
+		}
+	}
+	s.fail(err)
+}
+
+func (s *fileStore) reopen() error {
+	s.swap.Lock()
+	defer s.swap.Unlock()
+	return s.engine.reopen()
+}
+
+// fail notes that an attempt failed.
+func (s *fileStore) fail(err error) {
+	s.failed, s.retryAt, s.deletesOK = err, time.Now().Add(retryEvery), false
+	s.mu.Lock()
+	s.stats.Failures++
+	s.health = err
+	s.mu.Unlock()
+}
+
+// committed counts work as written and answers it.
+func (s *fileStore) committed(w written) {
+	s.mu.Lock()
+	s.health = s.failed
+	if w.bytes > 0 {
+		s.stats.Commits++
+		s.stats.Written += w.bytes
+		s.stats.LastCommit = w.took
+	}
+	for _, b := range s.work {
+		s.stats.count(b)
+	}
+	s.mu.Unlock()
+	s.publish()
+	s.answer(s.work, nil)
+}
+
+// publish brings the sizes into the statistics.
+func (s *fileStore) publish() {
+	e := s.engine
+	info, err := e.pin.Stat()
+	s.mu.Lock()
+	if err == nil {
+		s.stats.FileBytes = info.Size()
+	}
+	s.stats.FreeBytes = e.free
+	s.mu.Unlock()
+}
+
+// refusePuts answers the batches in work that store something with err, and leaves the
+// others.
+func (s *fileStore) refusePuts(err error) {
+	s.work = s.partition(s.work, func(b Batch) error {
+		if b.onlyDeletes() {
+			return nil
+		}
+		return err
+	})
+}
+
+func (s *fileStore) rejectInvalid(work []Batch) []Batch {
+	return s.partition(work, Batch.check)
+}
+
+// partition answers the batches for which reason gives one and returns the others, in
+// order and in the same array.
+func (s *fileStore) partition(work []Batch, reason func(Batch) error) []Batch {
+	keep := work[:0]
+	for i := range work {
+		if err := reason(work[i]); err != nil {
+			s.answer(work[i:i+1], err)
+		} else {
+			keep = append(keep, work[i])
+		}
+	}
+	clear(work[len(keep):])
+	return keep
+}
+
+// answer takes batches out of the queue's account and tells their owners.
+func (s *fileStore) answer(batches []Batch, err error) {
+	bytes := 0
+	for _, b := range batches {
+		bytes += b.size()
+	}
+	s.mu.Lock()
+	s.stats.Queued -= len(batches)
+	s.stats.QueuedBytes -= bytes
+	if err != nil {
+		s.stats.Failed += uint64(len(batches))
+	}
+	s.mu.Unlock()
+	for _, b := range batches {
+		b.done(err)
+	}
+}
+
+// compact gives space back when most of the file is free.
+func (s *fileStore) compact() {
+	if s.failed != nil || !s.engine.wasteful() || time.Now().Before(s.compactAt) {
+		return
+	}
+	err := s.engine.compact(func(exchange func() error) error {
+		s.swap.Lock()
+		defer s.swap.Unlock()
+		return exchange()
+	})
+	if err != nil {
+		s.compactAt = time.Now().Add(compactRetry)
+		if s.engine.db == nil {
+			s.fail(err)
+		}
+		return
+	}
+	s.compactAt = time.Now().Add(compactEvery)
+	s.mu.Lock()
+	s.stats.Compactions++
+	s.mu.Unlock()
+	s.publish()
+}
