@@ -42,6 +42,8 @@ type Config struct {
 	EmbeddedBroker EmbeddedBroker `toml:"embedded_broker"`
 	Session        Session        `toml:"session"`
 	Sleep          Sleep          `toml:"sleep"`
+	Store          Store          `toml:"store"`
+	Spool          Spool          `toml:"spool"`
 	Topics         Topics         `toml:"topics"`
 	QoSMinusOne    QoSMinusOne    `toml:"qos_minus_one"`
 	Forwarder      Forwarder      `toml:"forwarder"`
@@ -124,6 +126,23 @@ type Sleep struct {
 	BarrierTimeout time.Duration `toml:"barrier_timeout" range:"100ms..5m"`
 }
 
+// Store is the file that sessions and messages survive a restart in.
+type Store struct {
+	Path     string `toml:"path"` // "": nothing is kept over a restart
+	MaxBytes int64  `toml:"max_bytes" range:"1048576..1099511627776"`
+}
+
+// Spool holds the limits of what devices send while the broker is away.
+type Spool struct {
+	Enabled     bool          `toml:"enabled"`
+	QoS0        bool          `toml:"qos0"`
+	MaxMessages int           `toml:"max_messages" range:"1..1000000"` // of one device
+	MaxBytes    int           `toml:"max_bytes" range:"256..1073741824"`
+	TotalBytes  int64         `toml:"total_bytes" range:"4096..1099511627776"`
+	MaxAge      time.Duration `toml:"max_age" range:"1s..8760h"`
+	Full        string        `toml:"full" enum:"refuse,drop_oldest"`
+}
+
 // Topics are the topics known beforehand to the gateway and its devices. A valid Config has
 // entries of which topicreg.NewPredefined makes a set.
 type Topics struct {
@@ -184,7 +203,16 @@ func Default() *Config {
 			IdleProbe:        time.Hour,
 			Allow:            []string{},
 		},
-		Sleep:       Sleep{MaxMessages: 100, MaxBytes: 65536, BarrierTimeout: 5 * time.Second},
+		Sleep: Sleep{MaxMessages: 100, MaxBytes: 65536, BarrierTimeout: 5 * time.Second},
+		Store: Store{Path: "sngate.db", MaxBytes: 1 << 30},
+		Spool: Spool{
+			Enabled:     true,
+			MaxMessages: 1000,
+			MaxBytes:    1 << 20,
+			TotalBytes:  64 << 20,
+			MaxAge:      24 * time.Hour,
+			Full:        "refuse",
+		},
 		Topics:      Topics{Predefined: []topicreg.Entry{}},
 		QoSMinusOne: QoSMinusOne{Enabled: true},
 		Forwarder:   Forwarder{Enabled: true, Allow: []netip.Prefix{}},

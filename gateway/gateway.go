@@ -24,6 +24,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"sngate/gateway/session"
+	"sngate/store"
 	"sngate/upstream"
 )
 
@@ -76,6 +77,9 @@ func Start(opts Options) (*Gateway, error) {
 	shared := *opts.Session
 	shared.MaxPacketSize = min(shared.MaxPacketSize, maxUDPPayload)
 	g.opts.Session = &shared
+	if g.opts.Store == nil {
+		g.opts.Store = store.InMemory()
+	}
 	g.eventLog = sampled(opts.Log)
 	if g.opts.FirstMsgID == nil {
 		g.opts.FirstMsgID = func() uint16 { return uint16(rand.Uint32()) }

@@ -8,6 +8,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"sngate/gateway/session"
+	"sngate/store"
 	"sngate/upstream"
 )
 
@@ -23,6 +24,10 @@ type Options struct {
 	MaxSessions   int
 	Session       *session.Config
 	Upstream      upstream.Options
+
+	// Store keeps what has to survive a restart. It is the caller's: the gateway does
+	// not close it, and uses it no more when Stop has returned. nil: store.InMemory().
+	Store store.Store
 
 	Forwarders      bool           // unwrap encapsulated messages
 	AllowForwarders []netip.Prefix // empty: any

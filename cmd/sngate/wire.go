@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"math"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -16,6 +20,7 @@ import (
 	"sngate/gateway"
 	"sngate/gateway/session"
 	"sngate/internal/version"
+	"sngate/store"
 	"sngate/topicreg"
 	"sngate/upstream"
 )
@@ -30,6 +35,11 @@ func runGateway(ctx context.Context, cfg *conf.Config, log zerolog.Logger) (err 
 	if err != nil {
 		return err
 	}
+	if opts.Store, err = openStore(cfg.Store, log); err != nil {
+		return err
+	}
+	// Last of all: until then messages may come that have to be stored.
+	defer func() { err = errors.Join(err, opts.Store.Close()) }()
 	if cfg.Broker.Embedded() {
 		broker, err := startBroker(cfg, log)
 		if err != nil {
@@ -150,6 +160,37 @@ func upstreamOptions(cfg *conf.Config) upstream.Options {
 		o.Password = []byte(password)
 	}
 	return o
+}
+
+// openStore opens the file of the store and logs what it found there.
+func openStore(c conf.Store, log zerolog.Logger) (store.Store, error) {
+	if c.Path == "" {
+		log.Info().Msg("no store: sessions and messages are in memory and end with the process")
+		return store.InMemory(), nil
+	}
+	path, err := filepath.Abs(c.Path) // a message has to say which directory is meant
+	if err != nil {
+		return nil, fmt.Errorf("store.path: %w", err)
+	}
+	s, report, err := store.Open(path, store.Options{
+		Version:  version.Version,
+		MaxBytes: int(min(c.MaxBytes, math.MaxInt)),
+	})
+	switch {
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return nil, fmt.Errorf("%w; set store.path to a file that can be written, or to \"\" to keep everything in memory", err)
+	case err != nil:
+		return nil, err
+	}
+	line := log.Info()
+	if report.Lost() {
+		line = log.Error().Str("damage", report.Damage)
+		if report.MovedTo != "" {
+			line.Str("moved_to", report.MovedTo)
+		}
+	}
+	line.Msg(report.String())
+	return s, nil
 }
 
 // startBroker starts the built-in broker.
