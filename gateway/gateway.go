@@ -126,11 +126,15 @@ func (g *Gateway) open() error {
 	return err
 }
 
-// run starts the goroutines: a shard each, a reader per listener, and discovery.
+// run starts the goroutines: a shard each, a reader per listener, discovery, and one that
+// watches the store.
 func (g *Gateway) run() {
 	g.shards[0].startOwn() // before the first arrival can ask for it
 	for _, s := range g.shards {
 		g.wg.Go(s.run)
+	}
+	if g.opts.Store.Durable() {
+		g.wg.Go(g.watchStore)
 	}
 	pool := newDatagramPool(poolLimit)
 	g.discoverer.opts.pool = pool

@@ -132,6 +132,7 @@ func (g *Gateway) metricSources() metricSources {
 		},
 		upstream:  func() upstreamStats { return toUpstreamStats(g.dialer.Stats()) },
 		listeners: g.listenerStats,
+		store:     g.opts.Store,
 	}
 }
 
@@ -220,6 +221,8 @@ func (g *Gateway) opsOptions() opsOptions {
 			}
 			return faults
 		},
+		degraded: g.degraded,
+		store:    g.storeLine,
 		sessions: func() []stateCount {
 			names := session.StateNames()
 			byState := make([]int64, len(names))

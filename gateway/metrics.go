@@ -12,6 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"sngate/store"
 )
 
 // counters are what one shard or reader counts on its way. They are plain arrays,
@@ -106,6 +108,7 @@ type metricSources struct {
 	sleepBuffer   func() (messages, bytes int64)
 	upstream      func() upstreamStats
 	listeners     func() []listenerStats
+	store         store.Store // its Stats and Health
 }
 
 // reservedType is the label value of the message types without a name.
@@ -136,6 +139,7 @@ type metricDescs struct {
 	upstreamPackets, upstreamBytes, upstreamDrops    *prometheus.Desc
 	socketReceiveBuffer, socketDrops                 *prometheus.Desc
 	build                                            *prometheus.Desc
+	store                                            storeDescs
 }
 
 func newDescs() metricDescs {
@@ -168,6 +172,7 @@ func newDescs() metricDescs {
 		socketReceiveBuffer: desc("socket_receive_buffer_bytes", "Receive buffer the system has granted.", "listener"),
 		socketDrops:         desc("socket_drops_total", "Datagrams the system dropped because the receive buffer was full.", "listener"),
 		build:               desc("build_info", "Always 1; the version is in the labels.", "version", "goversion"),
+		store:               newStoreDescs(),
 	}
 }
 
@@ -216,6 +221,9 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	} {
 		ch <- desc
 	}
+	for _, desc := range d.store.all() {
+		ch <- desc
+	}
 }
 
 // Collect implements prometheus.Collector.
@@ -229,6 +237,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 			count(ch, m.desc.socketDrops, l.drops, l.listener)
 		}
 	}
+	m.desc.store.collect(ch, m.sources.store)
 	gauge(ch, m.desc.build, 1, m.names.version, runtime.Version())
 }
 
@@ -287,11 +296,7 @@ func (m *metrics) collectSessions(ch chan<- prometheus.Metric) {
 }
 
 func (m *metrics) collectUpstream(ch chan<- prometheus.Metric) {
-	up := 0.0
-	if m.sources.brokerUp() {
-		up = 1
-	}
-	gauge(ch, m.desc.brokerUp, up)
+	gauge(ch, m.desc.brokerUp, oneIf(m.sources.brokerUp()))
 	s := m.sources.upstream()
 	gauge(ch, m.desc.upstreamOpen, float64(s.open))
 	gauge(ch, m.desc.upstreamProgress, float64(s.inProgress))

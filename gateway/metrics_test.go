@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"sngate/store"
 )
 
 func newTestMetrics(t *testing.T) *metrics {
@@ -42,6 +44,7 @@ func newTestMetrics(t *testing.T) *metrics {
 				bytesIn: 25, bytesOut: 26, drops: []uint64{16},
 			}
 		},
+		store: failingStore{Store: store.InMemory()},
 		listeners: func() []listenerStats {
 			return []listenerStats{
 				{listener: "[::]:1883", receiveBuffer: 212992, drops: 17, dropsKnown: true},
@@ -121,6 +124,18 @@ func TestMetricsShowTheSumOfAllCounters_Case185(t *testing.T) {
 		`sngate_socket_drops_total{listener="[::]:1883"} 17`,
 		`sngate_socket_receive_buffer_bytes{listener="127.0.0.1:1884"} 4096`,
 		`sngate_socket_receive_buffer_bytes{listener="[::]:1883"} 212992`,
+		`sngate_store_commits_total 30`,
+		`sngate_store_durable 1`,
+		`sngate_store_failed_batches_total 34`,
+		`sngate_store_failures_total 33`,
+		`sngate_store_file_bytes 37`,
+		`sngate_store_free_bytes 38`,
+		`sngate_store_healthy 0`,
+		`sngate_store_last_commit_seconds 0.25`,
+		`sngate_store_operations_total 31`,
+		`sngate_store_queued_batches 35`,
+		`sngate_store_queued_bytes 36`,
+		`sngate_store_written_bytes_total 32`,
 		`sngate_upstream_bytes_total{direction="in"} 25`,
 		`sngate_upstream_bytes_total{direction="out"} 26`,
 		`sngate_upstream_connections 10`,

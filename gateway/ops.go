@@ -26,6 +26,11 @@ type opsOptions struct {
 	// notReady returns what keeps the gateway from serving devices, such as a listener
 	// that is not bound or a broker that is away; empty: nothing.
 	notReady func() []string
+	// degraded returns what the gateway does without while it serves devices, such as a
+	// store on a full disk; empty: nothing.
+	degraded func() []string
+	// store describes the store in a few words.
+	store func() string
 	// sessions returns the number of sessions in each state, in a fixed order.
 	sessions func() []stateCount
 }
@@ -102,20 +107,26 @@ func opsHandler(opts opsOptions) http.Handler {
 	index := indexTemplate()
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", opts.metrics)
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeState(w, "ok", opts.stuck()) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { writeState(w, "ready", opts.notReady()) })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeState(w, "ok", opts.stuck(), nil) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		writeState(w, "ready", opts.notReady(), opts.degraded())
+	})
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { writeIndex(w, index, opts) })
 	return mux
 }
 
-// writeState answers 200 and good, or 503 and one fault per line.
-func writeState(w http.ResponseWriter, good string, faults []string) {
+// writeState answers 200 and good, or 503 and one fault per line. What is degraded
+// follows, a line each, and changes nothing of the status.
+func writeState(w http.ResponseWriter, good string, faults, degraded []string) {
 	h := w.Header()
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
 	if len(faults) > 0 {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		good = strings.Join(faults, "\n")
+	}
+	for _, d := range degraded {
+		good += "\ndegraded: " + d
 	}
 	_, _ = fmt.Fprintln(w, good) // whoever asked may have gone
 }
@@ -128,7 +139,10 @@ func indexTemplate() *template.Template {
 <h1>sngate {{.Version}}</h1>
 <p>MQTT-SN gateway. {{if .Faults}}Not ready:{{else}}Ready.{{end}}</p>
 {{if .Faults}}<ul>{{range .Faults}}<li>{{.}}</li>{{end}}</ul>
-{{end}}<table>
+{{end}}{{if .Degraded}}<p>Degraded:</p>
+<ul>{{range .Degraded}}<li>{{.}}</li>{{end}}</ul>
+{{end}}<p>Store: {{.Store}}.</p>
+<table>
 <tr><th align="left">sessions</th><th align="right">count</th></tr>
 {{range .Sessions}}<tr><td>{{.State}}</td><td align="right">{{.Count}}</td></tr>
 {{end}}</table>
@@ -148,8 +162,10 @@ func writeIndex(w http.ResponseWriter, index *template.Template, opts opsOptions
 	err := index.Execute(&page, struct {
 		Version  string
 		Faults   []string
+		Degraded []string
+		Store    string
 		Sessions []stateCount
-	}{opts.version, slices.Concat(opts.stuck(), opts.notReady()), opts.sessions()})
+	}{opts.version, slices.Concat(opts.stuck(), opts.notReady()), opts.degraded(), opts.store(), opts.sessions()})
 	if err != nil {
 		http.Error(w, "the page could not be made", http.StatusInternalServerError)
 		return

@@ -12,10 +12,10 @@ import (
 
 // opsLab is a running server whose state the test sets.
 type opsLab struct {
-	t               *testing.T
-	server          *opsServer
-	client          *http.Client
-	stuck, notReady atomic.Value // []string
+	t                         *testing.T
+	server                    *opsServer
+	client                    *http.Client
+	stuck, notReady, degraded atomic.Value // []string
 }
 
 func newOpsLab(t *testing.T, metrics http.Handler) *opsLab {
@@ -23,6 +23,7 @@ func newOpsLab(t *testing.T, metrics http.Handler) *opsLab {
 	l := &opsLab{t: t, client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}}
 	l.stuck.Store([]string(nil))
 	l.notReady.Store([]string(nil))
+	l.degraded.Store([]string(nil))
 	if metrics == nil {
 		metrics = newTestMetrics(t).handler()
 	}
@@ -32,6 +33,8 @@ func newOpsLab(t *testing.T, metrics http.Handler) *opsLab {
 		metrics:  metrics,
 		stuck:    func() []string { return l.stuck.Load().([]string) },
 		notReady: func() []string { return l.notReady.Load().([]string) },
+		degraded: func() []string { return l.degraded.Load().([]string) },
+		store:    func() string { return "12 <MiB>" },
 		sessions: func() []stateCount { return []stateCount{{"active", 4711}, {"asleep", 42}} },
 	})
 	if err != nil {
@@ -85,6 +88,20 @@ func TestHealthAndReadinessAreDifferentQuestions(t *testing.T) {
 	l.want("/readyz", 200, "ready\n")
 }
 
+// Neither a supervisor nor a load balancer may take a gateway away that still relays.
+func TestDegradedGatewayStaysReadyAndSaysSo(t *testing.T) {
+	l := newOpsLab(t, nil)
+	defer l.shutdown(5 * time.Second)
+	l.degraded.Store([]string{"store: no space left on device"})
+	l.want("/healthz", 200, "ok\n")
+	l.want("/readyz", 200, "ready\ndegraded: store: no space left on device\n")
+	l.notReady.Store([]string{"no connection to the broker"})
+	l.want("/readyz", 503, "no connection to the broker\ndegraded: store: no space left on device\n")
+	if _, body, _ := l.get("/"); !strings.Contains(body, "<li>store: no space left on device</li>") {
+		t.Errorf("not on the page:\n%s", body)
+	}
+}
+
 func TestMetricsAreServed_Case185(t *testing.T) {
 	l := newOpsLab(t, nil)
 	defer l.shutdown(5 * time.Second)
@@ -100,7 +117,7 @@ func TestIndexPageShowsStateAndEscapesIt(t *testing.T) {
 	l := newOpsLab(t, nil)
 	defer l.shutdown(5 * time.Second)
 	status, body, header := l.get("/")
-	for _, want := range []string{"1.2.3&lt;&amp;&gt;", "4711", "asleep", `href="metrics"`, `href="healthz"`, `href="readyz"`, "Ready."} {
+	for _, want := range []string{"1.2.3&lt;&amp;&gt;", "4711", "asleep", `href="metrics"`, `href="healthz"`, `href="readyz"`, "Ready.", "Store: 12 &lt;MiB&gt;."} {
 		if !strings.Contains(body, want) {
 			t.Errorf("%q is missing in\n%s", want, body)
 		}

@@ -1,11 +1,48 @@
 package gateway
 
 import (
+	"errors"
+	"io"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
+
+	"github.com/rs/zerolog"
 
 	"sngate/store"
+	"sngate/upstream"
 )
+
+// failingStore is a store in a file whose disk is full, with a different number in each
+// counter.
+type failingStore struct{ store.Store }
+
+func (failingStore) Durable() bool { return true }
+func (failingStore) Health() error { return errors.New("no space left on device") }
+func (failingStore) Stats() store.Stats {
+	return store.Stats{
+		Commits: 30, Ops: 31, Written: 32, Failures: 33, Failed: 34, Queued: 35, QueuedBytes: 36,
+		FileBytes: 37, FreeBytes: 38, LastCommit: 250 * time.Millisecond,
+	}
+}
+
+// sickStore is a store in a file whose health the test sets.
+type sickStore struct {
+	store.Store
+	full atomic.Bool
+}
+
+func (s *sickStore) Durable() bool { return true }
+func (s *sickStore) Health() error {
+	if s.full.Load() {
+		return errors.New("no space left on device")
+	}
+	return nil
+}
 
 func TestStoreIsTheCallersToClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -26,4 +63,112 @@ func TestWithoutAStoreThereIsOneInMemory(t *testing.T) {
 			t.Errorf("store %v", s)
 		}
 	})
+}
+
+func TestStoreThatFailsIsLoggedOnceAndAgainWhenItWorks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sickStore{Store: store.InMemory()}
+		r := newRig(t, func(o *Options) { o.Store = s })
+		logged := func(want ...string) {
+			t.Helper()
+			synctest.Wait()
+			var got []string
+			for line := range strings.Lines(r.log.String()) {
+				if strings.Contains(line, "the store ") {
+					got = append(got, line)
+				}
+			}
+			if len(got) != len(want) {
+				t.Fatalf("logged %q, want %q", got, want)
+			}
+			for i := range want {
+				if !strings.Contains(got[i], want[i]) {
+					t.Errorf("logged %q, want %q", got[i], want[i])
+				}
+			}
+			s.full.Store(s.full.Load()) // what is logged next comes after the reading
+		}
+		const fails, works = `"level":"warn","error":"no space left on device"`, `"level":"info"`
+		<-time.After(time.Hour)
+		logged()
+		s.full.Store(true)
+		<-time.After(2 * time.Second)
+		logged(fails)
+		<-time.After(time.Hour)
+		logged(fails)
+		s.full.Store(false)
+		<-time.After(2 * time.Second)
+		logged(fails, works)
+		s.full.Store(true)
+		<-time.After(10 * time.Second)
+		logged(fails, works)
+		<-time.After(time.Minute)
+		logged(fails, works, fails)
+	})
+}
+
+// A disk that comes and goes is logged at most twice a minute.
+func TestStoreThatFailsNowAndThenDoesNotFillTheLog(t *testing.T) {
+	var log strings.Builder
+	w := storeWatch{log: zerolog.New(&log)}
+	for now := time.Duration(0); now < time.Hour; now += time.Second {
+		var err error
+		if now/time.Second%2 == 0 {
+			err = errors.New("input/output error")
+		}
+		w.look(now, err)
+	}
+	if n := strings.Count(log.String(), "\n"); n < 100 || n > 121 {
+		t.Errorf("%d lines in an hour", n)
+	}
+}
+
+// The operator sees the real store, in a file, on all pages.
+func TestOperatorSeesTheStore(t *testing.T) {
+	file, _, err := store.Open(filepath.Join(t.TempDir(), "sngate.db"), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	s := &sickStore{Store: file}
+	answered := make(chan error, 1)
+	file.Submit(store.Batch{
+		Ops:  []store.Op{{Bucket: store.Sessions, Key: []byte("k"), Value: []byte("v")}},
+		Done: func(err error) { answered <- err },
+	})
+	if err := <-answered; err != nil {
+		t.Fatal(err)
+	}
+	g, err := Start(Options{
+		Listeners: []ListenerOptions{{Address: "127.0.0.1:0"}}, Session: sessionConfig(t), Store: s,
+		Upstream:   upstream.Options{Address: "127.0.0.1:1"}, // nobody is there
+		OpsAddress: "127.0.0.1:0", Log: zerolog.Nop(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Stop(0)
+	s.full.Store(true)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	for path, wants := range map[string][]string{
+		"/metrics": {"\nsngate_store_durable 1\n", "\nsngate_store_healthy 0\n", "\nsngate_store_commits_total 1\n", "\nsngate_store_operations_total 1\n"},
+		"/readyz":  {"\ndegraded: store: no space left on device\n"},
+		"/healthz": {"ok\n"},
+		"/":        {"MiB in the file, 1 commits, the last one took", "<li>store: no space left on device</li>"},
+	} {
+		resp, err := client.Get("http://" + g.OpsAddr() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range wants {
+			if !strings.Contains(string(body), want) {
+				t.Errorf("%s: %q is missing in\n%.2000s", path, want, body)
+			}
+		}
+	}
 }

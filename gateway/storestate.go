@@ -1,0 +1,132 @@
+package gateway
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"sngate/store"
+)
+
+// storeDescs are the metrics of the store.
+type storeDescs struct {
+	durable, healthy                     *prometheus.Desc
+	commits, operations, writtenBytes    *prometheus.Desc
+	failures, failedBatches              *prometheus.Desc
+	queuedBatches, queuedBytes           *prometheus.Desc
+	fileBytes, freeBytes, lastCommitTime *prometheus.Desc
+}
+
+func newStoreDescs() storeDescs {
+	desc := func(name, help string) *prometheus.Desc {
+		return prometheus.NewDesc("sngate_store_"+name, help, nil, nil)
+	}
+	return storeDescs{
+		durable:        desc("durable", "Whether the store is a file, 1, or memory, 0."),
+		healthy:        desc("healthy", "Whether the last commit to the store succeeded, 1 or 0."),
+		commits:        desc("commits_total", "Transactions written to the store."),
+		operations:     desc("operations_total", "Records put into and deleted from the store."),
+		writtenBytes:   desc("written_bytes_total", "Octets of the pages handed to the store's file."),
+		failures:       desc("failures_total", "Commits to the store, and attempts to open it again, that failed."),
+		failedBatches:  desc("failed_batches_total", "Batches of changes that the store did not commit."),
+		queuedBatches:  desc("queued_batches", "Batches of changes waiting for the store."),
+		queuedBytes:    desc("queued_bytes", "Octets of memory of the batches waiting for the store."),
+		fileBytes:      desc("file_bytes", "Size of the store's file."),
+		freeBytes:      desc("free_bytes", "Part of the store's file that holds nothing and will be used again."),
+		lastCommitTime: desc("last_commit_seconds", "Time the last successful commit took."),
+	}
+}
+
+func (d *storeDescs) all() []*prometheus.Desc {
+	return []*prometheus.Desc{
+		d.durable, d.healthy, d.commits, d.operations, d.writtenBytes, d.failures, d.failedBatches,
+		d.queuedBatches, d.queuedBytes, d.fileBytes, d.freeBytes, d.lastCommitTime,
+	}
+}
+
+func (d *storeDescs) collect(ch chan<- prometheus.Metric, s store.Store) {
+	stats := s.Stats()
+	gauge(ch, d.durable, oneIf(s.Durable()))
+	gauge(ch, d.healthy, oneIf(s.Health() == nil))
+	count(ch, d.commits, stats.Commits)
+	count(ch, d.operations, stats.Ops)
+	count(ch, d.writtenBytes, stats.Written)
+	count(ch, d.failures, stats.Failures)
+	count(ch, d.failedBatches, stats.Failed)
+	gauge(ch, d.queuedBatches, float64(stats.Queued))
+	gauge(ch, d.queuedBytes, float64(stats.QueuedBytes))
+	gauge(ch, d.fileBytes, float64(stats.FileBytes))
+	gauge(ch, d.freeBytes, float64(stats.FreeBytes))
+	gauge(ch, d.lastCommitTime, stats.LastCommit.Seconds())
+}
+
+func oneIf(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// degraded returns what the gateway does without for now. It goes on relaying, so
+// nobody should take it out of service or restart it for that.
+func (g *Gateway) degraded() []string {
+	if err := g.opts.Store.Health(); err != nil {
+		return []string{"store: " + err.Error()}
+	}
+	return nil
+}
+
+// storeLine describes the store on the page for people.
+func (g *Gateway) storeLine() string {
+	if !g.opts.Store.Durable() {
+		return "none, everything is in memory"
+	}
+	s := g.opts.Store.Stats()
+	return fmt.Sprintf("%.1f MiB in the file, %d commits, the last one took %v",
+		float64(s.FileBytes)/(1<<20), s.Commits, s.LastCommit.Round(10*time.Microsecond))
+}
+
+const (
+	storeLookEvery = time.Second
+	// storeLogEvery keeps a disk that fails now and then from filling the log, which
+	// may be on the same disk.
+	storeLogEvery = time.Minute
+)
+
+// storeWatch logs when the store begins to fail and when it works again. It belongs to
+// one goroutine.
+type storeWatch struct {
+	log     zerolog.Logger
+	failing bool          // as it was logged
+	silent  time.Duration // until then nothing is logged
+}
+
+func (w *storeWatch) look(now time.Duration, err error) {
+	if (err != nil) == w.failing || now < w.silent {
+		return
+	}
+	w.failing = err != nil
+	if w.failing {
+		w.log.Warn().Err(err).Msg("the store fails: what has to be stored is refused, the rest is relayed")
+		return
+	}
+	w.log.Info().Msg("the store works again")
+	w.silent = now + storeLogEvery
+}
+
+// watchStore looks at the store until the gateway has stopped.
+func (g *Gateway) watchStore() {
+	w := storeWatch{log: g.log}
+	tick := time.NewTicker(storeLookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			w.look(g.now(), g.opts.Store.Health())
+		case <-g.stopped:
+			return
+		}
+	}
+}
