@@ -98,7 +98,7 @@ func (e *entry) do(s *shard, a *session.Action) {
 	case session.ActionSetWill:
 		e.link.SetWill(toWill(a.Will))
 	case session.ActionPublish:
-		e.link.Publish(now, t, a.Topic, a.Payload, a.QoS, a.Retain)
+		e.link.Publish(now, upstream.Publish{Token: t, Topic: a.Topic, Payload: a.Payload, QoS: a.QoS, Retain: a.Retain})
 	case session.ActionCancel:
 		e.link.Cancel(t)
 	case session.ActionKeep:

@@ -110,7 +110,7 @@ func (s *shard) relayOwn(a *arrival) session.Reason {
 	default:
 		return session.ReasonUnknownTopicID // ids are given to sessions only
 	}
-	s.own.link.Publish(s.now, 0, topic, m.Data, 0, m.Retain)
+	s.own.link.Publish(s.now, upstream.Publish{Topic: topic, Payload: m.Data, Retain: m.Retain})
 	s.settle(s.own)
 	return session.ReasonNone
 }

@@ -31,7 +31,10 @@ type conn struct {
 	link   Link
 	owner  any
 	done   chan struct{} // closed when the owner wants to hear no more
-	queued *list.Element // in Dialer.waiting; of Dialer.mu
+	queued *list.Element // in Dialer.urgent or Dialer.waiting; of Dialer.mu
+	hasty  bool          // in Dialer.urgent; of Dialer.mu
+
+	announce bool // push inputDialling; set before start
 
 	backlog atomic.Int64 // bytes pending or being written
 	starved atomic.Bool  // the owner waits for inputWritable
@@ -70,6 +73,9 @@ type reader struct {
 // much.
 func (c *conn) run() {
 	rd := new(reader)
+	if c.announce {
+		c.push(&Input{kind: inputDialling})
+	}
 	err := c.open(rd)
 	ok := err == nil && rd.in.pkt.code == 0
 	if !ok {

@@ -9,8 +9,9 @@ import (
 )
 
 // Dialer makes Links to one broker and bounds what their connecting costs: at most
-// Options.MaxDials connects are in progress at once, the others wait in a bounded
-// queue in which they are no more than an entry. It is safe for concurrent use.
+// Options.MaxDials connects are in progress at once, the others wait in bounded
+// queues in which they are no more than an entry: those a device waits for, and after
+// them the others. It is safe for concurrent use.
 type Dialer struct {
 	opt    Options
 	stats  Stats
@@ -19,6 +20,7 @@ type Dialer struct {
 
 	mu      sync.Mutex
 	active  int                // slots taken
+	urgent  list.List          // of *conn: a device waits for it
 	waiting list.List          // of *conn
 	conns   map[*conn]struct{} // with a goroutine
 	closed  bool
@@ -48,6 +50,7 @@ func (d *Dialer) Stats() *Stats { return &d.stats }
 func (d *Dialer) Close() {
 	d.mu.Lock()
 	d.closed = true
+	d.urgent.Init()
 	d.waiting.Init()
 	d.stats.Waiting.Store(0)
 	open := make([]*conn, 0, len(d.conns))
@@ -62,22 +65,43 @@ func (d *Dialer) Close() {
 }
 
 // start begins to connect c, or queues it.
-func (d *Dialer) start(c *conn) error {
+func (d *Dialer) start(c *conn, urgent bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	switch {
+	c.hasty = urgent
+	switch q := d.queue(c); {
 	case d.closed:
 		return ErrCancelled
 	case d.active < d.opt.MaxDials:
 		d.run(c)
-	case d.waiting.Len() >= d.opt.MaxWaiting:
+	case q.Len() >= d.opt.MaxWaiting:
 		d.stats.DialsBusy.Add(1)
 		return ErrBusy
 	default:
-		c.queued = d.waiting.PushBack(c)
+		c.queued = q.PushBack(c)
 		d.stats.Waiting.Add(1)
 	}
 	return nil
+}
+
+// queue returns where c waits. d.mu is held.
+func (d *Dialer) queue(c *conn) *list.List {
+	if c.hasty {
+		return &d.urgent
+	}
+	return &d.waiting
+}
+
+// hurry moves c, if it is queued, to those a device waits for, where there is room.
+func (d *Dialer) hurry(c *conn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c.queued == nil || c.hasty || d.closed || d.urgent.Len() >= d.opt.MaxWaiting {
+		return
+	}
+	d.waiting.Remove(c.queued)
+	c.hasty = true
+	c.queued = d.urgent.PushBack(c)
 }
 
 // run takes a slot for c. d.mu is held.
@@ -96,14 +120,14 @@ func (d *Dialer) unqueue(c *conn) bool {
 	if c.queued == nil || d.closed {
 		return false
 	}
-	d.waiting.Remove(c.queued)
+	d.queue(c).Remove(c.queued)
 	c.queued = nil
 	d.stats.Waiting.Add(-1)
 	return true
 }
 
 // settled gives back the slot of a connect that has been answered or has failed, to
-// the connect that has waited longest.
+// the connect that has waited longest, among those a device waits for if there are any.
 func (d *Dialer) settled(ok bool) {
 	d.stats.Dialling.Add(-1)
 	if ok {
@@ -114,8 +138,12 @@ func (d *Dialer) settled(ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.active--
-	if e := d.waiting.Front(); e != nil && !d.closed {
-		c := d.waiting.Remove(e).(*conn)
+	q := &d.urgent
+	if q.Len() == 0 {
+		q = &d.waiting
+	}
+	if e := q.Front(); e != nil && !d.closed {
+		c := q.Remove(e).(*conn)
 		c.queued = nil
 		d.stats.Waiting.Add(-1)
 		d.run(c)

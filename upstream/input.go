@@ -19,6 +19,7 @@ type inputKind uint8
 
 const (
 	inputPacket   inputKind = iota + 1 // pkt
+	inputDialling                      // the conn has a slot; only if it announces that
 	inputAccepted                      // CONNACK with code 0; pkt.present
 	inputRefused                       // no connection: pkt.code or err. The last Input of its conn.
 	inputEnded                         // an accepted connection is gone: err. The last Input of its conn.

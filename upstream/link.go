@@ -9,6 +9,7 @@ type linkState uint8
 
 const (
 	stateIdle    linkState = iota // no connection, and none wanted
+	stateDormant                  // reopened; the first connect starts when the device has spoken
 	stateOpening                  // a connect waits, dials, or expects CONNACK
 	stateUp
 	stateBackoff // lost; the next connect starts at retryAt
@@ -40,8 +41,9 @@ type dedicated struct {
 	redial   bool // closing: connect when it is done
 	draining bool
 	paused   bool
+	renewed  bool // the broker has begun a session with this Link
 
-	connectBy time.Duration // opening
+	connectBy time.Duration // opening; Never: no time runs before the dial begins
 	closeBy   time.Duration // closing
 	drainBy   time.Duration // draining
 	retryAt   time.Duration // backoff
@@ -69,7 +71,7 @@ type dedicated struct {
 func newDedicated(d *Dialer, inbox Inbox, owner any) *dedicated {
 	// A broker that remembers packet identifiers of an earlier life of the gateway
 	// would take a new QoS 2 message with one of them for a repetition.
-	first := uint16(d.opt.Rand() * maxString)
+	first := uint16(d.opt.Rand() * MinOwnerID)
 	return &dedicated{d: d, inbox: inbox, owner: owner, out: outbox{lastID: first}}
 }
 
@@ -119,9 +121,7 @@ func (l *dedicated) Close(now time.Duration, mode CloseMode) {
 		if !l.draining {
 			l.draining, l.drainBy = true, now+l.d.opt.DrainTimeout
 		}
-		if l.state == stateParked {
-			l.dialAgain(now)
-		}
+		l.wake(now)
 		return
 	}
 	l.draining = false
@@ -189,7 +189,7 @@ func (l *dedicated) ended(now time.Duration) {
 	}
 	if l.redial {
 		l.redial = false
-		l.dial(now)
+		l.dial(now, true)
 	}
 }
 
@@ -226,16 +226,6 @@ func (l *dedicated) Parked() bool { return l.state == stateParked }
 func (l *dedicated) Nudge(now time.Duration) {
 	l.reclaim()
 	l.spoke(now)
-}
-
-// spoke notes a sign of life of the device: every call that a device's message causes is
-// taken for one. The owner causes a few itself (it acknowledges what it drops); at worst
-// a Link without company then connects once more before it parks.
-func (l *dedicated) spoke(now time.Duration) {
-	l.spokeAt = now
-	if l.state == stateParked {
-		l.dialAgain(now)
-	}
 }
 
 // Deadline implements Link.

@@ -100,6 +100,7 @@ type device struct {
 	connected bool
 	present   bool
 	closed    int
+	released  int
 	published map[upstream.Token]int
 	granted   []uint8
 	got       map[string]int // topic, QoS and payload
@@ -154,6 +155,8 @@ func (s *shard) collect(o *device) {
 			o.pongs++
 		case upstream.EventClosed:
 			o.closed++
+		case upstream.EventReleased:
+			o.released++
 		default:
 			s.t.Errorf("event %+v", e)
 		}
@@ -216,7 +219,7 @@ func TestMosquittoAllQoSBothWays_Case63_64_65(t *testing.T) {
 			payload := make([]byte, size)
 			topic := fmt.Sprintf("d/%d/%d", qos, size)
 			want[messageKey(topic, qos, payload, false)]++
-			pub.Publish(s.now(), token, topic, payload, qos, size == 1)
+			pub.Publish(s.now(), upstream.Publish{Token: token, Topic: topic, Payload: payload, QoS: qos, Retain: size == 1})
 			s.until("published", func() bool { return qos == 0 || pub.published[token] == 1 })
 		}
 	}
@@ -226,6 +229,7 @@ func TestMosquittoAllQoSBothWays_Case63_64_65(t *testing.T) {
 			t.Errorf("%s: %d times", key, sub.got[key])
 		}
 	}
+	s.until("the broker's PUBREL for each of QoS 2 is reported", func() bool { return sub.released == 6 })
 	late := s.connect(&upstream.Connect{ClientID: "late", CleanSession: true})
 	late.Subscribe(s.now(), 9, "d/#", 1)
 	s.until("retained", func() bool { return len(late.got) == 3 })
@@ -253,7 +257,7 @@ func pair(t *testing.T, m *mosquitto) (s *shard, pub, sub *device) {
 // publish sends the messages from..to, QoS 1 and 2 in turn.
 func (s *shard) publish(pub *device, from, to upstream.Token) {
 	for token := from; token <= to; token++ {
-		pub.Publish(s.now(), token, "t", fmt.Append(nil, token), uint8(1+token%2), false)
+		pub.Publish(s.now(), upstream.Publish{Token: token, Topic: "t", Payload: fmt.Append(nil, token), QoS: uint8(1 + token%2)})
 	}
 }
 
@@ -352,7 +356,7 @@ func TestMosquittoPublishesTheWillOnAbortOnly_Case40_47(t *testing.T) {
 	}
 	s.until("wills", func() bool { return len(watch.got) >= 10 })
 	// What comes after a message published now was not under way before it.
-	watch.Publish(s.now(), 99, "will/end", []byte("end"), 1, false)
+	watch.Publish(s.now(), upstream.Publish{Token: 99, Topic: "will/end", Payload: []byte("end"), QoS: 1})
 	s.until("end", func() bool { return watch.got[messageKey("will/end", 1, []byte("end"), false)] == 1 })
 	for i := range 20 {
 		n := watch.got[messageKey(fmt.Sprintf("will/%d", i), 1, []byte("gone"), false)]

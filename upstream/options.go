@@ -25,11 +25,13 @@ type Options struct {
 	Password    []byte
 
 	// ConnectTimeout bounds a Connect: waiting for a slot, name resolution, TCP and
-	// CONNACK together. 10 s.
+	// CONNACK together. For a reconnect and a Reopen the time of waiting for a slot does
+	// not count. 10 s.
 	ConnectTimeout time.Duration
 	// MaxDials bounds the connects in progress, from the dial to CONNACK. 64.
 	MaxDials int
-	// MaxWaiting bounds the connects waiting for a slot; one more is refused at once
+	// MaxWaiting bounds the connects waiting for a slot, once for those a device waits
+	// for and once for the others, which come after them; one more is refused at once
 	// with ErrBusy. 10,000.
 	MaxWaiting int
 
@@ -55,7 +57,7 @@ type Options struct {
 	// skipped unread and reported as Oversize. 65,535.
 	MaxPayload int
 	// MaxInFlight bounds the QoS 1 and 2 messages of a Link that are not yet
-	// acknowledged by the broker, 1..65,000. 64.
+	// acknowledged by the broker, 1..32,000. 64.
 	MaxInFlight int
 	// SendWindow bounds how many of them are written and unacknowledged at a time; the
 	// others follow as acknowledgements come. Brokers have such a limit for what they
@@ -71,8 +73,9 @@ type Options struct {
 	Rand func() float64
 }
 
-// maxInFlightLimit leaves packet identifiers for SUBSCRIBE and UNSUBSCRIBE.
-const maxInFlightLimit = 65000
+// maxInFlightLimit leaves packet identifiers below MinOwnerID for SUBSCRIBE and
+// UNSUBSCRIBE.
+const maxInFlightLimit = 32000
 
 func orDefault[T int | time.Duration](field *T, value T) {
 	if *field == 0 {

@@ -10,7 +10,8 @@ type outgoing struct {
 	token    Token
 	id       uint16
 	qos      uint8
-	received bool   // QoS 2: PUBREC has come, PUBREL is due or sent
+	received bool   // QoS 2: PUBREC has come
+	released bool   // with received: PUBREL is due or sent
 	given    bool   // given up by the owner, see Cancel
 	tries    uint8  // connections it has been written to: DUP is set after the first
 	raw      []byte // the PUBLISH, kept until the end
@@ -23,6 +24,9 @@ const (
 	maxTries      = 5
 	maxTriesGiven = 3
 )
+
+// owned reports whether the owner of the Link has chosen the packet identifier.
+func (m *outgoing) owned() bool { return m.id >= MinOwnerID }
 
 // hopeless reports whether m is not to be written to another connection.
 func (m *outgoing) hopeless() bool {
@@ -53,15 +57,15 @@ type outbox struct {
 func (o *outbox) len() int { return len(o.list) }
 
 // restart prepares for a new connection. Without a session at the broker, every
-// exchange begins anew. The tokens of messages that were given up, and are not sent
-// again, are returned.
-func (o *outbox) restart(present bool) (dropped []Token) {
+// exchange begins anew. The messages that are hopeless are dropped and returned.
+func (o *outbox) restart(present bool) (dropped []outgoing) {
 	o.sent = 0
 	for i := 0; i < len(o.list); i++ {
 		m := &o.list[i]
 		m.received = m.received && present
+		m.released = m.released && present
 		if m.hopeless() {
-			dropped = append(dropped, m.token)
+			dropped = append(dropped, *m)
 			o.remove(i)
 			i--
 		}
@@ -116,45 +120,63 @@ func (o *outbox) clear() []Token {
 }
 
 // Publish implements Link.
-func (l *dedicated) Publish(now time.Duration, t Token, topic string, payload []byte, qos uint8, retain bool) {
+func (l *dedicated) Publish(now time.Duration, m Publish) {
 	l.reclaim()
 	l.spoke(now)
-	qos = min(qos, 2)
-	size := publishLen(topic, payload, qos) + 5
-	if !validTopic(topic) || size > maxRemaining {
-		err := ErrInvalid
-		if len(topic) > maxString || size > maxRemaining {
-			err = ErrTooLarge
-		}
-		l.publishFailed(t, qos, err)
+	m.QoS = min(m.QoS, 2)
+	if m.QoS < 2 || m.Token == 0 {
+		m.ID = 0
+	}
+	size := publishLen(m.Topic, m.Payload, m.QoS) + 5
+	if err := l.checkPublish(&m, size); err != nil {
+		l.publishFailed(&m, err)
 		return
 	}
-	if qos == 0 {
-		l.publishQoS0(topic, payload, retain, size)
+	if m.QoS == 0 {
+		l.publishQoS0(&m, size)
 		return
 	}
 	full := l.out.len() >= l.d.opt.MaxInFlight || l.out.len() > 0 && l.out.bytes+size > l.d.opt.WriteBuffer || l.congested(size)
-	if full && t != 0 { // a will finds room: there is one for each Close
+	if full && m.Token != 0 { // a will finds room: there is one for each Close
 		l.d.stats.RefusedCongested.Add(1)
-		l.publishFailed(t, qos, ErrCongested)
+		l.publishFailed(&m, ErrCongested)
 		return
 	}
-	id := l.newID()
-	raw := appendPublish(make([]byte, 0, size), topic, payload, qos, retain, id)
-	l.out.list = append(l.out.list, outgoing{token: t, id: id, qos: qos, raw: raw})
-	l.out.bytes += len(raw)
+	out := outgoing{token: m.Token, id: m.ID, qos: m.QoS}
+	if m.ID == 0 {
+		out.id = l.newID()
+	} else if m.Again || m.Released {
+		out.tries = 1
+		// A session that has begun since does not know of it.
+		out.received = m.Released && !l.renewed
+		out.released = out.received
+	}
+	out.raw = appendPublish(make([]byte, 0, size), m.Topic, m.Payload, m.QoS, m.Retain, out.id)
+	l.out.list = append(l.out.list, out)
+	l.out.bytes += len(out.raw)
 	l.pump()
 }
 
-func (l *dedicated) publishFailed(t Token, qos uint8, err error) {
-	if qos == 0 {
+// checkPublish returns why m cannot be sent; size is what it takes at most.
+func (l *dedicated) checkPublish(m *Publish, size int) error {
+	switch {
+	case len(m.Topic) > maxString || size > maxRemaining:
+		return ErrTooLarge
+	case !validTopic(m.Topic), m.ID != 0 && (m.ID < MinOwnerID || l.out.uses(m.ID)):
+		return ErrInvalid
+	}
+	return nil
+}
+
+func (l *dedicated) publishFailed(m *Publish, err error) {
+	if m.QoS == 0 {
 		l.d.stats.DroppedInvalid.Add(1)
-	} else if t != 0 {
-		l.report(Event{Kind: EventPublishFailed, Token: t, Err: err})
+	} else if m.Token != 0 {
+		l.report(Event{Kind: EventPublishFailed, Token: m.Token, Err: err})
 	}
 }
 
-func (l *dedicated) publishQoS0(topic string, payload []byte, retain bool, size int) {
+func (l *dedicated) publishQoS0(m *Publish, size int) {
 	switch {
 	case l.state != stateUp:
 		l.d.stats.DroppedDown.Add(1)
@@ -162,7 +184,7 @@ func (l *dedicated) publishQoS0(topic string, payload []byte, retain bool, size 
 		l.d.stats.DroppedCongested.Add(1)
 	default:
 		b := l.buffer()
-		b.b = appendPublish(b.b, topic, payload, 0, retain, 0)
+		b.b = appendPublish(b.b, m.Topic, m.Payload, 0, m.Retain, 0)
 		l.d.stats.PacketsOut[typePublish].Add(1)
 	}
 }
@@ -180,7 +202,9 @@ func (l *dedicated) pump() {
 		}
 		l.out.sent++
 		if m.received {
-			l.putAck(typePubrel, m.id)
+			if m.released {
+				l.putAck(typePubrel, m.id)
+			}
 			continue
 		}
 		if m.tries > 0 {
@@ -190,6 +214,20 @@ func (l *dedicated) pump() {
 		b := l.buffer()
 		b.b = append(b.b, m.raw...)
 		l.d.stats.PacketsOut[typePublish].Add(1)
+	}
+}
+
+// Release implements Link.
+func (l *dedicated) Release(now time.Duration, t Token) {
+	l.reclaim()
+	i := slices.IndexFunc(l.out.list, func(m outgoing) bool { return m.token == t })
+	if t == 0 || i < 0 || !l.out.list[i].received || l.out.list[i].released {
+		return
+	}
+	m := &l.out.list[i]
+	m.released = true
+	if i < l.out.sent { // otherwise pump will come to it
+		l.putAck(typePubrel, m.id)
 	}
 }
 
@@ -226,9 +264,8 @@ func (l *dedicated) acked(now time.Duration, kind uint8, id uint16) {
 	m := &l.out.list[i]
 	switch {
 	case kind == typePubrec && m.qos == 2:
-		m.received = true
-		l.putAck(typePubrel, id)
-	case kind == typePuback && m.qos == 1, kind == typePubcomp && m.received:
+		l.pubrec(m)
+	case kind == typePuback && m.qos == 1, kind == typePubcomp && m.released:
 		t := m.token
 		l.out.remove(i)
 		if t != 0 {
@@ -241,6 +278,20 @@ func (l *dedicated) acked(now time.Duration, kind uint8, id uint16) {
 	}
 }
 
+// pubrec takes PUBREC, also one that is repeated. PUBREL follows at once, unless the
+// owner has to be told before.
+func (l *dedicated) pubrec(m *outgoing) {
+	first := !m.received
+	m.received = true
+	m.released = m.released || !m.owned()
+	switch {
+	case m.released:
+		l.putAck(typePubrel, m.id)
+	case first:
+		l.report(Event{Kind: EventReceived, Token: m.token})
+	}
+}
+
 // drained ends a CloseDrain that has nothing left to wait for.
 func (l *dedicated) drained(now time.Duration) {
 	if l.draining && l.out.len() == 0 {
@@ -249,12 +300,12 @@ func (l *dedicated) drained(now time.Duration) {
 	}
 }
 
-// newID returns a packet identifier that is not in use (MQTT 3.1.1 section 2.3.1).
-// Options.MaxInFlight leaves enough of them.
+// newID returns a packet identifier of the Link's own range that is not in use (MQTT
+// 3.1.1 section 2.3.1). Options.MaxInFlight leaves enough of them.
 func (l *dedicated) newID() uint16 {
 	for {
-		l.out.lastID++
-		if id := l.out.lastID; id != 0 && !l.out.uses(id) && l.findRequest(id) < 0 {
+		l.out.lastID = l.out.lastID%(MinOwnerID-1) + 1
+		if id := l.out.lastID; !l.out.uses(id) && l.findRequest(id) < 0 {
 			return id
 		}
 	}

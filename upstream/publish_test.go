@@ -167,6 +167,9 @@ func TestWrongAcknowledgementsAreCountedAndIgnored(t *testing.T) {
 		if comp := upstreamtest.Want[*packets.PubcompPacket](p, "PUBREL is always answered"); comp.MessageID != 77 {
 			t.Errorf("PUBCOMP %d", comp.MessageID)
 		}
+		if e := o.want(upstream.EventReleased, "the owner may know the identifier"); e.PacketID != 77 {
+			t.Errorf("got %+v", e)
+		}
 		ack(p, puback, a)
 		o.want(upstream.EventPublished, "the exchanges are unharmed")
 	})

@@ -121,7 +121,8 @@ func (l *dedicated) acknowledge(id uint16, qos uint8) {
 
 // released takes PUBREL. It is answered even when the message is not known: it may be
 // one from before a restart, and the broker asks until it hears PUBCOMP. One that
-// comes before the PUBREC it answers is wrong and leaves the message held.
+// comes before the PUBREC it answers is wrong and leaves the message held. The owner is
+// told of all others, because it may keep identifiers for longer than the Link.
 func (l *dedicated) released(id uint16) {
 	m, known := l.in.held[id]
 	if known && m.qos == 2 && !m.acked {
@@ -133,5 +134,8 @@ func (l *dedicated) released(id uint16) {
 	} else {
 		l.d.stats.StaleAcks.Add(1)
 	}
-	l.putAck(typePubcomp, id)
+	if l.state == stateUp { // otherwise it comes again in the next connection
+		l.putAck(typePubcomp, id)
+		l.report(Event{Kind: EventReleased, PacketID: id})
+	}
 }

@@ -79,6 +79,11 @@ func TestQoS2IsDeliveredOnce(t *testing.T) {
 		r.settle()
 		upstreamtest.Want[*packets.PubcompPacket](p, "done")
 		upstreamtest.Want[*packets.PubcompPacket](p, "a repetition is answered")
+		for range 2 {
+			if e := o.want(upstream.EventReleased, "each is reported"); e.PacketID != 5 {
+				t.Errorf("got %+v", e)
+			}
+		}
 		p.Publish("t", "new", 2, 5, false)
 		o.wantMessage("new", "the identifier is free again")
 	})

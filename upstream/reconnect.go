@@ -12,21 +12,65 @@ import (
 // This file is the life of a connection as its Link sees it: opened, accepted,
 // refused, lost and tried again.
 
-// dial starts a connect. connectBy is set.
-func (l *dedicated) dial(now time.Duration) {
+// dial starts a connect; urgent if a device waits for it. connectBy is set.
+func (l *dedicated) dial(now time.Duration, urgent bool) {
 	hello := encodeConnect(&l.params, &l.d.opt)
 	l.conn = newConn(l, hello)
+	l.conn.announce = !l.answer
 	l.state = stateOpening
-	if err := l.d.start(l.conn); err != nil {
+	if err := l.d.start(l.conn, urgent); err != nil {
 		l.conn = nil
 		l.refused(now, 0, err)
 	}
 }
 
-// dialAgain starts a connect the owner did not ask for.
-func (l *dedicated) dialAgain(now time.Duration) {
-	l.connectBy = now + l.d.opt.ConnectTimeout
-	l.dial(now)
+// dialAgain starts a connect the owner did not ask for. Thousands may wait with it, when
+// the broker comes back or the process has been started, so its time runs from the
+// moment it has a slot, which the conn announces.
+func (l *dedicated) dialAgain(now time.Duration, urgent bool) {
+	l.connectBy = Never
+	l.dial(now, urgent)
+}
+
+// Reopen implements Link.
+func (l *dedicated) Reopen(now time.Duration, c *Connect, when ReopenMode) {
+	l.reclaim()
+	if l.state != stateIdle {
+		return
+	}
+	if err := checkConnect(c); err != nil {
+		l.report(Event{Kind: EventDown, Err: err})
+		return
+	}
+	l.params = *c
+	l.SetWill(c.Will)
+	l.attempts, l.classify = 0, false
+	if when == ReopenWhenNudged {
+		l.state = stateDormant
+		return
+	}
+	l.dialAgain(now, false)
+}
+
+// spoke notes a sign of life of the device: every call that a device's message causes is
+// taken for one. The owner causes a few itself (it acknowledges what it drops); at worst
+// a Link without company then connects once more before it parks.
+func (l *dedicated) spoke(now time.Duration) {
+	l.spokeAt = now
+	if l.state != stateUp {
+		l.wake(now)
+	}
+}
+
+// wake makes a Link that waits for its device connect, and a connect that is queued one
+// that a device waits for.
+func (l *dedicated) wake(now time.Duration) {
+	switch l.state {
+	case stateParked, stateDormant:
+		l.dialAgain(now, true)
+	case stateOpening:
+		l.d.hurry(l.conn)
+	}
 }
 
 // Input implements Link.
@@ -43,6 +87,10 @@ func (l *dedicated) Input(now time.Duration, in *Input) {
 	case inputPacket:
 		l.keep.heardAt, l.keep.waiting = now, false
 		l.packet(now, &in.pkt)
+	case inputDialling:
+		if l.state == stateOpening {
+			l.connectBy = now + l.d.opt.ConnectTimeout
+		}
 	case inputAccepted:
 		l.accepted(now, in.pkt.present)
 	case inputRefused:
@@ -75,6 +123,7 @@ func (l *dedicated) accepted(now time.Duration, present bool) {
 	l.keep = keepAlive{every: l.pingEvery(), heardAt: now, sentAt: now}
 	if !present {
 		l.in.clear()
+		l.renewed = true
 	}
 	dropped := l.out.restart(present)
 	kind := EventConnected
@@ -84,8 +133,12 @@ func (l *dedicated) accepted(now time.Duration, present bool) {
 	}
 	l.answer = false
 	l.report(Event{Kind: kind, SessionPresent: present})
-	for _, t := range dropped {
-		l.report(Event{Kind: EventPublishFailed, Token: t, Err: ErrCancelled})
+	for _, m := range dropped {
+		err := ErrLost
+		if m.given {
+			err = ErrCancelled
+		}
+		l.report(Event{Kind: EventPublishFailed, Token: m.token, Err: err})
 	}
 	l.pump()
 	l.drained(now)
@@ -168,5 +221,5 @@ func (l *dedicated) retry(now time.Duration) {
 			return
 		}
 	}
-	l.dialAgain(now)
+	l.dialAgain(now, false)
 }

@@ -191,3 +191,8 @@ func (o *owned) reconnect(p *upstreamtest.Peer, present bool) *upstreamtest.Peer
 }
 
 var persistent = &upstream.Connect{ClientID: "dev", KeepAlive: 600}
+
+// Publish publishes without an identifier of the owner.
+func (o *owned) Publish(now time.Duration, t upstream.Token, topic string, payload []byte, qos uint8, retain bool) {
+	o.Link.Publish(now, upstream.Publish{Token: t, Topic: topic, Payload: payload, QoS: qos, Retain: retain})
+}

@@ -187,7 +187,7 @@ func TestTCPPartialWritesKeepTheStreamWhole(t *testing.T) {
 	payload := make([]byte, size)
 	for i := range n {
 		binary.BigEndian.PutUint32(payload, uint32(i))
-		o.Publish(s.now(), 0, "t", payload, 0, false)
+		o.Publish(s.now(), upstream.Publish{Topic: "t", Payload: payload})
 		o.Flush(s.now())
 	}
 	if s.d.Stats().DroppedCongested.Load() == 0 {
@@ -209,7 +209,7 @@ func TestTCPStalledBrokerIsLost(t *testing.T) {
 	s := newShard(t, upstream.Options{Address: address, WriteTimeout: 100 * time.Millisecond, WriteBuffer: 1 << 20})
 	o := s.connect(&upstream.Connect{ClientID: "dev"})
 	for s.d.Stats().DroppedCongested.Load() == 0 {
-		o.Publish(s.now(), 0, "t", make([]byte, 60_000), 0, false)
+		o.Publish(s.now(), upstream.Publish{Topic: "t", Payload: make([]byte, 60_000)})
 		o.Flush(s.now())
 	}
 	s.until("lost", func() bool { return o.downs == 1 })
@@ -286,7 +286,7 @@ func measureIdle(t testing.TB, n int) footprint {
 		if e := l.Events(); len(e) != 1 || e[0].Kind != upstream.EventConnected {
 			t.Fatalf("got %+v", e)
 		}
-		l.Publish(time.Since(start), 0, "t", []byte("x"), 0, false) // it has been in use
+		l.Publish(time.Since(start), upstream.Publish{Topic: "t", Payload: []byte("x")}) // it has been in use
 		l.Flush(time.Since(start))
 	}
 	for _, c := range <-accepted {
@@ -337,7 +337,7 @@ func BenchmarkPublish(b *testing.B) {
 			payload := make([]byte, 32)
 			b.ReportAllocs()
 			for b.Loop() {
-				l.Publish(0, 1, "site/house/floor/temperature", payload, qos, false)
+				l.Publish(0, upstream.Publish{Token: 1, Topic: "site/house/floor/temperature", Payload: payload, QoS: qos})
 				l.Flush(0)
 				for done := qos == 0; !done; {
 					in := <-inbox

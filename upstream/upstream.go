@@ -65,6 +65,48 @@ type Will struct {
 	Retain  bool
 }
 
+// Publish is one message for the broker (MQTT 3.1.1 section 3.3). A Link copies Topic and
+// Payload.
+type Publish struct {
+	Token   Token // of its events; 0: nobody waits for them, as for a will
+	Topic   string
+	Payload []byte
+	QoS     uint8 // 0..2
+	Retain  bool
+
+	// ID, of a QoS 2 message with a Token, is the packet identifier, which the owner
+	// has chosen because it keeps the message itself and goes on with it after a
+	// restart: MinOwnerID..65535 and not in use, or the message fails with ErrInvalid.
+	// 0: the Link chooses one below MinOwnerID. For other messages it is ignored, as
+	// Again and Released are where it is 0.
+	//
+	// With an ID, PUBREC is reported by EventReceived and answered by Link.Release.
+	ID uint16
+	// Again: an earlier process may have written the message. DUP is set from the first
+	// time, and Cancel does not take it back before.
+	Again bool
+	// Released: an earlier process had the broker's PUBREC. Only PUBREL is sent, as after
+	// Link.Release, unless the broker has lost the session: then the message is published
+	// again and everything begins anew.
+	Released bool
+}
+
+// MinOwnerID is the least packet identifier an owner may choose (Publish.ID). Those
+// below are the Link's own, for its other messages, SUBSCRIBE and UNSUBSCRIBE.
+const MinOwnerID = 0x8000
+
+// ReopenMode says when Link.Reopen connects.
+type ReopenMode uint8
+
+// When Link.Reopen connects.
+const (
+	// ReopenNow connects as soon as there is a slot.
+	ReopenNow ReopenMode = iota
+	// ReopenWhenNudged waits for Nudge, or another call that a message of the device
+	// causes: Publish, Subscribe, Unsubscribe, Ack, Ping.
+	ReopenWhenNudged
+)
+
 // CloseMode says how a connection ends.
 type CloseMode uint8
 
@@ -101,8 +143,14 @@ const (
 	// EventPublished: the QoS 1 or 2 message of Token is with the broker: PUBACK,
 	// or PUBCOMP.
 	EventPublished
-	// EventPublishFailed: the message of Token was not sent and will not be:
-	// cancelled before it was written, or refused (Err says which).
+	// EventPublishFailed: the message of Token was not sent and will not be. Err says
+	// why: refused at once (ErrInvalid, ErrTooLarge, ErrCongested), cancelled or
+	// discarded (ErrCancelled), or written to several connections that were all lost before
+	// an answer (ErrLost). The Link has forgotten it. If it was written, the broker may
+	// have it all the same. The owner of its ID may then publish it once more with the
+	// same ID and Again, at once or later, which goes on with the same exchange; or give
+	// it up, and then not use the ID for another message before the broker has begun a
+	// new session.
 	EventPublishFailed
 	// EventSubscribed: the broker answered SUBSCRIBE with Code: the granted QoS, or
 	// 0x80. Err is set instead when the connection went away first.
@@ -117,6 +165,14 @@ const (
 	// EventClosed answers Close: the connection is gone. It comes exactly once for
 	// every Close, also when there was none to close.
 	EventClosed
+	// EventReceived: PUBREC for the message of Token, which has an ID of its owner. The
+	// Link waits for Release. It comes once per session of the broker: again only when
+	// the broker has come back without the session and the message was published anew.
+	EventReceived
+	// EventReleased: the broker's PUBREL for the QoS 2 message it had sent with PacketID,
+	// or one it repeats. The broker does not send that message again, so the owner may
+	// forget the identifier. PUBCOMP is sent without being asked for.
+	EventReleased
 )
 
 // Event is one thing that happened on a Link. See EventKind for the fields in use.
@@ -126,6 +182,8 @@ type Event struct {
 	Code           uint8
 	SessionPresent bool
 	Err            error
+
+	PacketID uint16 // EventReleased only
 
 	// EventMessage only.
 	Handle  Handle // to be acknowledged; 0 for QoS 0
@@ -147,7 +205,7 @@ var (
 	ErrCongested = errors.New("upstream: connection congested")
 	ErrLost      = errors.New("upstream: connection lost")
 	ErrTooLarge  = errors.New("upstream: message too large for MQTT")
-	ErrInvalid   = errors.New("upstream: not a valid MQTT topic or filter")
+	ErrInvalid   = errors.New("upstream: not a valid MQTT topic, filter or packet identifier")
 )
 
 // Link is one device's MQTT session with the broker. All methods are called by its
@@ -160,6 +218,15 @@ type Link interface {
 	// published with Token 0 that are still in flight are dropped: they are wills.
 	Connect(now time.Duration, c *Connect)
 
+	// Reopen puts a Link that is idle (new, or closed) into the state after a loss, for a
+	// session from before a restart: it connects now or when the device speaks, reports
+	// EventUp when the broker has accepted and EventDown for each try that fails, pauses
+	// in between as after a loss, and never reports EventRefused. Each CONNECT carries c
+	// as it is; what is in flight is kept, also with CleanSession. Connects the owner or
+	// the device asks for go before. A c too large for MQTT is reported by EventDown and
+	// ErrTooLarge, and leaves the Link idle. A Link that is not idle is left as it is.
+	Reopen(now time.Duration, c *Connect, when ReopenMode)
+
 	// SetWill makes later reconnects of the Link carry w (nil: none). The connection
 	// that is open keeps the will it was opened with.
 	SetWill(w *Will)
@@ -168,7 +235,13 @@ type Link interface {
 	// EventPublishFailed follows, however often the connection is lost in between:
 	// the Link keeps a copy, and resends with DUP. QoS 0 has no event and is dropped
 	// (counted) while the Link is down or congested.
-	Publish(now time.Duration, t Token, topic string, payload []byte, qos uint8, retain bool)
+	Publish(now time.Duration, m Publish)
+
+	// Release lets PUBREL follow for the message of t, after EventReceived: from then on
+	// the process may end without the message being published twice or not at all. It
+	// holds for later connections, too, until the broker has lost the session. At other
+	// times it does nothing.
+	Release(now time.Duration, t Token)
 
 	// Cancel takes back the message of t if it has never been written to a
 	// connection: EventPublishFailed with ErrCancelled follows. A message that was

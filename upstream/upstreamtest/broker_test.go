@@ -114,7 +114,7 @@ func TestBrokerDeliversWithTheLowerQoS(t *testing.T) {
 		u.Subscribe(u.now(), 2, "b/#", 2)
 		u.want("SUBACK", "kind7 1 false", "kind7 2 false")
 		for qos := range uint8(3) {
-			u.Publish(u.now(), upstream.Token(10+qos), "a/x", []byte{'0' + qos}, qos, false)
+			u.Publish(u.now(), upstream.Publish{Token: upstream.Token(10 + qos), Topic: "a/x", Payload: []byte{'0' + qos}, QoS: qos})
 			u.want("a/+ grants 1", [][]string{
 				{"a/x 0 q0 rfalse"},
 				{"kind5 11 false", "a/x 1 q1 rfalse"},
@@ -123,7 +123,7 @@ func TestBrokerDeliversWithTheLowerQoS(t *testing.T) {
 		}
 		b.Publish(upstreamtest.Message{Topic: "b/y/z", Payload: []byte("m"), QoS: 2, Retain: true})
 		b.Publish(upstreamtest.Message{Topic: "c", Payload: []byte("m"), QoS: 2})
-		u.want("b/# grants 2; already subscribed, so not marked retained", "b/y/z m q2 rfalse")
+		u.want("b/# grants 2; already subscribed, so not marked retained", "b/y/z m q2 rfalse", "kind13 0 false")
 		u.Subscribe(u.now(), 3, "b/+/z", 0)
 		u.want("retained", "kind7 3 false", "b/y/z m q0 rtrue")
 		u.Unsubscribe(u.now(), 4, "b/#")
@@ -283,7 +283,7 @@ func TestPipeBuffersAndHasDeadlines(t *testing.T) {
 
 func TestLinkRecordsCallsAndReportsEvents(t *testing.T) {
 	var l upstreamtest.Link
-	l.Publish(0, 3, "t", []byte("x"), 1, true)
+	l.Publish(0, upstream.Publish{Token: 3, Topic: "t", Payload: []byte("x"), QoS: 1, Retain: true})
 	l.Pause()
 	l.Ack(0, 9)
 	want := []upstreamtest.Call{

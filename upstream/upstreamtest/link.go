@@ -12,16 +12,20 @@ import (
 // Call is one call of a method of [Link]. Method is its name; the other fields are the
 // arguments it has.
 type Call struct {
-	Method  string
-	Connect *upstream.Connect
-	Will    *upstream.Will
-	Token   upstream.Token
-	Topic   string // or the filter
-	Payload []byte
-	QoS     uint8
-	Retain  bool
-	Handle  upstream.Handle
-	Mode    upstream.CloseMode
+	Method   string
+	Connect  *upstream.Connect
+	Will     *upstream.Will
+	Token    upstream.Token
+	Topic    string // or the filter
+	Payload  []byte
+	QoS      uint8
+	Retain   bool
+	ID       uint16
+	Again    bool
+	Released bool
+	Handle   upstream.Handle
+	Mode     upstream.CloseMode
+	When     upstream.ReopenMode
 }
 
 // Link is an upstream.Link that connects to nothing: it lists the calls made, and
@@ -54,9 +58,18 @@ func (l *Link) record(c Call) { l.Calls = append(l.Calls, c) }
 
 // Connect implements upstream.Link.
 func (l *Link) Connect(_ time.Duration, c *upstream.Connect) {
+	l.record(Call{Method: "Connect", Connect: cloneConnect(c)})
+}
+
+// Reopen implements upstream.Link.
+func (l *Link) Reopen(_ time.Duration, c *upstream.Connect, when upstream.ReopenMode) {
+	l.record(Call{Method: "Reopen", Connect: cloneConnect(c), When: when})
+}
+
+func cloneConnect(c *upstream.Connect) *upstream.Connect {
 	own := *c
 	own.Will = cloneWill(c.Will)
-	l.record(Call{Method: "Connect", Connect: &own})
+	return &own
 }
 
 // SetWill implements upstream.Link.
@@ -72,8 +85,16 @@ func cloneWill(w *upstream.Will) *upstream.Will {
 }
 
 // Publish implements upstream.Link.
-func (l *Link) Publish(_ time.Duration, t upstream.Token, topic string, payload []byte, qos uint8, retain bool) {
-	l.record(Call{Method: "Publish", Token: t, Topic: topic, Payload: append([]byte{}, payload...), QoS: qos, Retain: retain})
+func (l *Link) Publish(_ time.Duration, m upstream.Publish) {
+	l.record(Call{
+		Method: "Publish", Token: m.Token, Topic: m.Topic, Payload: append([]byte{}, m.Payload...), QoS: m.QoS, Retain: m.Retain,
+		ID: m.ID, Again: m.Again, Released: m.Released,
+	})
+}
+
+// Release implements upstream.Link.
+func (l *Link) Release(_ time.Duration, t upstream.Token) {
+	l.record(Call{Method: "Release", Token: t})
 }
 
 // Keep implements upstream.Link.

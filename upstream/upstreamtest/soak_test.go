@@ -72,7 +72,7 @@ func TestLinkOverRandomLossesLosesAndDoublesNothing(t *testing.T) {
 				}
 				for range rnd.IntN(6) {
 					if next <= total && int(next)-len(published) < 60 {
-						pub.Publish(pub.now(), next, "t", fmt.Append(nil, next), uint8(1+next%2), false)
+						pub.Publish(pub.now(), upstream.Publish{Token: next, Topic: "t", Payload: fmt.Append(nil, next), QoS: uint8(1 + next%2)})
 						next++
 					}
 				}

@@ -1,0 +1,321 @@
+package upstream_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/eclipse/paho.mqtt.golang/packets"
+
+	"sngate/upstream"
+	"sngate/upstream/upstreamtest"
+)
+
+const ownID = 0x9001
+
+// publishOwn publishes with an identifier of the owner.
+func (o *owned) publishOwn(token upstream.Token, payload string, change ...func(m *upstream.Publish)) {
+	m := upstream.Publish{Token: token, Topic: "t", Payload: []byte(payload), QoS: 2, ID: ownID}
+	for _, f := range change {
+		f(&m)
+	}
+	o.Link.Publish(o.r.now(), m)
+	o.r.settle()
+}
+
+func again(m *upstream.Publish)    { m.Again = true }
+func released(m *upstream.Publish) { m.Released = true }
+
+func withID(id uint16) func(*upstream.Publish) { return func(m *upstream.Publish) { m.ID = id } }
+
+func (o *owned) release(token upstream.Token) {
+	o.Link.Release(o.r.now(), token)
+	o.r.settle()
+}
+
+// wantOwn reads the PUBLISH of the owner's message.
+func wantOwn(p *upstreamtest.Peer, dup bool, why string) {
+	p.T.Helper()
+	if id := wantPublish(p, "x", 2, dup, why); id != ownID {
+		p.T.Fatalf("%s: identifier %#x, want %#x", why, id, ownID)
+	}
+}
+
+func wantPubrel(p *upstreamtest.Peer, why string) {
+	p.T.Helper()
+	if rel := upstreamtest.Want[*packets.PubrelPacket](p, why); rel.MessageID != ownID {
+		p.T.Fatalf("%s: PUBREL %#x, want %#x", why, rel.MessageID, ownID)
+	}
+}
+
+// received plays the broker's PUBREC and takes the event.
+func (o *owned) received(p *upstreamtest.Peer, why string) {
+	o.r.t.Helper()
+	ack(p, pubrec, ownID)
+	if e := o.want(upstream.EventReceived, why); e.Token != 1 {
+		o.r.t.Fatalf("%s: token %d", why, e.Token)
+	}
+}
+
+// finish plays the broker's PUBCOMP and takes the event.
+func (o *owned) finish(p *upstreamtest.Peer) {
+	o.r.t.Helper()
+	ack(p, pubcomp, ownID)
+	if e := o.want(upstream.EventPublished, "PUBCOMP"); e.Token != 1 {
+		o.r.t.Fatalf("token %d", e.Token)
+	}
+	o.wantQuiet("once")
+	p.WantQuiet("that is all")
+}
+
+func TestPubrelWaitsForTheOwner_Case65(t *testing.T) {
+	bubble(t, upstream.Options{}, func(r *rig) {
+		o, p := r.up(persistent, false)
+		o.publishOwn(1, "x")
+		wantOwn(p, false, "first")
+		o.release(1)
+		p.WantQuiet("Release before PUBREC does nothing")
+		o.received(p, "PUBREC")
+		p.WantQuiet("the owner has not answered")
+		ack(p, pubrec, ownID)
+		ack(p, pubcomp, ownID)
+		o.wantQuiet("PUBREC is reported once, and PUBCOMP cannot be before PUBREL")
+		o.release(2)
+		o.release(0)
+		p.WantQuiet("of another message, and of none")
+		o.release(1)
+		wantPubrel(p, "released")
+		o.release(1)
+		p.WantQuiet("once")
+		ack(p, pubrec, ownID)
+		r.settle()
+		wantPubrel(p, "a PUBREC that is repeated is answered")
+		o.finish(p)
+	})
+}
+
+// The connection is lost after each step, and the broker comes back with the session or
+// without.
+func TestOwnersExchangeContinuesAfterALossAtEachStep_Case152(t *testing.T) {
+	steps := []struct {
+		name    string
+		present func(o *owned, p *upstreamtest.Peer) // what follows with the session
+		step    func(o *owned, p *upstreamtest.Peer)
+	}{
+		{
+			name:    "published",
+			step:    func(o *owned, p *upstreamtest.Peer) {},
+			present: func(o *owned, p *upstreamtest.Peer) { wantOwn(p, true, "again"); o.received(p, "now"); o.release(1) },
+		},
+		{
+			name: "received",
+			step: func(o *owned, p *upstreamtest.Peer) { o.received(p, "PUBREC") },
+			present: func(o *owned, p *upstreamtest.Peer) {
+				p.WantQuiet("it waits for the owner")
+				o.wantQuiet("who knows already")
+				o.release(1)
+			},
+		},
+		{
+			name:    "released",
+			step:    func(o *owned, p *upstreamtest.Peer) { o.received(p, "PUBREC"); o.release(1); wantPubrel(p, "released") },
+			present: func(o *owned, p *upstreamtest.Peer) {},
+		},
+	}
+	for _, s := range steps {
+		for _, present := range []bool{true, false} {
+			name := s.name + " without session"
+			if present {
+				name = s.name + " with session"
+			}
+			t.Run(name, func(t *testing.T) {
+				bubble(t, upstream.Options{}, func(r *rig) {
+					o, p := r.up(persistent, false)
+					o.publishOwn(1, "x")
+					wantOwn(p, false, "first")
+					s.step(o, p)
+					p = o.reconnect(p, present)
+					if present {
+						s.present(o, p)
+					} else {
+						wantOwn(p, true, "everything begins anew")
+						o.received(p, "the second PUBREC is reported, too")
+						p.WantQuiet("a Release from before does not count")
+						o.release(1)
+					}
+					wantPubrel(p, "released")
+					o.finish(p)
+				})
+			})
+		}
+	}
+}
+
+// PUBREC comes, the connection is lost, and the owner releases while there is none.
+func TestReleaseWithoutConnectionIsSentInTheNext(t *testing.T) {
+	for _, present := range []bool{true, false} {
+		bubble(t, upstream.Options{}, func(r *rig) {
+			o, p := r.up(persistent, false)
+			o.publishOwn(1, "x")
+			wantOwn(p, false, "first")
+			o.received(p, "PUBREC")
+			p.Conn.Close()
+			o.want(upstream.EventDown, "lost")
+			o.release(1)
+			r.pass(2 * time.Second)
+			p = o.accept(present)
+			o.want(upstream.EventUp, "back")
+			if !present {
+				wantOwn(p, true, "anew")
+				o.received(p, "again")
+				o.release(1)
+			}
+			wantPubrel(p, "released")
+			o.finish(p)
+		})
+	}
+}
+
+// A message of an earlier process: what it is known to have come to decides how it goes
+// on.
+func TestMessageOfAnEarlierProcessGoesOn(t *testing.T) {
+	for _, present := range []bool{true, false} {
+		bubble(t, upstream.Options{}, func(r *rig) {
+			o := r.link()
+			o.publishOwn(1, "x", again)
+			o.Cancel(1)
+			o.Keep(1)
+			o.wantQuiet("it may be with the broker, so it is not taken back")
+			o.Reopen(r.now(), persistent, upstream.ReopenNow)
+			p := o.accept(present)
+			o.want(upstream.EventUp, "reopened")
+			wantOwn(p, true, "DUP from the first time")
+			o.received(p, "PUBREC")
+			o.release(1)
+			wantPubrel(p, "released")
+			o.finish(p)
+		})
+		bubble(t, upstream.Options{}, func(r *rig) {
+			o := r.link()
+			o.publishOwn(1, "x", released)
+			o.Reopen(r.now(), persistent, upstream.ReopenNow)
+			p := o.accept(present)
+			o.want(upstream.EventUp, "reopened")
+			if !present {
+				wantOwn(p, true, "the broker has forgotten it")
+				o.received(p, "PUBREC")
+				p.WantQuiet("the Release of the earlier process does not count")
+				o.release(1)
+			}
+			wantPubrel(p, "at once")
+			o.finish(p)
+		})
+	}
+}
+
+func TestReleasedIsForTheSessionOfTheEarlierProcess(t *testing.T) {
+	bubble(t, upstream.Options{}, func(r *rig) {
+		o := r.link()
+		p := o.connect(persistent, true)
+		o.publishOwn(1, "x", released)
+		wantPubrel(p, "the broker has the session")
+		o.finish(p)
+		p = o.reconnect(p, false)
+		r.pass(10 * time.Second) // so that it is not taken for a device that has moved
+		p = o.reconnect(p, true)
+		o.publishOwn(1, "x", released)
+		wantOwn(p, true, "the session is one the earlier process has not known")
+		o.received(p, "PUBREC")
+	})
+}
+
+func TestIdentifiersOfOwnerAndLinkDoNotCollide(t *testing.T) {
+	for _, first := range []float64{0, 0.9999} {
+		bubble(t, upstream.Options{Rand: func() float64 { return first }, MaxInFlight: 70, SendWindow: 70}, func(r *rig) {
+			o, p := r.up(persistent, false)
+			for i := range uint16(35) {
+				id := 65535 - i
+				o.publishOwn(upstream.Token(100+i), "x", withID(id))
+				if got := wantPublish(p, "x", 2, false, "with the owner's identifier"); got != id {
+					t.Fatalf("identifier %#x, want %#x", got, id)
+				}
+				o.Publish(r.now(), 1, "t", nil, 1, false)
+				r.settle()
+				if got := wantPublish(p, "", 1, false, "with the link's"); got == 0 || got >= upstream.MinOwnerID {
+					t.Fatalf("identifier %#x", got)
+				}
+				o.Subscribe(r.now(), 1, "f", 0)
+				r.settle()
+				if got := upstreamtest.Want[*packets.SubscribePacket](p, "with the link's").MessageID; got == 0 || got >= upstream.MinOwnerID {
+					t.Fatalf("identifier %#x", got)
+				}
+			}
+		})
+	}
+}
+
+func TestIdentifierOfTheOwnerIsChecked(t *testing.T) {
+	bubble(t, upstream.Options{}, func(r *rig) {
+		o, p := r.up(persistent, false)
+		o.publishOwn(1, "x")
+		wantOwn(p, false, "first")
+		for _, id := range []uint16{1, upstream.MinOwnerID - 1, ownID} {
+			o.publishOwn(2, "y", withID(id))
+			if e := o.want(upstream.EventPublishFailed, "out of range, or in use"); e.Token != 2 || !errors.Is(e.Err, upstream.ErrInvalid) {
+				t.Errorf("%#x: got %+v", id, e)
+			}
+		}
+		for _, change := range []func(m *upstream.Publish){
+			func(m *upstream.Publish) { m.QoS = 1 },
+			func(m *upstream.Publish) { m.Token = 0 },
+		} {
+			o.publishOwn(3, "z", change, again)
+			m := upstreamtest.Want[*packets.PublishPacket](p, "the identifier is ignored")
+			if m.MessageID >= upstream.MinOwnerID || m.Dup {
+				t.Errorf("got %v", m)
+			}
+		}
+	})
+}
+
+func TestOwnerDecidesOnAMessageThatEndsConnections_Case152(t *testing.T) {
+	bubble(t, upstream.Options{}, func(r *rig) {
+		o, p := r.up(persistent, false)
+		o.publishOwn(1, "x")
+		for i := range 5 {
+			wantOwn(p, i > 0, "not finished")
+			p.Conn.Close()
+			o.want(upstream.EventDown, "the broker does not like it")
+			r.pass(time.Millisecond)
+			o.Nudge(r.now())
+			r.pass(o.Deadline() - r.now())
+			p = o.accept(true)
+			o.want(upstream.EventUp, "back")
+		}
+		if e := o.want(upstream.EventPublishFailed, "not dropped in silence"); e.Token != 1 || !errors.Is(e.Err, upstream.ErrLost) {
+			t.Errorf("got %+v", e)
+		}
+		p.WantQuiet("the connection lives")
+		o.publishOwn(1, "x", again)
+		wantOwn(p, true, "the owner may go on with the exchange")
+		o.received(p, "PUBREC")
+	})
+}
+
+// What the broker has received is not dropped, however many connections are lost.
+func TestReceivedMessageOutlivesAnyNumberOfConnections(t *testing.T) {
+	bubble(t, upstream.Options{}, func(r *rig) {
+		o, p := r.up(persistent, false)
+		o.publishOwn(1, "x")
+		wantOwn(p, false, "first")
+		o.received(p, "PUBREC")
+		for range 8 {
+			o.Nudge(r.now())
+			p = o.reconnect(p, true)
+			r.pass(10 * time.Second)
+		}
+		o.release(1)
+		wantPubrel(p, "released")
+		o.finish(p)
+	})
+}
