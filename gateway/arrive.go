@@ -190,7 +190,7 @@ const keptFor = time.Hour
 func (s *shard) admit(clientID string) *entry {
 	if s.gw.sessions.Load() >= int64(s.gw.opts.MaxSessions) && s.ended.Len() > 0 {
 		e := s.ended.Front().Value.(*entry)
-		if s.now >= e.endedAt+keptFor && e.link.Deadline() == never { // its connection has ended too
+		if s.now >= e.endedAt+keptFor && e.idle() {
 			s.counters.drop(int(session.ReasonMaxSessions))
 			s.forget(e)
 		}
@@ -199,9 +199,14 @@ func (s *shard) admit(clientID string) *entry {
 		s.gw.sessions.Add(-1)
 		return nil
 	}
+	e := s.newEntry(clientID)
+	s.clients[clientID] = e
+	return e
+}
+
+func (s *shard) newEntry(clientID string) *entry {
 	e := &entry{shard: s, session: session.New(s.gw.opts.Session, clientID)}
 	e.session.StartMsgIDs(s.gw.opts.FirstMsgID())
-	s.clients[clientID] = e
 	return e
 }
 
@@ -219,6 +224,8 @@ func (s *shard) bind(e *entry, p peer) {
 	}
 	if e.bound {
 		s.gw.directory.release(e.peer, e)
+	}
+	if e.peer != p {
 		e.session.AddressChanged()
 	}
 	e.peer, e.bound = p, true

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"container/list"
+	"errors"
 	"time"
 
 	"sngate/gateway/session"
@@ -29,10 +30,12 @@ type entry struct {
 	gone   bool // forgotten; what still refers to it is late
 
 	// What the gauges count of it.
-	state        session.State
-	counted      bool
-	heldMessages int
-	heldOctets   int
+	state         session.State
+	counted       bool
+	heldMessages  int
+	heldOctets    int
+	spoolMessages int
+	spoolOctets   int
 }
 
 // toConnect translates what a session asks for into what a link is asked for.
@@ -60,6 +63,8 @@ var eventKinds = map[upstream.EventKind]session.EventKind{
 	upstream.EventMessage:       session.EventMessage,
 	upstream.EventPong:          session.EventPong,
 	upstream.EventClosed:        session.EventClosed,
+	upstream.EventReceived:      session.EventReceived,
+	upstream.EventReleased:      session.EventReleased,
 }
 
 func toEvent(ev *upstream.Event) session.Event {
@@ -70,7 +75,8 @@ func toEvent(ev *upstream.Event) session.Event {
 		Failed:         ev.Err != nil,
 		Token:          session.Token(ev.Token),
 		Handle:         session.Handle(ev.Handle),
-		PacketID:       ev.Handle.PacketID(),
+		PacketID:       max(ev.PacketID, ev.Handle.PacketID()), // one of them is 0
+		Congested:      errors.Is(ev.Err, upstream.ErrCongested),
 		QoS:            ev.QoS,
 		Retain:         ev.Retain,
 		Dup:            ev.Dup,
@@ -83,11 +89,11 @@ func toEvent(ev *upstream.Event) session.Event {
 // do carries out one action of a session on its link.
 func (e *entry) do(s *shard, a *session.Action) {
 	now := s.now
-	if a.Kind == session.ActionConnect {
+	if a.Kind == session.ActionConnect || a.Kind == session.ActionReopen {
 		if e.link == nil {
 			e.link = s.gw.dialer.NewLink(s, e)
 		}
-		e.link.Connect(now, toConnect(e.session.ClientID(), a))
+		e.open(now, a)
 		return
 	}
 	if e.link == nil {
@@ -98,7 +104,12 @@ func (e *entry) do(s *shard, a *session.Action) {
 	case session.ActionSetWill:
 		e.link.SetWill(toWill(a.Will))
 	case session.ActionPublish:
-		e.link.Publish(now, upstream.Publish{Token: t, Topic: a.Topic, Payload: a.Payload, QoS: a.QoS, Retain: a.Retain})
+		e.link.Publish(now, upstream.Publish{
+			Token: t, Topic: a.Topic, Payload: a.Payload, QoS: a.QoS, Retain: a.Retain,
+			ID: a.PacketID, Again: a.Again, Released: a.Released,
+		})
+	case session.ActionRelease:
+		e.link.Release(now, t)
 	case session.ActionCancel:
 		e.link.Cancel(t)
 	case session.ActionKeep:
@@ -122,6 +133,24 @@ func (e *entry) do(s *shard, a *session.Action) {
 	case session.ActionResume:
 		e.link.Resume()
 	}
+}
+
+func (e *entry) open(now time.Duration, a *session.Action) {
+	c := toConnect(e.session.ClientID(), a)
+	switch {
+	case a.Kind == session.ActionConnect:
+		e.link.Connect(now, c)
+	case a.Lazy:
+		e.link.Reopen(now, c, upstream.ReopenWhenNudged)
+	default:
+		e.link.Reopen(now, c, upstream.ReopenNow)
+	}
+}
+
+// idle reports whether e has nothing on the way to the broker.
+func (e *entry) idle() bool {
+	spooled, _ := e.session.Spooled()
+	return spooled == 0 && (e.link == nil || e.link.Deadline() == never)
 }
 
 // close closes the link of e; its EventClosed comes exactly once.

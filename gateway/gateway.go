@@ -50,6 +50,9 @@ type Gateway struct {
 	sessions    atomic.Int64
 	brokerReady atomic.Bool
 	stopping    atomic.Bool
+	storeDown   atomic.Bool   // the store did not take something
+	spoolOctets atomic.Int64  // in the store for the broker, of all devices
+	lived       time.Duration // running time of earlier processes; see running
 	stopOnce    sync.Once
 	stopErr     error
 	stopped     chan struct{} // closed when the shards have to end
@@ -76,10 +79,12 @@ func Start(opts Options) (*Gateway, error) {
 	}
 	shared := *opts.Session
 	shared.MaxPacketSize = min(shared.MaxPacketSize, maxUDPPayload)
-	g.opts.Session = &shared
 	if g.opts.Store == nil {
 		g.opts.Store = store.InMemory()
 	}
+	shared.Durable = g.opts.Store.Durable()
+	shared.Spool = shared.Spool && shared.Durable
+	g.opts.Session = &shared
 	g.eventLog = sampled(opts.Log)
 	if g.opts.FirstMsgID == nil {
 		g.opts.FirstMsgID = func() uint16 { return uint16(rand.Uint32()) }
@@ -121,9 +126,11 @@ func (g *Gateway) open() error {
 		return err
 	}
 	if g.opts.OpsAddress != "" {
-		g.ops, err = listenOps(g.opsOptions())
+		if g.ops, err = listenOps(g.opsOptions()); err != nil {
+			return err
+		}
 	}
-	return err
+	return g.resume()
 }
 
 // run starts the goroutines: a shard each, a reader per listener, discovery, and one that

@@ -28,6 +28,9 @@ type Options struct {
 	// Store keeps what has to survive a restart. It is the caller's: the gateway does
 	// not close it, and uses it no more when Stop has returned. nil: store.InMemory().
 	Store store.Store
+	// SpoolTotalBytes bounds the messages for the broker that all devices together have in
+	// the store, in octets.
+	SpoolTotalBytes int64
 
 	Forwarders      bool           // unwrap encapsulated messages
 	AllowForwarders []netip.Prefix // empty: any

@@ -53,9 +53,10 @@ type shard struct {
 	lastTurn atomic.Int64 // gateway time, ns
 
 	// Gauges, written here and read by metrics.
-	byState      []atomic.Int64
-	heldMessages atomic.Int64
-	heldOctets   atomic.Int64
+	byState       []atomic.Int64
+	heldMessages  atomic.Int64
+	heldOctets    atomic.Int64
+	spoolMessages atomic.Int64
 
 	// Owned by run.
 	clients map[string]*entry
@@ -64,9 +65,12 @@ type shard struct {
 	timers  deadlines[*entry]
 	now     time.Duration // read once per turn
 	out     session.Out
-	events  []upstream.Event
-	frame   []byte // for encapsulation
-	replies limiter
+	// answered is what the store has answered at once to the entry that is being settled.
+	answered []answer
+	repairs  map[string]struct{} // client ids of which the store may not have what it should
+	events   []upstream.Event
+	frame    []byte // for encapsulation
+	replies  limiter
 	// farewells limits the answers to DISCONNECT where there is no connection.
 	farewells limiter
 	closing   int             // links whose EventClosed is awaited
@@ -109,6 +113,7 @@ func newShard(gw *Gateway, index int) *shard {
 		counters:  gw.metrics.newCounters(),
 		byState:   make([]atomic.Int64, len(session.StateNames())),
 		clients:   make(map[string]*entry),
+		repairs:   make(map[string]struct{}),
 		replies:   newLimiter(repliesPerSecond, replyBurst),
 		farewells: newLimiter(farewellsPerSecond, farewellBurst),
 	}
@@ -151,6 +156,7 @@ func (s *shard) run() {
 	for {
 		s.now = s.gw.now()
 		s.lastTurn.Store(int64(s.now))
+		s.hint()
 		for e, ok := s.timers.due(s.now); ok; e, ok = s.timers.due(s.now) {
 			s.advance(e)
 		}
@@ -215,6 +221,7 @@ func (s *shard) advance(e *entry) {
 // entry next wants its turn.
 func (s *shard) settle(e *entry) {
 	s.carryOut(e)
+	s.takeAnswers(e)
 	for e.link != nil {
 		s.events = append(s.events[:0], e.link.Events()...)
 		if len(s.events) == 0 {
@@ -232,11 +239,13 @@ func (s *shard) settle(e *entry) {
 			ev := toEvent(&s.events[i])
 			e.session.Upstream(s.now, &ev, &s.out)
 			s.carryOut(e)
+			s.takeAnswers(e)
 		}
 		clear(s.events)
 	}
 	if e.link != nil {
 		s.noteParked(e)
+		s.takeAnswers(e)
 		e.link.Flush(s.now)
 	}
 	s.noteClosed()
@@ -283,15 +292,19 @@ func (s *shard) carryOut(e *entry) {
 	for _, t := range o.Retries {
 		s.counters.retransmit(byte(t))
 	}
+	free := false
 	for i := range o.Actions {
 		switch a := &o.Actions[i]; a.Kind {
 		case session.ActionState:
 			s.entered(e, a)
 		case session.ActionFree:
-			s.forget(e)
+			free = true
 		default:
 			e.do(s, a)
 		}
+	}
+	if s.keep(e); free {
+		s.forget(e) // after its records, which go with it
 	}
 	o.Reset()
 }
@@ -354,6 +367,10 @@ func (s *shard) countHeld(e *entry) {
 	s.heldMessages.Add(int64(n - e.heldMessages))
 	s.heldOctets.Add(int64(b - e.heldOctets))
 	e.heldMessages, e.heldOctets = n, b
+	n, b = e.session.Spooled()
+	s.spoolMessages.Add(int64(n - e.spoolMessages))
+	s.gw.spoolOctets.Add(int64(b - e.spoolOctets))
+	e.spoolMessages, e.spoolOctets = n, b
 }
 
 // forget removes an entry whose session is over.
@@ -367,6 +384,11 @@ func (s *shard) forget(e *entry) {
 	}
 	s.heldMessages.Add(int64(-e.heldMessages))
 	s.heldOctets.Add(int64(-e.heldOctets))
+	s.spoolMessages.Add(int64(-e.spoolMessages))
+	s.gw.spoolOctets.Add(int64(-e.spoolOctets))
+	if e.session.Stored() {
+		s.erase(e.session.ClientID())
+	}
 	s.noteEnded(e, false)
 	s.unbind(e)
 	s.timers.remove(e)

@@ -116,15 +116,23 @@ func (w *storeWatch) look(now time.Duration, err error) {
 	w.silent = now + storeLogEvery
 }
 
-// watchStore looks at the store until the gateway has stopped.
+// watchStore looks at the store, and keeps the running time in it, until the gateway has
+// stopped.
 func (g *Gateway) watchStore() {
 	w := storeWatch{log: g.log}
 	tick := time.NewTicker(storeLookEvery)
 	defer tick.Stop()
+	clock := time.NewTicker(clockEvery)
+	defer clock.Stop()
 	for {
 		select {
 		case <-tick.C:
-			w.look(g.now(), g.opts.Store.Health())
+			err := g.opts.Store.Health()
+			if w.look(g.now(), err); err == nil {
+				g.storeWorks()
+			}
+		case <-clock.C:
+			g.saveClock()
 		case <-g.stopped:
 			return
 		}

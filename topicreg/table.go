@@ -24,6 +24,7 @@ type topic struct {
 	name      string
 	id        uint16
 	announced bool // the device is known to know the id
+	bound     bool // by Bind, not from the sequence
 }
 
 // ID returns the id of a name.
@@ -79,7 +80,7 @@ func (t *Table) Add(name string, limit int, avoid func(id uint16) bool) (uint16,
 		if _, used := t.find(t.last); used || avoid != nil && avoid(t.last) {
 			continue
 		}
-		t.insert(t.last, name)
+		t.insert(topic{name: name, id: t.last})
 		return t.last, nil
 	}
 	return 0, ErrFull
@@ -102,8 +103,46 @@ func (t *Table) Bind(id uint16, name string, limit int) error {
 	case len(t.topics) >= limit:
 		return ErrFull
 	}
-	t.insert(id, name)
+	t.insert(topic{name: name, id: id, bound: true})
 	return nil
+}
+
+// Allotted reports whether an id was handed out by Add, and not given by Bind.
+func (t *Table) Allotted(id uint16) bool {
+	i, ok := t.find(id)
+	return ok && !t.topics[i].bound
+}
+
+// Restore puts back an id of an earlier process, known to the device, as Add (allotted)
+// or Bind had made it. Add hands out only higher ids than the restored ones it had
+// allotted. Restore returns ErrID for a reserved id and ErrBound when the id or the name
+// is taken.
+func (t *Table) Restore(id uint16, name string, allotted bool) error {
+	if id < minID || id > maxID {
+		return ErrID
+	}
+	_, hasID := t.ID(name)
+	if _, used := t.find(id); used || hasID {
+		return ErrBound
+	}
+	t.insert(topic{name: name, id: id, announced: true, bound: !allotted})
+	if allotted {
+		t.last = max(t.last, id)
+	}
+	return nil
+}
+
+// Remove takes back an id that the device has not been told. Add does not hand it out
+// again.
+func (t *Table) Remove(id uint16) {
+	i, ok := t.find(id)
+	if !ok {
+		return
+	}
+	if t.byName != nil {
+		delete(t.byName, t.topics[i].name)
+	}
+	t.topics = slices.Delete(t.topics, i, i+1)
 }
 
 // Announced reports whether the device is known to know the id.
@@ -149,12 +188,12 @@ func (t *Table) find(id uint16) (int, bool) {
 	return i, i < len(t.topics) && t.topics[i].id == id
 }
 
-func (t *Table) insert(id uint16, name string) {
-	i, _ := t.find(id)
-	t.topics = slices.Insert(t.topics, i, topic{name: name, id: id})
+func (t *Table) insert(e topic) {
+	i, _ := t.find(e.id)
+	t.topics = slices.Insert(t.topics, i, e)
 	switch {
 	case t.byName != nil:
-		t.byName[name] = id
+		t.byName[e.name] = e.id
 	case len(t.topics) > mapAbove:
 		t.byName = make(map[string]uint16, 2*mapAbove)
 		for _, e := range t.topics {

@@ -88,6 +88,7 @@ func gatewayOptions(cfg *conf.Config, log zerolog.Logger) (gateway.Options, erro
 		Forwarders:        cfg.Forwarder.Enabled,
 		AllowForwarders:   cfg.Forwarder.Allow,
 		AdvertiseInterval: cfg.Discovery.AdvertiseInterval,
+		SpoolTotalBytes:   cfg.Spool.TotalBytes,
 		OpsAddress:        cfg.Ops.Address,
 		Log:               log,
 	}, nil
@@ -135,6 +136,12 @@ func sessionConfig(cfg *conf.Config, predefined *topicreg.Predefined) *session.C
 		MaxSubscriptions: s.MaxSubscriptions,
 		MaxMessages:      cfg.Sleep.MaxMessages,
 		MaxBytes:         cfg.Sleep.MaxBytes,
+		Spool:            cfg.Spool.Enabled,
+		SpoolQoS0:        cfg.Spool.QoS0,
+		SpoolDropOldest:  cfg.Spool.Full == "drop_oldest",
+		SpoolMessages:    cfg.Spool.MaxMessages,
+		SpoolBytes:       cfg.Spool.MaxBytes,
+		SpoolAge:         cfg.Spool.MaxAge,
 		Allow:            s.Allow,
 	}
 }

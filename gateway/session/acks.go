@@ -99,13 +99,14 @@ func (s *Session) onPubRec(now Time, body []byte, out *Out) {
 	d := &s.delivery
 	switch {
 	case d.phase == publishing && d.msgID == m.MsgID && d.msg.qos == 2:
-		s.acknowledge(&d.msg, out)
-		s.lastQoS2 = exchange{}
-		d.phase = releasing
-		d.msg = outgoing{}
-		if s.listening() {
-			s.await(now)
+		if s.storing(out) {
+			s.putReleasing(out)
+			return
 		}
+		s.released(now, out)
+		return
+	case d.phase == recording && d.msgID == m.MsgID:
+		return
 	case m.MsgID == s.lastQoS2.msgID:
 		out.drop(ReasonUnexpectedMessage)
 		return
@@ -125,5 +126,6 @@ func (s *Session) onPubComp(now Time, body []byte, out *Out) {
 		return
 	}
 	s.finishDelivery()
+	s.forgetOutgoing(out)
 	s.pump(now, out)
 }

@@ -29,11 +29,11 @@ func (w *Will) equal(v *Will) bool {
 // ActionKind says what an Action asks for.
 type ActionKind uint8
 
-// What a session asks of its shell. Those up to ActionResume concern the upstream link.
+// What a session asks of its shell. Those up to ActionRelease concern the upstream link.
 const (
 	ActionConnect     ActionKind = iota + 1 // open the upstream session: Clean, KeepAlive, Will
 	ActionSetWill                           // Will, for later reconnects
-	ActionPublish                           // Token, Topic, Payload, QoS, Retain
+	ActionPublish                           // Token, Topic, Payload, QoS, Retain; PacketID, Again, Released
 	ActionCancel                            // Token: take the PUBLISH back if it was never written
 	ActionKeep                              // Token: take ActionCancel back
 	ActionSubscribe                         // Token, Topic, QoS
@@ -45,6 +45,8 @@ const (
 	ActionCloseAbort                        // close without DISCONNECT: the broker publishes the will
 	ActionPause                             // stop reading from the broker
 	ActionResume                            // go on reading
+	ActionReopen                            // open it as after a loss, until it succeeds: Clean, KeepAlive, Will; Lazy
+	ActionRelease                           // Token: PUBREL may be sent
 	ActionState                             // the session has entered State because of Reason (to log)
 	ActionFree                              // the session is over; forget it
 )
@@ -64,6 +66,16 @@ type Action struct {
 	Topic     string
 	Payload   []byte // aliases the datagram that is being handled, or is shared: copy it
 	Will      *Will
+
+	// Lazy: not before the device speaks.
+	Lazy bool
+
+	// PacketID is not 0 when the session has chosen it, for a QoS 2 message that is in the
+	// store: then EventReceived is answered with ActionRelease. Again: it may have been
+	// sent before. Released: its PUBREL may have been.
+	PacketID uint16
+	Again    bool
+	Released bool
 }
 
 // Out collects what one step of a session produces: datagrams for the device,
@@ -76,6 +88,15 @@ type Out struct {
 	Actions []Action
 	Drops   []Reason
 	Retries []sn12.Type // messages sent again, to count
+
+	// Records are changes to be stored together, as one batch. When Batch is not 0, its
+	// result is awaited: EventStored.
+	Records []Record
+	Batch   Token
+
+	// The shell says here what sessions have to know of it.
+	StoreDown bool // the store does not take records
+	SpoolFull bool // all devices together have as much in the store as they may
 }
 
 // Reset empties o and keeps its memory, unless a rare huge step has grown it.
@@ -85,6 +106,8 @@ func (o *Out) Reset() {
 		o.arena = nil
 	}
 	clear(o.Actions) // lets go of topics and payloads
+	clear(o.Records)
+	o.Records, o.Batch = o.Records[:0], 0
 	o.arena, o.ends = o.arena[:0], o.ends[:0]
 	o.Actions, o.Drops, o.Retries = o.Actions[:0], o.Drops[:0], o.Retries[:0]
 }

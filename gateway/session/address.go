@@ -19,11 +19,15 @@ func (s *Session) AddressTaken(now Time, out *Out) {
 			s.abandon(ReasonAddressReused, out)
 		}
 	}
+	s.save(out)
 }
 
 // AddressChanged says that what comes next comes from a new address, so that a
 // CONNECT is not taken for a repeat.
-func (s *Session) AddressChanged() { s.fresh, s.lateBefore = false, 0 }
+func (s *Session) AddressChanged() {
+	s.fresh, s.lateBefore = false, 0
+	s.changed()
+}
 
 // StartMsgIDs sets the MsgId that the gateway's own messages to the device count from. A
 // shell that keeps nothing over a restart passes a random one, so that a device in the

@@ -40,6 +40,15 @@ type Config struct {
 	MaxMessages      int // messages held for one device
 	MaxBytes         int // octets of topic names and payloads held for one device
 
+	// Durable: there is a store. Spool: messages of devices may wait in it for the broker.
+	Durable         bool
+	Spool           bool
+	SpoolQoS0       bool
+	SpoolDropOldest bool // when it is full: the oldest goes instead of the newest being refused
+	SpoolMessages   int  // of one device
+	SpoolBytes      int
+	SpoolAge        Time // a message that has waited for so long is dropped
+
 	Allow []string // client ids or patterns that may connect; empty: any
 }
 

@@ -100,7 +100,7 @@ func (s *Session) repeatStep(out *Out) {
 func (s *Session) begin(now Time, p connectParams, d *dialogue, out *Out) {
 	s.dialogue = d
 	if !d.wake {
-		s.retire()
+		s.retire(out)
 		s.asked = nil
 	}
 	s.suspendDelivery()
@@ -175,6 +175,9 @@ func (s *Session) carryOut(now Time, out *Out) {
 	s.clean = d.connect.clean
 	s.carried, s.willLate = s.will, false
 	s.link = linkOpening
+	if s.durable != nil {
+		s.durable.closeAs = 0
+	}
 	s.enter(StateConnecting, ReasonNone, out)
 	out.do(Action{Kind: ActionConnect, Clean: s.clean, KeepAlive: s.duration, Will: s.will})
 }
@@ -188,6 +191,7 @@ func (s *Session) forget(out *Out) {
 	s.restore = restore{}
 	s.window = nil
 	s.dropHeld(ReasonCleanSession, out)
+	s.forgetRecords(out)
 }
 
 // accept makes the device active and tells it so.
@@ -201,8 +205,10 @@ func (s *Session) accept(now Time, p connectParams, wake bool, out *Out) {
 	s.accepted, s.lateBefore = p, now+lateWindow
 	s.kept = !s.clean
 	s.enter(StateActive, ReasonNone, out)
+	s.noteAccepted()
 	s.heard(now)
 	send(out, sn12.ConnAck{})
+	s.drain(now, out)
 	s.resumeDelivery(now, out)
 }
 
@@ -213,6 +219,7 @@ func (s *Session) onBrokerConnected(now Time, ev *Event, out *Out) {
 	s.link = linkUp
 	s.resume(ev.SessionPresent, out)
 	if s.state != StateConnecting {
+		s.drain(now, out)
 		return // the device has sent another CONNECT meanwhile, and its will is awaited
 	}
 	d := s.dialogue
@@ -225,6 +232,10 @@ func (s *Session) onBrokerConnected(now Time, ev *Event, out *Out) {
 func (s *Session) resume(present bool, out *Out) {
 	if !present {
 		s.lastQoS2 = exchange{}
+		s.forgetTaken(out)
+	}
+	if s.draining() && !s.kept {
+		return
 	}
 	if !present || s.restore.token != 0 {
 		s.restoreSubscriptions(out)
@@ -233,13 +244,24 @@ func (s *Session) resume(present bool, out *Out) {
 
 // onBrokerRefused maps the broker's answer to a CONNACK: what may pass is
 // "congestion", what will not is "not supported"; MQTT-SN has no code for credentials.
-func (s *Session) onBrokerRefused(ev *Event, out *Out) {
+// While the broker cannot be reached, a device whose session is known goes on with it
+// where there is a spool: what it publishes is safe there.
+func (s *Session) onBrokerRefused(now Time, ev *Event, out *Out) {
 	if s.link != linkOpening {
 		return // as for EventConnected
 	}
 	s.link = linkClosed
 	switch {
 	case s.state != StateConnecting:
+		if s.draining() {
+			s.reopenToDrain(out)
+		}
+	case ev.Code == 0 && s.kept && !s.clean && s.cfg.Spool:
+		s.link, s.carried = linkDown, nil
+		out.do(Action{Kind: ActionReopen, Clean: s.clean, KeepAlive: s.duration, Will: s.will})
+		d := s.dialogue
+		s.dialogue = nil
+		s.accept(now, d.connect, d.wake, out)
 	case ev.Code == 0:
 		s.refuseConnect(sn12.RejectedCongestion, ReasonBrokerUnreachable, out)
 	case ev.Code == brokerUnavailable:
@@ -259,7 +281,7 @@ func (s *Session) refuseConnect(code sn12.ReturnCode, why Reason, out *Out) {
 // abandon ends a CONNECT that came to nothing. A session that was live before is lost
 // with it; one that was kept stays kept; a new one goes.
 func (s *Session) abandon(why Reason, out *Out) {
-	if s.link == linkUp || s.link == linkDown {
+	if s.live() {
 		s.endLost(why, out)
 		return
 	}

@@ -24,6 +24,11 @@ const (
 	registering       // REGISTER
 	publishing        // PUBLISH of QoS 1 or 2
 	releasing         // PUBREL
+
+	// What the store's answer is awaited for.
+	allotting // the topic id; then REGISTER
+	assigning // the MsgId; then PUBLISH of QoS 2
+	recording // that PUBREC has come; then PUBREL
 )
 
 // exchange remembers under which MsgId a QoS 2 message of the broker was sent to the
@@ -36,8 +41,12 @@ type exchange struct {
 // onMessage takes a message of the broker for the device.
 func (s *Session) onMessage(now Time, ev *Event, out *Out) {
 	m := outgoing{topic: ev.Topic, payload: ev.Payload, handle: ev.Handle, packetID: ev.PacketID, qos: ev.QoS, retain: ev.Retain}
-	if s.link == linkClosed || s.link == linkClosing {
+	if s.link == linkClosed || s.link == linkClosing || s.draining() {
 		s.leave(&m, ReasonSessionEnded, out)
+		return
+	}
+	if s.isTaken(ev, out) {
+		s.discard(&m, ReasonDuplicate, out)
 		return
 	}
 	if ev.Oversize || m.publish().Len() > s.maxPacket() {
@@ -50,6 +59,7 @@ func (s *Session) onMessage(now Time, ev *Event, out *Out) {
 	if s.admit(&m, out) {
 		s.queue.push(m)
 	}
+	s.holdDurably(out)
 	s.pump(now, out)
 }
 
@@ -122,23 +132,34 @@ func (s *Session) acknowledge(m *outgoing, out *Out) {
 		out.do(Action{Kind: ActionAck, Handle: m.handle})
 		s.barrier.rounds = max(s.barrier.rounds, m.qos)
 	}
+	if m.number != 0 {
+		out.remove(RecordHeld, key32(m.number))
+	}
 }
 
 // leave forgets a message unacknowledged. Of QoS 1 and 2 the broker still has it, and
 // it is no loss unless the broker's session ends as well.
 func (s *Session) leave(m *outgoing, why Reason, out *Out) {
-	if m.qos == 0 || !s.kept {
+	if m.qos == 0 || !s.kept || m.saved {
 		out.drop(why)
+	}
+	if m.number != 0 {
+		out.remove(RecordHeld, key32(m.number))
 	}
 }
 
-// dropHeld forgets all messages held for the device.
+// dropHeld forgets all messages held for the device, but for those that a session which
+// is kept has in the store: nobody else has them.
 func (s *Session) dropHeld(why Reason, out *Out) {
+	var ours queue
 	for s.queue.len() > 0 {
-		m := s.queue.pop()
-		s.leave(&m, why, out)
+		if m := s.queue.pop(); m.saved && s.kept {
+			ours.push(m)
+		} else {
+			s.leave(&m, why, out)
+		}
 	}
-	s.queue = queue{}
+	s.queue = ours
 	if s.paused {
 		s.paused = false
 		out.do(Action{Kind: ActionResume})
@@ -198,8 +219,13 @@ func (s *Session) address(topic string) (sn12.TopicIDType, uint16, bool) {
 // 6.10). "The gateway silently gives up" a REGISTER that is too long.
 func (s *Session) sendRegister(now Time, out *Out) {
 	d := &s.delivery
-	id, ok := s.topics.ID(d.msg.topic)
-	if !ok {
+	id, known := s.topics.ID(d.msg.topic)
+	ok := known
+	if !known && s.durable != nil && !s.storing(out) {
+		s.waitForStore(now, out)
+		return
+	}
+	if !known {
 		id, ok = s.newID(d.msg.topic)
 	}
 	switch {
@@ -210,8 +236,21 @@ func (s *Session) sendRegister(now Time, out *Out) {
 		s.giveUp(ReasonTooLarge, out)
 		return
 	}
-	d.phase, d.idType, d.topicID, d.msgID = registering, sn12.TopicIDNormal, id, s.newMsgID()
-	send(out, sn12.Register{TopicID: id, MsgID: d.msgID, TopicName: []byte(d.msg.topic)})
+	d.phase, d.idType, d.topicID = allotting, sn12.TopicIDNormal, id
+	switch {
+	case !known && s.durable != nil:
+		s.putTopic(id, false, out)
+		s.whenStored(saving{kind: savingAllotment, id: id}, out)
+	case s.allotment(id) != nil: // goes on with that
+	default:
+		s.writeRegister(now, out)
+	}
+}
+
+func (s *Session) writeRegister(now Time, out *Out) {
+	d := &s.delivery
+	d.phase, d.msgID = registering, s.newMsgID()
+	send(out, sn12.Register{TopicID: d.topicID, MsgID: d.msgID, TopicName: []byte(d.msg.topic)})
 	s.await(now)
 }
 
@@ -228,6 +267,10 @@ func (s *Session) sendPublish(now Time, out *Out) {
 	}
 	if d.msg.qos == 2 {
 		s.lastQoS2 = exchange{packetID: d.msg.packetID, msgID: d.msg.msgID}
+		if !again && s.storing(out) {
+			s.putOutgoing(out)
+			return
+		}
 	}
 	d.phase, d.msgID = publishing, d.msg.msgID
 	s.writePublish(again, out)
@@ -272,7 +315,8 @@ func (s *Session) repeatDelivery(out *Out) {
 // left to be sent.
 func (s *Session) suspendDelivery() {
 	s.retryAt = Never
-	if s.delivery.phase == registering || s.delivery.phase == publishing {
+	switch s.delivery.phase {
+	case allotting, registering, assigning, publishing:
 		s.queue.unpop(s.delivery.msg)
 		s.delivery = delivery{}
 	}

@@ -41,19 +41,13 @@ func (s *Session) end(state State, why Reason, how ActionKind, out *Out) {
 	s.suspendDelivery()
 	s.dropHeld(ReasonSessionEnded, out)
 	s.asked = nil
-	s.retire()
+	s.retire(out)
 	s.barrier = barrier{at: Never}
 	s.lifeAt, s.retryAt, s.resumeAt = Never, Never, Never
 	s.probing, s.fresh = false, false
 	s.enter(state, why, out)
-	switch s.link {
-	case linkClosed:
-		s.free(out)
-	case linkClosing:
-	default:
-		s.link = linkClosing
-		out.do(Action{Kind: how})
-	}
+	s.changed()
+	s.closeLink(how, out)
 }
 
 func (s *Session) onLinkClosed(out *Out) {
@@ -61,7 +55,11 @@ func (s *Session) onLinkClosed(out *Out) {
 		return // a new connection has been asked for meanwhile
 	}
 	s.link = linkClosed
-	if s.dialogue == nil {
+	switch {
+	case s.dialogue != nil:
+	case s.draining():
+		s.reopenToDrain(out)
+	default:
 		s.free(out)
 	}
 }
@@ -99,6 +97,7 @@ func (s *Session) onLinkUp(now Time, ev *Event, out *Out) {
 	}
 	s.resume(ev.SessionPresent, out)
 	s.askAgain(out)
+	s.drain(now, out)
 	s.resumeDelivery(now, out)
 }
 

@@ -17,6 +17,9 @@ const (
 	EventMessage                            // a message from the broker
 	EventPong                               // Token, or Failed
 	EventClosed                             // answers the ActionClose kinds
+	EventReceived                           // Token: PUBREC for a message with PacketID
+	EventReleased                           // PacketID: the broker may use it for another message
+	EventStored                             // Token: the batch is in the store, or Failed
 )
 
 // Event is one thing the upstream link reports. Topic and Payload belong to the
@@ -26,11 +29,13 @@ type Event struct {
 	Code           uint8
 	SessionPresent bool
 	Failed         bool
+	Congested      bool // EventPublishFailed: there was no room; it may go later
 	Token          Token
+
+	PacketID uint16 // of the broker; 0 for QoS 0
 
 	// EventMessage only.
 	Handle   Handle
-	PacketID uint16 // of the broker; 0 for QoS 0
 	QoS      uint8
 	Retain   bool
 	Dup      bool

@@ -15,7 +15,9 @@ type inflight struct {
 	msgID   uint16
 	topicID uint16
 	qos     uint8
+	number  uint32 // of the message in the spool
 	stage   stage
+	kept    bool // there is a RecordReceived
 	old     bool // from an earlier connection of the device
 }
 
@@ -27,6 +29,7 @@ const (
 	refused               // as relaying, but the device has been told "congestion"
 	received              // QoS 2: with the broker; PUBREC sent, PUBREL awaited
 	finished              // QoS 2: over; remembered until holdAt for a late duplicate
+	spooling              // on its way to the store
 )
 
 // onPublish relays a PUBLISH of the device (MQTT-SN 1.2 sections 5.4.12 and 6.6).
@@ -41,7 +44,7 @@ func (s *Session) onPublish(now Time, body []byte, out *Out) {
 		if !s.cfg.QoSMinusOne {
 			why = ReasonQoSMinusOneDisabled
 		}
-		s.relayUnanswered(topic, why, &m, out)
+		s.relayUnanswered(now, topic, why, &m, out)
 		return
 	}
 	if why != ReasonNone {
@@ -49,18 +52,22 @@ func (s *Session) onPublish(now Time, body []byte, out *Out) {
 		return
 	}
 	if m.QoS == 0 {
-		s.relayUnanswered(topic, ReasonNone, &m, out)
+		s.relayUnanswered(now, topic, ReasonNone, &m, out)
 		return
 	}
 	if m.MsgID == 0 {
 		s.refusePublish(&m, sn12.RejectedNotSupported, ReasonInvalidMessageID, out)
 		return
 	}
-	if s.repeated(now, &m, out) {
+	if s.repeated(now, topic, &m, out) {
 		return
 	}
-	if len(s.window) >= s.cfg.MaxInFlight && !s.evict() {
+	if len(s.window) >= s.cfg.MaxInFlight && !s.evict(out) {
 		s.refusePublish(&m, sn12.RejectedCongestion, ReasonWindowFull, out)
+		return
+	}
+	if s.spooling(m.QoS, out) {
+		s.spoolInflight(now, topic, &m, out)
 		return
 	}
 	t := s.token()
@@ -98,10 +105,14 @@ func (s *Session) topicOf(t sn12.TopicIDType, id uint16) (string, sn12.ReturnCod
 }
 
 // relayUnanswered relays QoS 0 and QoS -1. QoS -1 is never answered (section 6.8).
-func (s *Session) relayUnanswered(topic string, why Reason, m *sn12.Publish, out *Out) {
+func (s *Session) relayUnanswered(now Time, topic string, why Reason, m *sn12.Publish, out *Out) {
 	switch {
 	case why != ReasonNone:
 		out.drop(why)
+	case m.QoS == 0 && s.spooling(0, out):
+		if _, ok := s.enqueue(now, topic, m, out); !ok {
+			out.drop(ReasonSpoolFull)
+		}
 	case s.link != linkUp:
 		out.drop(ReasonBrokerDown)
 	default:
@@ -117,18 +128,21 @@ func (s *Session) refusePublish(m *sn12.Publish, code sn12.ReturnCode, why Reaso
 // repeated handles a PUBLISH whose MsgId is in flight. It is a new message all the same
 // if its QoS or content is another one, or if the MsgId is of an earlier connection and
 // it comes without DUP: the device has started to count anew.
-func (s *Session) repeated(now Time, m *sn12.Publish, out *Out) bool {
+func (s *Session) repeated(now Time, topic string, m *sn12.Publish, out *Out) bool {
 	for i := range s.window {
 		f := &s.window[i]
 		if f.msgID != m.MsgID {
 			continue
 		}
 		if f.qos != m.QoS || f.old && !m.DUP || f.sum != checksum(m) {
-			s.settle(i)
+			s.settle(i, out)
 			return false
 		}
 		f.old = false
 		switch {
+		case f.stage == spooling:
+		case s.overdue(now, f, out):
+			s.respool(now, topic, i, m, out)
 		case f.stage == received || f.stage == finished:
 			send(out, sn12.PubRec{MsgID: f.msgID})
 		case f.holdAt == Never: // refused, or of an earlier connection: the device waits again
@@ -149,16 +163,19 @@ func checksum(m *sn12.Publish) uint32 {
 }
 
 // settle removes window[i], keeping the order of the rest.
-func (s *Session) settle(i int) {
+func (s *Session) settle(i int, out *Out) {
+	if f := &s.window[i]; f.kept {
+		out.remove(RecordReceived, key16(f.msgID))
+	}
 	s.window = append(s.window[:i], s.window[i+1:]...)
 }
 
 // evict makes room by forgetting the oldest exchange that is finished or left over from
 // an earlier connection, or PUBLISH the device has been told to send again later.
-func (s *Session) evict() bool {
+func (s *Session) evict(out *Out) bool {
 	for i := range s.window {
-		if f := &s.window[i]; f.stage == refused || f.stage == finished || f.old {
-			s.settle(i)
+		if f := &s.window[i]; f.stage == refused || f.stage == finished || f.old && f.stage != spooling {
+			s.settle(i, out)
 			return true
 		}
 	}
@@ -167,13 +184,15 @@ func (s *Session) evict() bool {
 
 // retire marks what is in flight as of an earlier connection, to which no answer is
 // owed. QoS 1 is forgotten: the device sends it again if it wants to be sure.
-func (s *Session) retire() {
+func (s *Session) retire(out *Out) {
 	kept := s.window[:0]
 	for _, f := range s.window {
 		if f.qos == 2 && f.stage != finished {
 			f.old = true
 			f.holdAt = Never
 			kept = append(kept, f)
+		} else if f.kept {
+			out.remove(RecordReceived, key16(f.msgID))
 		}
 	}
 	s.window = kept
@@ -203,7 +222,7 @@ func (s *Session) onPublished(t Token, out *Out) {
 		if answer {
 			send(out, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID})
 		}
-		s.settle(i)
+		s.settle(i, out)
 		return
 	}
 	if f.stage == refused {
@@ -226,7 +245,7 @@ func (s *Session) onPublishFailed(t Token, out *Out) {
 		out.drop(ReasonBrokerCongested)
 		send(out, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID, ReturnCode: sn12.RejectedCongestion})
 	}
-	s.settle(i)
+	s.settle(i, out)
 }
 
 // expireHeld refuses what has waited for the broker for as long as Hold allows.
@@ -237,7 +256,7 @@ func (s *Session) expireHeld(now Time, out *Out) {
 			continue
 		}
 		if f.stage == finished {
-			s.settle(i)
+			s.settle(i, out)
 			i--
 			continue
 		}
@@ -266,6 +285,10 @@ func (s *Session) onPubRel(now Time, body []byte, out *Out) {
 		if f.stage != received && f.stage != finished {
 			out.drop(ReasonUnexpectedMessage) // PUBREL without PUBREC: the message is not safe yet
 			return
+		}
+		if f.kept {
+			f.kept = false
+			out.remove(RecordReceived, key16(f.msgID))
 		}
 		f.stage, f.holdAt = finished, now+lateWindow
 		break

@@ -11,6 +11,8 @@ type outgoing struct {
 	msgID    uint16 // under which it has been sent before; 0: never
 	qos      uint8
 	retain   bool
+	saved    bool   // it is in the store, and acknowledged to the broker
+	number   uint32 // of its RecordHeld; 0: none
 }
 
 // size is what the message counts against MaxBytes.

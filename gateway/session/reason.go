@@ -44,12 +44,17 @@ const (
 	ReasonSubscriptionsFull
 	ReasonSubscriptionRefused
 	ReasonNotSupported
+	ReasonStoreFailed
+	ReasonSpoolFull
+	ReasonSpoolExpired
+	ReasonSpoolRejected
 
 	// Messages for the device not delivered.
 	ReasonBufferFull
 	ReasonTooLarge
 	ReasonClientRejected
 	ReasonSessionEnded
+	ReasonDuplicate
 
 	// Sessions ended.
 	ReasonClientDisconnect
@@ -96,6 +101,11 @@ var reasonNames = [numReasons]string{
 	ReasonSubscriptionsFull:   "subscriptions_full",
 	ReasonSubscriptionRefused: "subscription_refused",
 	ReasonNotSupported:        "not_supported",
+	ReasonStoreFailed:         "store_failed",
+	ReasonSpoolFull:           "spool_full",
+	ReasonSpoolExpired:        "spool_expired",
+	ReasonSpoolRejected:       "spool_rejected",
+	ReasonDuplicate:           "duplicate",
 	ReasonBufferFull:          "buffer_full",
 	ReasonTooLarge:            "too_large",
 	ReasonClientRejected:      "client_rejected",

@@ -20,9 +20,21 @@ func (s *Session) onRegister(body []byte, out *Out) {
 	if topicreg.ValidName(m.TopicName) != nil {
 		out.drop(ReasonInvalidTopic)
 		answer.ReturnCode = sn12.RejectedNotSupported
-	} else if id, ok := s.knownID(m.TopicName); ok {
+	} else if id, ok := s.topics.IDOf(m.TopicName); ok {
+		if s.answerWith(id, m.MsgID) {
+			return
+		}
+		s.topics.SetAnnounced(id, true)
 		answer.TopicID = id
+	} else if s.durable != nil && !s.storing(out) {
+		out.drop(ReasonStoreFailed)
+		answer.ReturnCode = sn12.RejectedCongestion
 	} else if id, ok := s.newID(string(m.TopicName)); ok {
+		if s.durable != nil {
+			s.putTopic(id, true, out)
+			s.whenStored(saving{kind: savingRegister, id: id, msgID: m.MsgID}, out)
+			return
+		}
 		s.topics.SetAnnounced(id, true)
 		answer.TopicID = id
 	} else {
@@ -30,15 +42,6 @@ func (s *Session) onRegister(body []byte, out *Out) {
 		answer.ReturnCode = sn12.RejectedCongestion
 	}
 	send(out, answer)
-}
-
-// knownID finds the id of a registered name, which the device knows from here on.
-func (s *Session) knownID(name []byte) (uint16, bool) {
-	id, ok := s.topics.IDOf(name)
-	if ok {
-		s.topics.SetAnnounced(id, true)
-	}
-	return id, ok
 }
 
 // newID allots a topic id. A predefined topic keeps its number, and no other topic is

@@ -50,7 +50,8 @@ type Session struct {
 	paused    bool // the link has been told to stop reading
 	barrier   barrier
 	link      linkState
-	parked    bool // the device may be connected elsewhere: see EventParked
+	parked    bool     // the device may be connected elsewhere: see EventParked
+	durable   *durable // nil: the gateway has no store
 	lastToken Token
 	lifeAt    Time // when silence means loss
 	retryAt   Time // when the unanswered request is sent again
@@ -72,7 +73,11 @@ const (
 
 // New returns the session of a device that has not connected yet.
 func New(cfg *Config, clientID string) *Session {
-	return &Session{cfg: cfg, clientID: clientID, lifeAt: Never, retryAt: Never, resumeAt: Never, barrier: barrier{at: Never}}
+	s := &Session{cfg: cfg, clientID: clientID, lifeAt: Never, retryAt: Never, resumeAt: Never, barrier: barrier{at: Never}}
+	if cfg.Durable {
+		s.durable = &durable{spool: spool{retryAt: Never, packetID: firstPacketID}}
+	}
+	return s
 }
 
 // ClientID returns the client id the session belongs to.
@@ -145,6 +150,7 @@ func (s *Session) Datagram(now Time, b []byte, out *Out) {
 		s.resumeDelivery(now, out)
 	}
 	s.regulate(out)
+	s.save(out)
 }
 
 // stray tells why a message of type t has no meaning to a session in any state. It is
@@ -248,7 +254,7 @@ func (s *Session) Upstream(now Time, ev *Event, out *Out) {
 	case EventConnected:
 		s.onBrokerConnected(now, ev, out)
 	case EventRefused:
-		s.onBrokerRefused(ev, out)
+		s.onBrokerRefused(now, ev, out)
 	case EventDown:
 		s.onLinkDown(now, out)
 	case EventUp:
@@ -256,9 +262,19 @@ func (s *Session) Upstream(now Time, ev *Event, out *Out) {
 	case EventParked:
 		s.onParked()
 	case EventPublished:
-		s.onPublished(ev.Token, out)
+		if !s.onSpoolPublished(now, ev.Token, out) {
+			s.onPublished(ev.Token, out)
+		}
 	case EventPublishFailed:
-		s.onPublishFailed(ev.Token, out)
+		if !s.onSpoolFailed(now, ev, out) {
+			s.onPublishFailed(ev.Token, out)
+		}
+	case EventReceived:
+		s.onReceived(ev.Token, out)
+	case EventReleased:
+		s.release(ev.PacketID, out)
+	case EventStored:
+		s.onStored(now, ev, out)
 	case EventSubscribed:
 		s.onSubscribed(ev, out)
 	case EventUnsubscribed:
@@ -271,11 +287,12 @@ func (s *Session) Upstream(now Time, ev *Event, out *Out) {
 		s.onLinkClosed(out)
 	}
 	s.regulate(out)
+	s.save(out)
 }
 
 // Deadline is when the session next wants Advance; Never if it waits for nothing.
 func (s *Session) Deadline() Time {
-	d := min(s.lifeAt, s.retryAt, s.resumeAt, s.barrier.at)
+	d := min(s.lifeAt, s.retryAt, s.resumeAt, s.barrier.at, s.spoolDeadline())
 	for i := range s.window {
 		d = min(d, s.window[i].holdAt)
 	}
@@ -302,7 +319,9 @@ func (s *Session) Advance(now Time, out *Out) {
 		s.pump(now, out)
 	}
 	s.expireHeld(now, out)
+	s.advanceSpool(now, out)
 	s.regulate(out)
+	s.save(out)
 }
 
 // onSilence ends a session whose device has not spoken in time. A device without
@@ -329,7 +348,7 @@ func (s *Session) onSilence(now Time, out *Out) {
 func (s *Session) onRetry(now Time, out *Out) {
 	s.retryAt = Never
 	if s.tries >= s.cfg.RetryCount {
-		if s.dialogue != nil && s.link != linkUp && s.link != linkDown {
+		if s.dialogue != nil && !s.live() {
 			s.abandon(ReasonWill, out)
 			return
 		}
@@ -370,4 +389,5 @@ func (s *Session) Stop(out *Out) {
 		send(out, sn12.Disconnect{})
 	}
 	s.end(StateDisconnected, ReasonGatewayStop, ActionCloseClean, out)
+	s.save(out)
 }

@@ -41,16 +41,24 @@ func (s *Session) onDisconnect(now Time, body []byte, out *Out) {
 		out.drop(ReasonMalformed)
 		return
 	}
-	send(out, sn12.Disconnect{})
 	switch {
 	case !s.connected() && s.dialogue == nil:
+		send(out, sn12.Disconnect{})
 	case s.connected() && m.Duration > 0:
 		s.sleepFor = m.Duration
 		s.suspendDelivery()
 		s.barrier = barrier{at: Never}
 		s.enter(StateAsleep, ReasonNone, out)
 		s.heard(now)
+		s.changed()
+		if s.storing(out) {
+			s.whenStored(saving{kind: savingSleep}, out) // or a restart could find it awake
+		} else {
+			send(out, sn12.Disconnect{})
+		}
+		s.holdDurably(out)
 	default:
+		send(out, sn12.Disconnect{})
 		s.end(StateDisconnected, ReasonClientDisconnect, ActionCloseClean, out)
 	}
 }

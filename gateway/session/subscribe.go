@@ -50,6 +50,8 @@ func (s *Session) onSubscribe(now Time, body []byte, out *Out) {
 		code, why = sn12.RejectedCongestion, ReasonSubscriptionsFull
 	case m.TopicIDType == sn12.TopicIDNormal && !topicreg.HasWildcard(filter) && !s.hasRoom(filter):
 		code, why = sn12.RejectedCongestion, ReasonTopicsFull
+	case s.durable != nil && s.subscribed(filter) < 0 && !s.storing(out):
+		code, why = sn12.RejectedCongestion, ReasonStoreFailed
 	}
 	if why != ReasonNone {
 		out.drop(why)
@@ -82,10 +84,7 @@ func (s *Session) onUnsubscribe(now Time, body []byte, out *Out) {
 		return
 	}
 	if i := s.subscribed(filter); i >= 0 {
-		s.subs = append(s.subs[:i], s.subs[i+1:]...)
-		if i < s.restore.next {
-			s.restore.next--
-		}
+		s.unsubscribe(i, out)
 	}
 	s.ask(now, r, out)
 }
@@ -258,17 +257,22 @@ func (s *Session) onSubscribed(ev *Event, out *Out) {
 		return
 	}
 	if r.quiet {
-		s.note(&r)
+		s.note(&r, out)
 		return
 	}
-	answer := sn12.SubAck{QoS: ev.Code, MsgID: r.msgID}
-	switch {
-	case r.idType == sn12.TopicIDPredefined:
-		answer.TopicID = r.id
-	case r.idType == sn12.TopicIDNormal && !topicreg.HasWildcard(r.filter):
+	s.granted(&r, ev.Code, out)
+}
+
+// granted answers a SUBSCRIBE that the broker has accepted, with a topic id where the
+// filter is a name.
+func (s *Session) granted(r *request, qos uint8, out *Out) {
+	answer := sn12.SubAck{QoS: qos, MsgID: r.msgID}
+	if r.idType == sn12.TopicIDNormal && !topicreg.HasWildcard(r.filter) {
 		id, ok := s.topics.ID(r.filter)
 		if !ok {
-			id, ok = s.newID(r.filter)
+			if id, ok = s.newID(r.filter); ok && s.durable != nil {
+				s.putTopic(id, true, out)
+			}
 		}
 		if !ok {
 			out.drop(ReasonTopicsFull)
@@ -276,19 +280,51 @@ func (s *Session) onSubscribed(ev *Event, out *Out) {
 			send(out, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedCongestion})
 			return
 		}
-		s.topics.SetAnnounced(id, true)
 		answer.TopicID = id
 	}
-	s.note(&r)
+	s.note(r, out)
+	if s.durable != nil {
+		s.whenStored(saving{kind: savingSubscribe, id: answer.TopicID, code: qos, req: *r}, out)
+		return
+	}
+	s.answerSubscribe(r, answer, out)
+}
+
+func (s *Session) answerSubscribe(r *request, answer sn12.SubAck, out *Out) {
+	switch {
+	case r.idType == sn12.TopicIDPredefined:
+		answer.TopicID = r.id
+	case answer.TopicID != 0:
+		s.topics.SetAnnounced(answer.TopicID, true)
+	}
 	send(out, answer)
 }
 
+// unsubscribe forgets a subscription.
+func (s *Session) unsubscribe(i int, out *Out) {
+	if s.durable != nil {
+		out.remove(RecordSubscription, []byte(s.subs[i].filter))
+	}
+	s.subs = append(s.subs[:i], s.subs[i+1:]...)
+	if i < s.restore.next {
+		s.restore.next--
+	}
+}
+
 // note remembers a subscription that the broker has granted.
-func (s *Session) note(r *request) {
-	if i := s.subscribed(r.filter); i >= 0 {
-		s.subs[i].qos = r.qos
-	} else {
+func (s *Session) note(r *request, out *Out) {
+	i := s.subscribed(r.filter)
+	switch {
+	case i < 0:
+		i = len(s.subs)
 		s.subs = append(s.subs, subscription{filter: r.filter, qos: r.qos})
+	case s.subs[i].qos == r.qos:
+		return
+	default:
+		s.subs[i].qos = r.qos
+	}
+	if s.durable != nil {
+		s.putSubscription(&s.subs[i], out)
 	}
 }
 

@@ -50,6 +50,7 @@ func (s *Session) onWillMsgUpd(body []byte, out *Out) {
 // it, and later reconnects carry it.
 func (s *Session) setWill(w *Will, out *Out) {
 	s.will = w
+	s.changed()
 	s.willLate = s.willLate || s.link != linkUp
 	out.do(Action{Kind: ActionSetWill, Will: w})
 }

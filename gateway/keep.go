@@ -1,0 +1,256 @@
+package gateway
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"time"
+
+	"sngate/gateway/session"
+	"sngate/store"
+)
+
+// This file is the way of sessions' records into the store. Each key begins with the
+// client id and a zero octet, which no client id has.
+
+// recordPlace is where records of a kind are: a bucket and, where several kinds share one, a
+// letter before the key.
+type recordPlace struct {
+	bucket store.Bucket
+	letter string
+}
+
+// places is indexed by session.RecordKind. It is part of the file's format.
+var places = [...]recordPlace{
+	session.RecordSession:      {store.Sessions, "S"},
+	session.RecordSubscription: {store.Sessions, "F"},
+	session.RecordExchange:     {store.Sessions, "X"},
+	session.RecordOutgoing:     {store.Sessions, "O"},
+	session.RecordReceived:     {store.Sessions, "R"},
+	session.RecordReleased:     {store.Sessions, "L"},
+	session.RecordTopic:        {store.Topics, ""},
+	session.RecordHeld:         {store.Held, ""},
+	session.RecordSpool:        {store.Spool, ""},
+}
+
+// clockKey is where the running time is, see Gateway.running; it belongs to no client.
+const clockKey = "\x00clock"
+
+// clockEvery is how often it is written: what a crash takes back of it.
+const clockEvery = 10 * time.Minute
+
+// keep gives the store the records that a step has left in s.out, as one batch. What
+// the store answers comes back to the session as an event.
+func (s *shard) keep(e *entry) {
+	o := &s.out
+	token := o.Batch
+	if len(o.Records) == 0 {
+		if token != 0 {
+			s.answered = append(s.answered, answer{token: token})
+		}
+		return
+	}
+	ops := make([]store.Op, len(o.Records))
+	for i := range o.Records {
+		ops[i] = s.toOp(e, &o.Records[i])
+	}
+	done := func(err error) {
+		if err != nil || token != 0 {
+			s.posted.post(func() { s.stored(e, token, err) })
+		}
+	}
+	if !s.gw.opts.Store.Submit(store.Batch{Ops: ops, Done: done}) {
+		s.unsaved(e.session.ClientID())
+		s.answered = append(s.answered, answer{token: token, failed: true})
+	}
+}
+
+// answer is the store's to a batch.
+type answer struct {
+	token  session.Token
+	failed bool
+}
+
+func (s *shard) toOp(e *entry, r *session.Record) store.Op {
+	at := places[r.Kind]
+	op := store.Op{Bucket: at.bucket, Key: keyOf(e.session.ClientID(), at.letter, r.Key), Value: r.Value}
+	switch {
+	case r.Op == session.DeleteRecord:
+		op.Kind = store.Delete
+	case r.Op == session.DeleteRecords:
+		op.Kind = store.DeletePrefix
+	case r.Kind == session.RecordSession:
+		op.Value = append(s.appendEntry(nil, e), r.Value...)
+	}
+	return op
+}
+
+func keyOf(clientID, letter string, key []byte) []byte {
+	b := make([]byte, 0, len(clientID)+2+len(key))
+	b = append(b, clientID...)
+	b = append(append(b, 0), letter...)
+	return append(b, key...)
+}
+
+// appendEntry writes what the shell adds to RecordSession: where the device is, and
+// when its connection ended.
+func (s *shard) appendEntry(b []byte, e *entry) []byte {
+	ended := int64(-1)
+	if e.ended != nil {
+		ended = int64(s.gw.running(e.endedAt))
+	}
+	b = binary.BigEndian.AppendUint64(b, uint64(ended))
+	var listener, addr string
+	if e.bound {
+		listener, addr = s.gw.opts.Listeners[e.peer.listener].Address, e.peer.addr.String()
+	}
+	for _, text := range []string{listener, addr, e.peer.node} {
+		b = append(binary.BigEndian.AppendUint16(b, uint16(len(text))), text...)
+	}
+	return b
+}
+
+// entryRecord is what appendEntry has written.
+type entryRecord struct {
+	ended                time.Duration // running time; negative: it has not
+	listener, addr, node string
+}
+
+var errEntryRecord = errors.New("malformed record of a session")
+
+func parseEntry(b []byte) (r entryRecord, rest []byte, err error) {
+	if len(b) < 8 {
+		return r, nil, errEntryRecord
+	}
+	r.ended = time.Duration(binary.BigEndian.Uint64(b))
+	b = b[8:]
+	for _, text := range []*string{&r.listener, &r.addr, &r.node} {
+		if len(b) < 2 || len(b)-2 < int(binary.BigEndian.Uint16(b)) {
+			return r, nil, errEntryRecord
+		}
+		n := 2 + int(binary.BigEndian.Uint16(b))
+		*text, b = string(b[2:n]), b[n:]
+	}
+	return r, b, nil
+}
+
+// peerOf finds where a device was, if that listener is still there.
+func (g *Gateway) peerOf(r *entryRecord) (peer, bool) {
+	addr, err := netip.ParseAddrPort(r.addr)
+	if err != nil {
+		return peer{}, false
+	}
+	for i := range g.opts.Listeners {
+		if g.opts.Listeners[i].Address == r.listener {
+			return peer{listener: i, addr: addr, node: r.node}, true
+		}
+	}
+	return peer{}, false
+}
+
+// stored takes the store's answer to a batch of e.
+func (s *shard) stored(e *entry, token session.Token, err error) {
+	if err != nil {
+		s.unsaved(e.session.ClientID())
+	}
+	if e.gone {
+		return
+	}
+	s.answered = append(s.answered, answer{token: token, failed: err != nil})
+	s.settle(e)
+}
+
+// takeAnswers tells e what the store has answered.
+func (s *shard) takeAnswers(e *entry) {
+	for len(s.answered) > 0 {
+		a := s.answered[0]
+		s.answered = s.answered[:copy(s.answered, s.answered[1:])]
+		if a.token != 0 {
+			e.session.Upstream(s.now, &session.Event{Kind: session.EventStored, Token: a.token, Failed: a.failed}, &s.out)
+			s.carryOut(e)
+		}
+	}
+}
+
+// unsaved notes that the store may not have what it should of a client, and that it
+// does not work. The list is bounded by sessions; what does not fit is found again as
+// it was when the gateway restarts.
+func (s *shard) unsaved(clientID string) {
+	s.gw.storeDown.Store(true)
+	if len(s.repairs) < 2*s.gw.opts.MaxSessions {
+		s.repairs[clientID] = struct{}{}
+	}
+}
+
+// repair makes up for what the store has not taken, now that it works again.
+func (s *shard) repair() {
+	s.hint()
+	clients := s.repairs
+	s.repairs = make(map[string]struct{})
+	for clientID := range clients {
+		e := s.clients[clientID]
+		if e == nil || !e.session.Stored() {
+			s.erase(clientID)
+			continue
+		}
+		e.session.Snapshot(&s.out)
+		s.settle(e)
+	}
+}
+
+// erase removes all that is stored of a client.
+func (s *shard) erase(clientID string) {
+	var ops []store.Op
+	for b := store.Sessions; b <= store.Spool; b++ {
+		ops = append(ops, store.Op{Bucket: b, Kind: store.DeletePrefix, Key: keyOf(clientID, "", nil)})
+	}
+	done := func(err error) {
+		if err != nil {
+			s.posted.post(func() { s.unsaved(clientID) })
+		}
+	}
+	if !s.gw.opts.Store.Submit(store.Batch{Ops: ops, Done: done}) {
+		s.unsaved(clientID)
+	}
+}
+
+// hint tells sessions, through s.out, what they have to know of the store.
+func (s *shard) hint() {
+	s.out.StoreDown = s.gw.storeDown.Load()
+	s.out.SpoolFull = s.gw.spoolOctets.Load() >= s.gw.opts.SpoolTotalBytes
+}
+
+// running is the time for which the gateway has been running at now, all its lives
+// together: what is to last longer than a process is measured by it. A wall clock may
+// jump by years on a machine that has no clock of its own.
+func (g *Gateway) running(now time.Duration) time.Duration { return g.lived + now }
+
+func (g *Gateway) saveClock() {
+	value := binary.BigEndian.AppendUint64(nil, uint64(g.running(g.now())))
+	g.opts.Store.Submit(store.Batch{Ops: []store.Op{{Bucket: store.Sessions, Key: []byte(clockKey), Value: value}}})
+}
+
+// storeWorks lets sessions use the store again after a failure.
+func (g *Gateway) storeWorks() {
+	if g.storeDown.Swap(false) {
+		for _, s := range g.shards {
+			s.posted.post(s.repair)
+		}
+	}
+}
+
+// splitKey takes a key of the store apart.
+func splitKey(b store.Bucket, key []byte) (clientID []byte, kind session.RecordKind, rest []byte, ok bool) {
+	i := bytes.IndexByte(key, 0)
+	if i <= 0 {
+		return nil, 0, nil, false
+	}
+	clientID, rest = key[:i], key[i+1:]
+	for kind := session.RecordSession; int(kind) < len(places); kind++ {
+		if p := places[kind]; p.bucket == b && bytes.HasPrefix(rest, []byte(p.letter)) {
+			return clientID, kind, rest[len(p.letter):], true
+		}
+	}
+	return nil, 0, nil, false
+}

@@ -1,0 +1,106 @@
+package gateway
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"sngate/gateway/session"
+	"sngate/store"
+)
+
+// resumption is the taking up of sessions from the store, before the shards run.
+type resumption struct {
+	gw      *Gateway
+	entries map[string]*entry
+	records map[*entry]entryRecord
+	order   []*entry
+	bad     int   // records that make no sense
+	why     error // of the first one
+}
+
+// resume takes up the sessions that the store has.
+func (g *Gateway) resume() error {
+	r := resumption{gw: g, entries: make(map[string]*entry), records: make(map[*entry]entryRecord)}
+	if err := g.opts.Store.Load(r.load); err != nil {
+		return fmt.Errorf("reading the store: %w", err)
+	}
+	for _, e := range r.order {
+		r.goOn(e)
+	}
+	if r.bad > 0 {
+		g.log.Error().Int("records", r.bad).Err(r.why).Msg("records of the store make no sense and are ignored")
+	}
+	if n := g.sessions.Load(); n > 0 {
+		g.log.Info().Int64("sessions", n).Msg("sessions taken up from the store")
+	}
+	return nil
+}
+
+func (r *resumption) load(b store.Bucket, key, value []byte) error {
+	if string(key) == clockKey {
+		if len(value) == 8 {
+			r.gw.lived = time.Duration(binary.BigEndian.Uint64(value))
+		}
+		return nil
+	}
+	if err := r.record(b, key, value); err != nil {
+		if r.bad++; r.why == nil {
+			r.why = fmt.Errorf("%v %q: %w", b, key, err)
+		}
+	}
+	return nil
+}
+
+func (r *resumption) record(b store.Bucket, key, value []byte) error {
+	clientID, kind, rest, ok := splitKey(b, key)
+	if !ok {
+		return errEntryRecord
+	}
+	e := r.entries[string(clientID)]
+	if e == nil {
+		e = r.gw.shardOf(clientID).newEntry(string(clientID))
+		r.entries[string(clientID)] = e
+		r.order = append(r.order, e)
+	}
+	if kind == session.RecordSession {
+		entryPart, sessionPart, err := parseEntry(value)
+		if err != nil {
+			return err
+		}
+		r.records[e], value = entryPart, sessionPart
+	}
+	return e.session.Load(kind, rest, value)
+}
+
+// goOn lets a session go on where it was.
+func (r *resumption) goOn(e *entry) {
+	s, g := e.shard, r.gw
+	s.now = g.now()
+	g.sessions.Add(1)
+	s.clients[e.session.ClientID()] = e
+	at := r.records[e]
+	if p, ok := g.peerOf(&at); ok {
+		e.peer, e.bound = p, true
+		e.session.SetOverhead(p.overhead())
+		if before := g.directory.bind(p, e); before != nil {
+			before.bound = false
+		}
+	}
+	if !e.session.Resume(s.now, &s.out) {
+		s.out.Reset()
+		s.forget(e)
+		s.erase(e.session.ClientID())
+		return
+	}
+	if e.counted {
+		s.byState[e.state].Add(-1)
+	}
+	e.state, e.counted = e.session.State(), true
+	s.byState[e.state].Add(1)
+	s.noteEnded(e, !live(e.state))
+	if e.ended != nil && at.ended >= 0 {
+		e.endedAt = at.ended - g.lived
+	}
+	s.settle(e)
+}

@@ -1,0 +1,108 @@
+package session
+
+import "sngate/snpacket/sn12"
+
+// Topic ids and subscriptions that wait for the store: a device must not be told what a
+// restart would forget.
+
+// allotment finds what goes on when a topic id is in the store; nil if that is there
+// already. A REGISTER of the device goes before the rest.
+func (s *Session) allotment(id uint16) (found *saving) {
+	if s.durable == nil {
+		return nil
+	}
+	for i := range s.durable.saving {
+		switch v := &s.durable.saving[i]; {
+		case v.id != id:
+		case v.kind == savingRegister:
+			return v
+		case v.kind == savingAllotment, v.kind == savingSubscribe:
+			found = v
+		}
+	}
+	return found
+}
+
+// answerWith has a REGISTER answered when the id, which is on its way to the store, is
+// there; it reports false if it is there already.
+func (s *Session) answerWith(id, msgID uint16) bool {
+	v := s.allotment(id)
+	switch {
+	case v == nil:
+		return false
+	case v.kind == savingRegister:
+		v.msgID = msgID // the device has asked again
+	case len(s.durable.saving) < maxSaving:
+		s.durable.saving = append(s.durable.saving, saving{token: v.token, kind: savingRegister, id: id, msgID: msgID})
+	}
+	return true
+}
+
+func (s *Session) onRegisterStored(now Time, v *saving, ok bool, out *Out) {
+	answer := sn12.RegAck{MsgID: v.msgID}
+	if ok = s.allotted(now, v.id, ok, out); ok {
+		s.topics.SetAnnounced(v.id, true)
+		answer.TopicID = v.id
+	} else {
+		out.drop(ReasonStoreFailed)
+		answer.ReturnCode = sn12.RejectedCongestion
+	}
+	if s.connected() {
+		send(out, answer)
+	}
+}
+
+func (s *Session) onSubscribeStored(now Time, v *saving, ok bool, out *Out) {
+	r := &v.req
+	if v.id != 0 {
+		ok = s.allotted(now, v.id, ok, out)
+	}
+	if !s.connected() {
+		return
+	}
+	if ok {
+		s.answerSubscribe(r, sn12.SubAck{QoS: v.code, MsgID: r.msgID, TopicID: v.id}, out)
+		return
+	}
+	out.drop(ReasonStoreFailed)
+	if i := s.subscribed(r.filter); i >= 0 {
+		s.unsubscribe(i, out)
+		out.do(Action{Kind: ActionUnsubscribe, Topic: r.filter})
+	}
+	send(out, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedCongestion})
+}
+
+// allotted ends the way of a topic id into the store, and goes on with the delivery
+// that waits for it. An id that did not get there is taken back, and not used for
+// another name either.
+func (s *Session) allotted(now Time, id uint16, ok bool, out *Out) bool {
+	name, known := s.topics.Name(id)
+	if !known {
+		return false // the topic ids have been forgotten meanwhile
+	}
+	waiting := s.delivery.phase == allotting && s.delivery.topicID == id
+	if !ok && !s.topics.Announced(id) {
+		s.topics.Remove(id)
+		s.topicOctets -= len(name)
+		if waiting {
+			s.waitForStore(now, out)
+		}
+		return false
+	}
+	if waiting {
+		s.writeRegister(now, out)
+	}
+	return true
+}
+
+// waitForStore pauses the deliveries to the device: the next one needs a topic id, and
+// the store takes none.
+func (s *Session) waitForStore(now Time, out *Out) {
+	if s.delivery.phase == idle { // not begun
+		s.queue.unpop(s.delivery.msg)
+		s.delivery = delivery{}
+	} else {
+		s.suspendDelivery()
+	}
+	s.resumeAt = now + s.cfg.RetryInterval
+}

@@ -1,0 +1,272 @@
+package session
+
+import (
+	"hash/crc32"
+
+	"sngate/snpacket/sn12"
+)
+
+// durable is what a session has besides when the gateway has a store. What it puts out
+// as records outlives the gateway; what it acknowledges on their strength waits for
+// EventStored.
+type durable struct {
+	known  bool  // there is a RecordSession
+	dirty  bool  // it says something else than is so
+	state  State // in it
+	saving []saving
+	last   Token // of the batches
+
+	taken    []takenOver    // QoS 2 messages of the broker that are acknowledged, until its PUBREL
+	outgoing outgoingRecord // as in the store; msgID 0: none
+	lastHeld uint32         // number of the newest RecordHeld
+	spool    spool
+
+	closeAs ActionKind // how the link is closed when the spool is empty; 0: the device is connected, or nothing is left
+
+	releasedBefore []uint32 // while loading
+}
+
+// maxSaving bounds what of one device waits for the store at once.
+const maxSaving = 64
+
+// saving is something that goes on when a batch is in the store.
+type saving struct {
+	token  Token // of the batch
+	kind   savingKind
+	msgID  uint16
+	id     uint16 // topic id
+	number uint32 // of a message
+	code   uint8  // granted QoS
+	req    request
+}
+
+type savingKind uint8
+
+const (
+	savingRegister  savingKind = iota + 1 // REGACK
+	savingSubscribe                       // SUBACK
+	savingAllotment                       // the gateway's own REGISTER
+	savingSleep                           // the answer to DISCONNECT with duration
+	savingOutgoing                        // the first PUBLISH of QoS 2
+	savingReleasing                       // PUBREL to the device, PUBREC to the broker
+	savingHeld                            // acknowledgement to the broker
+	savingSpool                           // PUBACK or PUBREC to the device
+	savingReleased                        // PUBREL to the broker
+)
+
+// takenOver names a QoS 2 message of the broker that the broker has been told about and
+// has not released: its redelivery is none.
+type takenOver struct {
+	packetID uint16
+	sum      uint64
+}
+
+// outgoingRecord names the QoS 2 delivery to the device that is in progress.
+type outgoingRecord struct {
+	msgID     uint16
+	packetID  uint16 // of the broker; 0: the message is held here
+	number    uint32 // of RecordHeld; 0: the message is the broker's
+	sum       uint64
+	releasing bool
+}
+
+// contentSum tells a redelivery from another message with the same packet identifier.
+func contentSum(topic string, payload []byte) uint64 {
+	return uint64(crc32.ChecksumIEEE([]byte(topic)))<<32 | uint64(crc32.ChecksumIEEE(payload))
+}
+
+// storing reports whether there is a store that takes records now.
+func (s *Session) storing(out *Out) bool {
+	return s.durable != nil && !out.StoreDown && len(s.durable.saving) < maxSaving
+}
+
+// whenStored has v carried out when the records of this step are in the store.
+func (s *Session) whenStored(v saving, out *Out) {
+	if out.Batch == 0 {
+		d := s.durable
+		if d.last++; d.last == 0 {
+			d.last++
+		}
+		out.Batch = d.last
+	}
+	v.token = out.Batch
+	s.durable.saving = append(s.durable.saving, v)
+}
+
+// changed notes that RecordSession is out of date. Before its first accepted CONNECT a
+// session has none.
+func (s *Session) changed() {
+	if s.durable != nil && s.durable.known {
+		s.durable.dirty = true
+	}
+}
+
+// save puts RecordSession out, at the end of a step that has changed what it says.
+func (s *Session) save(out *Out) {
+	if d := s.durable; d != nil && d.dirty {
+		d.dirty = false
+		d.state = s.lasting()
+		out.put(RecordSession, nil, s.appendSession())
+	}
+}
+
+// Stored reports whether anything of the session may be in the store.
+func (s *Session) Stored() bool { return s.durable != nil && s.durable.known }
+
+// onStored goes on with what waited for a batch.
+func (s *Session) onStored(now Time, ev *Event, out *Out) {
+	d := s.durable
+	if d == nil {
+		return
+	}
+	var due []saving
+	rest := d.saving[:0]
+	for _, v := range d.saving {
+		if v.token == ev.Token {
+			due = append(due, v)
+		} else {
+			rest = append(rest, v)
+		}
+	}
+	if d.saving = rest; len(rest) == 0 {
+		d.saving = nil
+	}
+	for i := range due {
+		s.goOn(now, &due[i], !ev.Failed, out)
+	}
+}
+
+func (s *Session) goOn(now Time, v *saving, ok bool, out *Out) {
+	switch v.kind {
+	case savingRegister:
+		s.onRegisterStored(now, v, ok, out)
+	case savingSubscribe:
+		s.onSubscribeStored(now, v, ok, out)
+	case savingAllotment:
+		s.allotted(now, v.id, ok, out)
+		s.pump(now, out)
+	case savingSleep:
+		send(out, sn12.Disconnect{})
+	case savingOutgoing:
+		s.onOutgoingStored(now, v, out)
+	case savingReleasing:
+		s.onReleasingStored(now, v, out)
+	case savingHeld:
+		s.onHeldStored(v, ok, out)
+	case savingSpool:
+		s.onSpoolStored(now, v, ok, out)
+	case savingReleased:
+		if ok {
+			s.onReleasedStored(v.number, out)
+		}
+	}
+}
+
+// Snapshot puts out all that is to be kept of the session, in place of whatever is in
+// the store: after a failure of the store nothing else is known of that.
+func (s *Session) Snapshot(out *Out) {
+	d := s.durable
+	if d == nil || !d.known {
+		return
+	}
+	for kind := RecordSession; kind <= RecordSpool; kind++ {
+		out.removeAll(kind)
+	}
+	out.put(RecordSession, nil, s.appendSession())
+	for i := range s.subs {
+		s.putSubscription(&s.subs[i], out)
+	}
+	for id := range s.topics.All {
+		s.putTopic(id, s.topics.Announced(id), out)
+	}
+	for i := range d.taken {
+		d.taken[i].put(out)
+	}
+	if d.outgoing.msgID != 0 {
+		d.outgoing.put(out)
+	}
+	for i := range s.window {
+		if f := &s.window[i]; f.kept {
+			s.putReceived(f, out)
+		}
+	}
+	if m := &s.delivery.msg; m.saved {
+		m.put(out)
+	}
+	for i := s.queue.head; i < len(s.queue.msgs); i++ {
+		if m := &s.queue.msgs[i]; m.saved {
+			m.put(out)
+		}
+	}
+	s.snapshotSpool(out)
+}
+
+// noteAccepted begins what is kept of the session.
+func (s *Session) noteAccepted() {
+	if s.durable != nil {
+		s.durable.known, s.durable.closeAs = true, 0
+		s.changed()
+	}
+}
+
+// forgetRecords removes all that CleanSession=1 drops. What the spool has stays: the
+// device has been told that it is safe.
+func (s *Session) forgetRecords(out *Out) {
+	d := s.durable
+	if d == nil || !d.known {
+		return
+	}
+	d.taken, d.outgoing = nil, outgoingRecord{}
+	for _, kind := range []RecordKind{RecordSubscription, RecordExchange, RecordOutgoing, RecordReceived, RecordTopic, RecordHeld} {
+		out.removeAll(kind)
+	}
+}
+
+// live reports whether the device was connected before the CONNECT that is being
+// carried out.
+func (s *Session) live() bool {
+	return (s.link == linkUp || s.link == linkDown) && !s.draining()
+}
+
+// Resume goes on after a restart of the gateway, with what Load has taken back. It
+// reports whether there is a session; if not, what is stored of it is rubbish. A
+// connected device has as long as after a word of it to speak.
+func (s *Session) Resume(now Time, out *Out) bool {
+	d := s.durable
+	if !d.known {
+		return false
+	}
+	d.state = s.state
+	s.resumeSpool(now, out)
+	s.resumeOutgoing()
+	if !s.connected() {
+		if d.spool.len() > 0 {
+			s.end(s.state, ReasonNone, ActionCloseClean, out)
+			return true
+		}
+		return s.kept
+	}
+	s.link = linkDown
+	lazy := len(s.subs) == 0 && d.spool.len() == 0
+	out.do(Action{Kind: ActionReopen, Clean: s.clean, KeepAlive: s.duration, Will: s.will, Lazy: lazy})
+	s.heard(now)
+	s.resumeDelivery(now, out)
+	s.save(out)
+	return true
+}
+
+// resumeOutgoing goes back to the QoS 2 delivery that the restart interrupted.
+func (s *Session) resumeOutgoing() {
+	o := &s.durable.outgoing
+	switch {
+	case o.msgID == 0:
+	case o.releasing:
+		s.delivery = delivery{phase: releasing, msgID: o.msgID}
+	case o.number != 0:
+		if m := s.heldAs(o.number); m != nil {
+			m.msgID = o.msgID
+		}
+	default:
+		s.lastQoS2 = exchange{packetID: o.packetID, msgID: o.msgID}
+	}
+}

@@ -1,0 +1,117 @@
+package session
+
+import "sngate/snpacket/sn12"
+
+// The way of what the device publishes into the spool.
+
+func (s *Session) spooling(qos uint8, out *Out) bool {
+	if s.durable == nil || !s.cfg.Spool || !s.storing(out) || qos == 0 && !s.cfg.SpoolQoS0 {
+		return false
+	}
+	return qos == 2 || s.link != linkUp || s.durable.spool.backlog()
+}
+
+func (s *Session) enqueue(now Time, topic string, m *sn12.Publish, out *Out) (uint32, bool) {
+	p := &s.durable.spool
+	v := spooled{at: now, topic: topic, payload: append([]byte(nil), m.Data...), qos: m.QoS, retain: m.Retain}
+	if !s.makeRoom(v.size(), out) {
+		return 0, false
+	}
+	v.number = p.last + 1
+	if v.qos == 2 {
+		v.packetID = p.newPacketID()
+	}
+	p.push(v)
+	v.put(out)
+	s.whenStored(saving{kind: savingSpool, number: v.number}, out)
+	return v.number, true
+}
+
+func (s *Session) makeRoom(size int, out *Out) bool {
+	p := &s.durable.spool
+	for p.len() >= s.cfg.SpoolMessages || p.octets+size > s.cfg.SpoolBytes || out.SpoolFull {
+		if !s.cfg.SpoolDropOldest || !s.dropSpooled(ReasonSpoolFull, out) {
+			return false
+		}
+		if out.SpoolFull {
+			return true // the oldest of this device for its newest
+		}
+	}
+	return true
+}
+
+func (s *Session) dropSpooled(why Reason, out *Out) bool {
+	p := &s.durable.spool
+	for i := range p.msgs {
+		if p.msgs[i].stage == spoolWaiting {
+			out.drop(why)
+			s.unspool(i, out)
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Session) answerSpooled(now Time, v *saving, ok bool, out *Out) {
+	for i := range s.window {
+		f := &s.window[i]
+		if f.stage != spooling || f.number != v.number {
+			continue
+		}
+		switch {
+		case !ok:
+			if !f.old {
+				out.drop(ReasonStoreFailed)
+				send(out, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID, ReturnCode: sn12.RejectedCongestion})
+			}
+			s.settle(i, out)
+		case f.qos == 1:
+			if !f.old {
+				send(out, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID})
+			}
+			s.settle(i, out)
+		default:
+			f.stage = received
+			if !f.old {
+				send(out, sn12.PubRec{MsgID: f.msgID})
+			}
+		}
+		return
+	}
+	if !ok {
+		out.drop(ReasonStoreFailed) // QoS 0, or nobody waits
+	}
+}
+
+func (s *Session) spoolInflight(now Time, topic string, m *sn12.Publish, out *Out) {
+	number, ok := s.enqueue(now, topic, m, out)
+	if !ok {
+		s.refusePublish(m, sn12.RejectedCongestion, ReasonSpoolFull, out)
+		return
+	}
+	f := inflight{holdAt: Never, sum: checksum(m), msgID: m.MsgID, topicID: m.TopicID, qos: m.QoS, number: number, stage: spooling}
+	if f.qos == 2 {
+		f.kept = true
+		s.putReceived(&f, out)
+	}
+	s.window = append(s.window, f)
+}
+
+const patience = Time(5e9)
+
+func (s *Session) overdue(now Time, f *inflight, out *Out) bool {
+	if f.qos != 1 || f.stage != relaying && f.stage != refused || !s.cfg.Spool || !s.storing(out) {
+		return false
+	}
+	return s.link != linkUp || f.stage == refused || now >= f.holdAt-s.cfg.Hold+patience
+}
+
+func (s *Session) respool(now Time, topic string, i int, m *sn12.Publish, out *Out) {
+	f := &s.window[i]
+	number, ok := s.enqueue(now, topic, m, out)
+	if !ok {
+		return // its time to be refused comes
+	}
+	out.do(Action{Kind: ActionCancel, Token: f.token})
+	f.stage, f.holdAt, f.token, f.number = spooling, Never, 0, number
+}

@@ -1,0 +1,392 @@
+package session
+
+import "encoding/binary"
+
+// spool holds messages of the device that are in the store, or on the way there, until
+// the broker has them: those of QoS 2, and all while the broker is away or older ones
+// wait. It is in the order in which the device sent them.
+type spool struct {
+	msgs     []spooled
+	octets   int
+	last     uint32 // number of the newest
+	packetID uint16 // last one chosen
+	retryAt  Time   // when the link, which had no room, is asked again
+}
+
+// spooled is one of them.
+type spooled struct {
+	number   uint32 // of RecordSpool
+	token    Token  // with the link
+	at       Time   // when it came
+	topic    string
+	payload  []byte
+	packetID uint16 // towards the broker; QoS 2
+	qos      uint8
+	retain   bool
+	stage    spoolStage
+	again    bool  // the broker may have seen it
+	released bool  // QoS 2: RecordReleased is in the store
+	failures uint8 // times the link has given it up
+}
+
+type spoolStage uint8
+
+const (
+	spoolSaving   spoolStage = iota // on the way to the store
+	spoolWaiting                    // for the link
+	spoolSent                       // with the link
+	spoolReceived                   // QoS 2: PUBREC has come; that is on the way to the store
+	spoolReleased                   // QoS 2: the link may send PUBREL
+)
+
+const (
+	// Packet identifiers of spooled messages; the link's own are below.
+	firstPacketID = 0x8000
+	lastPacketID  = 0xFFFE
+
+	spoolAtOnce      = 16       // messages with the link
+	spoolAtOnceBytes = 64 << 10 // and their octets
+	spoolMaxFailures = 3        // times the link may give a message up
+	spoolRetry       = Time(1e9)
+)
+
+func (m *spooled) size() int { return len(m.topic) + len(m.payload) + messageOverhead }
+
+func (p *spool) len() int { return len(p.msgs) }
+
+func (p *spool) push(m spooled) {
+	p.msgs = append(p.msgs, m)
+	p.octets += m.size()
+	p.last = max(p.last, m.number)
+	p.packetID = max(p.packetID, m.packetID)
+}
+
+func (p *spool) remove(i int) {
+	p.octets -= p.msgs[i].size()
+	copy(p.msgs[i:], p.msgs[i+1:])
+	p.msgs[len(p.msgs)-1] = spooled{}
+	if p.msgs = p.msgs[:len(p.msgs)-1]; len(p.msgs) == 0 {
+		p.msgs = nil
+	}
+}
+
+func (p *spool) find(number uint32) int {
+	for i := range p.msgs {
+		if p.msgs[i].number == number {
+			return i
+		}
+	}
+	return -1
+}
+
+func (p *spool) byToken(t Token) int {
+	for i := range p.msgs {
+		if t != 0 && p.msgs[i].token == t {
+			return i
+		}
+	}
+	return -1
+}
+
+// newPacketID returns one that no message in the spool has.
+func (p *spool) newPacketID() uint16 {
+	for {
+		if p.packetID++; p.packetID < firstPacketID || p.packetID > lastPacketID {
+			p.packetID = firstPacketID
+		}
+		used := false
+		for i := range p.msgs {
+			used = used || p.msgs[i].packetID == p.packetID
+		}
+		if !used {
+			return p.packetID
+		}
+	}
+}
+
+// backlog reports whether a message waits that the link has not got: newer ones queue
+// up behind it.
+func (p *spool) backlog() bool {
+	for i := range p.msgs {
+		if p.msgs[i].stage <= spoolWaiting {
+			return true
+		}
+	}
+	return false
+}
+
+// Spooled returns how many messages of the device wait for the broker in the store, and
+// their size in octets.
+func (s *Session) Spooled() (messages, octets int) {
+	if s.durable == nil {
+		return 0, 0
+	}
+	return s.durable.spool.len(), s.durable.spool.octets
+}
+
+// spooling reports whether a message of the device goes through the spool.
+// enqueue puts a message into the spool; the device is answered when it is in the store.
+// makeRoom keeps the bounds of the spool.
+// dropSpooled drops the oldest message that the link has not got.
+func (s *Session) unspool(i int, out *Out) {
+	m := &s.durable.spool.msgs[i]
+	out.remove(RecordSpool, key32(m.number))
+	if m.released || m.stage == spoolReceived {
+		out.remove(RecordReleased, key32(m.number))
+	}
+	s.durable.spool.remove(i)
+}
+
+func (m *spooled) put(out *Out) {
+	v := binary.BigEndian.AppendUint16(make([]byte, 0, m.size()), m.packetID)
+	out.put(RecordSpool, key32(m.number), appendMessage(v, m.qos, m.retain, m.topic, m.payload))
+}
+
+func (s *Session) onSpoolStored(now Time, v *saving, ok bool, out *Out) {
+	p := &s.durable.spool
+	i := p.find(v.number)
+	if i < 0 {
+		return
+	}
+	if ok {
+		p.msgs[i].stage = spoolWaiting
+	} else {
+		p.remove(i)
+	}
+	s.answerSpooled(now, v, ok, out)
+	s.drain(now, out)
+}
+
+// answerSpooled tells the device that its message is safe, or that it is to send it
+// again later.
+// drain gives the link what it may have of the spool.
+func (s *Session) drain(now Time, out *Out) {
+	if s.durable == nil {
+		return
+	}
+	p := &s.durable.spool
+	if p.len() == 0 || s.link != linkUp || p.retryAt != Never {
+		return
+	}
+	n, octets := 0, 0
+	for i := 0; i < len(p.msgs) && n < spoolAtOnce && octets < spoolAtOnceBytes; i++ {
+		m := &p.msgs[i]
+		if m.stage == spoolSaving {
+			return // the ones behind it have to wait as well
+		}
+		n, octets = n+1, octets+m.size()
+		if m.stage != spoolWaiting {
+			continue
+		}
+		if n > 1 && octets > spoolAtOnceBytes {
+			return
+		}
+		m.stage, m.token = spoolSent, s.token()
+		s.hand(m, out)
+		if m.qos == 0 {
+			s.unspool(i, out)
+			i--
+		}
+	}
+}
+
+func (s *Session) hand(m *spooled, out *Out) {
+	out.do(Action{
+		Kind: ActionPublish, Token: m.token, Topic: m.topic, Payload: m.payload, QoS: m.qos, Retain: m.retain,
+		PacketID: m.packetID, Again: m.again, Released: m.released,
+	})
+	m.again = true
+}
+
+// onSpoolPublished takes the broker's acknowledgement of a spooled message.
+func (s *Session) onSpoolPublished(now Time, t Token, out *Out) bool {
+	i := s.spooledAs(t)
+	if i < 0 {
+		return false
+	}
+	s.unspool(i, out)
+	s.durable.spool.retryAt = Never
+	s.drain(now, out)
+	s.closeDrained(out)
+	return true
+}
+
+// onSpoolFailed takes a spooled message back from the link. One that the link has given
+// up time and again, each time after several connections, is what they end of.
+func (s *Session) onSpoolFailed(now Time, ev *Event, out *Out) bool {
+	i := s.spooledAs(ev.Token)
+	if i < 0 {
+		return false
+	}
+	m := &s.durable.spool.msgs[i]
+	m.stage, m.token = spoolWaiting, 0
+	switch {
+	case ev.Congested:
+		s.durable.spool.retryAt = now + spoolRetry
+	case s.link != linkUp && s.link != linkDown: // a connect with CleanSession=1 has taken all back
+	default:
+		if m.failures++; m.failures >= spoolMaxFailures {
+			out.drop(ReasonSpoolRejected)
+			s.unspool(i, out)
+			s.closeDrained(out)
+		}
+		s.drain(now, out)
+	}
+	return true
+}
+
+func (s *Session) spooledAs(t Token) int {
+	if s.durable == nil {
+		return -1
+	}
+	return s.durable.spool.byToken(t)
+}
+
+// onReceived takes the broker's PUBREC for a spooled message. Once PUBREL is sent the
+// message must not be published again, which a restarted gateway has to know.
+func (s *Session) onReceived(t Token, out *Out) {
+	i := s.spooledAs(t)
+	if i < 0 {
+		return
+	}
+	m := &s.durable.spool.msgs[i]
+	if m.released {
+		out.do(Action{Kind: ActionRelease, Token: t})
+		return
+	}
+	m.stage = spoolReceived
+	s.putReleased(m, out)
+}
+
+func (s *Session) putReleased(m *spooled, out *Out) {
+	out.put(RecordReleased, key32(m.number), nil)
+	s.whenStored(saving{kind: savingReleased, number: m.number}, out)
+}
+
+func (s *Session) onReleasedStored(number uint32, out *Out) {
+	p := &s.durable.spool
+	i := p.find(number)
+	if i < 0 || p.msgs[i].released {
+		return
+	}
+	m := &p.msgs[i]
+	m.released = true
+	if m.stage == spoolReceived {
+		m.stage = spoolReleased
+		out.do(Action{Kind: ActionRelease, Token: m.token})
+	}
+}
+
+func (s *Session) snapshotSpool(out *Out) {
+	p := &s.durable.spool
+	for i := range p.msgs {
+		m := &p.msgs[i]
+		if m.stage == spoolSaving {
+			continue // its own batch decides
+		}
+		m.put(out)
+		switch {
+		case m.released:
+			out.put(RecordReleased, key32(m.number), nil)
+		case m.stage == spoolReceived:
+			s.putReleased(m, out)
+		}
+	}
+}
+
+// spoolDeadline is when the spool next wants attention.
+func (s *Session) spoolDeadline() Time {
+	if s.durable == nil {
+		return Never
+	}
+	at := s.durable.spool.retryAt
+	for i := range s.durable.spool.msgs {
+		if m := &s.durable.spool.msgs[i]; m.stage == spoolWaiting {
+			return min(at, m.at+s.cfg.SpoolAge)
+		}
+	}
+	return at
+}
+
+// advanceSpool drops what has waited for too long, and asks the link again.
+func (s *Session) advanceSpool(now Time, out *Out) {
+	if now < s.spoolDeadline() {
+		return
+	}
+	p := &s.durable.spool
+	for i := 0; i < len(p.msgs); i++ {
+		if m := &p.msgs[i]; m.stage == spoolWaiting && now >= m.at+s.cfg.SpoolAge {
+			out.drop(ReasonSpoolExpired)
+			s.unspool(i, out)
+			i--
+		}
+	}
+	if now >= p.retryAt {
+		p.retryAt = Never
+		s.drain(now, out)
+	}
+	s.closeDrained(out)
+}
+
+// draining reports whether the connection to the broker has outlived the device's, to
+// deliver what has been acknowledged to the device.
+func (s *Session) draining() bool { return s.durable != nil && s.durable.closeAs != 0 }
+
+// closeLink ends the connection to the broker, or has it ended when the spool is empty.
+func (s *Session) closeLink(how ActionKind, out *Out) {
+	if s.durable != nil && s.durable.spool.len() > 0 {
+		s.durable.closeAs = how
+		if s.link == linkClosed {
+			s.reopenToDrain(out)
+		}
+		return
+	}
+	switch s.link {
+	case linkClosed:
+		s.free(out)
+	case linkClosing:
+	default:
+		s.link = linkClosing
+		out.do(Action{Kind: how})
+	}
+}
+
+// reopenToDrain connects in the name of a device that has gone. Its will has been
+// settled.
+func (s *Session) reopenToDrain(out *Out) {
+	s.link, s.carried = linkDown, nil
+	out.do(Action{Kind: ActionReopen, Clean: s.clean, KeepAlive: s.duration})
+}
+
+// closeDrained ends a connection that was kept for the spool only.
+func (s *Session) closeDrained(out *Out) {
+	if !s.draining() || s.durable.spool.len() > 0 || s.dialogue != nil {
+		return
+	}
+	how := s.durable.closeAs
+	s.durable.closeAs = 0
+	s.closeLink(how, out)
+}
+
+// resumeSpool goes on with what a restart has found in the store.
+func (s *Session) resumeSpool(now Time, out *Out) {
+	p := &s.durable.spool
+	for i := range p.msgs {
+		p.msgs[i].at = now
+	}
+	for _, number := range s.durable.releasedBefore {
+		if i := p.find(number); i >= 0 {
+			p.msgs[i].released = true
+		} else {
+			out.remove(RecordReleased, key32(number))
+		}
+	}
+	s.durable.releasedBefore = nil
+}
+
+// spoolInflight takes a QoS 1 or 2 PUBLISH of the device into the spool.
+// patience is how long a QoS 1 PUBLISH waits for the broker before its repetition is
+// taken into the spool: a connection may be dead long before that shows.
+// overdue reports whether a PUBLISH that the device repeats is better taken into the
+// spool than left with the link.
+// respool moves window[i] from the link to the spool.
