@@ -287,12 +287,14 @@ func (s *Session) writePublish(dup bool, out *Out) {
 	send(out, p)
 }
 
+// newMsgID returns a MsgId that the device does not remember a QoS 2 exchange by.
 func (s *Session) newMsgID() uint16 {
-	s.nextMsgID++
-	if s.nextMsgID == 0 {
+	for {
 		s.nextMsgID++
+		if s.nextMsgID != 0 && s.nextMsgID != s.lastQoS2.msgID && (s.durable == nil || s.nextMsgID != s.durable.outgoing.msgID) {
+			return s.nextMsgID
+		}
 	}
-	return s.nextMsgID
 }
 
 // repeatDelivery sends the unanswered step again.

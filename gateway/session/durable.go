@@ -190,11 +190,11 @@ func (s *Session) Snapshot(out *Out) {
 			s.putReceived(f, out)
 		}
 	}
-	if m := &s.delivery.msg; m.saved {
+	if m := &s.delivery.msg; m.number != 0 {
 		m.put(out)
 	}
 	for i := s.queue.head; i < len(s.queue.msgs); i++ {
-		if m := &s.queue.msgs[i]; m.saved {
+		if m := &s.queue.msgs[i]; m.number != 0 {
 			m.put(out)
 		}
 	}

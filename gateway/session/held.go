@@ -56,6 +56,7 @@ func (s *Session) onHeldStored(v *saving, ok bool, out *Out) {
 	case m == nil:
 	case !ok:
 		m.number = 0
+		out.remove(RecordHeld, key32(v.number))
 		if m.qos == 2 {
 			s.release(v.id, out)
 		}
@@ -195,7 +196,9 @@ func (s *Session) released(now Time, out *Out) {
 	if s.listening() {
 		s.await(now)
 	}
-	send(out, sn12.PubRel{MsgID: d.msgID})
+	if s.connected() {
+		send(out, sn12.PubRel{MsgID: d.msgID})
+	}
 	s.pump(now, out) // there may be room now to go on reading
 }
 

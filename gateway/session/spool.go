@@ -151,7 +151,7 @@ func (s *Session) onSpoolStored(now Time, v *saving, ok bool, out *Out) {
 	if ok {
 		p.msgs[i].stage = spoolWaiting
 	} else {
-		p.remove(i)
+		s.unspool(i, out)
 	}
 	s.answerSpooled(now, v, ok, out)
 	s.drain(now, out)
@@ -281,9 +281,6 @@ func (s *Session) snapshotSpool(out *Out) {
 	p := &s.durable.spool
 	for i := range p.msgs {
 		m := &p.msgs[i]
-		if m.stage == spoolSaving {
-			continue // its own batch decides
-		}
 		m.put(out)
 		switch {
 		case m.released:
@@ -335,6 +332,10 @@ func (s *Session) draining() bool { return s.durable != nil && s.durable.closeAs
 // closeLink ends the connection to the broker, or has it ended when the spool is empty.
 func (s *Session) closeLink(how ActionKind, out *Out) {
 	if s.durable != nil && s.durable.spool.len() > 0 {
+		if how == ActionCloseAbort && s.link != linkUp {
+			how = ActionCloseClean // the broker has published the will when the connection broke
+			out.do(Action{Kind: ActionSetWill})
+		}
 		s.durable.closeAs = how
 		if s.link == linkClosed {
 			s.reopenToDrain(out)
