@@ -19,6 +19,9 @@ func (s *Session) onRegAck(now Time, body []byte, out *Out) {
 	switch m.ReturnCode {
 	case sn12.Accepted:
 		s.topics.SetAnnounced(d.topicID, true)
+		if s.storing(out) {
+			s.putTopic(d.topicID, true, out) // or it would be told again after a restart
+		}
 		s.sendPublish(now, out)
 		s.pump(now, out)
 	case sn12.RejectedCongestion:
