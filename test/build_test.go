@@ -103,6 +103,7 @@ func TestServiceRunsConfinedAndForEver(t *testing.T) {
 		"Service.DynamicUser":           "yes",
 		"Service.StateDirectory":        "sngate",
 		"Service.WorkingDirectory":      "/var/lib/sngate",
+		"Service.StateDirectoryMode":    "0700",
 		"Service.ProtectSystem":         "strict",
 		"Service.ProtectHome":           "yes",
 		"Service.NoNewPrivileges":       "yes",

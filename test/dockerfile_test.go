@@ -39,7 +39,8 @@ func instructions(text string) []instruction {
 
 // dockerfileFaults checks what can be checked without building the image:
 // sources of COPY exist, stages are known, and the last stage is an empty image
-// that runs a binary of ours as a numeric user other than root.
+// that runs a binary of ours as a numeric user other than root, in a directory that
+// is a volume and belongs to that user, because sngate.db is made there.
 func dockerfileFaults(text string, exists func(path string) bool) []string {
 	var faults []string
 	fault := func(i instruction, format string, args ...any) {
@@ -47,15 +48,22 @@ func dockerfileFaults(text string, exists func(path string) bool) []string {
 	}
 	var stages []string
 	last := make(map[string]instruction) // of the last stage, by name
+	var owned []string                   // "user directory" of COPY --chown in it
 	for _, i := range instructions(text) {
 		words := strings.Fields(i.args)
 		switch i.name {
 		case "FROM":
 			clear(last)
+			owned = nil
 			if at := slices.Index(words, "AS"); at >= 0 && at+1 < len(words) {
 				stages = append(stages, words[at+1])
 			}
 		case "COPY":
+			for _, word := range words {
+				if owner, ok := strings.CutPrefix(word, "--chown="); ok {
+					owned = append(owned, owner+" "+words[len(words)-1])
+				}
+			}
 			if from, ok := strings.CutPrefix(words[0], "--from="); ok {
 				if !slices.Contains(stages, from) {
 					fault(i, "COPY from unknown stage %q", from)
@@ -75,6 +83,11 @@ func dockerfileFaults(text string, exists func(path string) bool) []string {
 	}
 	if m := regexp.MustCompile(`^(\d+):(\d+)$`).FindStringSubmatch(last["USER"].args); m == nil || m[1] == "0" || m[2] == "0" {
 		fault(last["USER"], "USER %q is not a numeric user and group other than root", last["USER"].args)
+	}
+	if dir := last["WORKDIR"].args; dir == "" || last["VOLUME"].args != dir {
+		fault(last["WORKDIR"], "the working directory %q is not the volume %q", dir, last["VOLUME"].args)
+	} else if owner := last["USER"].args; !slices.Contains(owned, owner+" "+dir) {
+		fault(last["WORKDIR"], "the working directory %q is not made for user %s by COPY --chown", dir, owner)
 	}
 	if want := `["/sngate"]`; last["ENTRYPOINT"].args != want {
 		fault(last["ENTRYPOINT"], "ENTRYPOINT %s, want %s", last["ENTRYPOINT"].args, want)
@@ -112,10 +125,12 @@ USER nobody
 EXPOSE 1883/udp
 ENTRYPOINT /sngate
 `, func(p string) bool { return p == "go.mod" }),
-		"line 2: COPY of gone.txt", "line 5: COPY from unknown stage", "line 4: the last stage", "line 6: USER", "line 8: ENTRYPOINT", "line 7: EXPOSE")
-	sound := "FROM golang AS build\nFROM scratch\nCOPY --from=build /a /a\nUSER 65532:65532\nEXPOSE 1883/udp 1883/tcp 9883/tcp\nENTRYPOINT [\"/sngate\"]\n"
+		"line 2: COPY of gone.txt", "line 5: COPY from unknown stage", "line 4: the last stage", "line 6: USER", "line 0: the working directory", "line 8: ENTRYPOINT", "line 7: EXPOSE")
+	sound := "FROM golang AS build\nFROM scratch\nCOPY --from=build --chown=65532:65532 /a /a\nWORKDIR /a\nVOLUME /a\nUSER 65532:65532\nEXPOSE 1883/udp 1883/tcp 9883/tcp\nENTRYPOINT [\"/sngate\"]\n"
 	wantFaults(t, dockerfileFaults(sound, nil))
-	wantFaults(t, dockerfileFaults(strings.Replace(sound, "65532:65532", "0:0", 1), nil), "USER")
+	wantFaults(t, dockerfileFaults(strings.ReplaceAll(sound, "65532:65532", "0:0"), nil), "USER")
+	wantFaults(t, dockerfileFaults(strings.Replace(sound, "--chown=65532:65532 ", "", 1), nil), "is not made for user 65532:65532")
+	wantFaults(t, dockerfileFaults(strings.Replace(sound, "VOLUME /a", "VOLUME /b", 1), nil), "is not the volume")
 }
 
 // TestDockerfileBuildIsStatic runs the build command of the Dockerfile, with
