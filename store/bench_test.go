@@ -132,3 +132,73 @@ func BenchmarkOpen(b *testing.B) {
 		closeStore(b, s)
 	}
 }
+
+func deviceKey(device, n int) []byte { return fmt.Appendf(nil, "device-%06d/%06d", device, n) }
+
+// population makes a store with what some devices need: each has one session, 5 topic
+// ids and 2 messages.
+func population(t testing.TB, devices int) *fileStore {
+	t.Helper()
+	s, _ := open(t, filepath.Join(t.TempDir(), "db"), Options{noSync: true})
+	for from := 0; from < devices; from += 250 {
+		var ops []Op
+		for d := from; d < min(from+250, devices); d++ {
+			ops = append(ops, Op{Bucket: Sessions, Key: deviceKey(d, 0), Value: make([]byte, 200)})
+			for n := range 5 {
+				ops = append(ops, Op{Bucket: Topics, Key: deviceKey(d, n), Value: make([]byte, 40)})
+			}
+			for n := range 2 {
+				ops = append(ops, Op{Bucket: Held, Key: deviceKey(d, n), Value: make([]byte, 150)})
+			}
+		}
+		mustWrite(t, s, ops...)
+	}
+	return s
+}
+
+// TestFootprintOfALoneEvent is the ceiling for what one event writes, which is what
+// wears a memory card.
+func TestFootprintOfALoneEvent(t *testing.T) {
+	s := population(t, 1000)
+	before := s.Stats().Written
+	const events = 100
+	for i := range events {
+		mustWrite(t, s, Op{Bucket: Held, Key: deviceKey(i*7919%1000, 500000+i), Value: make([]byte, 150)})
+	}
+	if n := (s.Stats().Written - before) / events; n > 7*pageSize {
+		t.Errorf("%d bytes per event, more than 7 pages", n)
+	}
+}
+
+// BenchmarkBytesPerEvent measures the table in docs/RELIABILITY.md: an event is put,
+// and deleted again by the next transaction, at devices all over the file.
+func BenchmarkBytesPerEvent(b *testing.B) {
+	kinds := []struct {
+		name   string
+		bucket Bucket
+		size   int
+	}{{"topic", Topics, 40}, {"held", Held, 150}, {"spooled", Spool, 150}}
+	for _, devices := range []int{50, 1000, 20000} {
+		s := population(b, devices)
+		for _, kind := range kinds {
+			for _, together := range []int{1, 10, 100} {
+				b.Run(fmt.Sprintf("%d/%s/%d", devices, kind.name, together), func(b *testing.B) {
+					before, events := s.Stats(), 0
+					for b.Loop() {
+						puts, deletes := make([]Op, together), make([]Op, together)
+						for i := range together {
+							// Steps of a prime number come by all devices, far from each other.
+							k := deviceKey((events/2+i)*7919%devices, 500000+events+i)
+							puts[i] = Op{Bucket: kind.bucket, Key: k, Value: make([]byte, kind.size)}
+							deletes[i] = Op{Bucket: kind.bucket, Kind: Delete, Key: k}
+						}
+						mustWrite(b, s, puts...)
+						mustWrite(b, s, deletes...)
+						events += 2 * together
+					}
+					b.ReportMetric(float64(s.Stats().Written-before.Written)/float64(events), "written-B/event")
+				})
+			}
+		}
+	}
+}
