@@ -112,6 +112,15 @@ func (b *Broker) URL() string { return "tcp://" + b.Addr() }
 // Log is the tail of the broker's log, of all its runs.
 func (b *Broker) Log() string { return b.log.String() }
 
+// Process is the broker's current run, for signals; nil while the broker is down. Signals
+// may be sent from any goroutine.
+func (b *Broker) Process() *os.Process {
+	if b.run == nil {
+		return nil
+	}
+	return b.run.cmd.Process
+}
+
 // Kill ends the broker at once (SIGKILL), as a power cut would, and returns
 // when the process is gone. It does nothing while the broker is down.
 func (b *Broker) Kill() {
