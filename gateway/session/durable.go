@@ -157,7 +157,7 @@ func (s *Session) goOn(now Time, v *saving, ok bool, out *Out) {
 		s.onSpoolStored(now, v, ok, out)
 	case savingReleased:
 		if ok {
-			s.onReleasedStored(v.number, out)
+			s.onReleasedStored(now, v.number, out)
 		}
 	}
 }

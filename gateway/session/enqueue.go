@@ -115,3 +115,18 @@ func (s *Session) respool(now Time, topic string, i int, m *sn12.Publish, out *O
 	out.do(Action{Kind: ActionCancel, Token: f.token})
 	f.stage, f.holdAt, f.token, f.number = spooling, Never, 0, number
 }
+
+// waitInMemory has a QoS 0 message take its turn behind what the broker is being sent
+// from the spool, without going to the store.
+func (s *Session) waitInMemory(now Time, topic string, m *sn12.Publish) bool {
+	if s.durable == nil || !s.durable.spool.backlog() {
+		return false
+	}
+	v := spooled{at: now, topic: topic, payload: append([]byte(nil), m.Data...), retain: m.Retain, stage: spoolWaiting}
+	p := &s.durable.spool
+	if p.len() >= s.cfg.SpoolMessages || p.octets+v.size() > s.cfg.SpoolBytes {
+		return false
+	}
+	p.push(v)
+	return true
+}

@@ -115,6 +115,7 @@ func (s *Session) relayUnanswered(now Time, topic string, why Reason, m *sn12.Pu
 		}
 	case s.link != linkUp:
 		out.drop(ReasonBrokerDown)
+	case s.waitInMemory(now, topic, m):
 	default:
 		out.do(Action{Kind: ActionPublish, Topic: topic, Payload: m.Data, Retain: m.Retain})
 	}

@@ -15,7 +15,7 @@ type spool struct {
 
 // spooled is one of them.
 type spooled struct {
-	number   uint32 // of RecordSpool
+	number   uint32 // of RecordSpool; 0: QoS 0 that only keeps its place in memory
 	token    Token  // with the link
 	at       Time   // when it came
 	topic    string
@@ -104,16 +104,18 @@ func (p *spool) newPacketID() uint16 {
 	}
 }
 
-// backlog reports whether a message waits that the link has not got: newer ones queue
-// up behind it.
+// backlog reports whether newer messages have to queue up: behind one that the link has
+// not got, or one of QoS 2 that the broker passes on at its PUBREL only.
 func (p *spool) backlog() bool {
 	for i := range p.msgs {
-		if p.msgs[i].stage <= spoolWaiting {
+		if m := &p.msgs[i]; m.stage <= spoolWaiting || m.unreleased() {
 			return true
 		}
 	}
 	return false
 }
+
+func (m *spooled) unreleased() bool { return m.qos == 2 && m.stage < spoolReleased && !m.released }
 
 // Spooled returns how many messages of the device wait for the broker in the store, and
 // their size in octets.
@@ -130,7 +132,9 @@ func (s *Session) Spooled() (messages, octets int) {
 // dropSpooled drops the oldest message that the link has not got.
 func (s *Session) unspool(i int, out *Out) {
 	m := &s.durable.spool.msgs[i]
-	out.remove(RecordSpool, key32(m.number))
+	if m.number != 0 {
+		out.remove(RecordSpool, key32(m.number))
+	}
 	if m.released || m.stage == spoolReceived {
 		out.remove(RecordReleased, key32(m.number))
 	}
@@ -168,13 +172,14 @@ func (s *Session) drain(now Time, out *Out) {
 	if p.len() == 0 || s.link != linkUp || p.retryAt != Never {
 		return
 	}
-	n, octets := 0, 0
+	n, octets, unreleased := 0, 0, false
 	for i := 0; i < len(p.msgs) && n < spoolAtOnce && octets < spoolAtOnceBytes; i++ {
 		m := &p.msgs[i]
-		if m.stage == spoolSaving {
+		if m.stage == spoolSaving || unreleased && m.qos < 2 {
 			return // the ones behind it have to wait as well
 		}
 		n, octets = n+1, octets+m.size()
+		unreleased = unreleased || m.unreleased()
 		if m.stage != spoolWaiting {
 			continue
 		}
@@ -263,7 +268,7 @@ func (s *Session) putReleased(m *spooled, out *Out) {
 	s.whenStored(saving{kind: savingReleased, number: m.number}, out)
 }
 
-func (s *Session) onReleasedStored(number uint32, out *Out) {
+func (s *Session) onReleasedStored(now Time, number uint32, out *Out) {
 	p := &s.durable.spool
 	i := p.find(number)
 	if i < 0 || p.msgs[i].released {
@@ -274,6 +279,7 @@ func (s *Session) onReleasedStored(number uint32, out *Out) {
 	if m.stage == spoolReceived {
 		m.stage = spoolReleased
 		out.do(Action{Kind: ActionRelease, Token: m.token})
+		s.drain(now, out)
 	}
 }
 
@@ -281,6 +287,9 @@ func (s *Session) snapshotSpool(out *Out) {
 	p := &s.durable.spool
 	for i := range p.msgs {
 		m := &p.msgs[i]
+		if m.number == 0 {
+			continue
+		}
 		m.put(out)
 		switch {
 		case m.released:
