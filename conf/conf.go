@@ -113,6 +113,7 @@ type Session struct {
 	Hold             time.Duration `toml:"hold" range:"1s..10m"`
 	CongestionWait   time.Duration `toml:"congestion_wait" range:"0s..24h"`
 	AddressChange    string        `toml:"address_change" enum:"allow,connect,deny"`
+	WillKeeper       string        `toml:"will_keeper" enum:"broker,gateway"`
 	ToleranceShort   int           `toml:"tolerance_short" range:"0..1000"` // percent
 	ToleranceLong    int           `toml:"tolerance_long" range:"0..1000"`  // percent
 	IdleProbe        time.Duration `toml:"idle_probe" range:"0s..720h"`     // 0: never
@@ -198,6 +199,7 @@ func Default() *Config {
 			Hold:             20 * time.Second,
 			CongestionWait:   5 * time.Minute,
 			AddressChange:    "allow",
+			WillKeeper:       "broker",
 			ToleranceShort:   50,
 			ToleranceLong:    10,
 			IdleProbe:        time.Hour,

@@ -110,6 +110,7 @@ var wrong = map[string][][2]string{
 	"session.hold":              {{`"11m"`, `want 1s..10m`}, {`"0s"`, `want 1s..10m`}, {`20`, `want a duration`}},
 	"session.congestion_wait":   {{`"25h"`, `want 0s..24h`}, {`5`, `want a duration`}},
 	"session.address_change":    {{`"yes"`, `"yes" is not known; want one of "allow", "connect", "deny"`}, {`true`, `want a string`}},
+	"session.will_keeper":       {{`"device"`, `"device" is not known; want one of "broker", "gateway"`}, {`""`, `"" is not known`}, {`true`, `want a string`}},
 	"session.tolerance_short":   {{`-1`, `want 0..1000`}, {`1001`, `want 0..1000`}, {`"50%"`, `want an integer`}},
 	"session.tolerance_long":    {{`-1`, `want 0..1000`}, {`1001`, `want 0..1000`}, {`0.1`, `want an integer, got a float`}},
 	"session.idle_probe":        {{`"721h"`, `want 0s..720h`}, {`0`, `want a duration`}},

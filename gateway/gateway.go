@@ -191,7 +191,8 @@ func (g *Gateway) Metrics() http.Handler { return g.metrics.handler() }
 func (g *Gateway) BrokerReady() bool { return g.brokerReady.Load() }
 
 // Stop takes no more work, sends DISCONNECT to the connected devices, closes their MQTT
-// sessions without wills, for up to grace, and ends. It may be called more than once.
+// sessions without wills, for up to grace, and ends. Wills of devices that were lost
+// before may still be published in that time. It may be called more than once.
 func (g *Gateway) Stop(grace time.Duration) error {
 	g.stopOnce.Do(func() {
 		g.stopping.Store(true)
@@ -217,13 +218,21 @@ func (g *Gateway) Stop(grace time.Duration) error {
 
 // stop ends all sessions of the shard. left is told when their links are closed.
 func (s *shard) stop(left chan<- struct{}) {
+	wills := 0
 	for _, e := range s.clients {
 		e.session.Stop(&s.out)
 		s.carryOut(e)
-		if e.link != nil {
-			s.close(e, upstream.CloseGraceful) // a will that is still being published does not wait
+		switch {
+		case e.session.WillDue() != nil:
+			wills++
+			s.close(e, upstream.CloseDrain)
+		case e.link != nil:
+			s.close(e, upstream.CloseGraceful)
 		}
 		s.settle(e)
+	}
+	if wills > 0 {
+		s.gw.log.Warn().Int("wills", wills).Msg("stopping: wills are still to be published, and are dropped if the broker does not answer")
 	}
 	if s.own != nil {
 		s.gw.own.retryAt = never

@@ -134,6 +134,10 @@ func (l *dedicated) accepted(now time.Duration, present bool) {
 	l.answer = false
 	l.report(Event{Kind: kind, SessionPresent: present})
 	for _, m := range dropped {
+		if m.token == 0 {
+			l.d.stats.DroppedWills.Add(1)
+			continue
+		}
 		err := ErrLost
 		if m.given {
 			err = ErrCancelled

@@ -25,6 +25,11 @@ import (
 	"sngate/upstream"
 )
 
+// willWait is how long the will of a lost device waits for the broker where the gateway
+// keeps it: longer than the outages one can be called for, and not for ever, because an
+// alarm says something of the present.
+const willWait = 24 * time.Hour
+
 // stopGrace is how long a stop waits for the MQTT connections to close.
 const stopGrace = 3 * time.Second
 
@@ -129,6 +134,7 @@ func sessionConfig(cfg *conf.Config, predefined *topicreg.Predefined) *session.C
 		CongestionWait:   s.CongestionWait,
 		BarrierTimeout:   cfg.Sleep.BarrierTimeout,
 		QoSMinusOne:      cfg.QoSMinusOne.Enabled,
+		KeepsWills:       s.WillKeeper == "gateway",
 		MaxPacketSize:    s.MaxPacketSize,
 		MaxClientID:      s.MaxClientID,
 		MaxInFlight:      s.MaxInflight,
@@ -159,6 +165,9 @@ func upstreamOptions(cfg *conf.Config) upstream.Options {
 		MaxPayload:     cfg.Session.MaxPacketSize,
 		// What the device may have in flight, and the will beside it.
 		MaxInFlight: cfg.Session.MaxInflight + 1,
+	}
+	if cfg.Session.WillKeeper == "gateway" {
+		o.DrainTimeout = willWait
 	}
 	if !b.Embedded() {
 		o.Address = b.Address()

@@ -173,13 +173,14 @@ func (s *Session) carryOut(now Time, out *Out) {
 		s.forget(out)
 	}
 	s.clean = d.connect.clean
-	s.carried, s.willLate = s.will, false
+	s.carried, s.willLate = s.brokersWill(), false
+	s.willDue = false // the link drops it: the device is back
 	s.link = linkOpening
 	if s.durable != nil {
 		s.durable.closeAs = 0
 	}
 	s.enter(StateConnecting, ReasonNone, out)
-	out.do(Action{Kind: ActionConnect, Clean: s.clean, KeepAlive: s.duration, Will: s.will})
+	out.do(Action{Kind: ActionConnect, Clean: s.clean, KeepAlive: s.duration, Will: s.carried})
 }
 
 // forget drops all that CleanSession=1 drops.
@@ -258,7 +259,7 @@ func (s *Session) onBrokerRefused(now Time, ev *Event, out *Out) {
 		}
 	case ev.Code == 0 && s.kept && !s.clean && s.cfg.Spool:
 		s.link, s.carried = linkDown, nil
-		out.do(Action{Kind: ActionReopen, Clean: s.clean, KeepAlive: s.duration, Will: s.will})
+		out.do(Action{Kind: ActionReopen, Clean: s.clean, KeepAlive: s.duration, Will: s.brokersWill()})
 		d := s.dialogue
 		s.dialogue = nil
 		s.accept(now, d.connect, d.wake, out)

@@ -50,6 +50,7 @@ func runScript(t *testing.T, script []byte) {
 	cfg.MaxInFlight, cfg.MaxTopics, cfg.MaxSubscriptions = 3, 5, 3
 	cfg.MaxMessages, cfg.MaxBytes, cfg.MaxPacketSize = 4, 600, 300
 	cfg.RetryCount = 2
+	cfg.KeepsWills = len(script)%2 == 1
 	cfg.Predefined = predefined(t, 3, "p")
 	d := &driver{
 		t: t, script: script, cfg: cfg, s: New(cfg, "dev"), twin: New(cfg, "dev"), now: epoch,

@@ -248,7 +248,7 @@ func (s *Session) Resume(now Time, out *Out) bool {
 	}
 	s.link = linkDown
 	lazy := len(s.subs) == 0 && d.spool.len() == 0
-	out.do(Action{Kind: ActionReopen, Clean: s.clean, KeepAlive: s.duration, Will: s.will, Lazy: lazy})
+	out.do(Action{Kind: ActionReopen, Clean: s.clean, KeepAlive: s.duration, Will: s.brokersWill(), Lazy: lazy})
 	s.heard(now)
 	s.resumeDelivery(now, out)
 	s.save(out)

@@ -13,9 +13,10 @@ func (s *Session) lose(why Reason, out *Out) {
 }
 
 // endLost ends a session the way that has its will published: by the broker, when the
-// connection ends without DISCONNECT. Where the broker holds another will than the
-// device has set since (MQTT cannot change a will once connected), the gateway publishes
-// the right one itself and ends the connection so that the broker publishes none.
+// connection ends without DISCONNECT. Where the broker holds none (KeepsWills), or
+// another one than the device has set since (MQTT cannot change a will once connected),
+// the gateway publishes the right one itself and ends the connection so that the broker
+// publishes none.
 func (s *Session) endLost(why Reason, out *Out) {
 	how := ActionCloseAbort
 	switch w := s.will; {
@@ -23,11 +24,7 @@ func (s *Session) endLost(why Reason, out *Out) {
 	case w == nil && s.carried != nil:
 		how = ActionCloseClean
 	case w != nil && !w.equal(s.carried):
-		qos := w.QoS
-		if s.link == linkDown {
-			qos = max(qos, 1) // QoS 0 would not wait for the broker
-		}
-		out.do(Action{Kind: ActionPublish, Topic: w.Topic, Payload: w.Message, QoS: qos, Retain: w.Retain})
+		s.publishWill(w, out)
 		how = ActionCloseDrain
 	}
 	s.end(StateLost, why, how, out)
@@ -55,6 +52,7 @@ func (s *Session) onLinkClosed(out *Out) {
 		return // a new connection has been asked for meanwhile
 	}
 	s.link = linkClosed
+	s.willDue = false
 	switch {
 	case s.dialogue != nil:
 	case s.draining():
@@ -90,7 +88,7 @@ func (s *Session) onLinkUp(now Time, ev *Event, out *Out) {
 	}
 	s.link = linkUp
 	s.parked = false
-	s.carried = s.will
+	s.carried = s.brokersWill()
 	if s.willLate {
 		s.willLate = false
 		s.carried = &Will{} // one or the other: no will the device can have set

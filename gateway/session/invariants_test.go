@@ -26,7 +26,7 @@ func TestInvariants(t *testing.T) {
 		for i := range script {
 			script[i] = byte(rng.Uint32())
 		}
-		runScript(t, script)
+		runScript(t, script[n%2:]) // an odd length has the gateway keep the wills
 		if t.Failed() {
 			t.Fatalf("go test -run TestInvariants -seed %d (run %d)", first, n)
 		}
@@ -69,6 +69,7 @@ func (d *driver) checkTwin() {
 
 func (d *driver) checkActions() {
 	acks, last := 0, d.before
+	d.checkWills()
 	for _, a := range d.out.Actions {
 		switch {
 		case a.Kind == ActionState:
@@ -115,6 +116,26 @@ func (d *driver) checkActions() {
 	}
 	if acks > allowed {
 		d.fail("%d messages acknowledged to the broker, of which the device or a counted drop explains %d", acks, allowed)
+	}
+}
+
+// checkWills: a will is either the broker's or the gateway's to publish.
+func (d *driver) checkWills() {
+	publishes, drains := 0, 0
+	for _, a := range d.out.Actions {
+		switch {
+		case d.cfg.KeepsWills && a.Will != nil:
+			d.fail("the broker is told of a will: %s", showAction(a))
+		case a.Kind == ActionPublish && a.Token == 0:
+			publishes++
+		case a.Kind == ActionCloseDrain:
+			drains++
+		case a.Kind == ActionCloseAbort && d.cfg.KeepsWills && d.s.will != nil && !d.s.parked:
+			d.fail("nobody publishes the will")
+		}
+	}
+	if drains > publishes || drains > 1 { // QoS 0 of a device has no token either
+		d.fail("%d connections are drained of %d wills", drains, publishes)
 	}
 }
 
@@ -229,6 +250,7 @@ func (d *driver) checkSession() {
 		{s.topics.Len() > d.cfg.MaxTopics, "more topics than MaxTopics"},
 		{full && !s.paused, "the bounds of what is held are passed, and reading goes on"},
 		{low && s.paused && s.listening(), "little is held, and reading has stopped"},
+		{s.willDue && s.link != linkClosing && !s.draining(), "a will is due that nobody publishes"},
 		{s.paused && !d.open, "a closed link is paused"},
 		{s.listening() && s.delivery.phase != idle && s.retryAt == Never, "a delivery waits for ever"},
 		{s.listening() && s.delivery.phase == idle && s.queue.len() > 0 && !waiting, "a message is held for no reason"},

@@ -31,6 +31,7 @@ type Session struct {
 	// willLate: will has changed while the link was not up; a connect in progress may
 	// carry the one before.
 	willLate bool
+	willDue  bool // will has been given to the link and is not known to be with the broker: see WillDue
 
 	dialogue *dialogue // not nil while a CONNECT is being carried out
 

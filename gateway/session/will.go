@@ -51,6 +51,40 @@ func (s *Session) onWillMsgUpd(body []byte, out *Out) {
 func (s *Session) setWill(w *Will, out *Out) {
 	s.will = w
 	s.changed()
+	if s.cfg.KeepsWills {
+		return
+	}
 	s.willLate = s.willLate || s.link != linkUp
 	out.do(Action{Kind: ActionSetWill, Will: w})
+}
+
+// brokersWill is the will that a connection to the broker is opened with.
+func (s *Session) brokersWill() *Will {
+	if s.cfg.KeepsWills {
+		return nil
+	}
+	return s.will
+}
+
+// publishWill has the link publish the will, which is due until the link has ended or
+// the device connects again and makes it false. QoS 0 does not wait for a broker that is
+// away, and is lost on a connection that only seems to be up. A broker that was told of
+// the will would publish it all the same; so must the gateway where it keeps the wills.
+func (s *Session) publishWill(w *Will, out *Out) {
+	qos := w.QoS
+	if s.link == linkDown || s.cfg.KeepsWills {
+		qos = max(qos, 1)
+	}
+	s.willDue = true
+	out.do(Action{Kind: ActionPublish, Topic: w.Topic, Payload: w.Message, QoS: qos, Retain: w.Retain})
+}
+
+// WillDue returns the will of a lost device that the gateway still has to publish; nil
+// when there is none: the device is not lost, its will is the broker's to publish, or the
+// link has done with it. It must not be changed.
+func (s *Session) WillDue() *Will {
+	if !s.willDue {
+		return nil
+	}
+	return s.will
 }

@@ -104,3 +104,60 @@ func TestWillUpdateTakesEffect_Case49_50_51(t *testing.T) {
 		t.Errorf("WILLMSGUPD without a will is answered by %v", r.ReturnCode)
 	}
 }
+
+// A cut uplink is a loss of the device in the eyes of the broker, and none in those of the
+// gateway.
+func TestCutUplinkAndTheKeeperOfTheWills_Case151(t *testing.T) {
+	t.Parallel()
+	for _, keeper := range []string{"broker", "gateway"} {
+		t.Run(keeper, func(t *testing.T) {
+			t.Parallel()
+			broker := mosquitto.Start(t, mosquitto.Options{})
+			r := startRelay(t, broker.Addr())
+			g := startGateway(t, r.url(), settings{
+				"session.will_keeper": `"` + keeper + `"`, "broker.reconnect_min": `"100ms"`, "broker.reconnect_max": `"500ms"`,
+			})
+			heir := mqttConnect(t, broker.Addr(), "wills/#")
+			d := connect(t, g.addr, snclient.Options{
+				ClientID: "steady", KeepAlive: time.Minute,
+				Will: &snclient.Will{Topic: "wills/steady", Message: []byte("gone"), QoS: 1},
+			})
+			r.cut()
+			eventually(t, "the broker notices", func() bool {
+				return strings.Contains(broker.Log(), "Client steady closed its connection")
+			})
+			if keeper == "broker" {
+				heir.wantMessage("wills/steady", "gone")
+			}
+			heir.wantNothingBefore("wills/fence")
+			d.must(d.Publish(d.ctx, snclient.Name("after"), []byte("alive"), 1, false))
+			heir.wantNothingBefore("wills/fence")
+		})
+	}
+}
+
+func TestWillThatTheGatewayKeepsWaitsForTheBroker_Case47_151(t *testing.T) {
+	t.Parallel()
+	broker := mosquitto.Start(t, mosquitto.Options{})
+	r := startRelay(t, broker.Addr())
+	g := startGateway(t, r.url(), settings{
+		"session.will_keeper": `"gateway"`, "broker.reconnect_min": `"100ms"`, "broker.reconnect_max": `"500ms"`,
+	})
+	n := mortal(t, g.addr, "mortal", snclient.Will{Topic: "wills/mortal", Message: []byte("gone")})
+	broker.Kill()
+	want[sn12.Disconnect](n)
+	g.wantLost("mortal", "keep_alive_expired")
+	r.up.Lock()
+	r.cut()
+	broker.Restart()
+	heir := mqttConnect(t, broker.Addr(), "wills/#")
+	r.up.Unlock()
+	if m := heir.wantMessage("wills/mortal", "gone"); m.Qos() != 1 {
+		t.Errorf("the will arrives with QoS %d, want 1", m.Qos())
+	}
+	eventually(t, "the connection ends in good order", func() bool {
+		return strings.Contains(broker.Log(), "Received DISCONNECT from mortal")
+	})
+	g.await(`sngate_upstream_drops_total{reason="will"}`, 0)
+	heir.wantNothingBefore("wills/fence")
+}
