@@ -56,6 +56,8 @@ type Gateway struct {
 	ID       uint8  `toml:"id" range:"0..255"` // GwId, MQTT-SN 1.2 section 5.3.9
 	ClientID string `toml:"client_id"`         // see MQTTClientID
 	Shards   int    `toml:"shards" range:"1..64"`
+
+	StatusTopic string `toml:"status_topic"` // "": none
 }
 
 // MQTTClientID is the client id of the gateway's own connection to the broker:

@@ -69,6 +69,8 @@ var wrong = map[string][][2]string{
 	"gateway.id":        {{`256`, `256 is out of range; want 0..255`}, {`-1`, `want 0..255`}, {`"1"`, `want an integer, got a string`}},
 	"gateway.client_id": {{`1`, `want a string, got an integer`}, {`"a\u0000b"`, `contains the character U+0000`}, {`"` + strings.Repeat("a", 1025) + `"`, `is longer than 1024 octets`}},
 	"gateway.shards":    {{`0`, `want 1..64`}, {`65`, `want 1..64`}, {`1.5`, `want an integer, got a float`}},
+	"gateway.status_topic": {{`1`, `want a string, got an integer`}, {`"a/#"`, `contains a wildcard`}, {`"a\nb"`, `contains a control character`},
+		{`"` + strings.Repeat("a", 65536) + `"`, `is longer than 65535 octets`}},
 
 	"listener": {{`listener = "udp"`, `want an array of tables, got a string`}, {`[listener]`, `want an array of tables, got a table; write [[listener]]`},
 		{`listener = []`, `is empty; want at least one listener`}},

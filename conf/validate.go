@@ -36,6 +36,11 @@ func (d *decoder) validate(cfg *Config) {
 	if len(cfg.Gateway.ClientID) > maxMQTTID {
 		d.fault("gateway.client_id", "is longer than %d octets", maxMQTTID)
 	}
+	if topic := cfg.Gateway.StatusTopic; topic != "" {
+		if err := topicreg.ValidName(topic); err != nil {
+			d.fault("gateway.status_topic", "%v", err)
+		}
+	}
 	d.listeners(cfg.Listener)
 	d.discovery(cfg)
 	d.broker(&cfg.Broker)

@@ -235,9 +235,7 @@ func (s *shard) stop(left chan<- struct{}) {
 		s.gw.log.Warn().Int("wills", wills).Msg("stopping: wills are still to be published, and are dropped if the broker does not answer")
 	}
 	if s.own != nil {
-		s.gw.own.retryAt = never
-		s.close(s.own, upstream.CloseGraceful)
-		s.settle(s.own)
+		s.stopOwn()
 	}
 	s.left = left
 	s.noteClosed()

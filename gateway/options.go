@@ -19,6 +19,10 @@ type Options struct {
 	Shards   int    // goroutines that handle sessions; 0: 1
 	Version  string // for metrics and the status page
 
+	// StatusTopic is where the gateway publishes, retained, whether it is "online" or
+	// "offline"; "": nowhere.
+	StatusTopic string
+
 	Listeners     []ListenerOptions
 	AddressChange AddressChange
 	MaxSessions   int

@@ -17,6 +17,8 @@ type ownConnection struct {
 	clientID string
 	retryAt  time.Duration // when it is tried again after it was refused or lost alone
 	wait     time.Duration // before that, doubling
+
+	announcing bool // "online" is published and not acknowledged
 }
 
 // Pauses of the gateway's own connection before it is tried again.
@@ -38,7 +40,9 @@ func (s *shard) startOwn() {
 
 func (s *shard) connectOwn() {
 	s.gw.own.retryAt = never
-	s.own.link.Connect(s.now, &upstream.Connect{ClientID: s.gw.own.clientID, CleanSession: true, KeepAlive: ownKeepAlive})
+	s.own.link.Connect(s.now, &upstream.Connect{
+		ClientID: s.gw.own.clientID, CleanSession: true, KeepAlive: ownKeepAlive, Will: s.gw.statusWill(),
+	})
 }
 
 func (s *shard) advanceOwn() {
@@ -64,6 +68,9 @@ func (s *shard) ownEvent(ev *upstream.Event) {
 	case upstream.EventConnected, upstream.EventUp:
 		own.wait, own.retryAt = ownRetryMin, never
 		s.gw.brokerUp()
+		s.sayOnline()
+	case upstream.EventPublished, upstream.EventPublishFailed:
+		s.announced(ev)
 	case upstream.EventDown:
 		s.gw.brokerDown(ev)
 	case upstream.EventRefused:

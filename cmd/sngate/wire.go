@@ -85,6 +85,7 @@ func gatewayOptions(cfg *conf.Config, log zerolog.Logger) (gateway.Options, erro
 		ClientID:          cfg.Gateway.MQTTClientID(host),
 		Shards:            cfg.Gateway.Shards,
 		Version:           version.Version,
+		StatusTopic:       cfg.Gateway.StatusTopic,
 		Listeners:         listeners,
 		AddressChange:     addressChanges[cfg.Session.AddressChange],
 		MaxSessions:       cfg.Session.MaxSessions,

@@ -47,6 +47,8 @@ type gateway struct {
 	addr  string   // of the first listener, "host:port"
 	addrs []string // of all
 	ops   string   // "host:port"
+
+	crashed bool // it does not end well: see crash
 }
 
 // startGateway runs sngate against a broker, "embedded" or a URL, with a configuration
@@ -74,7 +76,9 @@ func startProgram(t testing.TB, program, broker string, s settings) *gateway {
 	g := &gateway{process: start(t, command{name: program, args: []string{"run", "-c", file}})}
 	g.awaitStart()
 	t.Cleanup(func() {
-		g.stop()
+		if !g.crashed {
+			g.stop()
+		}
 		if t.Failed() {
 			t.Logf("configuration:\n%s\nlog of the gateway, newest last:\n%s", all.toml(), lastLines(g.stderr, 60))
 		}
@@ -148,6 +152,12 @@ func (g *gateway) stop() {
 		g.t.Errorf("the gateway ended with code %d:\n%s", code, lastLines(g.stderr, 60))
 	}
 	g.wantCleanLog()
+}
+
+// crash ends the gateway at once, as a power cut would.
+func (g *gateway) crash() {
+	g.crashed = true
+	g.kill()
 }
 
 // wantCleanLog looks for what a Go program says when something is very wrong.
