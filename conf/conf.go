@@ -57,7 +57,8 @@ type Gateway struct {
 	ClientID string `toml:"client_id"`         // see MQTTClientID
 	Shards   int    `toml:"shards" range:"1..64"`
 
-	StatusTopic string `toml:"status_topic"` // "": none
+	StatusTopic string `toml:"status_topic"`                    // "": none
+	OnStop      string `toml:"on_stop" enum:",keep,disconnect"` // see Config.KeepsOnStop
 }
 
 // MQTTClientID is the client id of the gateway's own connection to the broker:
@@ -67,6 +68,15 @@ func (g Gateway) MQTTClientID(hostname string) string {
 		return g.ClientID
 	}
 	return fmt.Sprintf("sngate-%s-%d", hostname, g.ID)
+}
+
+// KeepsOnStop reports whether a stop leaves the sessions of the devices as they are: what
+// gateway.on_stop says, or, where it says nothing, whether there is a file they survive in.
+func (c *Config) KeepsOnStop() bool {
+	if c.Gateway.OnStop == "" {
+		return c.Store.Path != ""
+	}
+	return c.Gateway.OnStop == "keep"
 }
 
 // Listener is one socket for devices.

@@ -142,6 +142,21 @@ func TestAddressesThatDoNotCollide(t *testing.T) {
 	}
 }
 
+func TestKeepsOnStop(t *testing.T) {
+	for text, want := range map[string]bool{
+		"":                                  true,
+		"[store]\npath = ''":                false,
+		"[gateway]\non_stop = 'keep'":       true,
+		"[gateway]\non_stop = 'disconnect'": false,
+		"[gateway]\non_stop = 'keep'\n[store]\npath=''": true,
+		"[gateway]\non_stop = ''\n[store]\npath='x.db'": true,
+	} {
+		if got := mustParse(t, text).KeepsOnStop(); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+}
+
 func TestGatewaysOwnClientID(t *testing.T) {
 	if got := Default().Gateway.MQTTClientID("host"); got != "sngate-host-1" {
 		t.Errorf("derived client id %q", got)

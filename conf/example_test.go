@@ -69,6 +69,7 @@ var wrong = map[string][][2]string{
 	"gateway.id":        {{`256`, `256 is out of range; want 0..255`}, {`-1`, `want 0..255`}, {`"1"`, `want an integer, got a string`}},
 	"gateway.client_id": {{`1`, `want a string, got an integer`}, {`"a\u0000b"`, `contains the character U+0000`}, {`"` + strings.Repeat("a", 1025) + `"`, `is longer than 1024 octets`}},
 	"gateway.shards":    {{`0`, `want 1..64`}, {`65`, `want 1..64`}, {`1.5`, `want an integer, got a float`}},
+	"gateway.on_stop":   {{`"restart"`, `"restart" is not known; want one of "", "keep", "disconnect"`}, {`true`, `want a string, got a boolean`}},
 	"gateway.status_topic": {{`1`, `want a string, got an integer`}, {`"a/#"`, `contains a wildcard`}, {`"a\nb"`, `contains a control character`},
 		{`"` + strings.Repeat("a", 65536) + `"`, `is longer than 65535 octets`}},
 

@@ -242,7 +242,7 @@ func (s *shard) bind(e *entry, p peer) {
 // evict tells e that the address p, which it had, belongs to another session now,
 // unless it has got it back meanwhile.
 func (s *shard) evict(e *entry, p peer) {
-	if e.gone || !e.bound || e.peer != p || s.gw.directory.find(p) == e {
+	if s.frozen || e.gone || !e.bound || e.peer != p || s.gw.directory.find(p) == e {
 		return
 	}
 	e.bound = false

@@ -190,9 +190,10 @@ func (g *Gateway) Metrics() http.Handler { return g.metrics.handler() }
 // BrokerReady reports whether the gateway's own connection to the broker is up.
 func (g *Gateway) BrokerReady() bool { return g.brokerReady.Load() }
 
-// Stop takes no more work, sends DISCONNECT to the connected devices, closes their MQTT
-// sessions without wills, for up to grace, and ends. Wills of devices that were lost
-// before may still be published in that time. It may be called more than once.
+// Stop takes no more work, ends the sessions of the devices or leaves them as they are
+// (Options.OnStop), closes their MQTT connections without wills, for up to grace, and
+// ends. Wills of devices that were lost before may still be published in that time. It
+// may be called more than once.
 func (g *Gateway) Stop(grace time.Duration) error {
 	g.stopOnce.Do(func() {
 		g.stopping.Store(true)
@@ -216,12 +217,16 @@ func (g *Gateway) Stop(grace time.Duration) error {
 	return g.stopErr
 }
 
-// stop ends all sessions of the shard. left is told when their links are closed.
+// stop ends all sessions of the shard, or lets time pass without them from now on. left
+// is told when their links are closed.
 func (s *shard) stop(left chan<- struct{}) {
 	wills := 0
+	s.frozen = s.gw.opts.OnStop == StopKeep
 	for _, e := range s.clients {
-		e.session.Stop(&s.out)
-		s.carryOut(e)
+		if !s.frozen {
+			e.session.Stop(&s.out)
+			s.carryOut(e)
+		}
 		switch {
 		case e.session.WillDue() != nil:
 			wills++

@@ -19,6 +19,8 @@ type Options struct {
 	Shards   int    // goroutines that handle sessions; 0: 1
 	Version  string // for metrics and the status page
 
+	OnStop StopMode
+
 	// StatusTopic is where the gateway publishes, retained, whether it is "online" or
 	// "offline"; "": nowhere.
 	StatusTopic string
@@ -50,6 +52,18 @@ type Options struct {
 	// Listen opens a listener. nil: UDP sockets.
 	Listen func(ListenerOptions) (Listener, error)
 }
+
+// StopMode says what Gateway.Stop does with the sessions of the devices.
+type StopMode uint8
+
+// What Gateway.Stop does with the sessions of the devices.
+const (
+	// StopDisconnect ends them: devices that listen are sent DISCONNECT.
+	StopDisconnect StopMode = iota
+	// StopKeep leaves them as they are, and the devices are told nothing: the next
+	// process goes on with what is stored.
+	StopKeep
+)
 
 // ListenerOptions describes a listener.
 type ListenerOptions struct {

@@ -75,6 +75,7 @@ type shard struct {
 	farewells limiter
 	closing   int             // links whose EventClosed is awaited
 	left      chan<- struct{} // Stop waits for closing to become 0; nil: it does not
+	frozen    bool            // for good: sessions stay as they are, no deadline of theirs counts
 }
 
 // mailbox takes functions from other goroutines to be run by the shard. It is bounded
@@ -210,7 +211,7 @@ func (s *shard) advance(e *entry) {
 	}
 	if e == s.own {
 		s.advanceOwn()
-	} else if s.now >= e.session.Deadline() {
+	} else if !s.frozen && s.now >= e.session.Deadline() {
 		e.session.Advance(s.now, &s.out)
 	}
 	s.settle(e)
@@ -259,7 +260,9 @@ func (s *shard) settle(e *entry) {
 	if e == s.own {
 		at = min(at, s.gw.own.retryAt)
 	} else {
-		at = min(at, e.session.Deadline())
+		if !s.frozen {
+			at = min(at, e.session.Deadline())
+		}
 		s.countHeld(e)
 	}
 	s.timers.update(e, at)

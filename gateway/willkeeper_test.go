@@ -190,9 +190,11 @@ func TestNoKeptWillOfADeviceThatIsProbablyElsewhere_Case157(t *testing.T) {
 }
 
 func TestStopGivesAKeptWillItsGrace_Case20(t *testing.T) {
-	for _, back := range []bool{true, false} {
+	for i := range 4 {
+		back, mode := i%2 == 0, StopMode(i/2)
 		synctest.Test(t, func(t *testing.T) {
 			r := willRig(t)
+			r.gateway.opts.OnStop = mode // nobody looks at it before the stop
 			lost, alive := r.device("10.0.1.1:5000"), r.device("10.0.1.2:5000")
 			lost.connectWill("lost", "will/lost", "gone")
 			alive.connectWill("alive", "will/alive", "gone")
@@ -214,7 +216,10 @@ func TestStopGivesAKeptWillItsGrace_Case20(t *testing.T) {
 			if d := time.Since(began); d > limit {
 				t.Fatalf("Stop took %s", d)
 			}
-			alive.want("told", "02 18")
+			if mode == StopDisconnect {
+				alive.want("told", "02 18")
+			}
+			alive.wantQuiet("no more")
 			r.wantWill("the device was lost before", "will/lost", want)
 			r.wantWill("the stop is no loss", "will/alive", "")
 			r.wantLogged("stopping: wills are still to be published, and are dropped if the broker does not answer", []string{"wills"}, "1")

@@ -86,6 +86,7 @@ func gatewayOptions(cfg *conf.Config, log zerolog.Logger) (gateway.Options, erro
 		Shards:            cfg.Gateway.Shards,
 		Version:           version.Version,
 		StatusTopic:       cfg.Gateway.StatusTopic,
+		OnStop:            onStop(cfg),
 		Listeners:         listeners,
 		AddressChange:     addressChanges[cfg.Session.AddressChange],
 		MaxSessions:       cfg.Session.MaxSessions,
@@ -104,6 +105,13 @@ var addressChanges = map[string]gateway.AddressChange{
 	"allow":   gateway.AddressChangeAllow,
 	"connect": gateway.AddressChangeConnect,
 	"deny":    gateway.AddressChangeDeny,
+}
+
+func onStop(cfg *conf.Config) gateway.StopMode {
+	if cfg.KeepsOnStop() {
+		return gateway.StopKeep
+	}
+	return gateway.StopDisconnect
 }
 
 func listenerOptions(list []conf.Listener) ([]gateway.ListenerOptions, error) {

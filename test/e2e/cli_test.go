@@ -123,7 +123,7 @@ func TestHelpAndVersionAndDecode(t *testing.T) {
 func TestSigtermTellsDevicesAndClosesSessionsWithoutWills_Case20(t *testing.T) {
 	t.Parallel()
 	broker := mosquitto.Start(t, mosquitto.Options{})
-	g := startGateway(t, broker.URL(), nil)
+	g := startGateway(t, broker.URL(), settings{"gateway.on_stop": `"disconnect"`})
 	heir := mqttConnect(t, broker.Addr(), "wills/#")
 	var devices []*device
 	for i := range 10 {
@@ -153,17 +153,43 @@ func TestSigtermTellsDevicesAndClosesSessionsWithoutWills_Case20(t *testing.T) {
 	}
 }
 
+func TestSigtermKeepsSessionsWithAStore_Case20(t *testing.T) {
+	t.Parallel()
+	broker := mosquitto.Start(t, mosquitto.Options{})
+	g := startGateway(t, broker.URL(), nil) // there is a store by default
+	heir := mqttConnect(t, broker.Addr(), "wills/#")
+	nodes := make([]*node, 6)
+	for i := range nodes {
+		nodes[i] = newNode(t, g.addr)
+		nodes[i].mustConnect(fmt.Sprint("d", i), i%2 == 0, 60)
+		nodes[i].send(sn12.WillTopicUpd{Topic: []byte("wills/changed")})
+		want[sn12.WillTopicResp](nodes[i])
+	}
+	g.stop()
+	eventually(t, "the broker has seen all sessions end", func() bool {
+		return strings.Count(broker.Log(), "Received DISCONNECT from d") == len(nodes)
+	})
+	heir.wantNothingBefore("wills/fence")
+	for _, n := range nodes {
+		n.wantSilence("it goes on when the gateway is back")
+	}
+}
+
 // SIGTERM while the broker is away must not hang either.
 func TestSigtermEndsInTimeWithoutBroker_Case20(t *testing.T) {
 	t.Parallel()
-	broker := mosquitto.Start(t, mosquitto.Options{})
-	g := startGateway(t, broker.URL(), nil)
-	g.awaitReady(200)
-	d := connect(t, g.addr, snclient.Options{ClientID: "d", CleanSession: true})
-	broker.Kill()
-	g.awaitReady(503)
-	g.stop()
-	d.wantLost()
+	for _, mode := range []string{"keep", "disconnect"} {
+		broker := mosquitto.Start(t, mosquitto.Options{})
+		g := startGateway(t, broker.URL(), settings{"gateway.on_stop": `"` + mode + `"`})
+		g.awaitReady(200)
+		d := connect(t, g.addr, snclient.Options{ClientID: "d", CleanSession: true})
+		broker.Kill()
+		g.awaitReady(503)
+		g.stop()
+		if mode == "disconnect" {
+			d.wantLost()
+		}
+	}
 }
 
 func TestPortInUseIsOneClearErrorAndCode1(t *testing.T) {

@@ -63,7 +63,6 @@ func TestDefaultConfigurationIsAWorkingSystem(t *testing.T) {
 	if code := p.wait(stopLimit); code != 0 {
 		t.Errorf("the program ends with code %d:\n%s", code, p.stderr)
 	}
-	d.wantLost()
 	g.wantCleanLog()
 	if strings.Contains(p.stderr.String(), "\x1b[") {
 		t.Error("the log has colours though it does not go to a terminal")
