@@ -14,12 +14,19 @@ import (
 const brokerWindow = 20
 
 // Ten cycles of sleep with 50 messages each: three with each QoS, and one with all mixed.
-// At QoS 1 and 2 the broker lets go of only 20 messages at a time, so that the rest has
-// to come within the same wake.
+// At QoS 1 and 2 the broker lets go of only 20 messages at a time. Without a store the
+// rest has to come within the same wake; with one the messages held are acknowledged, and
+// all of them are there.
 func TestTenSleepCyclesOf50MessagesInOrder_Case124_126_127_129_130_133_134(t *testing.T) {
 	t.Parallel()
+	t.Run("store in memory", func(t *testing.T) { tenSleepCycles(t, settings{"store.path": `""`}, brokerWindow) })
+	t.Run("store in a file", func(t *testing.T) { tenSleepCycles(t, nil, 50) })
+}
+
+func tenSleepCycles(t *testing.T, s settings, window int) {
+	t.Parallel()
 	broker := mosquitto.Start(t, mosquitto.Options{MaxInflight: brokerWindow})
-	g := startGateway(t, broker.URL(), nil)
+	g := startGateway(t, broker.URL(), s)
 	g.awaitReady(200)
 	publisher := mqttConnect(t, broker.Addr())
 	n := newNode(t, g.addr)
@@ -39,7 +46,7 @@ func TestTenSleepCyclesOf50MessagesInOrder_Case124_126_127_129_130_133_134(t *te
 			publisher.publish(topic, []byte(text), qosOf(i), false)
 			sent[qosOf(i)] = append(sent[qosOf(i)], text)
 		}
-		held := len(sent[0]) + min(len(sent[1])+len(sent[2]), brokerWindow)
+		held := len(sent[0]) + min(len(sent[1])+len(sent[2]), window)
 		g.await("sngate_sleep_buffer_messages", float64(held))
 		n.wantSilence("the device is asleep")
 
