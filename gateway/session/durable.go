@@ -240,11 +240,7 @@ func (s *Session) Resume(now Time, out *Out) bool {
 	s.resumeSpool(now, out)
 	s.resumeOutgoing()
 	if !s.connected() {
-		if d.spool.len() > 0 {
-			s.end(s.state, ReasonNone, ActionCloseClean, out)
-			return true
-		}
-		return s.kept
+		return s.resumeEnd(out)
 	}
 	s.link = linkDown
 	lazy := len(s.subs) == 0 && d.spool.len() == 0
@@ -253,6 +249,22 @@ func (s *Session) Resume(now Time, out *Out) bool {
 	s.resumeDelivery(now, out)
 	s.save(out)
 	return true
+}
+
+// resumeEnd goes on with what the end of a session had left to do: to publish the will,
+// and what is in the spool.
+func (s *Session) resumeEnd(out *Out) bool {
+	how := ActionCloseClean
+	if s.willDue = s.willDue && s.will != nil; s.willDue {
+		s.reopenToDrain(out)
+		s.publishWill(s.will, out)
+		how = ActionCloseDrain
+	}
+	if s.willDue || s.durable.spool.len() > 0 {
+		s.closeLink(how, out)
+		return true
+	}
+	return s.kept
 }
 
 // resumeOutgoing goes back to the QoS 2 delivery that the restart interrupted.

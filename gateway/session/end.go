@@ -52,7 +52,10 @@ func (s *Session) onLinkClosed(out *Out) {
 		return // a new connection has been asked for meanwhile
 	}
 	s.link = linkClosed
-	s.willDue = false
+	if s.willDue {
+		s.willDue = false
+		s.changed()
+	}
 	switch {
 	case s.dialogue != nil:
 	case s.draining():

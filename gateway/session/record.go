@@ -124,16 +124,21 @@ func appendText(b []byte, s string) []byte {
 	return append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
 }
 
-// Bits of the octet in which records keep what is true or false.
+// Bits of the octet in which RecordSession keeps what is true or false.
 const (
-	bitClean = 1 << iota
-	bitKept
-	bitWill      // the CONNECT had Will=1
-	bitHasWill   // there is a will
-	bitRetain    // a message
-	bitAllotted  // a topic id from the sequence, not a predefined one
-	bitTold      // a topic id that the device knows, or will have asked for
-	bitReleasing // PUBREC has come
+	bitClean   = 1 << iota
+	bitKept    // the session
+	bitWill    // the CONNECT had Will=1
+	bitHasWill // there is a will
+	bitWillDue // it is still to be published
+)
+
+// The same for other records.
+const (
+	bitRetain    = 1 << iota // a message
+	bitAllotted              // a topic id from the sequence, not a predefined one
+	bitTold                  // a topic id that the device knows, or will have asked for
+	bitReleasing             // PUBREC has come
 )
 
 func bit(set bool, b uint8) uint8 {
@@ -146,7 +151,8 @@ func bit(set bool, b uint8) uint8 {
 // appendSession writes RecordSession. Of times it has durations only: what silence
 // means is counted anew after a restart.
 func (s *Session) appendSession() []byte {
-	bits := bit(s.clean, bitClean) | bit(s.kept, bitKept) | bit(s.accepted.will, bitWill) | bit(s.will != nil, bitHasWill)
+	bits := bit(s.clean, bitClean) | bit(s.kept, bitKept) | bit(s.accepted.will, bitWill) | bit(s.will != nil, bitHasWill) |
+		bit(s.willDue, bitWillDue)
 	b := append(make([]byte, 0, 64), bits, byte(s.lasting()))
 	b = binary.BigEndian.AppendUint16(b, s.duration)
 	b = binary.BigEndian.AppendUint16(b, s.sleepFor)
@@ -173,7 +179,7 @@ func (s *Session) lasting() State {
 func (s *Session) loadSession(value []byte) error {
 	f := fields{b: value}
 	bits, state := f.u8(), State(f.u8())
-	s.clean, s.kept = bits&bitClean != 0, bits&bitKept != 0
+	s.clean, s.kept, s.willDue = bits&bitClean != 0, bits&bitKept != 0, bits&bitWillDue != 0
 	s.duration, s.sleepFor = f.u16(), f.u16()
 	s.accepted = connectParams{clean: s.clean, will: bits&bitWill != 0, duration: f.u16()}
 	if bits&bitHasWill != 0 {
