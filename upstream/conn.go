@@ -34,7 +34,9 @@ type conn struct {
 	queued *list.Element // in Dialer.urgent or Dialer.waiting; of Dialer.mu
 	hasty  bool          // in Dialer.urgent; of Dialer.mu
 
-	announce bool // push inputDialling; set before start
+	// Set before start.
+	announce bool          // push inputDialling
+	unacked  time.Duration // for limitUnacked while paused
 
 	backlog atomic.Int64 // bytes pending or being written
 	starved atomic.Bool  // the owner waits for inputWritable
@@ -58,6 +60,8 @@ type conn struct {
 func newConn(l *dedicated, hello []byte) *conn {
 	c := &conn{d: l.d, inbox: l.inbox, link: l, owner: l.owner, hello: hello, paused: l.paused, done: make(chan struct{})}
 	c.readable.L = &c.mu
+	_, limit := l.pingTimes()
+	c.unacked = limit * 3 / 4 // so that the next PINGREQ finds it over
 	return c
 }
 
@@ -160,6 +164,9 @@ func (c *conn) adopt(nc net.Conn) bool {
 		return false
 	}
 	c.nc = nc
+	if c.paused {
+		limitUnacked(nc, c.unacked)
+	}
 	c.wr = newWriter(nc)
 	return true
 }
@@ -219,6 +226,13 @@ func (c *conn) setPaused(paused bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.paused = paused
+	if c.nc != nil {
+		limit := c.unacked
+		if !paused {
+			limit = 0
+		}
+		limitUnacked(c.nc, limit)
+	}
 	c.readable.Signal()
 }
 

@@ -6,6 +6,7 @@ import "time"
 // tell them apart, but they come in the order of the PINGREQs: so they are counted.
 type keepAlive struct {
 	every   time.Duration // between PINGREQs of an idle connection
+	limit   time.Duration // how long after a PINGREQ the broker may stay silent
 	sentAt  time.Duration // last write
 	heardAt time.Duration // last Input
 	pingAt  time.Duration // oldest PINGREQ since anything was heard
@@ -21,14 +22,17 @@ type ping struct {
 	n     int
 }
 
-// pingEvery returns the interval for the keep-alive told to the broker, which counts
-// one and a half of it (MQTT 3.1.1 section 3.1.2.10).
-func (l *dedicated) pingEvery() time.Duration {
-	every := l.d.opt.PingInterval
-	if l.params.KeepAlive > 0 {
-		every = min(every, time.Duration(l.params.KeepAlive)*time.Second*3/4)
+// pingTimes returns the interval of PINGREQs and how long the answer may take. The broker
+// gives up a connection that is silent for one and a half of the keep-alive it was told
+// (MQTT 3.1.1 section 3.1.2.10); so does this side, where Options.PingInterval counts
+// like a keep-alive, if it is shorter or none was told.
+func (l *dedicated) pingTimes() (every, limit time.Duration) {
+	every = l.d.opt.PingInterval
+	whole := every
+	if told := time.Duration(l.params.KeepAlive) * time.Second; told > 0 {
+		every, whole = min(every, told*3/4), min(every, told)
 	}
-	return every
+	return every, min(l.d.opt.PingTimeout, whole*3/2-every)
 }
 
 // Ping implements Link.
@@ -52,7 +56,7 @@ func (l *dedicated) sendPing(now time.Duration, t Token) {
 	} else {
 		k.pings = append(k.pings, ping{t, 1})
 	}
-	if !k.waiting {
+	if !k.waiting || l.paused {
 		k.waiting, k.pingAt = true, now
 	}
 	l.put(typePingreq)
@@ -81,15 +85,21 @@ func (l *dedicated) pong() {
 // silent is set, else to be pinged. A connection is pinged when nothing was sent for
 // the interval, and also when nothing was heard for it: one that only sends would
 // otherwise not notice that nobody is there.
+//
+// A paused connection hears nothing because it does not listen. It is pinged instead of
+// given up: as long as it is paused the system ends it when what was written is not
+// acknowledged by TCP (see limitUnacked), which the next write notices.
 func (l *dedicated) keepAliveDue() (at time.Duration, silent bool) {
 	k := &l.keep
+	if k.resumed {
+		return 0, false // at once: the time of the pause does not count
+	}
 	at = k.sentAt + k.every
 	if !k.waiting {
 		return min(at, k.heardAt+k.every), false
 	}
-	// A paused connection hears nothing because it does not listen.
-	if lost := k.pingAt + l.d.opt.PingTimeout; !l.paused && lost <= at {
-		return lost, true
+	if lost := k.pingAt + k.limit; lost <= at {
+		return lost, !l.paused
 	}
 	return at, false
 }

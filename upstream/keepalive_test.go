@@ -2,6 +2,7 @@ package upstream_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -90,8 +91,9 @@ func TestPausedConnectionIsPingedAndNotGivenUp(t *testing.T) {
 	bubble(t, upstream.Options{}, func(r *rig) {
 		o, p := r.up(persistent, false)
 		o.Pause()
-		for range 200 {
-			r.pass(60 * time.Second)
+		r.pass(40 * time.Second)
+		for range 600 {
+			r.pass(20 * time.Second) // no answer is heard, so it is more often than every minute
 			upstreamtest.Want[*packets.PingreqPacket](p, "the broker must not give up either")
 			p.SendRaw(0xd0, 0)
 		}
@@ -118,6 +120,65 @@ func TestResumedConnectionGetsTheWholePingTimeout(t *testing.T) {
 		o.wantQuiet("not yet")
 		r.pass(1)
 		o.want(upstream.EventDown, "silent after Resume")
+	})
+}
+
+// Half-open: nothing arrives any more and nothing is refused. It is noticed while the
+// broker still waits for one and a half of the keep-alive it was told.
+func TestHalfOpenConnectionIsNoticedInOneAndAHalfKeepAlives(t *testing.T) {
+	for _, c := range []struct {
+		keepAlive uint16
+		ping      time.Duration
+		within    time.Duration // of the last sign of life
+	}{
+		{1, 0, 1500 * time.Millisecond},
+		{2, 0, 3 * time.Second},
+		{10, 0, 15 * time.Second},
+		{20, 0, 30 * time.Second},
+		{60, 0, 65 * time.Second}, // PingTimeout
+		{600, 0, 80 * time.Second},
+		{0, 0, 80 * time.Second},
+		{0, 10 * time.Second, 15 * time.Second},
+		{600, 10 * time.Second, 15 * time.Second},
+		{12, 10 * time.Second, 15 * time.Second},
+	} {
+		for busy, every := range map[string]time.Duration{"idle": time.Hour, "busy": 300 * time.Millisecond} {
+			t.Run(fmt.Sprintf("keep-alive %d interval %v %s", c.keepAlive, c.ping, busy), func(t *testing.T) {
+				bubble(t, upstream.Options{PingInterval: c.ping}, func(r *rig) {
+					o, _ := r.up(&upstream.Connect{ClientID: "dev", KeepAlive: c.keepAlive}, false)
+					heard := r.now() // CONNACK was the last sign of life
+					for r.now() < heard+c.within-1 {
+						o.wantQuiet("not yet")
+						r.pass(min(every, heard+c.within-1-r.now()))
+						if r.now() < heard+c.within-1 {
+							o.Publish(r.now(), 0, "t", nil, 0, false)
+						}
+					}
+					o.wantQuiet("not yet")
+					r.pass(1)
+					if e := o.want(upstream.EventDown, "silent"); !errors.Is(e.Err, upstream.ErrTimeout) {
+						t.Errorf("got %v", e.Err)
+					}
+				})
+			})
+		}
+	}
+}
+
+// A paused connection does not listen, so it is probed: a write finds out that the system
+// has given it up.
+func TestPausedConnectionThatIsGoneIsNoticedByAWrite(t *testing.T) {
+	bubble(t, upstream.Options{}, func(r *rig) {
+		o, p := r.up(&upstream.Connect{ClientID: "dev", KeepAlive: 10}, false)
+		p.Publish("t", "x", 0, 0, false)
+		o.wantMessage("x", "heard")
+		o.Pause()
+		r.pass(time.Hour)
+		o.wantQuiet("the broker's answers are not read")
+		r.pass(time.Second)
+		p.Conn.Break()
+		r.pass(15 * time.Second)
+		o.want(upstream.EventDown, "the next PINGREQ could not be written")
 	})
 }
 

@@ -38,7 +38,9 @@ type Options struct {
 	// PingInterval bounds how long a connection stays idle before PINGREQ. The time
 	// in force is the smaller of it and 3/4 of the keep-alive told to the broker. 60 s.
 	PingInterval time.Duration
-	// PingTimeout is how long after a PINGREQ the broker may stay silent. 20 s.
+	// PingTimeout is how long after a PINGREQ the broker may stay silent. It is cut to
+	// what is left of one and a half of the keep-alive, or of PingInterval if that is
+	// shorter or the keep-alive is 0: within that time a dead connection is noticed. 20 s.
 	PingTimeout time.Duration
 
 	// ReconnectMin and ReconnectMax bound the pause before a lost connection is tried

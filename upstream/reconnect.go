@@ -120,7 +120,8 @@ func (l *dedicated) accepted(now time.Duration, present bool) {
 	present = present && !l.params.CleanSession
 	l.state, l.upAt, l.automatic = stateUp, now, !l.answer
 	l.d.losses.opened()
-	l.keep = keepAlive{every: l.pingEvery(), heardAt: now, sentAt: now}
+	l.keep = keepAlive{heardAt: now, sentAt: now}
+	l.keep.every, l.keep.limit = l.pingTimes()
 	if !present {
 		l.in.clear()
 		l.renewed = true

@@ -218,6 +218,46 @@ func TestTCPStalledBrokerIsLost(t *testing.T) {
 	}
 }
 
+// The peer's machine has gone silent: what is written stays in full buffers until
+// WriteTimeout. The other connections of the same owner do not wait for it.
+func TestTCPStalledConnectionDelaysNoOther(t *testing.T) {
+	const writeTimeout = 500 * time.Millisecond
+	release := make(chan struct{})
+	addresses := make(chan string, 2) // in the order of the dials
+	addresses <- accepting(t, func(net.Conn) { <-release })
+	addresses <- accepting(t, func(c net.Conn) { echoAcks(c) })
+	defer close(release)
+	s := newShard(t, upstream.Options{
+		Address: "broker:1883", WriteTimeout: writeTimeout, WriteBuffer: 1 << 20, ReconnectMin: time.Minute,
+		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, <-addresses)
+		},
+	})
+	stalled := s.connect(&upstream.Connect{ClientID: "stalled"})
+	other := s.connect(&upstream.Connect{ClientID: "other"})
+	for s.d.Stats().DroppedCongested.Load() == 0 {
+		stalled.Publish(s.now(), upstream.Publish{Topic: "t", Payload: make([]byte, 60_000)})
+		stalled.Flush(s.now())
+	}
+	full := s.now()
+	var slowest time.Duration
+	for token := upstream.Token(1); stalled.downs == 0; token++ {
+		before := s.now()
+		other.Publish(s.now(), upstream.Publish{Token: token, Topic: "t", Payload: []byte("x"), QoS: 1})
+		s.until("answered", func() bool { return other.published[token] == 1 })
+		slowest = max(slowest, s.now()-before)
+		if s.now()-full > 10*time.Second {
+			t.Fatal("the stalled connection is not given up")
+		}
+	}
+	if slowest >= writeTimeout {
+		t.Errorf("a round trip of the other connection took %v", slowest)
+	}
+	if other.downs != 0 {
+		t.Error("the other connection was lost")
+	}
+}
+
 // bareBroker accepts n MQTT connections on bare descriptors, which cost this process no
 // memory of Go's.
 func bareBroker(t testing.TB, n int) (address string, accepted <-chan []int) {

@@ -135,6 +135,10 @@ func (c *Conn) Close() error {
 	return nil
 }
 
+// Break ends the connection as the system does with one whose other end does not answer:
+// what the far end writes fails, and this end hears and tells nothing of it.
+func (c *Conn) Break() { c.in.close(&c.in.dead) }
+
 // Buffered returns how many bytes wait to be read here.
 func (c *Conn) Buffered() int {
 	c.in.mu.Lock()
