@@ -6,12 +6,13 @@ import (
 	"hash/maphash"
 	"net"
 	"sync"
+	"time"
 )
 
-// Dialer makes Links to one broker and bounds what their connecting costs: at most
-// Options.MaxDials connects are in progress at once, the others wait in bounded
-// queues in which they are no more than an entry: those a device waits for, and after
-// them the others. It is safe for concurrent use.
+// Dialer makes Links to one broker, or to whichever of several is in use, and bounds what
+// their connecting costs: at most Options.MaxDials connects are in progress at once, the
+// others wait in bounded queues in which they are no more than an entry: those a device
+// waits for, and after them the others. It is safe for concurrent use.
 type Dialer struct {
 	opt    Options
 	stats  Stats
@@ -24,6 +25,9 @@ type Dialer struct {
 	waiting list.List          // of *conn
 	conns   map[*conn]struct{} // with a goroutine
 	closed  bool
+	fail    failover
+	life    context.Context // ends with Close
+	end     context.CancelFunc
 	wg      sync.WaitGroup
 }
 
@@ -32,7 +36,14 @@ func NewDialer(o Options) (*Dialer, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	return &Dialer{opt: o, seed: maphash.MakeSeed(), conns: make(map[*conn]struct{})}, nil
+	d := &Dialer{opt: o, seed: maphash.MakeSeed(), conns: make(map[*conn]struct{}), fail: newFailover(&o)}
+	d.life, d.end = context.WithCancel(context.Background())
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.fail.current != 0 {
+		d.rouse()
+	}
+	return d, nil
 }
 
 // NewLink returns an idle Link. What its connections report is left in inbox, with
@@ -58,6 +69,7 @@ func (d *Dialer) Close() {
 		open = append(open, c)
 	}
 	d.mu.Unlock()
+	d.end()
 	for _, c := range open {
 		c.abandon()
 	}
@@ -72,7 +84,7 @@ func (d *Dialer) start(c *conn, urgent bool) error {
 	switch q := d.queue(c); {
 	case d.closed:
 		return ErrCancelled
-	case d.active < d.opt.MaxDials:
+	case d.active < d.slots(urgent):
 		d.run(c)
 	case q.Len() >= d.opt.MaxWaiting:
 		d.stats.DialsBusy.Add(1)
@@ -82,6 +94,16 @@ func (d *Dialer) start(c *conn, urgent bool) error {
 		d.stats.Waiting.Add(1)
 	}
 	return nil
+}
+
+// slots returns how many connects may be in progress when another one begins. A quarter
+// is kept for those a device waits for, so that reconnects that hang, which are tried for
+// ever, do not hold them all.
+func (d *Dialer) slots(urgent bool) int {
+	if urgent {
+		return d.opt.MaxDials
+	}
+	return d.opt.MaxDials - d.opt.MaxDials/4
 }
 
 // queue returns where c waits. d.mu is held.
@@ -107,6 +129,7 @@ func (d *Dialer) hurry(c *conn) {
 // run takes a slot for c. d.mu is held.
 func (d *Dialer) run(c *conn) {
 	d.active++
+	c.broker, c.began = d.fail.broker(), time.Now()
 	d.conns[c] = struct{}{}
 	d.stats.Dialling.Add(1)
 	d.stats.DialsStarted.Add(1)
@@ -142,7 +165,7 @@ func (d *Dialer) settled(ok bool) {
 	if q.Len() == 0 {
 		q = &d.waiting
 	}
-	if e := q.Front(); e != nil && !d.closed {
+	if e := q.Front(); e != nil && !d.closed && d.active < d.slots(q == &d.urgent) {
 		c := q.Remove(e).(*conn)
 		c.queued = nil
 		d.stats.Waiting.Add(-1)
@@ -175,6 +198,7 @@ func (d *Dialer) serve(c *conn, rd *reader) bool {
 	if d.closed {
 		return false
 	}
+	c.serving = true
 	d.wg.Add(1)
 	go c.serve(rd)
 	return true
@@ -185,6 +209,6 @@ func (d *Dialer) sum(p *packet) uint64 {
 	return maphash.String(d.seed, p.topic) ^ maphash.Bytes(d.seed, p.payload)
 }
 
-func (d *Dialer) dial(ctx context.Context) (net.Conn, error) {
-	return d.opt.Dial(ctx, "tcp", d.opt.Address)
+func (d *Dialer) dial(ctx context.Context, b *broker) (net.Conn, error) {
+	return d.opt.Dial(ctx, "tcp", b.address)
 }

@@ -23,5 +23,6 @@ const (
 	inputAccepted                      // CONNACK with code 0; pkt.present
 	inputRefused                       // no connection: pkt.code or err. The last Input of its conn.
 	inputEnded                         // an accepted connection is gone: err. The last Input of its conn.
+	inputMove                          // another broker is in use now
 	inputWritable                      // everything that was pending has been written
 )

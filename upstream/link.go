@@ -15,6 +15,7 @@ const (
 	stateBackoff // lost; the next connect starts at retryAt
 	stateParked  // lost alone; the next connect starts when the device has spoken
 	stateClosing // DISCONNECT is sent; the broker's end is awaited until closeBy
+	stateMoving  // the same; then another broker is connected to
 )
 
 const (
@@ -33,7 +34,8 @@ type dedicated struct {
 
 	params Connect // of the last Connect; a will of its own
 	state  linkState
-	conn   *conn // opening, up and closing only
+	conn   *conn   // opening, up, closing and moving only
+	home   *broker // of the last accepted connection: it may have the session
 
 	// What the owner is owed and what it has asked for.
 	answer   bool // EventConnected or EventRefused
@@ -44,7 +46,7 @@ type dedicated struct {
 	renewed  bool // the broker has begun a session with this Link
 
 	connectBy time.Duration // opening; Never: no time runs before the dial begins
-	closeBy   time.Duration // closing
+	closeBy   time.Duration // closing and moving
 	drainBy   time.Duration // draining
 	retryAt   time.Duration // backoff
 
@@ -139,6 +141,9 @@ func (l *dedicated) Close(now time.Duration, mode CloseMode) {
 func (l *dedicated) leave(now time.Duration) {
 	switch l.state {
 	case stateClosing:
+		return
+	case stateMoving: // it is on its way
+		l.state = stateClosing
 		return
 	case stateUp:
 		l.d.losses.closed()
@@ -238,7 +243,7 @@ func (l *dedicated) Deadline() time.Duration {
 		at, _ = l.keepAliveDue()
 	case stateBackoff:
 		at = l.retryAt
-	case stateClosing:
+	case stateClosing, stateMoving:
 		at = l.closeBy
 	}
 	if l.draining {
@@ -258,7 +263,9 @@ func (l *dedicated) Advance(now time.Duration) {
 	switch l.state {
 	case stateOpening:
 		if now >= l.connectBy {
+			c := l.conn
 			l.cut()
+			l.fell(now, c)
 			l.refused(now, 0, ErrTimeout)
 		}
 	case stateUp:
@@ -271,6 +278,11 @@ func (l *dedicated) Advance(now time.Duration) {
 		if now >= l.closeBy {
 			l.cut()
 			l.ended(now)
+		}
+	case stateMoving:
+		if now >= l.closeBy {
+			l.cut()
+			l.moved(now)
 		}
 	}
 }

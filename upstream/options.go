@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"time"
 )
 
@@ -15,6 +16,26 @@ type Options struct {
 	// Address is the broker's host:port. The host is resolved again at every dial,
 	// so a broker whose name changes its address is found again.
 	Address string
+	// Fallbacks are further brokers, each host:port and named once, in the order in
+	// which they are used. All Links use the same broker. When it fails (three connects
+	// in a row end without CONNACK, or with return code 3, over ten seconds, and no open
+	// connection has been heard lately), the next is taken into use, after the last the
+	// first. To an owner the session of another broker is a new one: SessionPresent is
+	// false even where that broker remembers an old one.
+	Fallbacks []string
+	// FailBack is how often it is tried, while another broker is in use, whether Address
+	// answers CONNECT; when it does, it is taken into use again, and the connections are
+	// moved to it over a minute or so, each after a DISCONNECT. 0: never.
+	FailBack time.Duration
+	// ProbeClientID is the client identifier of those trials, which begin and end clean
+	// sessions; it should be used by nobody else.
+	ProbeClientID string
+	// Start is the broker to begin with, of Address and Fallbacks: the one Dialer.InUse
+	// named in an earlier process, because the sessions are there. Any other: Address.
+	Start string
+	// Moved is called when another broker is taken into use, from an owner's goroutine or
+	// one of the Dialer: it must not block. nil: nobody is told.
+	Moved func(from, to string)
 
 	// Username and Password go into every CONNECT (MQTT 3.1.1 section 3.1.3.4).
 	// HasUsername sends the user name even when it is empty; a user name that is not
@@ -111,14 +132,19 @@ func (o *Options) complete() error {
 }
 
 func (o *Options) check() error {
-	if _, _, err := net.SplitHostPort(o.Address); err != nil {
-		return fmt.Errorf("upstream: address %q is not host:port: %w", o.Address, err)
+	for i, address := range slices.Concat([]string{o.Address}, o.Fallbacks) {
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			return fmt.Errorf("upstream: address %q is not host:port: %w", address, err)
+		}
+		if i > 0 && (address == o.Address || slices.Contains(o.Fallbacks[:i-1], address)) {
+			return fmt.Errorf("upstream: address %q is named twice", address)
+		}
 	}
 	if o.Password != nil && !o.HasUsername {
 		return errors.New("upstream: MQTT 3.1.1 allows no password without a user name")
 	}
-	if len(o.Username) > maxString || len(o.Password) > maxString {
-		return fmt.Errorf("upstream: user name and password hold at most %d bytes", maxString)
+	if len(o.Username) > maxString || len(o.Password) > maxString || len(o.ProbeClientID) > maxString {
+		return fmt.Errorf("upstream: user name, password and client identifier hold at most %d bytes", maxString)
 	}
 	if o.MaxInFlight > maxInFlightLimit {
 		return fmt.Errorf("upstream: MaxInFlight is at most %d", maxInFlightLimit)
@@ -126,7 +152,7 @@ func (o *Options) check() error {
 	if o.ReconnectMax < o.ReconnectMin {
 		return errors.New("upstream: ReconnectMax is shorter than ReconnectMin")
 	}
-	for _, d := range []time.Duration{o.ConnectTimeout, o.PingInterval, o.PingTimeout, o.ReconnectMin, o.WriteTimeout, o.DrainTimeout} {
+	for _, d := range []time.Duration{o.ConnectTimeout, o.PingInterval, o.PingTimeout, o.ReconnectMin, o.WriteTimeout, o.DrainTimeout, o.FailBack} {
 		if d < 0 {
 			return errors.New("upstream: a time in Options is negative")
 		}

@@ -27,6 +27,8 @@ const (
 	maxString    = 65535       // bytes of an MQTT string or binary field
 	maxRemaining = 268_435_455 // MQTT 3.1.1 section 2.2.3
 
+	codeUnavailable = 3 // CONNACK: server unavailable (MQTT 3.1.1 section 3.2.2.3)
+
 	flagDup    = 0x08
 	flagRetain = 0x01
 )

@@ -71,7 +71,7 @@ func (l *dedicated) packet(now time.Duration, p *packet) {
 // broker that was killed may come back with an old state, in which identifiers are
 // free that are in use here.
 func (l *dedicated) message(p *packet) {
-	if l.state == stateClosing || l.closes > 0 {
+	if l.state != stateUp || l.closes > 0 {
 		return // not acknowledged: the broker sends it again in the next connection
 	}
 	var h Handle

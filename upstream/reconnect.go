@@ -85,6 +85,7 @@ func (l *dedicated) Input(now time.Duration, in *Input) {
 	}
 	switch in.kind {
 	case inputPacket:
+		in.conn.broker.heard(now)
 		l.keep.heardAt, l.keep.waiting = now, false
 		l.packet(now, &in.pkt)
 	case inputDialling:
@@ -92,19 +93,33 @@ func (l *dedicated) Input(now time.Duration, in *Input) {
 			l.connectBy = now + l.d.opt.ConnectTimeout
 		}
 	case inputAccepted:
+		in.conn.broker.heard(now)
+		l.d.answered(in.conn)
 		l.accepted(now, in.pkt.present)
 	case inputRefused:
 		l.conn = nil
+		if code := in.pkt.code; code != 0 && code != codeUnavailable {
+			l.d.answered(in.conn)
+		} else {
+			l.fell(now, in.conn)
+		}
 		if l.state == stateClosing {
 			l.ended(now)
 		} else {
 			l.refused(now, in.pkt.code, in.err)
 		}
 	case inputEnded:
-		if l.state == stateClosing {
+		switch l.state {
+		case stateClosing:
 			l.ended(now)
-		} else {
+		case stateMoving:
+			l.moved(now)
+		default:
 			l.lost(now, in.err)
+		}
+	case inputMove:
+		if l.state == stateUp {
+			l.move(now)
 		}
 	case inputWritable:
 		l.pump()
@@ -117,7 +132,10 @@ func (l *dedicated) accepted(now time.Duration, present bool) {
 		l.put(typeDisconnect)
 		return
 	}
-	present = present && !l.params.CleanSession
+	// A session that another broker has kept is one from before: what is in flight, and
+	// what the owner has subscribed to, is not in it.
+	present = present && !l.params.CleanSession && (l.home == nil || l.home == l.conn.broker)
+	l.home = l.conn.broker
 	l.state, l.upAt, l.automatic = stateUp, now, !l.answer
 	l.d.losses.opened()
 	l.keep = keepAlive{heardAt: now, sentAt: now}
@@ -159,7 +177,34 @@ func (l *dedicated) refused(now time.Duration, code uint8, err error) {
 		return
 	}
 	l.report(Event{Kind: EventDown, Code: code, Err: err})
-	l.backoff(now, code != 0 && code != 3)
+	l.backoff(now, code != 0 && code != codeUnavailable)
+}
+
+// fell notes that the connect c came to nothing. If another broker is in use now, it is
+// tried soon.
+func (l *dedicated) fell(now time.Duration, c *conn) {
+	if l.d.failed(now, c) {
+		l.attempts = 0
+	}
+}
+
+// move ends a connection to a broker that is not in use any more in good order, so that
+// no will is published, and connects to the one that is.
+func (l *dedicated) move(now time.Duration) {
+	l.d.losses.closed()
+	l.put(typeDisconnect)
+	l.conn.leave()
+	l.state, l.closeBy = stateMoving, now+closeWait
+	l.attempts, l.classify = 0, false
+	l.report(Event{Kind: EventDown, Err: ErrMoved})
+	l.failRequests()
+}
+
+// moved is reached when the connection that was left is gone.
+func (l *dedicated) moved(now time.Duration) {
+	l.conn = nil
+	l.dropBuffer()
+	l.dialAgain(now, false)
 }
 
 // lost handles the end of an accepted connection that nobody asked for.

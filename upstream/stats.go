@@ -20,6 +20,8 @@ type Stats struct {
 	Losses     atomic.Uint64 // accepted connections that ended unasked
 	Parkings   atomic.Uint64 // losses taken for a device that has moved away
 	Reconnects atomic.Uint64 // EventUp
+	Failovers  atomic.Uint64 // the next broker was taken into use because one had failed
+	FailBacks  atomic.Uint64 // the preferred broker was taken into use again
 
 	// Traffic, by MQTT control packet type (MQTT 3.1.1 section 2.2.1).
 	PacketsIn  [16]atomic.Uint64

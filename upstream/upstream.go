@@ -133,7 +133,8 @@ const (
 	// and Err set when no answer was had in time. The Link is closed and does not
 	// try again.
 	EventRefused
-	// EventDown: an accepted connection was lost. The Link tries again by itself
+	// EventDown: an accepted connection was lost, or ended because another broker is in
+	// use now (ErrMoved). The Link tries again by itself
 	// (see Link.Parked for the exception). Requests in progress stay in progress. It
 	// comes again for each try that fails, with Err, and Code if the broker refused.
 	EventDown
@@ -203,6 +204,7 @@ var (
 	ErrBusy      = errors.New("upstream: too many connects waiting")
 	ErrCancelled = errors.New("upstream: cancelled")
 	ErrCongested = errors.New("upstream: connection congested")
+	ErrMoved     = errors.New("upstream: another broker is in use now")
 	ErrLost      = errors.New("upstream: connection lost")
 	ErrTooLarge  = errors.New("upstream: message too large for MQTT")
 	ErrInvalid   = errors.New("upstream: not a valid MQTT topic, filter or packet identifier")

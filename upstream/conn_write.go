@@ -1,0 +1,88 @@
+package upstream
+
+import (
+	"errors"
+	"net"
+	"time"
+)
+
+// This file is the write side of a conn.
+
+// write sends p, or keeps what the broker does not take now. It does not block, and
+// p is the caller's again when it returns.
+func (c *conn) write(p []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed() {
+		return
+	}
+	c.d.stats.BytesOut.Add(uint64(len(p)))
+	if !c.flushing {
+		n, err := c.wr.tryWrite(p)
+		if err != nil {
+			c.shut(err)
+			return
+		}
+		if p = p[n:]; len(p) == 0 {
+			return
+		}
+	}
+	c.pending = append(c.pending, p...)
+	c.backlog.Add(int64(len(p)))
+	if !c.flushing {
+		c.flushing = c.d.spawn(c.flush)
+	}
+}
+
+// flush is the flusher: it writes what is pending, and ends.
+func (c *conn) flush() {
+	for chunk := c.nextChunk(nil); chunk != nil; chunk = c.nextChunk(chunk) {
+		if err := c.writeAll(chunk); err != nil {
+			if isTimeout(err) {
+				c.d.stats.WriteStalls.Add(1)
+				err = ErrTimeout
+			}
+			c.fail(err)
+		}
+	}
+	if c.starved.Swap(false) {
+		c.push(&Input{kind: inputWritable})
+	}
+}
+
+// nextChunk takes everything pending; nil ends the flusher. done is what has been
+// written before.
+func (c *conn) nextChunk(done []byte) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.backlog.Add(-int64(len(done)))
+	chunk := c.pending
+	c.pending = nil
+	if len(chunk) == 0 || c.closed() {
+		c.flushing = false
+		return nil
+	}
+	return chunk
+}
+
+// writeAll writes p in steps, each with a deadline of its own, so that a slow broker
+// is told from one that does not read at all.
+func (c *conn) writeAll(p []byte) error {
+	const step = 16 << 10
+	for len(p) > 0 {
+		if err := c.nc.SetWriteDeadline(time.Now().Add(c.d.opt.WriteTimeout)); err != nil {
+			return err
+		}
+		n, err := c.nc.Write(p[:min(step, len(p))])
+		p = p[n:]
+		if err != nil && (n == 0 || !isTimeout(err)) {
+			return err
+		}
+	}
+	return c.nc.SetWriteDeadline(time.Time{})
+}
+
+func isTimeout(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}
