@@ -14,6 +14,7 @@ import (
 	"sngate/gateway/gatewaytest"
 	"sngate/gateway/session"
 	"sngate/snpacket/sn12"
+	"sngate/store/storetest"
 	"sngate/topicreg"
 	"sngate/upstream"
 	"sngate/upstream/upstreamtest"
@@ -28,6 +29,8 @@ type rig struct {
 	gateway *Gateway
 	addr    netip.AddrPort
 	log     bytes.Buffer
+	opts    Options          // of the gateway, for the next one
+	store   *storetest.Store // nil: none
 }
 
 // sessionConfig is the default configuration of conf, with one global and one
@@ -84,10 +87,8 @@ func newRig(t *testing.T, change func(*Options)) *rig {
 	if change != nil {
 		change(&opts)
 	}
-	var err error
-	if r.gateway, err = Start(opts); err != nil {
-		t.Fatal(err)
-	}
+	r.opts = opts
+	r.start()
 	t.Cleanup(func() {
 		if err := r.gateway.Stop(4 * time.Second); err != nil {
 			t.Errorf("stop: %v", err)
@@ -97,8 +98,17 @@ func newRig(t *testing.T, change func(*Options)) *rig {
 			t.Logf("log of the gateway:\n%s", r.log.String())
 		}
 	})
-	synctest.Wait()
 	return r
+}
+
+// start starts the gateway, or the next one after a crash.
+func (r *rig) start() {
+	r.t.Helper()
+	var err error
+	if r.gateway, err = Start(r.opts); err != nil {
+		r.t.Fatal(err)
+	}
+	synctest.Wait()
 }
 
 // device is a peer on the simulated network that sends and expects datagrams.

@@ -25,6 +25,7 @@ func layers() map[string][]string {
 		"gateway/session": {"snpacket", "topicreg"},
 		"upstream":        {},
 		"store":           {},
+		"store/storetest": {"store"}, // for tests only: nothing but them may import it
 		"gateway":         {"snpacket", "topicreg", "gateway/session", "upstream", "store"},
 		"conf":            {"topicreg"},
 		"embeddedbroker":  {},
