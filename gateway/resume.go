@@ -15,13 +15,14 @@ type resumption struct {
 	entries map[string]*entry
 	records map[*entry]entryRecord
 	order   []*entry
+	claims  map[peer]int // how many sessions have been at an address
 	bad     int   // records that make no sense
 	why     error // of the first one
 }
 
 // resume takes up the sessions that the store has.
 func (g *Gateway) resume() error {
-	r := resumption{gw: g, entries: make(map[string]*entry), records: make(map[*entry]entryRecord)}
+	r := resumption{gw: g, entries: make(map[string]*entry), records: make(map[*entry]entryRecord), claims: make(map[peer]int)}
 	if err := g.opts.Store.Load(r.load); err != nil {
 		return fmt.Errorf("reading the store: %w", err)
 	}
@@ -68,6 +69,9 @@ func (r *resumption) record(b store.Bucket, key, value []byte) error {
 		if err != nil {
 			return err
 		}
+		if p, ok := r.gw.peerOf(&entryPart); ok {
+			r.claims[p]++
+		}
 		r.records[e], value = entryPart, sessionPart
 	}
 	return e.session.Load(kind, rest, value)
@@ -80,12 +84,12 @@ func (r *resumption) goOn(e *entry) {
 	g.sessions.Add(1)
 	s.clients[e.session.ClientID()] = e
 	at := r.records[e]
-	if p, ok := g.peerOf(&at); ok {
+	// Where a crash came between one session losing an address and another one getting it,
+	// neither has it: what comes from there could be taken for the other device's.
+	if p, ok := g.peerOf(&at); ok && r.claims[p] == 1 {
 		e.peer, e.bound = p, true
 		e.session.SetOverhead(p.overhead())
-		if before := g.directory.bind(p, e); before != nil {
-			before.bound = false
-		}
+		g.directory.bind(p, e)
 	}
 	if !e.session.Resume(s.now, &s.out) {
 		s.out.Reset()
