@@ -34,8 +34,12 @@ var places = [...]recordPlace{
 	session.RecordSpool:        {store.Spool, ""},
 }
 
-// clockKey is where the running time is, see Gateway.running; it belongs to no client.
-const clockKey = "\x00clock"
+// Records that belong to no client: the running time, see Gateway.running, and the digest
+// of the predefined topics of the last run.
+const (
+	clockKey      = "\x00clock"
+	predefinedKey = "\x00predefined"
+)
 
 // clockEvery is how often it is written: what a crash takes back of it.
 const clockEvery = 10 * time.Minute
@@ -227,8 +231,12 @@ func (s *shard) hint() {
 func (g *Gateway) running(now time.Duration) time.Duration { return g.lived + now }
 
 func (g *Gateway) saveClock() {
-	value := binary.BigEndian.AppendUint64(nil, uint64(g.running(g.now())))
-	g.opts.Store.Submit(store.Batch{Ops: []store.Op{{Bucket: store.Sessions, Key: []byte(clockKey), Value: value}}})
+	g.saveOwn(clockKey, binary.BigEndian.AppendUint64(nil, uint64(g.running(g.now()))))
+}
+
+// saveOwn stores a record of the gateway's own. If that fails, the next time does it.
+func (g *Gateway) saveOwn(key string, value []byte) {
+	g.opts.Store.Submit(store.Batch{Ops: []store.Op{{Bucket: store.Sessions, Key: []byte(key), Value: value}}})
 }
 
 // storeWorks lets sessions use the store again after a failure.

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -18,6 +19,8 @@ type resumption struct {
 	claims  map[peer]int // how many sessions have been at an address
 	bad     int   // records that make no sense
 	why     error // of the first one
+
+	predefined []byte // the digest of the last run; nil: there was none
 }
 
 // resume takes up the sessions that the store has.
@@ -29,6 +32,9 @@ func (g *Gateway) resume() error {
 	for _, e := range r.order {
 		r.goOn(e)
 	}
+	if g.opts.Store.Durable() {
+		r.comparePredefined()
+	}
 	if r.bad > 0 {
 		g.log.Error().Int("records", r.bad).Err(r.why).Msg("records of the store make no sense and are ignored")
 	}
@@ -39,10 +45,14 @@ func (g *Gateway) resume() error {
 }
 
 func (r *resumption) load(b store.Bucket, key, value []byte) error {
-	if string(key) == clockKey {
+	switch string(key) {
+	case clockKey:
 		if len(value) == 8 {
-			r.gw.lived = time.Duration(binary.BigEndian.Uint64(value))
+			r.gw.lived = max(r.gw.lived, time.Duration(binary.BigEndian.Uint64(value)))
 		}
+		return nil
+	case predefinedKey:
+		r.predefined = bytes.Clone(value)
 		return nil
 	}
 	if err := r.record(b, key, value); err != nil {
@@ -75,6 +85,20 @@ func (r *resumption) record(b store.Bucket, key, value []byte) error {
 		r.records[e], value = entryPart, sessionPart
 	}
 	return e.session.Load(kind, rest, value)
+}
+
+// comparePredefined tells the operator when the predefined topics are others than those
+// that devices were served with before.
+func (r *resumption) comparePredefined() {
+	digest := r.gw.opts.Session.Predefined.Digest()
+	if bytes.Equal(r.predefined, digest[:]) {
+		return
+	}
+	if r.predefined != nil {
+		r.gw.log.Warn().Msg("the predefined topics are others than in the last run: " +
+			"ids that devices were given for topics before keep their meaning as normal topic ids")
+	}
+	r.gw.saveOwn(predefinedKey, digest[:])
 }
 
 // goOn lets a session go on where it was.

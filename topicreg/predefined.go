@@ -2,6 +2,8 @@ package topicreg
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -222,4 +224,24 @@ func (p *Predefined) ID(client, name string) (uint16, bool) {
 func (p *Predefined) means(client string, e Entry) bool {
 	name, ok := p.Name(client, e.ID)
 	return ok && name == e.Name
+}
+
+// Digest returns a hash of the entries, the same in every version for the same set: their
+// order does not matter, nor that one is given twice.
+func (p *Predefined) Digest() [sha256.Size]byte {
+	var entries []Entry
+	if p != nil {
+		entries = slices.Clone(p.entries)
+	}
+	slices.SortFunc(entries, func(a, b Entry) int {
+		return cmp.Or(cmp.Compare(a.Client, b.Client), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Name, b.Name))
+	})
+	var b []byte
+	for _, e := range slices.Compact(entries) {
+		b = binary.BigEndian.AppendUint16(b, e.ID)
+		for _, text := range []string{e.Name, e.Client} { // neither has a zero octet
+			b = append(append(b, text...), 0)
+		}
+	}
+	return sha256.Sum256(b)
 }
