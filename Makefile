@@ -13,11 +13,15 @@ FUZZTIME_MACHINE ?= 60s
 TESTFLAGS   ?=
 TESTTIMEOUT ?= 10m
 
+# Kills of "make crash", and more of its flags.
+N          ?= 1000
+CRASHFLAGS ?=
+
 # GOOS/GOARCH[/GOARM] that have to build. linux/arm/6 is the oldest Raspberry Pi.
 PLATFORMS := linux/arm/6 linux/arm64 darwin/arm64 windows/amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help go run build test deps fmt-check vet cross fuzz footprint test-race bench lint coverage-table clean
+.PHONY: help go run build test deps fmt-check vet cross fuzz footprint test-race crash bench lint coverage-table clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -64,6 +68,10 @@ fuzz: go ## run each fuzz target for FUZZTIME (10s), the session machine's for F
 
 test-race: go ## run all tests with the race detector in random order
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout $(TESTTIMEOUT) $(TESTFLAGS) ./...
+
+# A kill takes about a second at most; CRASHFLAGS='-crash.seed=7 -crash.what=gateway' repeats one kind.
+crash: go ## kill the gateway and the broker N times (1000) under traffic and account for every message
+	$(GO) test -count=1 -v -timeout $$((600 + $(N) * 3))s ./test/crash -run Kills -crash.kills=$(N) $(CRASHFLAGS)
 
 bench: go ## run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...

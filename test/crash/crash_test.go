@@ -11,9 +11,12 @@ import (
 )
 
 const (
-	// A kill comes so long after everything is up again.
-	killMin = 50 * time.Millisecond
-	killMax = 400 * time.Millisecond
+	// A kill comes so long after everything is up again, one in earlyShare already so long after
+	// the processes were started: what recovers is killed too.
+	killMin    = 50 * time.Millisecond
+	killMax    = 400 * time.Millisecond
+	earlyMax   = 100 * time.Millisecond
+	earlyShare = 0.2
 	// downMax is the longest time in which what was killed stays away.
 	downMax = 150 * time.Millisecond
 
@@ -59,6 +62,9 @@ func TestNothingAcknowledgedIsLostByKills(t *testing.T) {
 			t.Fatalf("the run ends after kill %d", n+1)
 		}
 	}
+	if err := w.ready(); err != nil {
+		t.Fatalf("after the last kill: %v", err)
+	}
 	killing := w.now()
 	w.quiet.Store(true)
 	w.settle()
@@ -72,7 +78,7 @@ func TestNothingAcknowledgedIsLostByKills(t *testing.T) {
 	}
 }
 
-// crash waits, kills, waits, and starts again what it has killed. All choices are made by rng, in the
+// crash waits until all is up, kills after a while, and starts again what it has killed after another. All choices are made by rng, in the
 // same order for every kill.
 func (w *world) crash(number int, rng *rand.Rand) error {
 	k := kill{number: number, what: "both"}
@@ -88,6 +94,11 @@ func (w *world) crash(number int, rng *rand.Rand) error {
 	wait := killMin + time.Duration(rng.Int64N(int64(killMax-killMin)))
 	down := time.Duration(rng.Int64N(int64(downMax)))
 	gatewayFirst := rng.IntN(2) == 0
+	if rng.Float64() < earlyShare {
+		wait = time.Duration(rng.Int64N(int64(earlyMax)))
+	} else if err := w.ready(); err != nil {
+		return err
+	}
 	w.pause(wait)
 
 	k.at = w.now()
@@ -112,12 +123,15 @@ func (w *world) crash(number int, rng *rand.Rand) error {
 		err = errors.Join(err, step())
 	}
 	k.back = w.now()
-	if err == nil {
-		err = w.gateway.ready()
-	}
-	k.ready = w.now()
-	w.trace.note(everybody, "kill %d is over", number)
+	w.trace.note(everybody, "back after kill %d", number)
 	w.ledger.killed(k)
+	return err
+}
+
+// ready waits until the gateway can serve devices.
+func (w *world) ready() error {
+	err := w.gateway.ready()
+	w.trace.note(everybody, "ready")
 	return err
 }
 

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// persistence says whether the gateway is given a store. Without one the test has to fail:
-// that is how to see that it can.
-const persistence = false
+// persistence says whether the gateway is given a store in a file. Without one the test has to
+// fail: that is how to see that it can.
+const persistence = true
 
 // gateway is the program and the process that runs it now. Only the test's own goroutine uses it.
 type gateway struct {
@@ -54,7 +54,7 @@ const storeConfiguration = `
 path = %q
 
 [spool]
-enabled = true
+enabled = %v
 `
 
 func newGateway(dir, broker string) (*gateway, error) {
@@ -73,9 +73,11 @@ func newGateway(dir, broker string) (*gateway, error) {
 		client: &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}},
 	}
 	text := fmt.Sprintf(configuration, udp, broker, g.ops)
+	store := ""
 	if persistence {
-		text += fmt.Sprintf(storeConfiguration, filepath.Join(dir, "sngate.db"))
+		store = filepath.Join(dir, "sngate.db")
 	}
+	text += fmt.Sprintf(storeConfiguration, store, persistence)
 	if err := os.WriteFile(g.config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

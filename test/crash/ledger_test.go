@@ -17,7 +17,8 @@ import (
 //     acknowledged or not. A device is told by PUBREC, an MQTT client by PUBCOMP.
 //   - A message arrives under the topic it was published to, and only at who asked for it:
 //     neither a topic id nor a MsgId ever means something else after a restart.
-//   - First arrivals of a stream, QoS 1 and 2 together, come in the order of sending.
+//   - First arrivals of a stream come in the order of sending, QoS 1 and 2 together: its sender has
+//     been told that one message is safe before it sends the next.
 //   - Every sender gets its answer in the end.
 //
 // QoS 0 may be lost; it must have the right topic.
@@ -42,8 +43,8 @@ type stream struct {
 	up              bool // from a device to the broker
 	closed          bool // unsubscribed: what is sent must not arrive
 	messages        []*message
-	latest          int // highest number that has arrived first
-	unarrived       int // QoS 1 and 2 messages
+	latest          [3]int // highest number that has arrived, by QoS
+	unarrived       int    // QoS 1 and 2 messages
 }
 
 // message is one message of a stream; its number in it counts from 1. Times are those of the
@@ -61,9 +62,9 @@ type message struct {
 
 // kill is one kill, with what came of it.
 type kill struct {
-	number          int
-	what            string
-	at, back, ready time.Duration
+	number   int
+	what     string
+	at, back time.Duration // killed, and started again
 }
 
 // counts are what the devices have seen besides messages.
@@ -166,11 +167,21 @@ func (l *ledger) arrived(to, topic string, qos uint8, payload []byte) {
 		if !m.refused {
 			s.unarrived--
 		}
-		if m.seq < s.latest {
-			l.offends(m, "out of order", "it arrived after number %d", s.latest)
-		}
-		s.latest = max(s.latest, m.seq)
+		l.order(s, m)
 	}
+}
+
+// order checks a first arrival. A mix of QoS 1 and 2 is told apart: MQTT promises an order only
+// among messages of one QoS, a gateway that acknowledges one after the other has to see to more.
+func (l *ledger) order(s *stream, m *message) {
+	other := 3 - m.qos
+	switch {
+	case m.seq < s.latest[m.qos]:
+		l.offends(m, "out of order", "it arrived after number %d", s.latest[m.qos])
+	case m.seq < s.latest[other]:
+		l.offends(m, "QoS 1 and 2 out of order", "it arrived after number %d, QoS %d", s.latest[other], other)
+	}
+	s.latest[m.qos] = max(s.latest[m.qos], m.seq)
 }
 
 // find returns the message of a payload; nil if it is none of ours.
@@ -275,9 +286,9 @@ func (l *ledger) history(m *message) string {
 	}
 	shown := 0
 	for _, k := range l.kills {
-		if k.ready >= m.sent-time.Second && k.at <= end+time.Second && shown < 8 {
+		if k.back >= m.sent-time.Second && k.at <= end+time.Second && shown < 8 {
 			shown++
-			fmt.Fprintf(&b, "\n      kill %d of %s at %s, back %s, ready %s", k.number, k.what, clock(k.at), clock(k.back), clock(k.ready))
+			fmt.Fprintf(&b, "\n      kill %d of %s at %s, back %s", k.number, k.what, clock(k.at), clock(k.back))
 		}
 	}
 	return b.String()
