@@ -197,6 +197,7 @@ func (g *Gateway) BrokerReady() bool { return g.brokerReady.Load() }
 func (g *Gateway) Stop(grace time.Duration) error {
 	g.stopOnce.Do(func() {
 		g.stopping.Store(true)
+		g.saveClock()
 		left := make(chan struct{}, len(g.shards))
 		for _, s := range g.shards {
 			s.posted.post(func() { s.stop(left) })

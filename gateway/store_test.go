@@ -131,14 +131,6 @@ func TestOperatorSeesTheStore(t *testing.T) {
 	}
 	defer file.Close()
 	s := &sickStore{Store: file}
-	answered := make(chan error, 1)
-	file.Submit(store.Batch{
-		Ops:  []store.Op{{Bucket: store.Sessions, Key: []byte("k"), Value: []byte("v")}},
-		Done: func(err error) { answered <- err },
-	})
-	if err := <-answered; err != nil {
-		t.Fatal(err)
-	}
 	g, err := Start(Options{
 		Listeners: []ListenerOptions{{Address: "127.0.0.1:0"}}, Session: sessionConfig(t), Store: s,
 		Upstream:   upstream.Options{Address: "127.0.0.1:1"}, // nobody is there
@@ -148,13 +140,22 @@ func TestOperatorSeesTheStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer g.Stop(0)
+	answered := make(chan error, 1)
+	// Behind what the gateway itself has put there at its start.
+	file.Submit(store.Batch{
+		Ops:  []store.Op{{Bucket: store.Sessions, Key: []byte("k"), Value: []byte("v")}},
+		Done: func(err error) { answered <- err },
+	})
+	if err := <-answered; err != nil {
+		t.Fatal(err)
+	}
 	s.full.Store(true)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
 	for path, wants := range map[string][]string{
-		"/metrics": {"\nsngate_store_durable 1\n", "\nsngate_store_healthy 0\n", "\nsngate_store_commits_total 1\n", "\nsngate_store_operations_total 1\n"},
+		"/metrics": {"\nsngate_store_durable 1\n", "\nsngate_store_healthy 0\n", "\nsngate_store_commits_total ", "\nsngate_store_operations_total 2\n"},
 		"/readyz":  {"\ndegraded: store: no space left on device\n"},
 		"/healthz": {"ok\n"},
-		"/":        {"MiB in the file, 1 commits, the last one took", "<li>store: no space left on device</li>"},
+		"/":        {" commits, the last one took", "<li>store: no space left on device</li>"},
 	} {
 		resp, err := client.Get("http://" + g.OpsAddr() + path)
 		if err != nil {

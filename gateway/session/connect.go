@@ -234,6 +234,7 @@ func (s *Session) resume(present bool, out *Out) {
 	if !present {
 		s.lastQoS2 = exchange{}
 		s.forgetTaken(out)
+		s.forgetReleased(out)
 	}
 	if s.draining() && !s.kept {
 		return

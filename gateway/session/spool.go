@@ -283,6 +283,22 @@ func (s *Session) onReleasedStored(now Time, number uint32, out *Out) {
 	}
 }
 
+// forgetReleased begins the QoS 2 exchanges anew with a broker that has forgotten them.
+func (s *Session) forgetReleased(out *Out) {
+	if s.durable == nil {
+		return
+	}
+	p := &s.durable.spool
+	for i := range p.msgs {
+		m := &p.msgs[i]
+		if m.released || m.stage == spoolReceived {
+			m.released = false
+			out.remove(RecordReleased, key32(m.number))
+		}
+		m.stage = min(m.stage, spoolSent)
+	}
+}
+
 func (s *Session) snapshotSpool(out *Out) {
 	p := &s.durable.spool
 	for i := range p.msgs {
