@@ -30,10 +30,17 @@ func (s *Session) AddressChanged() {
 	s.changed()
 }
 
-// StartMsgIDs sets the MsgId that the gateway's own messages to the device count from. A
-// shell that keeps nothing over a restart passes a random one, so that a device in the
-// middle of a QoS 2 exchange does not take a new message for the old one.
-func (s *Session) StartMsgIDs(after uint16) { s.nextMsgID = after }
+// StartMsgIDs sets what the identifiers of the gateway's own messages count from: MsgIds
+// towards the device, and packet identifiers of the spool towards the broker. A shell
+// passes a random one, so that neither takes a new message for one of which it remembers
+// an exchange that the gateway has forgotten.
+func (s *Session) StartMsgIDs(after uint16) {
+	s.nextMsgID = after
+	if s.durable != nil {
+		// The broker may remember identifiers of messages that have been given up.
+		s.durable.spool.packetID = firstPacketID | after
+	}
+}
 
 // SetOverhead says how many octets a forwarder's encapsulation adds to each message.
 func (s *Session) SetOverhead(octets int) { s.overhead = octets }

@@ -58,7 +58,6 @@ func (p *spool) push(m spooled) {
 	p.msgs = append(p.msgs, m)
 	p.octets += m.size()
 	p.last = max(p.last, m.number)
-	p.packetID = max(p.packetID, m.packetID)
 }
 
 func (p *spool) remove(i int) {
