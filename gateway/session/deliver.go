@@ -145,6 +145,9 @@ func (s *Session) leave(m *outgoing, why Reason, out *Out) {
 	}
 	if m.number != 0 {
 		out.remove(RecordHeld, key32(m.number))
+		if m.qos == 2 && !m.saved {
+			s.release(m.packetID, out) // not acknowledged: it is going to be sent again
+		}
 	}
 }
 
