@@ -29,12 +29,13 @@ func (s *Session) enqueue(now Time, topic string, m *sn12.Publish, out *Out) (ui
 
 func (s *Session) makeRoom(size int, out *Out) bool {
 	p := &s.durable.spool
-	for p.len() >= s.cfg.SpoolMessages || p.octets+size > s.cfg.SpoolBytes || out.SpoolFull {
+	if size > s.cfg.SpoolBytes {
+		return false // nothing that is dropped would help
+	}
+	before := p.octets
+	for p.len() >= s.cfg.SpoolMessages || p.octets+size > s.cfg.SpoolBytes || out.SpoolFull && before-p.octets < size {
 		if !s.cfg.SpoolDropOldest || !s.dropSpooled(ReasonSpoolFull, out) {
 			return false
-		}
-		if out.SpoolFull {
-			return true // the oldest of this device for its newest
 		}
 	}
 	return true
