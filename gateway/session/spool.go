@@ -162,11 +162,17 @@ func (s *Session) onSpoolStored(now Time, v *saving, ok bool, out *Out) {
 
 // answerSpooled tells the device that its message is safe, or that it is to send it
 // again later.
-// drain gives the link what it may have of the spool.
+// drain gives the link what it may have of the spool, and ends a connection that was
+// kept for it when nothing is left.
 func (s *Session) drain(now Time, out *Out) {
 	if s.durable == nil {
 		return
 	}
+	s.handOver(out)
+	s.closeDrained(out)
+}
+
+func (s *Session) handOver(out *Out) {
 	p := &s.durable.spool
 	if p.len() == 0 || s.link != linkUp || p.retryAt != Never {
 		return
@@ -211,7 +217,6 @@ func (s *Session) onSpoolPublished(now Time, t Token, out *Out) bool {
 	s.unspool(i, out)
 	s.durable.spool.retryAt = Never
 	s.drain(now, out)
-	s.closeDrained(out)
 	return true
 }
 
@@ -232,7 +237,6 @@ func (s *Session) onSpoolFailed(now Time, ev *Event, out *Out) bool {
 		if m.failures++; m.failures >= spoolMaxFailures {
 			out.drop(ReasonSpoolRejected)
 			s.unspool(i, out)
-			s.closeDrained(out)
 		}
 		s.drain(now, out)
 	}
@@ -344,9 +348,8 @@ func (s *Session) advanceSpool(now Time, out *Out) {
 	}
 	if now >= p.retryAt {
 		p.retryAt = Never
-		s.drain(now, out)
 	}
-	s.closeDrained(out)
+	s.drain(now, out)
 }
 
 // draining reports whether the connection to the broker has outlived the device's, to
