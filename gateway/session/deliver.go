@@ -70,7 +70,7 @@ func (s *Session) maxPacket() int { return s.cfg.MaxPacketSize - s.overhead }
 // is held, and goes on when half of that is gone. While the device waits for an answer
 // of the broker, which comes behind the messages, the bounds are twice as wide.
 func (s *Session) regulate(out *Out) {
-	if s.link == linkClosed || s.link == linkClosing {
+	if s.link == linkClosed || s.link == linkClosing || s.draining() {
 		return
 	}
 	scale := 1
