@@ -60,16 +60,22 @@ func (s *Session) onSubscribeStored(now Time, v *saving, ok bool, out *Out) {
 	if !s.connected() {
 		return
 	}
-	if ok {
-		s.answerSubscribe(r, sn12.SubAck{QoS: v.code, MsgID: r.msgID, TopicID: v.id}, out)
-		return
+	answer := sn12.SubAck{QoS: v.code, MsgID: r.msgID, TopicID: v.id}
+	if !ok {
+		out.drop(ReasonStoreFailed)
+		if i := s.subscribed(r.filter); i >= 0 && v.fresh {
+			s.unsubscribe(i, out)
+			out.do(Action{Kind: ActionUnsubscribe, Topic: r.filter})
+		}
+		answer = sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedCongestion}
 	}
-	out.drop(ReasonStoreFailed)
-	if i := s.subscribed(r.filter); i >= 0 {
-		s.unsubscribe(i, out)
-		out.do(Action{Kind: ActionUnsubscribe, Topic: r.filter})
+	switch {
+	case r.quiet:
+	case ok:
+		s.answerSubscribe(r, answer, out)
+	default:
+		send(out, answer)
 	}
-	send(out, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedCongestion})
 }
 
 // allotted ends the way of a topic id into the store, and goes on with the delivery
@@ -83,6 +89,7 @@ func (s *Session) allotted(now Time, id uint16, ok bool, out *Out) bool {
 	waiting := s.delivery.phase == allotting && s.delivery.topicID == id
 	if !ok && !s.topics.Announced(id) {
 		s.topics.Remove(id)
+		out.remove(RecordTopic, key16(id))
 		s.topicOctets -= len(name)
 		if waiting {
 			s.waitForStore(now, out)
@@ -92,7 +99,7 @@ func (s *Session) allotted(now Time, id uint16, ok bool, out *Out) bool {
 	if waiting {
 		s.writeRegister(now, out)
 	}
-	return true
+	return ok
 }
 
 // waitForStore pauses the deliveries to the device: the next one needs a topic id, and

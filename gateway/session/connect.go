@@ -100,6 +100,7 @@ func (s *Session) repeatStep(out *Out) {
 func (s *Session) begin(now Time, p connectParams, d *dialogue, out *Out) {
 	s.dialogue = d
 	if !d.wake {
+		s.disown()
 		s.retire(out)
 		s.asked = nil
 	}

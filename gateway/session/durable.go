@@ -2,6 +2,7 @@ package session
 
 import (
 	"hash/crc32"
+	"slices"
 
 	"sngate/snpacket/sn12"
 )
@@ -37,6 +38,7 @@ type saving struct {
 	id     uint16 // topic id
 	number uint32 // of a message
 	code   uint8  // granted QoS
+	fresh  bool   // a new subscription
 	req    request
 }
 
@@ -146,7 +148,9 @@ func (s *Session) goOn(now Time, v *saving, ok bool, out *Out) {
 		s.allotted(now, v.id, ok, out)
 		s.pump(now, out)
 	case savingSleep:
-		send(out, sn12.Disconnect{})
+		if s.state == StateAsleep { // or it would take it for the end of what it has begun since
+			send(out, sn12.Disconnect{})
+		}
 	case savingOutgoing:
 		s.onOutgoingStored(now, v, out)
 	case savingReleasing:
@@ -201,6 +205,22 @@ func (s *Session) Snapshot(out *Out) {
 	s.snapshotSpool(out)
 }
 
+// disown drops the answers to the device that wait for the store: it has disconnected,
+// or begins anew and counts its MsgIds from the start.
+func (s *Session) disown() {
+	if s.durable == nil {
+		return
+	}
+	for i := range s.durable.saving {
+		switch v := &s.durable.saving[i]; v.kind {
+		case savingRegister:
+			v.kind = savingAllotment
+		case savingSubscribe:
+			v.req.quiet = true
+		}
+	}
+}
+
 // noteAccepted begins what is kept of the session.
 func (s *Session) noteAccepted() {
 	if s.durable != nil {
@@ -217,6 +237,7 @@ func (s *Session) forgetRecords(out *Out) {
 		return
 	}
 	d.taken, d.outgoing = nil, outgoingRecord{}
+	d.saving = slices.DeleteFunc(d.saving, func(v saving) bool { return v.kind != savingSpool && v.kind != savingReleased })
 	for _, kind := range []RecordKind{RecordSubscription, RecordExchange, RecordOutgoing, RecordReceived, RecordTopic, RecordHeld} {
 		out.removeAll(kind)
 	}

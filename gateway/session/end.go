@@ -38,6 +38,7 @@ func (s *Session) end(state State, why Reason, how ActionKind, out *Out) {
 	s.suspendDelivery()
 	s.dropHeld(ReasonSessionEnded, out)
 	s.asked = nil
+	s.disown()
 	s.retire(out)
 	s.barrier = barrier{at: Never}
 	s.lifeAt, s.retryAt, s.resumeAt = Never, Never, Never

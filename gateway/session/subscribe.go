@@ -282,9 +282,10 @@ func (s *Session) granted(r *request, qos uint8, out *Out) {
 		}
 		answer.TopicID = id
 	}
+	fresh := s.subscribed(r.filter) < 0
 	s.note(r, out)
 	if s.durable != nil {
-		s.whenStored(saving{kind: savingSubscribe, id: answer.TopicID, code: qos, req: *r}, out)
+		s.whenStored(saving{kind: savingSubscribe, id: answer.TopicID, code: qos, fresh: fresh, req: *r}, out)
 		return
 	}
 	s.answerSubscribe(r, answer, out)
