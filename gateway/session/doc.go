@@ -63,4 +63,36 @@
 // held for a device is therefore still the broker's. A message that can never be
 // delivered (too large, refused by the device, no topic id left) is acknowledged and
 // counted, or the broker would send it for ever.
+//
+// # With a store
+//
+// Where the shell has a store (Config.Durable), a step puts out records of what a
+// restart of the gateway must not forget, and what is acknowledged on their strength
+// waits for [EventStored]:
+//
+//	before                                      the store has
+//	------------------------------------------  --------------------------------------
+//	REGACK, SUBACK, REGISTER to the device      the topic id, the subscription
+//	DISCONNECT in answer to one with duration   the sleep
+//	PUBLISH of QoS 2 to the device              its MsgId
+//	PUBREL to the device, PUBREC to the broker  that the device has the message
+//	PUBACK, PUBREC to the broker, for a         the message, and the packet identifier
+//	sleeper's message
+//	PUBACK, PUBREC to the device, for a         the message, and for QoS 2 the MsgId
+//	spooled message
+//	PUBREL to the broker, for a spooled one     that PUBREC has come
+//
+// The rest of a session is stored as it changes, and nothing waits for that: a restart
+// may find an earlier keep-alive or will. A wake of a sleeper, a QoS 0 message and a QoS 1
+// message relayed while the broker answers store nothing.
+//
+// The spool takes the device's messages of QoS 2, and all others of QoS 1 while the
+// broker is away or while older ones wait, so that they stay in order. When the
+// connection of the device ends, that to the broker stays until the spool is empty.
+//
+// A store that fails refuses records: what needs them is answered with "congestion",
+// held messages stay the broker's, and QoS 2 is relayed as without a store. When it works
+// again, [Session.Snapshot] puts the whole session there.
+//
+// After a restart [Session.Load] takes the records back and [Session.Resume] goes on.
 package session
