@@ -237,8 +237,8 @@ func (s *shard) stop(left chan<- struct{}) {
 		}
 		s.settle(e)
 	}
-	if wills > 0 {
-		s.gw.log.Warn().Int("wills", wills).Msg("stopping: wills are still to be published, and are dropped if the broker does not answer")
+	if wills > 0 && !s.gw.opts.Store.Durable() {
+		s.gw.log.Warn().Int("wills", wills).Msg("stopping: wills are still to be published, and are dropped if the broker does not answer: there is no store")
 	}
 	if s.own != nil {
 		s.stopOwn()

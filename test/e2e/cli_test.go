@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -153,10 +154,25 @@ func TestSigtermTellsDevicesAndClosesSessionsWithoutWills_Case20(t *testing.T) {
 	}
 }
 
+// freeUDP returns an address that nobody uses now.
+func freeUDP(t *testing.T) string {
+	t.Helper()
+	c, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	return c.LocalAddr().String()
+}
+
 func TestSigtermKeepsSessionsWithAStore_Case20(t *testing.T) {
 	t.Parallel()
 	broker := mosquitto.Start(t, mosquitto.Options{})
-	g := startGateway(t, broker.URL(), nil) // there is a store by default
+	s := settings{
+		"store.path": strconv.Quote(filepath.Join(t.TempDir(), "sngate.db")),
+		"listener":   fmt.Sprintf("[{address = %q}]", freeUDP(t)),
+	}
+	g := startGateway(t, broker.URL(), s)
 	heir := mqttConnect(t, broker.Addr(), "wills/#")
 	nodes := make([]*node, 6)
 	for i := range nodes {
@@ -164,6 +180,10 @@ func TestSigtermKeepsSessionsWithAStore_Case20(t *testing.T) {
 		nodes[i].mustConnect(fmt.Sprint("d", i), i%2 == 0, 60)
 		nodes[i].send(sn12.WillTopicUpd{Topic: []byte("wills/changed")})
 		want[sn12.WillTopicResp](nodes[i])
+	}
+	id := nodes[1].register("up/t") // a session of each kind has one
+	if other := nodes[2].register("up/t"); other != id {
+		t.Fatalf("topic ids %d and %d", id, other)
 	}
 	g.stop()
 	eventually(t, "the broker has seen all sessions end", func() bool {
@@ -173,6 +193,14 @@ func TestSigtermKeepsSessionsWithAStore_Case20(t *testing.T) {
 	for _, n := range nodes {
 		n.wantSilence("it goes on when the gateway is back")
 	}
+	startGateway(t, broker.URL(), s)
+	for _, n := range nodes[1:3] {
+		n.send(sn12.Publish{QoS: 1, TopicID: id, MsgID: 7, Data: []byte("x")})
+		if ack := want[sn12.PubAck](n); ack.ReturnCode != sn12.Accepted || ack.MsgID != 7 {
+			t.Errorf("PUBLISH after the restart, without CONNECT, is answered by %+v", ack)
+		}
+	}
+	heir.wantNothingBefore("wills/fence")
 }
 
 // SIGTERM while the broker is away must not hang either.

@@ -1,6 +1,9 @@
 package e2e
 
 import (
+	"fmt"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -160,4 +163,65 @@ func TestWillThatTheGatewayKeepsWaitsForTheBroker_Case47_151(t *testing.T) {
 	})
 	g.await(`sngate_upstream_drops_total{reason="will"}`, 0)
 	heir.wantNothingBefore("wills/fence")
+}
+
+// A killed gateway is no loss of its devices. One that does not come back after the
+// restart is lost then.
+func TestKilledGatewayThatKeepsTheWills_Case47(t *testing.T) {
+	t.Parallel()
+	broker := mosquitto.Start(t, mosquitto.Options{})
+	s := settings{
+		"session.will_keeper": `"gateway"`,
+		"store.path":          strconv.Quote(filepath.Join(t.TempDir(), "sngate.db")),
+		"listener":            fmt.Sprintf("[{address = %q}]", freeUDP(t)),
+	}
+	g := startGateway(t, broker.URL(), s)
+	heir := mqttConnect(t, broker.Addr(), "wills/#")
+	n := newNode(t, g.addr)
+	n.mustConnect("silent", true, 4)
+	n.send(sn12.WillTopicUpd{QoS: 1, Topic: []byte("wills/silent")})
+	want[sn12.WillTopicResp](n)
+	n.send(sn12.WillMsgUpd{Message: []byte("gone")})
+	want[sn12.WillMsgResp](n)
+	n.send(sn12.Register{MsgID: 1, TopicName: []byte("t")})
+	want[sn12.RegAck](n) // what came before is in the store too
+	g.crash()
+	eventually(t, "the broker notices", func() bool {
+		return strings.Contains(broker.Log(), "Client silent closed its connection")
+	})
+	heir.wantNothingBefore("wills/fence")
+	g = startGateway(t, broker.URL(), s)
+	heir.wantMessage("wills/silent", "gone")
+	g.wantLost("silent", "keep_alive_expired")
+}
+
+// A will that waits for the broker waits on in the store.
+func TestWillThatWaitsOutlivesTheGateway_Case47(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(g *gateway){"killed": (*gateway).crash, "stopped": (*gateway).stop} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			broker := mosquitto.Start(t, mosquitto.Options{})
+			r := startRelay(t, broker.Addr())
+			s := settings{
+				"session.will_keeper":  `"gateway"`,
+				"store.path":           strconv.Quote(filepath.Join(t.TempDir(), "sngate.db")),
+				"broker.reconnect_min": `"100ms"`, "broker.reconnect_max": `"500ms"`,
+			}
+			g := startGateway(t, r.url(), s)
+			n := mortal(t, g.addr, "mortal", snclient.Will{Topic: "wills/mortal", Message: []byte("gone")})
+			broker.Kill()
+			want[sn12.Disconnect](n)
+			g.wantLost("mortal", "keep_alive_expired")
+			end(g)
+			r.up.Lock()
+			r.cut()
+			broker.Restart()
+			heir := mqttConnect(t, broker.Addr(), "wills/#")
+			r.up.Unlock()
+			startGateway(t, r.url(), s)
+			heir.wantMessage("wills/mortal", "gone")
+			heir.wantNothingBefore("wills/fence")
+		})
+	}
 }
