@@ -2,8 +2,10 @@ package gateway
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"sngate/gateway/session"
@@ -29,6 +31,9 @@ func (g *Gateway) resume() error {
 	if err := g.opts.Store.Load(r.load); err != nil {
 		return fmt.Errorf("reading the store: %w", err)
 	}
+	slices.SortStableFunc(r.order, func(a, b *entry) int { // noteEnded wants the oldest first
+		return cmp.Compare(r.records[a].ended, r.records[b].ended)
+	})
 	for _, e := range r.order {
 		r.goOn(e)
 	}
@@ -83,6 +88,7 @@ func (r *resumption) record(b store.Bucket, key, value []byte) error {
 			r.claims[p]++
 		}
 		r.records[e], value = entryPart, sessionPart
+		r.gw.lived = max(r.gw.lived, entryPart.ended) // newer than the clock that a crash has left
 	}
 	return e.session.Load(kind, rest, value)
 }

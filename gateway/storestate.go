@@ -134,6 +134,7 @@ func (g *Gateway) watchStore() {
 		case <-clock.C:
 			g.saveClock()
 		case <-g.stopped:
+			g.saveClock()
 			return
 		}
 	}
