@@ -11,6 +11,7 @@ import (
 
 	"sngate/gateway/session"
 	"sngate/snpacket/sn12"
+	"sngate/store"
 	"sngate/topicreg"
 	"sngate/upstream/upstreamtest"
 )
@@ -302,6 +303,26 @@ func TestRestartAfterAnAddressWasTakenOver_Case148(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Two sessions that claim one address, after a crash between the records of its taking
+// over: neither is served by the address.
+func TestRestartWithTwoSessionsAtOneAddress_Case148(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newDurableRig(t, nil)
+		d := r.device("10.0.1.1:5000")
+		d.connectWith(false, 60, "dev")
+		r.crash()
+		value, _ := r.store.Value(store.Sessions, "dev\x00S")
+		r.store.Submit(store.Batch{Ops: []store.Op{{Bucket: store.Sessions, Key: []byte("other\x00S"), Value: []byte(value)}}})
+		synctest.Wait()
+		r.start()
+		r.wantState("both", session.StateActive, 2)
+		d.send("02 16")
+		d.wantMessage("whose it is cannot be told", sn12.Disconnect{})
+		d.connectWith(false, 60, "dev")
+		d.ping("told")
+	})
 }
 
 func TestRestartWithoutTheListenerOfADevice_Case148(t *testing.T) {
