@@ -53,6 +53,7 @@ func TestAgeOfAKeptSessionSurvivesARestart(t *testing.T) {
 		}
 		// The record is written again, with a time before the start of the process.
 		at.connect("another") // takes its address
+		time.Sleep(7 * time.Minute)
 		before := r.age("dev")
 		stop(t, r)
 		r.start()
