@@ -19,8 +19,8 @@ type resumption struct {
 	records map[*entry]entryRecord
 	order   []*entry
 	claims  map[peer]int // how many sessions have been at an address
-	bad     int   // records that make no sense
-	why     error // of the first one
+	bad     int          // records that make no sense
+	why     error        // of the first one
 
 	predefined []byte // the digest of the last run; nil: there was none
 }
