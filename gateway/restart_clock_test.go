@@ -55,23 +55,12 @@ func TestAgeOfAKeptSessionSurvivesARestart(t *testing.T) {
 		at.connect("another") // takes its address
 		time.Sleep(7 * time.Minute)
 		before := r.age("dev")
-		stop(t, r)
+		r.stop()
 		r.start()
 		if got := r.age("dev"); got != before {
 			t.Fatalf("age %s after a stop, %s before", got, before)
 		}
 	})
-}
-
-// stop stops the gateway in good order; the next one has the same store.
-func stop(t *testing.T, r *rig) {
-	t.Helper()
-	if err := r.gateway.Stop(time.Second); err != nil {
-		t.Fatal(err)
-	}
-	synctest.Wait()
-	r.store = r.store.Crash() // all is committed
-	r.opts.Store = r.store
 }
 
 // A crash takes back up to clockEvery of the running time, but what has ended did so in
@@ -103,7 +92,7 @@ func TestRestartKeepsTheOrderOfKeptSessions(t *testing.T) {
 		r.kept(2, "a-middle")
 		time.Sleep(15 * time.Minute)
 		r.kept(3, "m-newest")
-		stop(t, r)
+		r.stop()
 		r.start()
 		d := r.device("10.0.1.1:5000")
 		connect := func(want sn12.ReturnCode) {

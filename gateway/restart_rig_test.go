@@ -30,10 +30,13 @@ func newDurableRig(t *testing.T, change func(*Options)) *rig {
 	return r
 }
 
+// rigMaker is newRig or newDurableRig.
+type rigMaker func(*testing.T, func(*Options)) *rig
+
 // withAndWithoutStore runs a test in a bubble for each of both; durable says which.
-func withAndWithoutStore(t *testing.T, test func(t *testing.T, newRig func(*testing.T, func(*Options)) *rig, durable bool)) {
+func withAndWithoutStore(t *testing.T, test func(t *testing.T, newRig rigMaker, durable bool)) {
 	for _, durable := range []bool{false, true} {
-		name, rig := "store off", newRig
+		name, rig := "store off", rigMaker(newRig)
 		if durable {
 			name, rig = "store on", newDurableRig
 		}
@@ -64,6 +67,20 @@ func (r *rig) restart() {
 	r.t.Helper()
 	r.crash()
 	r.start()
+}
+
+// stop stops the gateway in good order; the next one will find what is stored by then.
+func (r *rig) stop() {
+	r.t.Helper()
+	if err := r.gateway.Stop(4 * time.Second); err != nil {
+		r.t.Fatal(err)
+	}
+	synctest.Wait()
+	if err := r.store.Close(); err != nil {
+		r.t.Fatal(err)
+	}
+	r.store = r.store.Crash()
+	r.opts.Store = r.store
 }
 
 // wantStored expects that the store has exactly these records, apart from the gateway's

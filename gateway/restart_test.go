@@ -120,7 +120,7 @@ func TestRestartSleeperFindsItsMessages_Case148(t *testing.T) {
 }
 
 func TestWakeOfASleeperAfterARestart_Case148(t *testing.T) {
-	withAndWithoutStore(t, func(t *testing.T, newRig func(*testing.T, func(*Options)) *rig, durable bool) {
+	withAndWithoutStore(t, func(t *testing.T, newRig rigMaker, durable bool) {
 		r := newRig(t, nil)
 		d := r.device("10.0.1.1:5000")
 		d.connectWith(false, 60, "dev")

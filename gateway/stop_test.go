@@ -20,7 +20,7 @@ import (
 )
 
 func TestStopSaysGoodbyeToDevicesAndBroker_Case20(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	withAndWithoutStore(t, func(t *testing.T, newRig rigMaker, durable bool) {
 		r := newRig(t, nil)
 		active, asleep, gone := r.device("10.0.1.1:5000"), r.device("10.0.1.2:5000"), r.device("10.0.1.3:5000")
 		active.connectWill("active", "will/active", "gone")
@@ -44,6 +44,9 @@ func TestStopSaysGoodbyeToDevicesAndBroker_Case20(t *testing.T) {
 		if n := r.broker.Connected(); n != 0 {
 			t.Fatalf("%d clients at the broker", n)
 		}
+		if durable {
+			r.wantStored("what CleanSession=0 keeps", "sessions gone|S")
+		}
 		if err := r.gateway.Stop(time.Second); err != nil {
 			t.Fatalf("Stop again: %v", err)
 		}
@@ -54,7 +57,7 @@ func TestStopWithThousandsOfSessions_Case20(t *testing.T) {
 	n := scale(5000, 1000)
 	for _, shards := range []int{1, 4} {
 		t.Run(fmt.Sprintf("%d shards", shards), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			withAndWithoutStore(t, func(t *testing.T, newRig rigMaker, durable bool) {
 				c := newCrowd()
 				var goodbyes atomic.Int64
 				c.sent = func(b []byte, _ netip.AddrPort) {
@@ -91,14 +94,17 @@ func TestStopWithThousandsOfSessions_Case20(t *testing.T) {
 }
 
 func TestStopWhileTheBrokerIsDown_Case20(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	withAndWithoutStore(t, func(t *testing.T, newRig rigMaker, durable bool) {
 		r := newRig(t, nil)
 		d := r.device("10.0.1.1:5000")
 		d.connect("dev")
 		id := d.register("t")
 		r.broker.Kill(true)
 		synctest.Wait()
-		d.sendMessage(sn12.Publish{QoS: 1, TopicID: id, MsgID: 1})
+		d.sendMessage(sn12.Publish{QoS: 1, TopicID: id, MsgID: 1, Data: []byte("x")})
+		if durable {
+			d.wantMessage("in the store", sn12.PubAck{TopicID: id, MsgID: 1})
+		}
 		began := time.Now()
 		if err := r.gateway.Stop(4 * time.Second); err != nil {
 			t.Fatal(err)
@@ -107,12 +113,21 @@ func TestStopWhileTheBrokerIsDown_Case20(t *testing.T) {
 			t.Fatalf("Stop took %s", d)
 		}
 		d.want("DISCONNECT all the same", "02 18")
+		if durable {
+			got := r.observe()
+			r.broker.Start()
+			r.stop()
+			r.start()
+			time.Sleep(time.Minute)
+			got.want(t, "what was acknowledged is relayed by the next run", "dev t x 1")
+			r.wantStored("and the session, CleanSession=1, is forgotten")
+		}
 	})
 }
 
 // A broker that neither answers nor closes holds Stop up by a second, not by the grace.
 func TestStopWhileTheBrokerDoesNotAnswer_Case20(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	withAndWithoutStore(t, func(t *testing.T, newRig rigMaker, durable bool) {
 		broker := upstreamtest.NewListener(0)
 		r := newRig(t, func(o *Options) { o.Upstream.Dial = broker.Dial })
 		broker.Accept(t).Accept(false) // the gateway's own connection
@@ -131,7 +146,7 @@ func TestStopWhileTheBrokerDoesNotAnswer_Case20(t *testing.T) {
 }
 
 func TestNothingIsTakenWhileStopping_Case20(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	withAndWithoutStore(t, func(t *testing.T, newRig rigMaker, durable bool) {
 		broker := upstreamtest.NewListener(0)
 		r := newRig(t, func(o *Options) { o.Upstream.Dial = broker.Dial })
 		broker.Accept(t).Accept(false) // does not react to DISCONNECT: Stop takes a second
