@@ -179,22 +179,27 @@ func (s *Session) lasting() State {
 func (s *Session) loadSession(value []byte) error {
 	f := fields{b: value}
 	bits, state := f.u8(), State(f.u8())
-	s.clean, s.kept, s.willDue = bits&bitClean != 0, bits&bitKept != 0, bits&bitWillDue != 0
-	s.duration, s.sleepFor = f.u16(), f.u16()
-	s.accepted = connectParams{clean: s.clean, will: bits&bitWill != 0, duration: f.u16()}
+	duration, sleepFor, accepted := f.u16(), f.u16(), f.u16()
+	var w *Will
 	if bits&bitHasWill != 0 {
-		w := &Will{QoS: f.u8(), Retain: f.u8()&bitRetain != 0}
+		w = &Will{QoS: f.u8(), Retain: f.u8()&bitRetain != 0}
 		w.Topic = f.text()
 		w.Message = f.rest()
-		s.will = w
+		f.bad = f.bad || w.QoS > 2
 	}
 	switch state {
 	case StateActive, StateAsleep, StateDisconnected, StateLost:
-		s.state = state
 	default:
+		f.bad = true
+	}
+	if f.end() != nil {
 		return errRecord
 	}
-	return f.end()
+	s.clean, s.kept, s.willDue = bits&bitClean != 0, bits&bitKept != 0, bits&bitWillDue != 0
+	s.duration, s.sleepFor, s.will, s.state = duration, sleepFor, w, state
+	s.accepted = connectParams{clean: s.clean, will: bits&bitWill != 0, duration: accepted}
+	s.durable.known = true
+	return nil
 }
 
 // appendMessage writes a message: RecordHeld and RecordSpool.
@@ -232,48 +237,65 @@ func (s *Session) putReceived(f *inflight, out *Out) {
 
 // Load takes one record of the session back; records may come in any order, those of a
 // kind in the order of their keys. key and value are not kept. Resume is called after
-// the last one.
+// the last one. A record that makes no sense is an error, and leaves the session as it is.
 func (s *Session) Load(kind RecordKind, key, value []byte) error {
 	d := s.durable
 	k, f := fields{b: key}, fields{b: value}
+	take := func() {}
 	switch kind {
 	case RecordSession:
-		d.known = true
 		return s.loadSession(value)
 	case RecordSubscription:
-		s.subs = append(s.subs, subscription{filter: string(key), qos: f.u8()})
-		return f.end()
+		sub := subscription{filter: string(k.rest()), qos: f.u8()}
+		f.bad = f.bad || sub.filter == "" || sub.qos > 2
+		take = func() { s.subs = append(s.subs, sub) }
 	case RecordTopic:
-		id, bits := k.u16(), f.u8()
-		name := string(f.rest())
-		if f.bad || k.end() != nil || s.topics.Restore(id, name, bits&bitAllotted != 0) != nil {
-			return errRecord
-		}
-		s.topicOctets += len(name)
-		s.topics.SetAnnounced(id, bits&bitTold != 0)
-		return nil
+		return s.loadTopic(&k, &f)
 	case RecordExchange:
-		d.taken = append(d.taken, takenOver{packetID: k.u16(), sum: f.u64()})
+		v := takenOver{packetID: k.u16(), sum: f.u64()}
+		take = func() { d.taken = append(d.taken, v) }
 	case RecordOutgoing:
-		d.outgoing.load(&f)
+		var v outgoingRecord
+		v.load(&f)
+		take = func() { d.outgoing = v }
 	case RecordReceived:
-		w := inflight{holdAt: Never, msgID: k.u16(), sum: f.u32(), topicID: f.u16(), qos: 2, stage: received, kept: true}
-		s.window = append(s.window, w)
+		v := inflight{holdAt: Never, msgID: k.u16(), sum: f.u32(), topicID: f.u16(), qos: 2, stage: received, kept: true}
+		take = func() { s.window = append(s.window, v) }
 	case RecordReleased:
-		d.releasedBefore = append(d.releasedBefore, k.u32())
+		number := k.u32()
+		take = func() { d.releasedBefore = append(d.releasedBefore, number) }
 	case RecordHeld:
 		m := outgoing{number: k.u32(), saved: true}
 		m.qos, m.retain, m.topic, m.payload = f.message()
-		s.queue.push(m)
-		d.lastHeld = m.number
+		f.bad = f.bad || m.qos == 0 || m.number == 0
+		take = func() {
+			s.queue.push(m)
+			d.lastHeld = m.number
+		}
 	case RecordSpool:
 		m := spooled{number: k.u32(), packetID: f.u16(), stage: spoolWaiting, again: true}
 		m.qos, m.retain, m.topic, m.payload = f.message()
-		d.spool.push(m)
+		f.bad = f.bad || m.number == 0 || m.qos == 2 && m.packetID < firstPacketID
+		take = func() { d.spool.push(m) }
 	default:
 		return errRecord
 	}
-	return errors.Join(k.end(), f.end())
+	if k.end() != nil || f.end() != nil {
+		return errRecord
+	}
+	take()
+	return nil
+}
+
+func (s *Session) loadTopic(k, f *fields) error {
+	id, bits := k.u16(), f.u8()
+	name := string(f.rest())
+	if f.bad || k.end() != nil || s.topics.Restore(id, name, bits&bitAllotted != 0) != nil {
+		return errRecord
+	}
+	s.topicOctets += len(name)
+	s.topics.SetAnnounced(id, bits&bitTold != 0)
+	return nil
 }
 
 // load reads RecordOutgoing.
