@@ -321,7 +321,10 @@ func (s *Session) repeatDelivery(out *Out) {
 func (s *Session) suspendDelivery() {
 	s.retryAt = Never
 	switch s.delivery.phase {
-	case allotting, registering, assigning, publishing:
+	case assigning:
+		s.delivery.msg.msgID = 0 // not sent yet, and perhaps not in the store
+		fallthrough
+	case allotting, registering, publishing:
 		s.queue.unpop(s.delivery.msg)
 		s.delivery = delivery{}
 	}
@@ -352,6 +355,7 @@ func (s *Session) giveUp(why Reason, out *Out) {
 	s.discard(&s.delivery.msg, why, out)
 	if s.delivery.msg.qos == 2 {
 		s.lastQoS2 = exchange{}
+		s.forgetOutgoing(out)
 	}
 	s.finishDelivery()
 }

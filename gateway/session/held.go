@@ -40,8 +40,9 @@ func (s *Session) holdDurably(out *Out) {
 		if m.qos == 2 {
 			s.take(m, out)
 		}
-		if o := &s.durable.outgoing; m.msgID != 0 && o.msgID == m.msgID {
-			o.number = m.number // it had been sent before it was held
+		if m.qos == 2 && m.msgID != 0 { // it had been sent before it was held
+			o := &s.durable.outgoing
+			*o = outgoingRecord{msgID: m.msgID, number: m.number}
 			o.put(out)
 		}
 		s.whenStored(saving{kind: savingHeld, number: m.number, id: m.packetID}, out)
