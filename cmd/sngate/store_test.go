@@ -67,7 +67,7 @@ func openTestStore(t *testing.T, path string) store.Store {
 
 func TestStoreIsMadeAndClosedAtTheEnd(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sngate.db")
-	for _, want := range []string{"new file", "0 records"} {
+	for _, want := range []string{"new file", " records in "} {
 		code, log := runWithStore(t, path)
 		if code != exitOK || !strings.Contains(log, `"level":"info"`) || !strings.Contains(log, want) || strings.Contains(log, `"level":"error"`) {
 			t.Errorf("code %d, want %q in\n%s", code, want, log)

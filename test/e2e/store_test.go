@@ -45,7 +45,7 @@ func TestStoreOutlivesAKillAndDamage(t *testing.T) {
 	p.kill()
 
 	p = onStore(t, path)
-	if l := storeLine(t, p); l.Level != "info" || !strings.Contains(l.Message, "0 records") {
+	if l := storeLine(t, p); l.Level != "info" || !strings.Contains(l.Message, " records in ") {
 		t.Errorf("the start after a kill says %+v", l)
 	}
 	p.kill()
