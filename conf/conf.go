@@ -115,6 +115,7 @@ type EmbeddedBroker struct {
 // Session holds the limits and times of one device's session.
 type Session struct {
 	MaxSessions      int           `toml:"max_sessions" range:"1..1000000"`
+	Expiry           time.Duration `toml:"expiry" range:"0s..8760h"` // 0: never; otherwise at least 1 minute
 	MaxPacketSize    int           `toml:"max_packet_size" range:"32..65535"`
 	MaxClientID      int           `toml:"max_client_id" range:"1..1024"`
 	MaxInflight      int           `toml:"max_inflight" range:"1..1024"`
@@ -201,6 +202,7 @@ func Default() *Config {
 		EmbeddedBroker: EmbeddedBroker{Address: "127.0.0.1:1883"},
 		Session: Session{
 			MaxSessions:      10000,
+			Expiry:           7 * 24 * time.Hour,
 			MaxPacketSize:    65535,
 			MaxClientID:      256,
 			MaxInflight:      16,

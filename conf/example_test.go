@@ -103,6 +103,7 @@ var wrong = map[string][][2]string{
 
 	"session":                   {{`session = []`, `want a table, got an array`}},
 	"session.max_sessions":      {{`0`, `want 1..1000000`}, {`1000001`, `want 1..1000000`}, {`"x"`, `want an integer`}},
+	"session.expiry":            {{`"59s"`, `59s is too short; want 0s, or 1m and more`}, {`"8761h"`, `want 0s..8760h`}, {`168`, `want a duration`}},
 	"session.max_packet_size":   {{`31`, `want 32..65535`}, {`65536`, `want 32..65535`}},
 	"session.max_client_id":     {{`0`, `want 1..1024`}, {`1025`, `want 1..1024`}},
 	"session.max_inflight":      {{`0`, `want 1..1024`}, {`1025`, `want 1..1024`}},

@@ -46,6 +46,9 @@ func (d *decoder) validate(cfg *Config) {
 	d.broker(&cfg.Broker)
 	d.tcpServers(cfg)
 	d.spool(cfg)
+	if e := cfg.Session.Expiry; e > 0 && e < time.Minute && !d.bad["session.expiry"] {
+		d.fault("session.expiry", "%v is too short; want 0s, or 1m and more", e)
+	}
 	for i, pattern := range cfg.Session.Allow {
 		if path := index("session.allow", i); pattern == "" && !d.bad[path] {
 			d.fault(path, "is empty; want a client id or a pattern")

@@ -306,6 +306,12 @@ func (g *Gateway) logState(e *entry, from session.State, a *session.Action) {
 	ev.Msg("session")
 }
 
+// logExpired logs that a kept session is given up.
+func (g *Gateway) logExpired(e *entry) {
+	g.eventLog.Debug().Str("client_id", e.session.ClientID()).Stringer("reason", session.ReasonSessionExpired).
+		Msg("session that was kept is given up")
+}
+
 // logRefused logs a CONNECT that the gateway itself has refused. Its client id may be
 // anything.
 func (g *Gateway) logRefused(a *arrival, why session.Reason) {

@@ -31,9 +31,8 @@ func (g *Gateway) resume() error {
 	if err := g.opts.Store.Load(r.load); err != nil {
 		return fmt.Errorf("reading the store: %w", err)
 	}
-	slices.SortStableFunc(r.order, func(a, b *entry) int { // noteEnded wants the oldest first
-		return cmp.Compare(r.records[a].ended, r.records[b].ended)
-	})
+	// Sessions that have ended are listed in the order in which they did, see expire.
+	slices.SortStableFunc(r.order, func(a, b *entry) int { return cmp.Compare(r.records[a].ended, r.records[b].ended) })
 	for _, e := range r.order {
 		r.goOn(e)
 	}

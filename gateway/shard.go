@@ -61,10 +61,12 @@ type shard struct {
 	// Owned by run.
 	clients map[string]*entry
 	ended   list.List // of *entry: sessions kept without a connection, the one ended first in front
-	own     *entry    // the gateway's own connection; shard 0 only
-	timers  deadlines[*entry]
-	now     time.Duration // read once per turn
-	out     session.Out
+	// expireAt is when the next of them may be given up, for the pace of it.
+	expireAt time.Duration
+	own      *entry // the gateway's own connection; shard 0 only
+	timers   deadlines[*entry]
+	now      time.Duration // read once per turn
+	out      session.Out
 	// answered is what the store has answered at once to the entry that is being settled.
 	answered []answer
 	repairs  map[string]struct{} // client ids of which the store may not have what it should
@@ -161,7 +163,8 @@ func (s *shard) run() {
 		for e, ok := s.timers.due(s.now); ok; e, ok = s.timers.due(s.now) {
 			s.advance(e)
 		}
-		timer.Reset(max(min(s.timers.next()-s.now, idleTurn), 0))
+		s.expire()
+		timer.Reset(max(min(s.timers.next()-s.now, s.nextExpiry()-s.now, idleTurn), 0))
 		select {
 		case a := <-s.arrivals:
 			s.now = s.gw.now()

@@ -90,6 +90,7 @@ func gatewayOptions(cfg *conf.Config, log zerolog.Logger) (gateway.Options, erro
 		Listeners:         listeners,
 		AddressChange:     addressChanges[cfg.Session.AddressChange],
 		MaxSessions:       cfg.Session.MaxSessions,
+		Expiry:            cfg.Session.Expiry,
 		Session:           sessionConfig(cfg, predefined),
 		Upstream:          upstreamOptions(cfg),
 		Forwarders:        cfg.Forwarder.Enabled,

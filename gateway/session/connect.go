@@ -215,7 +215,13 @@ func (s *Session) accept(now Time, p connectParams, wake bool, out *Out) {
 }
 
 func (s *Session) onBrokerConnected(now Time, ev *Event, out *Out) {
-	if s.link != linkOpening {
+	switch s.link {
+	case linkOpening:
+	case linkErasing: // done
+		s.link = linkClosing
+		out.do(Action{Kind: ActionCloseClean})
+		return
+	default:
 		return // the CONNECT was given up meanwhile: EventClosed follows
 	}
 	s.link = linkUp
@@ -250,15 +256,16 @@ func (s *Session) resume(present bool, out *Out) {
 // While the broker cannot be reached, a device whose session is known goes on with it
 // where there is a spool: what it publishes is safe there.
 func (s *Session) onBrokerRefused(now Time, ev *Event, out *Out) {
-	if s.link != linkOpening {
+	if s.link != linkOpening && s.link != linkErasing {
 		return // as for EventConnected
 	}
 	s.link = linkClosed
 	switch {
+	case s.state != StateConnecting && s.draining():
+		s.reopenToDrain(out)
+	case s.dialogue == nil: // the broker's session may outlive ours
+		s.free(out)
 	case s.state != StateConnecting:
-		if s.draining() {
-			s.reopenToDrain(out)
-		}
 	case ev.Code == 0 && s.kept && !s.clean && s.cfg.Spool:
 		s.link, s.carried = linkDown, nil
 		out.do(Action{Kind: ActionReopen, Clean: s.clean, KeepAlive: s.duration, Will: s.brokersWill()})

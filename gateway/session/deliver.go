@@ -41,7 +41,7 @@ type exchange struct {
 // onMessage takes a message of the broker for the device.
 func (s *Session) onMessage(now Time, ev *Event, out *Out) {
 	m := outgoing{topic: ev.Topic, payload: ev.Payload, handle: ev.Handle, packetID: ev.PacketID, qos: ev.QoS, retain: ev.Retain}
-	if s.link == linkClosed || s.link == linkClosing || s.draining() {
+	if s.link.over() || s.draining() {
 		s.leave(&m, ReasonSessionEnded, out)
 		return
 	}
@@ -70,7 +70,7 @@ func (s *Session) maxPacket() int { return s.cfg.MaxPacketSize - s.overhead }
 // is held, and goes on when half of that is gone. While the device waits for an answer
 // of the broker, which comes behind the messages, the bounds are twice as wide.
 func (s *Session) regulate(out *Out) {
-	if s.link == linkClosed || s.link == linkClosing || s.draining() {
+	if s.link.over() || s.draining() {
 		return
 	}
 	scale := 1

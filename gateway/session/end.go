@@ -48,6 +48,32 @@ func (s *Session) end(state State, why Reason, how ActionKind, out *Out) {
 	s.closeLink(how, out)
 }
 
+// Expire ends a session that is kept for a device that has gone, for good: what
+// CleanSession=1 drops is dropped, and the broker is connected to with CleanSession=1,
+// which drops its own session (MQTT 3.1.1 section 3.1.2.4). It would collect messages
+// for the device for ever otherwise. ActionFree follows, also when the broker cannot be
+// reached. A CONNECT of the device in between goes before it.
+//
+// It reports false, and does nothing, for a session that is in use, be it for messages
+// of the device that the broker has not got yet.
+func (s *Session) Expire(out *Out) bool {
+	if s.connected() || s.dialogue != nil || s.draining() {
+		return false
+	}
+	s.forget(out)
+	s.clean, s.will, s.carried = true, nil, nil
+	if s.link != linkClosed {
+		return true // its end is awaited, and frees the session
+	}
+	s.link = linkErasing
+	out.do(Action{Kind: ActionConnect, Clean: true, KeepAlive: expireKeepAlive})
+	return true
+}
+
+// expireKeepAlive bounds, in seconds, how long the broker waits for the DISCONNECT of
+// the connection that Expire opens.
+const expireKeepAlive = 10
+
 func (s *Session) onLinkClosed(out *Out) {
 	if s.link != linkClosing {
 		return // a new connection has been asked for meanwhile

@@ -64,6 +64,7 @@ const (
 	ReasonAddressReused
 	ReasonCleanSession
 	ReasonGatewayStop
+	ReasonSessionExpired // kept for too long for a device that has gone
 
 	numReasons
 )
@@ -117,6 +118,7 @@ var reasonNames = [numReasons]string{
 	ReasonAddressReused:       "address_reused",
 	ReasonCleanSession:        "clean_session",
 	ReasonGatewayStop:         "gateway_stop",
+	ReasonSessionExpired:      "session_expired",
 }
 
 // String is the reason's name in logs and metrics.

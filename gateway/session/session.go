@@ -70,7 +70,11 @@ const (
 	linkUp
 	linkDown    // lost; the link reconnects
 	linkClosing // an ActionClose kind not answered yet
+	linkErasing // as linkOpening, only to end the broker's session: see Expire
 )
+
+// over reports whether nothing that the connection brings is wanted any more.
+func (l linkState) over() bool { return l == linkClosed || l == linkClosing || l == linkErasing }
 
 // New returns the session of a device that has not connected yet.
 func New(cfg *Config, clientID string) *Session {
