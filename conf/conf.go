@@ -114,23 +114,27 @@ type EmbeddedBroker struct {
 
 // Session holds the limits and times of one device's session.
 type Session struct {
-	MaxSessions      int           `toml:"max_sessions" range:"1..1000000"`
-	Expiry           time.Duration `toml:"expiry" range:"0s..8760h"` // 0: never; otherwise at least 1 minute
-	MaxPacketSize    int           `toml:"max_packet_size" range:"32..65535"`
-	MaxClientID      int           `toml:"max_client_id" range:"1..1024"`
-	MaxInflight      int           `toml:"max_inflight" range:"1..1024"`
-	MaxTopics        int           `toml:"max_topics" range:"1..65534"`
-	MaxSubscriptions int           `toml:"max_subscriptions" range:"1..65535"`
-	RetryInterval    time.Duration `toml:"retry_interval" range:"100ms..10m"` // Tretry, MQTT-SN 1.2 section 6.13
-	RetryCount       int           `toml:"retry_count" range:"0..20"`         // Nretry
-	Hold             time.Duration `toml:"hold" range:"1s..10m"`
-	CongestionWait   time.Duration `toml:"congestion_wait" range:"0s..24h"`
-	AddressChange    string        `toml:"address_change" enum:"allow,connect,deny"`
-	WillKeeper       string        `toml:"will_keeper" enum:"broker,gateway"`
-	ToleranceShort   int           `toml:"tolerance_short" range:"0..1000"` // percent
-	ToleranceLong    int           `toml:"tolerance_long" range:"0..1000"`  // percent
-	IdleProbe        time.Duration `toml:"idle_probe" range:"0s..720h"`     // 0: never
-	Allow            []string      `toml:"allow"`                           // for topicreg.Match; empty: every client
+	MaxSessions        int           `toml:"max_sessions" range:"1..1000000"`
+	Expiry             time.Duration `toml:"expiry" range:"0s..8760h"`        // 0: never; otherwise at least 1 minute
+	ConnectRate        int           `toml:"connect_rate" range:"0..1000000"` // per second; 0: no limit
+	ConnectBurst       int           `toml:"connect_burst" range:"1..1000000"`
+	SourceConnectRate  int           `toml:"source_connect_rate" range:"0..1000000"` // per second; 0: no limit
+	SourceConnectBurst int           `toml:"source_connect_burst" range:"1..1000000"`
+	MaxPacketSize      int           `toml:"max_packet_size" range:"32..65535"`
+	MaxClientID        int           `toml:"max_client_id" range:"1..1024"`
+	MaxInflight        int           `toml:"max_inflight" range:"1..1024"`
+	MaxTopics          int           `toml:"max_topics" range:"1..65534"`
+	MaxSubscriptions   int           `toml:"max_subscriptions" range:"1..65535"`
+	RetryInterval      time.Duration `toml:"retry_interval" range:"100ms..10m"` // Tretry, MQTT-SN 1.2 section 6.13
+	RetryCount         int           `toml:"retry_count" range:"0..20"`         // Nretry
+	Hold               time.Duration `toml:"hold" range:"1s..10m"`
+	CongestionWait     time.Duration `toml:"congestion_wait" range:"0s..24h"`
+	AddressChange      string        `toml:"address_change" enum:"allow,connect,deny"`
+	WillKeeper         string        `toml:"will_keeper" enum:"broker,gateway"`
+	ToleranceShort     int           `toml:"tolerance_short" range:"0..1000"` // percent
+	ToleranceLong      int           `toml:"tolerance_long" range:"0..1000"`  // percent
+	IdleProbe          time.Duration `toml:"idle_probe" range:"0s..720h"`     // 0: never
+	Allow              []string      `toml:"allow"`                           // for topicreg.Match; empty: every client
 }
 
 // Sleep holds the limits of a sleeping device's buffer.
@@ -201,23 +205,27 @@ func Default() *Config {
 		},
 		EmbeddedBroker: EmbeddedBroker{Address: "127.0.0.1:1883"},
 		Session: Session{
-			MaxSessions:      10000,
-			Expiry:           7 * 24 * time.Hour,
-			MaxPacketSize:    65535,
-			MaxClientID:      256,
-			MaxInflight:      16,
-			MaxTopics:        1000,
-			MaxSubscriptions: 100,
-			RetryInterval:    10 * time.Second,
-			RetryCount:       3,
-			Hold:             20 * time.Second,
-			CongestionWait:   5 * time.Minute,
-			AddressChange:    "allow",
-			WillKeeper:       "broker",
-			ToleranceShort:   50,
-			ToleranceLong:    10,
-			IdleProbe:        time.Hour,
-			Allow:            []string{},
+			MaxSessions:        10000,
+			Expiry:             7 * 24 * time.Hour,
+			ConnectRate:        1000,
+			ConnectBurst:       10000,
+			SourceConnectRate:  200,
+			SourceConnectBurst: 5000,
+			MaxPacketSize:      65535,
+			MaxClientID:        256,
+			MaxInflight:        16,
+			MaxTopics:          1000,
+			MaxSubscriptions:   100,
+			RetryInterval:      10 * time.Second,
+			RetryCount:         3,
+			Hold:               20 * time.Second,
+			CongestionWait:     5 * time.Minute,
+			AddressChange:      "allow",
+			WillKeeper:         "broker",
+			ToleranceShort:     50,
+			ToleranceLong:      10,
+			IdleProbe:          time.Hour,
+			Allow:              []string{},
 		},
 		Sleep: Sleep{MaxMessages: 100, MaxBytes: 65536, BarrierTimeout: 5 * time.Second},
 		Store: Store{Path: "sngate.db", MaxBytes: 1 << 30},

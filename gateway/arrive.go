@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"errors"
-	"time"
 
 	"sngate/gateway/session"
 	"sngate/snpacket"
@@ -125,8 +124,8 @@ func (s *shard) arriveConnect(a *arrival) {
 	e := s.clients[string(c.ClientID)]
 	switch {
 	case e == nil:
-		if e = s.admit(string(c.ClientID)); e == nil {
-			s.refuse(a, sn12.RejectedCongestion, session.ReasonMaxSessions)
+		if e, why = s.admit(a, string(c.ClientID)); e == nil {
+			s.refuse(a, sn12.RejectedCongestion, why)
 			return
 		}
 	case e.bound && e.peer != a.peer && s.gw.opts.AddressChange == AddressChangeDeny && live(e.session.State()):
@@ -178,30 +177,6 @@ func (s *shard) refuse(a *arrival, code sn12.ReturnCode, why session.Reason) {
 	s.counters.drop(int(why))
 	s.gw.logRefused(a, why)
 	s.reply(a.peer, sn12.ConnAck{ReturnCode: code})
-}
-
-// keptFor is how long a session of a device that has gone (CleanSession=0) is kept
-// however full the gateway is, so that a crowd of strangers cannot push it out.
-const keptFor = time.Hour
-
-// admit makes the entry of a client id, within MaxSessions; nil beyond it. The session
-// that has been kept longest for a device that has gone makes room for one that comes,
-// or such sessions would fill the gateway with the years.
-func (s *shard) admit(clientID string) *entry {
-	if s.gw.sessions.Load() >= int64(s.gw.opts.MaxSessions) && s.ended.Len() > 0 {
-		e := s.ended.Front().Value.(*entry)
-		if s.now >= e.endedAt+keptFor && e.idle() {
-			s.counters.drop(int(session.ReasonMaxSessions))
-			s.forget(e)
-		}
-	}
-	if s.gw.sessions.Add(1) > int64(s.gw.opts.MaxSessions) {
-		s.gw.sessions.Add(-1)
-		return nil
-	}
-	e := s.newEntry(clientID)
-	s.clients[clientID] = e
-	return e
 }
 
 func (s *shard) newEntry(clientID string) *entry {

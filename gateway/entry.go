@@ -26,6 +26,8 @@ type entry struct {
 	ended   *list.Element // in shard.ended; nil: not there
 	endedAt time.Duration // when it was put there
 
+	halfOpen *list.Element // in shard.halfOpen; nil: not there
+
 	parked bool // the session has been told that the link is parked
 	gone   bool // forgotten; what still refers to it is late
 

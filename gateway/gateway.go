@@ -39,6 +39,7 @@ type Gateway struct {
 	listeners  []Listener
 	shards     []*shard
 	directory  *directory
+	admission  *admission
 	dialer     *upstream.Dialer
 	discoverer *discoverer
 	metrics    *metrics
@@ -74,6 +75,7 @@ func Start(opts Options) (*Gateway, error) {
 		start:     time.Now(),
 		seed:      maphash.MakeSeed(),
 		directory: newDirectory(),
+		admission: newAdmission(opts.ConnectRates),
 		stopped:   make(chan struct{}),
 		own:       ownConnection{clientID: opts.ClientID, retryAt: never},
 	}

@@ -79,20 +79,21 @@ func (g *Gateway) metricNames() metricNames {
 	}
 }
 
-// endReasons are what sessions end for. The last three are those of a CONNECT that
+// endReasons are what sessions end for. The last four are those of a CONNECT that
 // comes to nothing, and what it asked for is dropped for them as well.
 func endReasons() []int {
 	return []int{
 		int(session.ReasonClientDisconnect), int(session.ReasonKeepAliveExpired), int(session.ReasonSleepExpired),
 		int(session.ReasonRetriesExhausted), int(session.ReasonAddressReused), int(session.ReasonGatewayStop),
 		int(session.ReasonWill), int(session.ReasonBrokerRefused), int(session.ReasonBrokerUnreachable),
+		int(session.ReasonMaxSessions),
 	}
 }
 
 // dropReasons are all reasons but those that are only ends of sessions.
 func dropReasons() []int {
 	ends := endReasons()
-	ends = ends[:len(ends)-3]
+	ends = ends[:len(ends)-4]
 	var drops []int
 	for i := range session.ReasonNames() {
 		if i != int(session.ReasonNone) && !slices.Contains(ends, i) {

@@ -89,6 +89,11 @@ func TestEndsOfSessionsAreCountedByReason(t *testing.T) {
 			connectID(d, "a", false)
 		}},
 		{session.ReasonBrokerUnreachable, func(r *rig, d *device) { r.broker.Kill(true); connectID(d, "a", false) }},
+		{session.ReasonMaxSessions, func(r *rig, d *device) {
+			r.gateway.opts.MaxSessions = 1
+			connectID(d, "a", true)
+			r.device("10.0.1.2:5000").connect("b")
+		}},
 		{session.ReasonGatewayStop, func(r *rig, d *device) {
 			other := r.device("10.0.1.2:5000")
 			other.connectWith(false, 60, "kept")

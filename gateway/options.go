@@ -28,6 +28,7 @@ type Options struct {
 	Listeners     []ListenerOptions
 	AddressChange AddressChange
 	MaxSessions   int
+	ConnectRates  ConnectRates
 	Expiry        time.Duration // how long a session is kept for a device that has gone; 0: for ever
 	Session       *session.Config
 	Upstream      upstream.Options

@@ -61,6 +61,9 @@ type shard struct {
 	// Owned by run.
 	clients map[string]*entry
 	ended   list.List // of *entry: sessions kept without a connection, the one ended first in front
+	// halfOpen are the sessions in a will dialogue that have never been accepted, the
+	// one that began first in front.
+	halfOpen list.List // of *entry
 	// expireAt is when the next of them may be given up, for the pace of it.
 	expireAt time.Duration
 	own      *entry // the gateway's own connection; shard 0 only
@@ -354,6 +357,7 @@ func (s *shard) entered(e *entry, a *session.Action) {
 		s.counters.end(int(a.Reason))
 	}
 	s.noteEnded(e, !live(a.State))
+	s.noteHalfOpen(e)
 	s.gw.logState(e, from, a)
 }
 

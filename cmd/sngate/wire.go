@@ -91,6 +91,7 @@ func gatewayOptions(cfg *conf.Config, log zerolog.Logger) (gateway.Options, erro
 		AddressChange:     addressChanges[cfg.Session.AddressChange],
 		MaxSessions:       cfg.Session.MaxSessions,
 		Expiry:            cfg.Session.Expiry,
+		ConnectRates:      connectRates(&cfg.Session),
 		Session:           sessionConfig(cfg, predefined),
 		Upstream:          upstreamOptions(cfg),
 		Forwarders:        cfg.Forwarder.Enabled,
@@ -100,6 +101,13 @@ func gatewayOptions(cfg *conf.Config, log zerolog.Logger) (gateway.Options, erro
 		OpsAddress:        cfg.Ops.Address,
 		Log:               log,
 	}, nil
+}
+
+func connectRates(s *conf.Session) gateway.ConnectRates {
+	return gateway.ConnectRates{
+		Rate: s.ConnectRate, Burst: s.ConnectBurst,
+		SourceRate: s.SourceConnectRate, SourceBurst: s.SourceConnectBurst,
+	}
 }
 
 var addressChanges = map[string]gateway.AddressChange{

@@ -288,6 +288,21 @@ func (s *Session) refuseConnect(code sn12.ReturnCode, why Reason, out *Out) {
 	s.abandon(why, out)
 }
 
+// HalfOpen reports whether the session is a will dialogue and nothing else: it has never
+// been accepted, and has no connection to the broker.
+func (s *Session) HalfOpen() bool {
+	return (s.state == StateWillTopic || s.state == StateWillMsg) && !s.kept && s.link == linkClosed
+}
+
+// GiveWay ends a half-open session without a word, to make room. A device that goes on
+// with the dialogue is answered with DISCONNECT, and connects again.
+func (s *Session) GiveWay(out *Out) {
+	if s.HalfOpen() {
+		out.drop(ReasonMaxSessions)
+		s.abandon(ReasonMaxSessions, out)
+	}
+}
+
 // abandon ends a CONNECT that came to nothing. A session that was live before is lost
 // with it; one that was kept stays kept; a new one goes.
 func (s *Session) abandon(why Reason, out *Out) {

@@ -136,6 +136,8 @@ func (d *driver) next() {
 			d.step("stop", func(s *Session, out *Out) { s.Stop(out) })
 		case 1:
 			d.step("address taken", func(s *Session, out *Out) { s.AddressTaken(d.now, out) })
+		case 3:
+			d.step("give way", func(s *Session, out *Out) { s.GiveWay(out) })
 		case 2:
 			d.step("expire", func(s *Session, out *Out) { s.Expire(out) })
 		default:

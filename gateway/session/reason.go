@@ -26,6 +26,7 @@ const (
 	ReasonClientID
 	ReasonClientNotAllowed
 	ReasonMaxSessions
+	ReasonConnectRate
 	ReasonWill
 	ReasonAddressChange
 	ReasonBrokerRefused
@@ -86,6 +87,7 @@ var reasonNames = [numReasons]string{
 	ReasonClientID:            "client_id",
 	ReasonClientNotAllowed:    "client_not_allowed",
 	ReasonMaxSessions:         "max_sessions",
+	ReasonConnectRate:         "connect_rate",
 	ReasonWill:                "will",
 	ReasonAddressChange:       "address_change",
 	ReasonBrokerRefused:       "broker_refused",

@@ -1,0 +1,134 @@
+package gateway
+
+import (
+	"hash/maphash"
+	"net/netip"
+	"sync"
+	"time"
+
+	"sngate/gateway/session"
+)
+
+// ConnectRates bounds the CONNECTs of client ids that have no session. A rate is per
+// second, with a burst that passes at once; a rate of 0 is no limit.
+type ConnectRates struct {
+	Rate, Burst             int // of all together
+	SourceRate, SourceBurst int // of one source: an IPv4 address, or an IPv6 network of 64 bits
+}
+
+// admission decides whether a CONNECT of a client id without a session may make one. It
+// is there for floods: devices that come up together after a power cut, all behind one
+// NAT address or forwarder, fit in the burst of a source, and the broker has the dial
+// limit to protect it.
+//
+// Sources share a fixed table of buckets: nothing grows with the number of forged
+// addresses, and nothing has to be evicted. Each source has two buckets, chosen by a
+// keyed hash, and passes while either has a token; so who shares one with a flood still
+// passes.
+type admission struct {
+	mu      sync.Mutex // shards share it; the CONNECTs of known client ids do not come here
+	seed    maphash.Seed
+	total   limiter
+	sources []limiter // nil: no limit
+	rates   ConnectRates
+}
+
+// sourceBuckets is the length of the table of sources.
+const sourceBuckets = 4096
+
+func newAdmission(rates ConnectRates) *admission {
+	a := &admission{seed: maphash.MakeSeed(), total: newLimiter(rates.Rate, rates.Burst), rates: rates}
+	if rates.SourceRate > 0 {
+		a.sources = make([]limiter, sourceBuckets)
+		for i := range a.sources {
+			a.sources[i] = newLimiter(rates.SourceRate, rates.SourceBurst)
+		}
+	}
+	return a
+}
+
+// allow reports whether a CONNECT from addr may go on, and takes its tokens. What a
+// source has too many of is not charged to the total, which is for all.
+func (a *admission) allow(now time.Duration, addr netip.Addr) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.sources != nil {
+		sum := maphash.Comparable(a.seed, sourceOf(addr))
+		first, second := &a.sources[sum%sourceBuckets], &a.sources[(sum>>32)%sourceBuckets]
+		passes := first.allow(now)
+		if second != first {
+			passes = second.allow(now) || passes
+		}
+		if !passes {
+			return false
+		}
+	}
+	return a.rates.Rate <= 0 || a.total.allow(now)
+}
+
+// sourceOf is what counts as one source: who has an IPv6 address has a whole network of
+// them.
+func sourceOf(addr netip.Addr) netip.Addr {
+	addr = addr.Unmap().WithZone("")
+	if addr.Is4() {
+		return addr
+	}
+	network, err := addr.Prefix(64)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return network.Addr()
+}
+
+// keptFor is how long a session of a device that has gone (CleanSession=0) is kept
+// however full the gateway is, so that a crowd of strangers cannot push it out.
+const keptFor = time.Hour
+
+// admit makes the entry of a client id that has none, or tells why not.
+func (s *shard) admit(a *arrival, clientID string) (*entry, session.Reason) {
+	if !s.gw.admission.allow(s.now, a.peer.addr.Addr()) {
+		return nil, session.ReasonConnectRate
+	}
+	if s.gw.sessions.Load() >= int64(s.gw.opts.MaxSessions) {
+		s.makeRoom()
+	}
+	if s.gw.sessions.Add(1) > int64(s.gw.opts.MaxSessions) {
+		s.gw.sessions.Add(-1)
+		return nil, session.ReasonMaxSessions
+	}
+	e := s.newEntry(clientID)
+	s.clients[clientID] = e
+	return e, session.ReasonNone
+}
+
+// makeRoom gives a session up for one that comes. First the will dialogue that has gone
+// on for longest without ever having been accepted: forged CONNECTs with Will=1 leave
+// such behind, and could fill the gateway with them; a device in the middle of one
+// answers within a round trip, or connects again. Then the session that has been kept
+// for longest for a device that has gone, or such sessions would fill it with the years.
+func (s *shard) makeRoom() {
+	if front := s.halfOpen.Front(); front != nil {
+		e := front.Value.(*entry)
+		e.session.GiveWay(&s.out)
+		s.settle(e)
+		return
+	}
+	if front := s.ended.Front(); front != nil {
+		e := front.Value.(*entry)
+		if s.now >= e.endedAt+keptFor && e.idle() {
+			s.counters.drop(int(session.ReasonMaxSessions))
+			s.forget(e)
+		}
+	}
+}
+
+// noteHalfOpen keeps the list of will dialogues that makeRoom may give up.
+func (s *shard) noteHalfOpen(e *entry) {
+	switch open := e.session.HalfOpen(); {
+	case open && e.halfOpen == nil:
+		e.halfOpen = s.halfOpen.PushBack(e)
+	case !open && e.halfOpen != nil:
+		s.halfOpen.Remove(e.halfOpen)
+		e.halfOpen = nil
+	}
+}
