@@ -102,6 +102,7 @@ type Broker struct {
 	PasswordFile   Secret        `toml:"password_file"`
 	ConnectTimeout time.Duration `toml:"connect_timeout" range:"1s..5m"`
 	MaxDials       int           `toml:"max_dials" range:"1..1024"`
+	DialRate       int           `toml:"dial_rate" range:"0..100000"` // per second; 0: no limit
 	PingInterval   time.Duration `toml:"ping_interval" range:"1s..65535s"`
 	ReconnectMin   time.Duration `toml:"reconnect_min" range:"100ms..1h"`
 	ReconnectMax   time.Duration `toml:"reconnect_max" range:"100ms..24h"`
@@ -199,6 +200,7 @@ func Default() *Config {
 			Mode:           "dedicated",
 			ConnectTimeout: 10 * time.Second,
 			MaxDials:       64,
+			DialRate:       1000,
 			PingInterval:   60 * time.Second,
 			ReconnectMin:   time.Second,
 			ReconnectMax:   60 * time.Second,

@@ -10,9 +10,10 @@ import (
 )
 
 // Dialer makes Links to one broker, or to whichever of several is in use, and bounds what
-// their connecting costs: at most Options.MaxDials connects are in progress at once, the
-// others wait in bounded queues in which they are no more than an entry: those a device
-// waits for, and after them the others. It is safe for concurrent use.
+// their connecting costs: at most Options.MaxDials connects are in progress at once and
+// Options.DialRate are begun in a second, the others wait in bounded queues in which they
+// are no more than an entry: those a device waits for, and after them the others. It is
+// safe for concurrent use.
 type Dialer struct {
 	opt    Options
 	stats  Stats
@@ -20,9 +21,10 @@ type Dialer struct {
 	seed   maphash.Seed
 
 	mu      sync.Mutex
-	active  int                // slots taken
-	urgent  list.List          // of *conn: a device waits for it
-	waiting list.List          // of *conn
+	active  int       // slots taken
+	urgent  list.List // of *conn: a device waits for it
+	waiting list.List // of *conn
+	pace    pace
 	conns   map[*conn]struct{} // with a goroutine
 	closed  bool
 	fail    failover
@@ -36,7 +38,7 @@ func NewDialer(o Options) (*Dialer, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	d := &Dialer{opt: o, seed: maphash.MakeSeed(), conns: make(map[*conn]struct{}), fail: newFailover(&o)}
+	d := &Dialer{opt: o, seed: maphash.MakeSeed(), pace: newPace(o.DialRate), conns: make(map[*conn]struct{}), fail: newFailover(&o)}
 	d.life, d.end = context.WithCancel(context.Background())
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -64,6 +66,9 @@ func (d *Dialer) Close() {
 	d.urgent.Init()
 	d.waiting.Init()
 	d.stats.Waiting.Store(0)
+	if d.pace.timer != nil {
+		d.pace.timer.Stop()
+	}
 	open := make([]*conn, 0, len(d.conns))
 	for c := range d.conns {
 		open = append(open, c)
@@ -84,14 +89,13 @@ func (d *Dialer) start(c *conn, urgent bool) error {
 	switch q := d.queue(c); {
 	case d.closed:
 		return ErrCancelled
-	case d.active < d.slots(urgent):
-		d.run(c)
 	case q.Len() >= d.opt.MaxWaiting:
 		d.stats.DialsBusy.Add(1)
 		return ErrBusy
 	default:
 		c.queued = q.PushBack(c)
 		d.stats.Waiting.Add(1)
+		d.pump()
 	}
 	return nil
 }
@@ -161,16 +165,7 @@ func (d *Dialer) settled(ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.active--
-	q := &d.urgent
-	if q.Len() == 0 {
-		q = &d.waiting
-	}
-	if e := q.Front(); e != nil && !d.closed && d.active < d.slots(q == &d.urgent) {
-		c := q.Remove(e).(*conn)
-		c.queued = nil
-		d.stats.Waiting.Add(-1)
-		d.run(c)
-	}
+	d.pump()
 }
 
 // ended forgets c, whose goroutine is about to end. Nothing may block after it.

@@ -51,6 +51,9 @@ type Options struct {
 	ConnectTimeout time.Duration
 	// MaxDials bounds the connects in progress, from the dial to CONNACK. 64.
 	MaxDials int
+	// DialRate bounds the connects started per second; a tenth of a second's worth may
+	// start at once. 0: as many as MaxDials allows.
+	DialRate int
 	// MaxWaiting bounds the connects waiting for a slot, once for those a device waits
 	// for and once for the others, which come after them; one more is refused at once
 	// with ErrBusy. 10,000.
@@ -157,7 +160,7 @@ func (o *Options) check() error {
 			return errors.New("upstream: a time in Options is negative")
 		}
 	}
-	for _, n := range []int{o.MaxDials, o.MaxWaiting, o.WriteBuffer, o.MaxPayload, o.MaxInFlight, o.SendWindow} {
+	for _, n := range []int{o.MaxDials, o.DialRate, o.MaxWaiting, o.WriteBuffer, o.MaxPayload, o.MaxInFlight, o.SendWindow} {
 		if n < 0 {
 			return errors.New("upstream: a limit in Options is negative")
 		}

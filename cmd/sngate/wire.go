@@ -176,6 +176,7 @@ func upstreamOptions(cfg *conf.Config) upstream.Options {
 		Username:       b.Username,
 		ConnectTimeout: b.ConnectTimeout,
 		MaxDials:       b.MaxDials,
+		DialRate:       b.DialRate,
 		MaxWaiting:     cfg.Session.MaxSessions,
 		PingInterval:   b.PingInterval,
 		ReconnectMin:   b.ReconnectMin,
