@@ -124,6 +124,11 @@ type Session struct {
 	MaxPacketSize      int           `toml:"max_packet_size" range:"32..65535"`
 	MaxClientID        int           `toml:"max_client_id" range:"1..1024"`
 	MaxInflight        int           `toml:"max_inflight" range:"1..1024"`
+	MessageRate        int           `toml:"message_rate" range:"0..1000000"` // per second; 0: no limit
+	MessageBurst       int           `toml:"message_burst" range:"1..1000000"`
+	ByteRate           int           `toml:"byte_rate" range:"0..1000000000"` // octets per second; 0: no limit
+	ByteBurst          int           `toml:"byte_burst" range:"65535..1000000000"`
+	DatagramRate       int           `toml:"datagram_rate" range:"0..1000000"` // per second; 0: no limit
 	MaxTopics          int           `toml:"max_topics" range:"1..65534"`
 	MaxSubscriptions   int           `toml:"max_subscriptions" range:"1..65535"`
 	RetryInterval      time.Duration `toml:"retry_interval" range:"100ms..10m"` // Tretry, MQTT-SN 1.2 section 6.13
@@ -170,7 +175,8 @@ type Topics struct {
 
 // QoSMinusOne switches PUBLISH without a session (MQTT-SN 1.2 section 6.8).
 type QoSMinusOne struct {
-	Enabled bool `toml:"enabled"`
+	Enabled     bool `toml:"enabled"`
+	MessageRate int  `toml:"message_rate" range:"0..1000000"` // per second; 0: no limit
 }
 
 // Forwarder is about encapsulated messages (MQTT-SN 1.2 section 5.5).
@@ -216,6 +222,11 @@ func Default() *Config {
 			MaxPacketSize:      65535,
 			MaxClientID:        256,
 			MaxInflight:        16,
+			MessageRate:        200,
+			MessageBurst:       1000,
+			ByteRate:           262144,
+			ByteBurst:          1048576,
+			DatagramRate:       2000,
 			MaxTopics:          1000,
 			MaxSubscriptions:   100,
 			RetryInterval:      10 * time.Second,
@@ -240,7 +251,7 @@ func Default() *Config {
 			Full:        "refuse",
 		},
 		Topics:      Topics{Predefined: []topicreg.Entry{}},
-		QoSMinusOne: QoSMinusOne{Enabled: true},
+		QoSMinusOne: QoSMinusOne{Enabled: true, MessageRate: 1000},
 		Forwarder:   Forwarder{Enabled: true, Allow: []netip.Prefix{}},
 		Ops:         Ops{Address: "127.0.0.1:9883"},
 		Log:         Log{Level: "info", Format: "console"},

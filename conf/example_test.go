@@ -112,6 +112,11 @@ var wrong = map[string][][2]string{
 	"session.max_packet_size":      {{`31`, `want 32..65535`}, {`65536`, `want 32..65535`}},
 	"session.max_client_id":        {{`0`, `want 1..1024`}, {`1025`, `want 1..1024`}},
 	"session.max_inflight":         {{`0`, `want 1..1024`}, {`1025`, `want 1..1024`}},
+	"session.message_rate":         {{`-1`, `want 0..1000000`}, {`1000001`, `want 0..1000000`}, {`"x"`, `want an integer`}},
+	"session.message_burst":        {{`0`, `want 1..1000000`}, {`1000001`, `want 1..1000000`}, {`1.5`, `want an integer`}},
+	"session.byte_rate":            {{`-1`, `want 0..1000000000`}, {`1000000001`, `want 0..1000000000`}, {`"x"`, `want an integer`}},
+	"session.byte_burst":           {{`65534`, `want 65535..1000000000`}, {`"1M"`, `want an integer`}},
+	"session.datagram_rate":        {{`-1`, `want 0..1000000`}, {`1000001`, `want 0..1000000`}, {`"x"`, `want an integer`}},
 	"session.max_topics":           {{`0`, `want 1..65534`}, {`65535`, `want 1..65534`}},
 	"session.max_subscriptions":    {{`0`, `want 1..65535`}, {`65536`, `want 1..65535`}},
 	"session.retry_interval":       {{`10`, `want a duration`}, {`"10"`, `is not a duration`}, {`"99ms"`, `want 100ms..10m`}, {`"11m"`, `want 100ms..10m`}},
@@ -149,8 +154,9 @@ var wrong = map[string][][2]string{
 	"topics.predefined.name":   {{`1`, `want a string`}, {`""`, `is empty`}, {`"a/#"`, `contains a wildcard`}},
 	"topics.predefined.client": {{`1`, `want a string`}, {`"` + strings.Repeat("a", 1025) + `"`, `is longer than 1024 octets`}},
 
-	"qos_minus_one":         {{`qos_minus_one = true`, `want a table`}},
-	"qos_minus_one.enabled": {{`1`, `want true or false, got an integer`}, {`"yes"`, `want true or false, got a string`}},
+	"qos_minus_one":              {{`qos_minus_one = true`, `want a table`}},
+	"qos_minus_one.enabled":      {{`1`, `want true or false, got an integer`}, {`"yes"`, `want true or false, got a string`}},
+	"qos_minus_one.message_rate": {{`-1`, `want 0..1000000`}, {`1000001`, `want 0..1000000`}, {`"x"`, `want an integer`}},
 
 	"forwarder":         {{`forwarder = false`, `want a table`}},
 	"forwarder.enabled": {{`0`, `want true or false`}},

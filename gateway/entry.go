@@ -11,7 +11,7 @@ import (
 
 // entry is one device as its shard keeps it: the session, its link to the broker, and
 // where it is. All of it belongs to the shard's goroutine, except that the directory
-// maps its address to it.
+// maps its address to it, and that readers use flow and the client id.
 //
 // The gateway's own connection is an entry without a session.
 type entry struct {
@@ -20,6 +20,7 @@ type entry struct {
 	session *session.Session
 	link    upstream.Link // nil until the first ActionConnect
 
+	flow  flow // what the device sends; readers count it
 	peer  peer
 	bound bool // the directory maps peer to this entry
 

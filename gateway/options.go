@@ -29,6 +29,8 @@ type Options struct {
 	AddressChange AddressChange
 	MaxSessions   int
 	ConnectRates  ConnectRates
+	DatagramRate  int           // of one device, per second; twice as many at once; 0: no limit
+	StrayRate     int           // QoS -1 of all devices without a session, likewise
 	Expiry        time.Duration // how long a session is kept for a device that has gone; 0: for ever
 	Session       *session.Config
 	Upstream      upstream.Options

@@ -117,6 +117,9 @@ func (s *shard) relayOwn(a *arrival) session.Reason {
 	default:
 		return session.ReasonUnknownTopicID // ids are given to sessions only
 	}
+	if s.gw.opts.StrayRate > 0 && !s.strays.allow(s.now) {
+		return session.ReasonMessageRate
+	}
 	s.own.link.Publish(s.now, upstream.Publish{Topic: topic, Payload: m.Data, Retain: m.Retain})
 	s.settle(s.own)
 	return session.ReasonNone

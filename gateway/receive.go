@@ -26,6 +26,7 @@ type receiver struct {
 	gw       *Gateway
 	listener int
 	counters *counters
+	rate     flowRate
 	// Owned by the reader's goroutine.
 	replies   limiter
 	farewells limiter
@@ -36,6 +37,7 @@ func newReceiver(gw *Gateway, listener int) *receiver {
 		gw:        gw,
 		listener:  listener,
 		counters:  gw.metrics.newCounters(),
+		rate:      newFlowRate(gw.opts.DatagramRate),
 		replies:   newLimiter(repliesPerSecond, replyBurst),
 		farewells: newLimiter(farewellsPerSecond, farewellBurst),
 	}
@@ -58,9 +60,13 @@ func (r *receiver) handle(d *datagram) {
 		d.recycle()
 		return
 	}
-	if s := r.route(&a, sn12.Type(t), body); s == nil {
+	s, sender := r.route(&a, sn12.Type(t), body)
+	switch {
+	case s == nil:
 		r.unknown(&a, sn12.Type(t))
-	} else if !s.offer(a) {
+	case sender != nil && !sender.flow.allow(r.rate, r.gw.now()):
+		r.drop(d, session.ReasonDatagramRate)
+	case !s.offer(a):
 		r.drop(d, session.ReasonShardFull)
 	}
 }
@@ -111,26 +117,29 @@ func (r *receiver) discovery(a *arrival, t byte, body []byte) bool {
 }
 
 // route finds the shard for an arrival; nil when the sender has no session and the
-// message makes none.
-func (r *receiver) route(a *arrival, t sn12.Type, body []byte) *shard {
-	switch t {
-	case sn12.TypeConnect:
-		a.kind = byConnect
-		return r.gw.shardOf(connectID(body))
-	case sn12.TypePingReq:
-		if len(body) > 0 {
-			a.kind = byWake
-			return r.gw.shardOf(body)
-		}
-	}
-	if a.entry = r.gw.directory.find(a.peer); a.entry != nil {
-		return a.entry.shard
-	}
-	if unsolicited(a.body) {
+// message makes none. The entry is that of the device that has sent it, as far as an
+// address can tell: nil for a stranger, and for a message in another device's name.
+func (r *receiver) route(a *arrival, t sn12.Type, body []byte) (*shard, *entry) {
+	sender := r.gw.directory.find(a.peer)
+	id := []byte(nil)
+	switch {
+	case t == sn12.TypeConnect:
+		a.kind, id = byConnect, connectID(body)
+	case t == sn12.TypePingReq && len(body) > 0:
+		a.kind, id = byWake, body
+	case sender != nil:
+		a.entry = sender
+		return sender.shard, sender
+	case unsolicited(a.body):
 		a.kind = byTopic
-		return r.gw.shards[0]
+		return r.gw.shards[0], nil
+	default:
+		return nil, nil
 	}
-	return nil
+	if sender != nil && sender.session.ClientID() != string(id) {
+		sender = nil
+	}
+	return r.gw.shardOf(id), sender
 }
 
 // unsolicited reports whether a message is a PUBLISH of QoS -1, which needs no session.

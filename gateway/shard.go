@@ -76,6 +76,7 @@ type shard struct {
 	events   []upstream.Event
 	frame    []byte // for encapsulation
 	replies  limiter
+	strays   limiter // QoS -1 without a session
 	// farewells limits the answers to DISCONNECT where there is no connection.
 	farewells limiter
 	closing   int             // links whose EventClosed is awaited
@@ -120,6 +121,7 @@ func newShard(gw *Gateway, index int) *shard {
 		byState:   make([]atomic.Int64, len(session.StateNames())),
 		clients:   make(map[string]*entry),
 		repairs:   make(map[string]struct{}),
+		strays:    newLimiter(gw.opts.StrayRate, 2*gw.opts.StrayRate),
 		replies:   newLimiter(repliesPerSecond, replyBurst),
 		farewells: newLimiter(farewellsPerSecond, farewellBurst),
 	}

@@ -90,6 +90,8 @@ func gatewayOptions(cfg *conf.Config, log zerolog.Logger) (gateway.Options, erro
 		Listeners:         listeners,
 		AddressChange:     addressChanges[cfg.Session.AddressChange],
 		MaxSessions:       cfg.Session.MaxSessions,
+		DatagramRate:      cfg.Session.DatagramRate,
+		StrayRate:         cfg.QoSMinusOne.MessageRate,
 		Expiry:            cfg.Session.Expiry,
 		ConnectRates:      connectRates(&cfg.Session),
 		Session:           sessionConfig(cfg, predefined),
@@ -166,6 +168,8 @@ func sessionConfig(cfg *conf.Config, predefined *topicreg.Predefined) *session.C
 		SpoolMessages:    cfg.Spool.MaxMessages,
 		SpoolBytes:       cfg.Spool.MaxBytes,
 		SpoolAge:         cfg.Spool.MaxAge,
+		MessageRate:      session.Rate{PerSecond: s.MessageRate, Burst: s.MessageBurst},
+		ByteRate:         session.Rate{PerSecond: s.ByteRate, Burst: s.ByteBurst},
 		Allow:            s.Allow,
 	}
 }

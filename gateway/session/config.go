@@ -50,6 +50,9 @@ type Config struct {
 	SpoolBytes      int
 	SpoolAge        Time // a message that has waited for so long is dropped
 
+	// What one device may publish: messages, and octets of payload.
+	MessageRate, ByteRate Rate
+
 	Allow []string // client ids or patterns that may connect; empty: any
 }
 

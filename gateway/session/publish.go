@@ -41,8 +41,11 @@ func (s *Session) onPublish(now Time, body []byte, out *Out) {
 	}
 	topic, code, why := s.topicOf(m.TopicIDType, m.TopicID)
 	if m.QoS == sn12.QoSMinusOne {
-		if !s.cfg.QoSMinusOne {
+		switch {
+		case !s.cfg.QoSMinusOne:
 			why = ReasonQoSMinusOneDisabled
+		case why == ReasonNone:
+			why = s.overRate(now, &m)
 		}
 		s.relayUnanswered(now, topic, why, &m, out)
 		return
@@ -52,7 +55,7 @@ func (s *Session) onPublish(now Time, body []byte, out *Out) {
 		return
 	}
 	if m.QoS == 0 {
-		s.relayUnanswered(now, topic, ReasonNone, &m, out)
+		s.relayUnanswered(now, topic, s.overRate(now, &m), &m, out)
 		return
 	}
 	if m.MsgID == 0 {
@@ -60,6 +63,10 @@ func (s *Session) onPublish(now Time, body []byte, out *Out) {
 		return
 	}
 	if s.repeated(now, topic, &m, out) {
+		return
+	}
+	if why := s.overRate(now, &m); why != ReasonNone {
+		s.refusePublish(&m, sn12.RejectedCongestion, why, out)
 		return
 	}
 	if len(s.window) >= s.cfg.MaxInFlight && !s.evict(out) {

@@ -13,6 +13,7 @@ const (
 	ReasonUnexpectedMessage   // a message that makes no sense in this state or direction
 	ReasonUnknownSender       // no session for the sender
 	ReasonShardFull           // the queue of the shard was full
+	ReasonDatagramRate        // more datagrams than one device may send
 	ReasonForwarderNotAllowed // encapsulated by a forwarder that is not configured
 	ReasonEncapsulation       // nested encapsulation, or no wireless node id
 	ReasonOtherGateway        // ADVERTISE or GWINFO of another gateway
@@ -41,6 +42,8 @@ const (
 	ReasonBrokerDown
 	ReasonBrokerCongested
 	ReasonWindowFull
+	ReasonMessageRate
+	ReasonByteRate
 	ReasonTopicsFull
 	ReasonSubscriptionsFull
 	ReasonSubscriptionRefused
@@ -76,6 +79,7 @@ var reasonNames = [numReasons]string{
 	ReasonUnexpectedMessage:   "unexpected_message",
 	ReasonUnknownSender:       "unknown_sender",
 	ReasonShardFull:           "shard_full",
+	ReasonDatagramRate:        "datagram_rate",
 	ReasonForwarderNotAllowed: "forwarder_not_allowed",
 	ReasonEncapsulation:       "encapsulation",
 	ReasonOtherGateway:        "other_gateway",
@@ -100,6 +104,8 @@ var reasonNames = [numReasons]string{
 	ReasonBrokerDown:          "broker_down",
 	ReasonBrokerCongested:     "broker_congested",
 	ReasonWindowFull:          "window_full",
+	ReasonMessageRate:         "message_rate",
+	ReasonByteRate:            "byte_rate",
 	ReasonTopicsFull:          "topics_full",
 	ReasonSubscriptionsFull:   "subscriptions_full",
 	ReasonSubscriptionRefused: "subscription_refused",

@@ -42,6 +42,8 @@ type Session struct {
 	asked       []request // SUBSCRIBE and UNSUBSCRIBE waiting for the broker
 	restore     restore
 
+	messages, octets bucket // of Config.MessageRate and ByteRate
+
 	window []inflight // QoS 1 and 2 PUBLISHes of the device, oldest first
 
 	queue     queue    // messages for the device
