@@ -49,8 +49,8 @@ func (s *shard) passOn(a *arrival) bool {
 	}
 	a.kind, a.entry = byTopic, nil
 	if first := s.gw.shards[0]; first != s {
-		if !first.offer(*a) {
-			s.counters.drop(int(session.ReasonShardFull))
+		if !first.offerStranger(*a) {
+			s.counters.drop(int(session.ReasonStrangersFull))
 			a.datagram.recycle()
 		}
 		return true

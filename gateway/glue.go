@@ -118,11 +118,11 @@ func (g *Gateway) metricSources() metricSources {
 		shards: func() []queueLengths {
 			lengths := make([]queueLengths, len(g.shards))
 			for i, s := range g.shards {
-				lengths[i] = queueLengths{datagrams: len(s.arrivals), events: len(s.inputs)}
+				lengths[i] = queueLengths{datagrams: len(s.arrivals), strangers: len(s.strangers), events: len(s.inputs)}
 			}
 			return lengths
 		},
-		queueCapacity: queueLengths{datagrams: arrivalQueue, events: inputQueue},
+		queueCapacity: queueLengths{datagrams: arrivalQueue, strangers: strangerQueue, events: inputQueue},
 		brokerUp:      g.brokerReady.Load,
 		sleepBuffer: func() (messages, octets int64) {
 			for _, s := range g.shards {

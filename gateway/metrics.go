@@ -93,9 +93,9 @@ type listenerStats struct {
 	dropsKnown    bool   // whether the platform tells
 }
 
-// queueLengths are lengths of the two queues of a shard.
+// queueLengths are lengths of the queues of a shard.
 type queueLengths struct {
-	datagrams, events int
+	datagrams, strangers, events int
 }
 
 // metricSources are the values read at a scrape. They are called by several
@@ -284,6 +284,7 @@ func (m *metrics) collectSessions(ch chan<- prometheus.Metric) {
 	}
 	queues := func(desc *prometheus.Desc, n queueLengths, shard ...string) {
 		gauge(ch, desc, float64(n.datagrams), append(shard, "datagrams")...)
+		gauge(ch, desc, float64(n.strangers), append(shard, "strangers")...)
 		gauge(ch, desc, float64(n.events), append(shard, "events")...)
 	}
 	for i, n := range m.sources.shards() {

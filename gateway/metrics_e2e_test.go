@@ -98,7 +98,9 @@ func TestMetricsTellWhatHappened_Case185(t *testing.T) {
 			`sngate_sleep_buffer_messages`:                                 6, // the unacknowledged one of a
 			`sngate_shard_queue_depth{queue="datagrams",shard="0"}`:        0,
 			`sngate_shard_queue_depth{queue="events",shard="0"}`:           0,
+			`sngate_shard_queue_depth{queue="strangers",shard="0"}`:        0,
 			`sngate_shard_queue_capacity{queue="datagrams"}`:               arrivalQueue,
+			`sngate_shard_queue_capacity{queue="strangers"}`:               strangerQueue,
 			`sngate_shard_queue_capacity{queue="events"}`:                  inputQueue,
 			`sngate_upstream_connections`:                                  3,
 			`sngate_upstream_connects_total{result="accepted"}`:            3,

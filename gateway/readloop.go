@@ -72,6 +72,9 @@ func (p *datagramPool) get(n int) *datagram {
 	return d
 }
 
+// crowded reports whether more than half of the limit is out.
+func (p *datagramPool) crowded() bool { return p.held.Load() > p.limit/2 }
+
 func (p *datagramPool) put(d *datagram) {
 	p.held.Add(int64(-len(d.buf)))
 	d.from, d.listener, d.n = netip.AddrPort{}, 0, 0

@@ -66,7 +66,9 @@ func (r *receiver) handle(d *datagram) {
 		r.unknown(&a, sn12.Type(t))
 	case sender != nil && !sender.flow.allow(r.rate, r.gw.now()):
 		r.drop(d, session.ReasonDatagramRate)
-	case !s.offer(a):
+	case sender == nil && !s.offerStranger(a):
+		r.drop(d, session.ReasonStrangersFull)
+	case sender != nil && !s.offer(a):
 		r.drop(d, session.ReasonShardFull)
 	}
 }

@@ -13,9 +13,10 @@ import (
 )
 
 const (
-	arrivalQueue = 4096 // datagrams waiting for a shard
-	inputQueue   = 1024 // inputs of connections waiting for a shard; readers wait, TCP pushes back
-	turnSize     = 32   // of either taken in one turn of the loop
+	arrivalQueue  = 4096 // datagrams of known devices waiting for a shard
+	strangerQueue = 1024 // and those of all others
+	inputQueue    = 1024 // inputs of connections waiting for a shard; readers wait, TCP pushes back
+	turnSize      = 32   // of either taken in one turn of the loop
 	// idleTurn bounds how long a shard sleeps, so that one that has stopped turning
 	// can be told from one that has nothing to do.
 	idleTurn = 10 * time.Second
@@ -44,13 +45,14 @@ const (
 // all that is done to them, one datagram or event after the other. Other goroutines
 // leave their things in the queues.
 type shard struct {
-	gw       *Gateway
-	index    int
-	arrivals chan arrival
-	inputs   chan upstream.Input
-	posted   mailbox
-	counters *counters
-	lastTurn atomic.Int64 // gateway time, ns
+	gw        *Gateway
+	index     int
+	arrivals  chan arrival // of the devices whose address is known
+	strangers chan arrival // of all others; each waits for a turn of its own
+	inputs    chan upstream.Input
+	posted    mailbox
+	counters  *counters
+	lastTurn  atomic.Int64 // gateway time, ns
 
 	// Gauges, written here and read by metrics.
 	byState       []atomic.Int64
@@ -115,6 +117,7 @@ func newShard(gw *Gateway, index int) *shard {
 		gw:        gw,
 		index:     index,
 		arrivals:  make(chan arrival, arrivalQueue),
+		strangers: make(chan arrival, strangerQueue),
 		inputs:    make(chan upstream.Input, inputQueue),
 		posted:    mailbox{wake: make(chan struct{}, 1)},
 		counters:  gw.metrics.newCounters(),
@@ -147,7 +150,7 @@ func (s *shard) Push(in upstream.Input, done <-chan struct{}) bool {
 	}
 }
 
-// offer gives the shard an arrival, or drops it when the queue is full.
+// offer gives the shard an arrival of a known device, or reports that the queue is full.
 func (s *shard) offer(a arrival) bool {
 	select {
 	case s.arrivals <- a:
@@ -157,7 +160,23 @@ func (s *shard) offer(a arrival) bool {
 	}
 }
 
-// run is the shard's goroutine. It ends when the gateway has stopped.
+// offerStranger is offer for an arrival of somebody who is not known, or not for the one
+// who is named. Strangers get at most half of the memory for datagrams.
+func (s *shard) offerStranger(a arrival) bool {
+	if a.datagram.pool.crowded() {
+		return false
+	}
+	select {
+	case s.strangers <- a:
+		return true
+	default:
+		return false
+	}
+}
+
+// run is the shard's goroutine. It ends when the gateway has stopped. Strangers come one
+// in a turn, and whatever else waits then comes before the next one: a flood of them
+// delays a known device by one of them.
 func (s *shard) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -179,6 +198,10 @@ func (s *shard) run() {
 			s.now = s.gw.now()
 			s.input(&in)
 			s.takeMore()
+		case a := <-s.strangers:
+			s.now = s.gw.now()
+			s.arrive(&a)
+			s.takeMore()
 		case <-s.posted.wake:
 			s.now = s.gw.now()
 			for _, f := range s.posted.take() {
@@ -191,7 +214,7 @@ func (s *shard) run() {
 	}
 }
 
-// takeMore takes what else is waiting, up to the size of a turn.
+// takeMore takes what else is waiting, but for strangers, up to the size of a turn.
 func (s *shard) takeMore() {
 	for range turnSize {
 		select {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -192,6 +193,61 @@ func TestFullShardDropsAndCounts(t *testing.T) {
 			t.Fatalf("%d of the others are answered", pongs)
 		}
 	})
+}
+
+// Known devices go before strangers: of a thousand strangers in line no more than a few
+// are served before them.
+func TestKnownDevicesGoBeforeStrangers_Case159(t *testing.T) {
+	for _, size := range []int{20, 60_000} { // octets of a stranger's datagram
+		synctest.Test(t, func(t *testing.T) {
+			c := newCrowd()
+			r := newRig(t, func(o *Options) { o.Listen = c.listen })
+			const known = 20
+			for i := range known {
+				c.sendMessage(t, source(i), sn12.Connect{CleanSession: true, ProtocolID: 1, Duration: 600, ClientID: clientID(i)})
+			}
+			synctest.Wait()
+			r.wantSessions("connected", known)
+			block, blocked := make(chan struct{}), make(chan struct{})
+			r.gateway.shards[0].posted.post(func() { close(blocked); <-block })
+			<-blocked
+			flood := strangerQueue + 100
+			for i := range flood {
+				id := bytes.Repeat([]byte("x"), size)
+				copy(id, clientID(1000+i))
+				c.sendMessage(t, source(1000+i), sn12.PingReq{ClientID: id})
+			}
+			for range 5 {
+				for i := range known {
+					c.sendMessage(t, source(i), sn12.PingReq{})
+				}
+			}
+			dropped := uint64(100)
+			if size > smallBuffer {
+				dropped = uint64(flood - poolLimit/2/largeBuffer)
+			}
+			r.wantDropped(session.ReasonStrangersFull, dropped)
+			r.wantDropped(session.ReasonShardFull, 0)
+			var pongs, before, strangers int
+			c.sent = func(b []byte, _ netip.AddrPort) {
+				if m, _ := sn12.Parse(b); m == (sn12.PingResp{}) {
+					pongs++
+					before = strangers
+				} else {
+					strangers++
+				}
+			}
+			close(block)
+			synctest.Wait()
+			if want := flood - int(dropped); pongs != 5*known || strangers != want {
+				t.Fatalf("%d known devices and %d strangers answered, want %d and %d", pongs, strangers, 5*known, want)
+			}
+			// 100 datagrams are four turns, each of which a stranger may begin.
+			if before > 4 {
+				t.Fatalf("%d strangers were served before known devices", before)
+			}
+		})
+	}
 }
 
 // As above, with the word certainly late: the last to connect has the address.

@@ -12,7 +12,8 @@ const (
 	ReasonMalformed           // length or layout is wrong
 	ReasonUnexpectedMessage   // a message that makes no sense in this state or direction
 	ReasonUnknownSender       // no session for the sender
-	ReasonShardFull           // the queue of the shard was full
+	ReasonShardFull           // the queue for known devices was full
+	ReasonStrangersFull       // the queue for senders that are not known was full
 	ReasonDatagramRate        // more datagrams than one device may send
 	ReasonForwarderNotAllowed // encapsulated by a forwarder that is not configured
 	ReasonEncapsulation       // nested encapsulation, or no wireless node id
@@ -79,6 +80,7 @@ var reasonNames = [numReasons]string{
 	ReasonUnexpectedMessage:   "unexpected_message",
 	ReasonUnknownSender:       "unknown_sender",
 	ReasonShardFull:           "shard_full",
+	ReasonStrangersFull:       "strangers_full",
 	ReasonDatagramRate:        "datagram_rate",
 	ReasonForwarderNotAllowed: "forwarder_not_allowed",
 	ReasonEncapsulation:       "encapsulation",
