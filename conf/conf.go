@@ -56,10 +56,15 @@ type Gateway struct {
 	ID       uint8  `toml:"id" range:"0..255"` // GwId, MQTT-SN 1.2 section 5.3.9
 	ClientID string `toml:"client_id"`         // see MQTTClientID
 	Shards   int    `toml:"shards" range:"1..64"`
+	// Octets; 0: a quarter of the machine's memory. Otherwise at least MinMemoryLimit.
+	MemoryLimit int64 `toml:"memory_limit" range:"0..1099511627776"`
 
 	StatusTopic string `toml:"status_topic"`                    // "": none
 	OnStop      string `toml:"on_stop" enum:",keep,disconnect"` // see Config.KeepsOnStop
 }
+
+// MinMemoryLimit is the smallest Gateway.MemoryLimit but for 0.
+const MinMemoryLimit = 1 << 20
 
 // MQTTClientID is the client id of the gateway's own connection to the broker:
 // client_id, or a name made of the host's name and the gateway's id.

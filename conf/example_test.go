@@ -72,6 +72,7 @@ var wrong = map[string][][2]string{
 	"gateway.on_stop":   {{`"restart"`, `"restart" is not known; want one of "", "keep", "disconnect"`}, {`true`, `want a string, got a boolean`}},
 	"gateway.status_topic": {{`1`, `want a string, got an integer`}, {`"a/#"`, `contains a wildcard`}, {`"a\nb"`, `contains a control character`},
 		{`"` + strings.Repeat("a", 65536) + `"`, `is longer than 65535 octets`}},
+	"gateway.memory_limit": {{`1048575`, `1048575 is too small; want 0, or 1048576 and more`}, {`-1`, `want 0..1099511627776`}, {`"64M"`, `want an integer`}},
 
 	"listener": {{`listener = "udp"`, `want an array of tables, got a string`}, {`[listener]`, `want an array of tables, got a table; write [[listener]]`},
 		{`listener = []`, `is empty; want at least one listener`}},

@@ -36,6 +36,9 @@ func (d *decoder) validate(cfg *Config) {
 	if len(cfg.Gateway.ClientID) > maxMQTTID {
 		d.fault("gateway.client_id", "is longer than %d octets", maxMQTTID)
 	}
+	if n := cfg.Gateway.MemoryLimit; n > 0 && n < MinMemoryLimit && !d.bad["gateway.memory_limit"] {
+		d.fault("gateway.memory_limit", "%d is too small; want 0, or %d and more", n, MinMemoryLimit)
+	}
 	if topic := cfg.Gateway.StatusTopic; topic != "" {
 		if err := topicreg.ValidName(topic); err != nil {
 			d.fault("gateway.status_topic", "%v", err)

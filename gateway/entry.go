@@ -27,6 +27,8 @@ type entry struct {
 	ended   *list.Element // in shard.ended; nil: not there
 	endedAt time.Duration // when it was put there
 
+	holder holder // of shard.holders
+
 	halfOpen *list.Element // in shard.halfOpen; nil: not there
 
 	parked bool // the session has been told that the link is parked

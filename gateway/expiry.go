@@ -49,3 +49,9 @@ func (s *shard) expire() {
 	s.gw.logExpired(e)
 	s.settle(e)
 }
+
+// logExpired logs that a kept session is given up.
+func (g *Gateway) logExpired(e *entry) {
+	g.eventLog.Debug().Str("client_id", e.session.ClientID()).Stringer("reason", session.ReasonSessionExpired).
+		Msg("session that was kept is given up")
+}

@@ -40,6 +40,7 @@ type Gateway struct {
 	shards     []*shard
 	directory  *directory
 	admission  *admission
+	budget     budget
 	dialer     *upstream.Dialer
 	discoverer *discoverer
 	metrics    *metrics
@@ -76,6 +77,7 @@ func Start(opts Options) (*Gateway, error) {
 		seed:      maphash.MakeSeed(),
 		directory: newDirectory(),
 		admission: newAdmission(opts.ConnectRates),
+		budget:    budget{limit: opts.MemoryLimit},
 		stopped:   make(chan struct{}),
 		own:       ownConnection{clientID: opts.ClientID, retryAt: never},
 	}

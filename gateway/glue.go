@@ -131,6 +131,7 @@ func (g *Gateway) metricSources() metricSources {
 			}
 			return messages, octets
 		},
+		memory:    func() (limit, used int64) { return g.budget.limit, g.budget.used.Load() },
 		upstream:  func() upstreamStats { return toUpstreamStats(g.dialer.Stats()) },
 		listeners: g.listenerStats,
 		store:     g.opts.Store,
@@ -305,12 +306,6 @@ func (g *Gateway) logState(e *entry, from session.State, a *session.Action) {
 		ev.Stringer("reason", a.Reason)
 	}
 	ev.Msg("session")
-}
-
-// logExpired logs that a kept session is given up.
-func (g *Gateway) logExpired(e *entry) {
-	g.eventLog.Debug().Str("client_id", e.session.ClientID()).Stringer("reason", session.ReasonSessionExpired).
-		Msg("session that was kept is given up")
 }
 
 // logRefused logs a CONNECT that the gateway itself has refused. Its client id may be

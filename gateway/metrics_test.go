@@ -36,6 +36,7 @@ func newTestMetrics(t *testing.T) *metrics {
 		shards:        func() []queueLengths { return []queueLengths{{7, 3, 1}, {8, 4, 2}} },
 		queueCapacity: queueLengths{datagrams: 4096, strangers: 512, events: 1024},
 		brokerUp:      func() bool { return true },
+		memory:        func() (int64, int64) { return 1 << 20, 77 },
 		sleepBuffer:   func() (int64, int64) { return 9, 1000 },
 		upstream: func() upstreamStats {
 			return upstreamStats{
@@ -100,6 +101,8 @@ func TestMetricsShowTheSumOfAllCounters_Case185(t *testing.T) {
 		`sngate_bytes_total{direction="out"} 3000`,
 		`sngate_drops_total{reason="malformed"} 0`,
 		`sngate_drops_total{reason="shard_full"} 300`,
+		`sngate_memory_limit_bytes 1.048576e+06`,
+		`sngate_memory_used_bytes 77`,
 		`sngate_messages_total{direction="in",type="CONNECT"} 0`,
 		`sngate_messages_total{direction="in",type="PUBLISH"} 300`,
 		`sngate_messages_total{direction="in",type="reserved"} 600`,

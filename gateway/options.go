@@ -32,6 +32,7 @@ type Options struct {
 	DatagramRate  int           // of one device, per second; twice as many at once; 0: no limit
 	StrayRate     int           // QoS -1 of all devices without a session, likewise
 	Expiry        time.Duration // how long a session is kept for a device that has gone; 0: for ever
+	MemoryLimit   int64         // octets of the messages held for all devices together; 0: no limit
 	Session       *session.Config
 	Upstream      upstream.Options
 

@@ -3,7 +3,6 @@ package gateway
 import (
 	"container/list"
 	"hash/maphash"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -68,6 +67,7 @@ type shard struct {
 	halfOpen list.List // of *entry
 	// expireAt is when the next of them may be given up, for the pace of it.
 	expireAt time.Duration
+	holders  holders
 	own      *entry // the gateway's own connection; shard 0 only
 	timers   deadlines[*entry]
 	now      time.Duration // read once per turn
@@ -84,32 +84,6 @@ type shard struct {
 	closing   int             // links whose EventClosed is awaited
 	left      chan<- struct{} // Stop waits for closing to become 0; nil: it does not
 	frozen    bool            // for good: sessions stay as they are, no deadline of theirs counts
-}
-
-// mailbox takes functions from other goroutines to be run by the shard. It is bounded
-// by what posts: each entry once at a time, and the gateway itself.
-type mailbox struct {
-	mu   sync.Mutex
-	jobs []func()
-	wake chan struct{} // has room for one
-}
-
-func (m *mailbox) post(f func()) {
-	m.mu.Lock()
-	m.jobs = append(m.jobs, f)
-	m.mu.Unlock()
-	select {
-	case m.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (m *mailbox) take() []func() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	jobs := m.jobs
-	m.jobs = nil
-	return jobs
 }
 
 func newShard(gw *Gateway, index int) *shard {
@@ -138,42 +112,6 @@ func (g *Gateway) shardOf(clientID []byte) *shard {
 	return g.shards[maphash.Bytes(g.seed, clientID)%uint64(len(g.shards))]
 }
 
-// Push implements upstream.Inbox.
-func (s *shard) Push(in upstream.Input, done <-chan struct{}) bool {
-	select {
-	case s.inputs <- in:
-		return true
-	case <-done:
-		return false
-	case <-s.gw.stopped:
-		return false
-	}
-}
-
-// offer gives the shard an arrival of a known device, or reports that the queue is full.
-func (s *shard) offer(a arrival) bool {
-	select {
-	case s.arrivals <- a:
-		return true
-	default:
-		return false
-	}
-}
-
-// offerStranger is offer for an arrival of somebody who is not known, or not for the one
-// who is named. Strangers get at most half of the memory for datagrams.
-func (s *shard) offerStranger(a arrival) bool {
-	if a.datagram.pool.crowded() {
-		return false
-	}
-	select {
-	case s.strangers <- a:
-		return true
-	default:
-		return false
-	}
-}
-
 // run is the shard's goroutine. It ends when the gateway has stopped. Strangers come one
 // in a turn, and whatever else waits then comes before the next one: a flood of them
 // delays a known device by one of them.
@@ -188,6 +126,7 @@ func (s *shard) run() {
 			s.advance(e)
 		}
 		s.expire()
+		s.relieve()
 		timer.Reset(max(min(s.timers.next()-s.now, s.nextExpiry()-s.now, idleTurn), 0))
 		select {
 		case a := <-s.arrivals:
@@ -269,6 +208,7 @@ func (s *shard) settle(e *entry) {
 			}
 			s.gw.logLink(e, &s.events[i])
 			ev := toEvent(&s.events[i])
+			e.session.SetAllowance(s.gw.budget.free())
 			e.session.Upstream(s.now, &ev, &s.out)
 			s.carryOut(e)
 			s.takeAnswers(e)
@@ -401,10 +341,17 @@ func (s *shard) countHeld(e *entry) {
 	n, b := e.session.Held()
 	s.heldMessages.Add(int64(n - e.heldMessages))
 	s.heldOctets.Add(int64(b - e.heldOctets))
+	s.gw.budget.add(b - e.heldOctets)
+	if !e.session.Sheddable() {
+		s.holders.note(e, 0)
+	} else {
+		s.holders.note(e, b)
+	}
 	e.heldMessages, e.heldOctets = n, b
 	n, b = e.session.Spooled()
 	s.spoolMessages.Add(int64(n - e.spoolMessages))
 	s.gw.spoolOctets.Add(int64(b - e.spoolOctets))
+	s.gw.budget.add(b - e.spoolOctets)
 	e.spoolMessages, e.spoolOctets = n, b
 }
 
@@ -419,6 +366,8 @@ func (s *shard) forget(e *entry) {
 	}
 	s.heldMessages.Add(int64(-e.heldMessages))
 	s.heldOctets.Add(int64(-e.heldOctets))
+	s.gw.budget.add(-e.heldOctets - e.spoolOctets)
+	s.holders.note(e, 0)
 	s.spoolMessages.Add(int64(-e.spoolMessages))
 	s.gw.spoolOctets.Add(int64(-e.spoolOctets))
 	if e.session.Stored() {

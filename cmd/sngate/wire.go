@@ -94,6 +94,7 @@ func gatewayOptions(cfg *conf.Config, log zerolog.Logger) (gateway.Options, erro
 		StrayRate:         cfg.QoSMinusOne.MessageRate,
 		Expiry:            cfg.Session.Expiry,
 		ConnectRates:      connectRates(&cfg.Session),
+		MemoryLimit:       memoryLimit(cfg.Gateway.MemoryLimit, os.DirFS("/")),
 		Session:           sessionConfig(cfg, predefined),
 		Upstream:          upstreamOptions(cfg),
 		Forwarders:        cfg.Forwarder.Enabled,

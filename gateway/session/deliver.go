@@ -78,13 +78,13 @@ func (s *Session) regulate(out *Out) {
 		scale = 2
 	}
 	n, b := s.Held()
-	messages, octets := scale*s.cfg.MaxMessages, scale*s.cfg.MaxBytes
-	full := n > messages || b > octets || s.queue.qos0 == 0 && (n == messages || b == octets)
+	messages, octets := scale*s.cfg.MaxMessages, min(scale*s.cfg.MaxBytes, s.allowance)
+	full := n > 0 && (n > messages || b > octets || s.queue.qos0 == 0 && (n == messages || b == octets))
 	switch {
 	case !s.paused && full:
 		s.paused = true
 		out.do(Action{Kind: ActionPause})
-	case s.paused && !full && (scale > 1 || n <= s.cfg.MaxMessages/2 && b <= s.cfg.MaxBytes/2):
+	case s.paused && !full && (scale > 1 || n <= s.cfg.MaxMessages/2 && b <= octets/2):
 		s.paused = false
 		out.do(Action{Kind: ActionResume})
 	}
@@ -105,16 +105,21 @@ func (s *Session) awaiting() bool {
 func (s *Session) admit(m *outgoing, out *Out) bool {
 	for {
 		n, b := s.Held()
-		if n < s.cfg.MaxMessages && b+m.size() <= s.cfg.MaxBytes || n == 0 && s.listening() {
+		octets := min(s.cfg.MaxBytes, s.allowance)
+		if n < s.cfg.MaxMessages && b+m.size() <= octets || n == 0 && s.listening() {
 			return true // it fits, or is not held at all
 		}
-		hopeless := m.qos == 0 && m.size() > s.cfg.MaxBytes
+		why := ReasonBufferFull
+		if n < s.cfg.MaxMessages && b+m.size() <= s.cfg.MaxBytes {
+			why = ReasonMemoryLimit
+		}
+		hopeless := m.qos == 0 && m.size() > octets
 		if !hopeless && s.queue.dropOldestQoS0() {
-			out.drop(ReasonBufferFull)
+			out.drop(why)
 			continue
 		}
 		if m.qos == 0 {
-			out.drop(ReasonBufferFull)
+			out.drop(why)
 			return false
 		}
 		return true

@@ -141,3 +141,6 @@ func (s *Session) onParked() {
 		s.suspendDelivery()
 	}
 }
+
+// over reports whether nothing that the connection brings is wanted any more.
+func (l linkState) over() bool { return l == linkClosed || l == linkClosing || l == linkErasing }

@@ -237,8 +237,8 @@ func (d *driver) checkSession() {
 	if s.awaiting() {
 		scale = 2
 	}
-	full := n > scale*d.cfg.MaxMessages || b > scale*d.cfg.MaxBytes
-	low := n <= d.cfg.MaxMessages/2 && b <= d.cfg.MaxBytes/2
+	full := n > scale*d.cfg.MaxMessages || b > min(scale*d.cfg.MaxBytes, s.allowance)
+	low := n == 0 || n <= d.cfg.MaxMessages/2 && b <= min(d.cfg.MaxBytes, s.allowance)/2
 	waiting := s.resumeAt != Never
 	for _, c := range []struct {
 		broken bool
@@ -248,7 +248,7 @@ func (d *driver) checkSession() {
 		{len(s.asked) > maxAsked, "more asked than maxAsked"},
 		{len(s.subs) > d.cfg.MaxSubscriptions, "more subscriptions than MaxSubscriptions"},
 		{s.topics.Len() > d.cfg.MaxTopics, "more topics than MaxTopics"},
-		{full && !s.paused, "the bounds of what is held are passed, and reading goes on"},
+		{full && !s.paused && !s.link.over(), "the bounds of what is held are passed, and reading goes on"},
 		{low && s.paused && s.listening(), "little is held, and reading has stopped"},
 		{s.willDue && s.link != linkClosing && !s.draining(), "a will is due that nobody publishes"},
 		{s.paused && !d.open, "a closed link is paused"},

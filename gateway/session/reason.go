@@ -56,6 +56,7 @@ const (
 
 	// Messages for the device not delivered.
 	ReasonBufferFull
+	ReasonMemoryLimit
 	ReasonTooLarge
 	ReasonClientRejected
 	ReasonSessionEnded
@@ -118,6 +119,7 @@ var reasonNames = [numReasons]string{
 	ReasonSpoolRejected:       "spool_rejected",
 	ReasonDuplicate:           "duplicate",
 	ReasonBufferFull:          "buffer_full",
+	ReasonMemoryLimit:         "memory_limit",
 	ReasonTooLarge:            "too_large",
 	ReasonClientRejected:      "client_rejected",
 	ReasonSessionEnded:        "session_ended",

@@ -1,6 +1,8 @@
 package session
 
 import (
+	"math"
+
 	"sngate/snpacket"
 	"sngate/snpacket/sn12"
 	"sngate/topicreg"
@@ -50,6 +52,7 @@ type Session struct {
 	delivery  delivery // the one being delivered
 	lastQoS2  exchange // the last QoS 2 delivery, for its redelivery by the broker
 	nextMsgID uint16
+	allowance int  // octets that may be held beside MaxBytes: see SetAllowance
 	paused    bool // the link has been told to stop reading
 	barrier   barrier
 	link      linkState
@@ -75,12 +78,9 @@ const (
 	linkErasing // as linkOpening, only to end the broker's session: see Expire
 )
 
-// over reports whether nothing that the connection brings is wanted any more.
-func (l linkState) over() bool { return l == linkClosed || l == linkClosing || l == linkErasing }
-
 // New returns the session of a device that has not connected yet.
 func New(cfg *Config, clientID string) *Session {
-	s := &Session{cfg: cfg, clientID: clientID, lifeAt: Never, retryAt: Never, resumeAt: Never, barrier: barrier{at: Never}}
+	s := &Session{cfg: cfg, clientID: clientID, allowance: math.MaxInt, lifeAt: Never, retryAt: Never, resumeAt: Never, barrier: barrier{at: Never}}
 	if cfg.Durable {
 		s.durable = &durable{spool: spool{retryAt: Never, packetID: firstPacketID}}
 	}

@@ -1,0 +1,71 @@
+package gateway
+
+import (
+	"sync"
+
+	"sngate/upstream"
+)
+
+// The queues by which other goroutines reach a shard.
+
+// Push implements upstream.Inbox.
+func (s *shard) Push(in upstream.Input, done <-chan struct{}) bool {
+	select {
+	case s.inputs <- in:
+		return true
+	case <-done:
+		return false
+	case <-s.gw.stopped:
+		return false
+	}
+}
+
+// offer gives the shard an arrival of a known device, or reports that the queue is full.
+func (s *shard) offer(a arrival) bool {
+	select {
+	case s.arrivals <- a:
+		return true
+	default:
+		return false
+	}
+}
+
+// offerStranger is offer for an arrival of somebody who is not known, or not for the one
+// who is named. Strangers get at most half of the memory for datagrams.
+func (s *shard) offerStranger(a arrival) bool {
+	if a.datagram.pool.crowded() {
+		return false
+	}
+	select {
+	case s.strangers <- a:
+		return true
+	default:
+		return false
+	}
+}
+
+// mailbox takes functions from other goroutines to be run by the shard. It is bounded
+// by what posts: each entry once at a time, and the gateway itself.
+type mailbox struct {
+	mu   sync.Mutex
+	jobs []func()
+	wake chan struct{} // has room for one
+}
+
+func (m *mailbox) post(f func()) {
+	m.mu.Lock()
+	m.jobs = append(m.jobs, f)
+	m.mu.Unlock()
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (m *mailbox) take() []func() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	jobs := m.jobs
+	m.jobs = nil
+	return jobs
+}
