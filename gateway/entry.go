@@ -31,8 +31,9 @@ type entry struct {
 
 	halfOpen *list.Element // in shard.halfOpen; nil: not there
 
-	parked bool // the session has been told that the link is parked
-	gone   bool // forgotten; what still refers to it is late
+	accepted bool // it has been active
+	parked   bool // the session has been told that the link is parked
+	gone     bool // forgotten; what still refers to it is late
 
 	// What the gauges count of it.
 	state         session.State

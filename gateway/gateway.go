@@ -33,7 +33,9 @@ import (
 type Gateway struct {
 	opts       Options
 	log        zerolog.Logger
-	eventLog   zerolog.Logger // sampled: what devices can cause
+	eventLog   zerolog.Logger // sampled: what devices can cause that have been accepted before
+	strayLog   zerolog.Logger // sampled: what anybody can cause
+	faultLog   zerolog.Logger // sampled: errors of sockets
 	start      time.Time
 	seed       maphash.Seed
 	listeners  []Listener
@@ -89,7 +91,9 @@ func Start(opts Options) (*Gateway, error) {
 	shared.Durable = g.opts.Store.Durable()
 	shared.Spool = shared.Spool && shared.Durable
 	g.opts.Session = &shared
-	g.eventLog = sampled(opts.Log)
+	g.eventLog = sampled(opts.Log, eventsPerSecond)
+	g.strayLog = sampled(opts.Log, strangersPerSecond)
+	g.faultLog = sampled(opts.Log, faultsPerSecond)
 	if g.opts.FirstMsgID == nil {
 		g.opts.FirstMsgID = func() uint16 { return uint16(rand.Uint32()) }
 	}
@@ -160,7 +164,7 @@ func (g *Gateway) run() {
 			noMemory: func(int) { r.counters.drop(int(session.ReasonShardFull)) },
 			failed: func(err error) {
 				r.counters.drop(int(session.ReasonReceiveFailed))
-				g.eventLog.Warn().Err(err).Msg("receiving failed")
+				g.faultLog.Warn().Err(err).Msg("receiving failed")
 			},
 			done: g.stopped,
 		}

@@ -29,39 +29,8 @@ const (
 	answerBurst      = 200
 )
 
-// eventsPerSecond bounds the log lines of each level that devices and their senders can
-// cause.
-const eventsPerSecond = 100
-
 // loggedIDLimit is how many octets of a client id that was not accepted are logged.
 const loggedIDLimit = 64
-
-// sampled bounds each level by itself, so that no flood of CONNECTs hides a warning.
-func sampled(log zerolog.Logger) zerolog.Logger {
-	burst := func() *burstSampler {
-		return &burstSampler{log: log, burst: zerolog.BurstSampler{Burst: eventsPerSecond, Period: time.Second}}
-	}
-	return log.Sample(zerolog.LevelSampler{DebugSampler: burst(), InfoSampler: burst(), WarnSampler: burst(), ErrorSampler: burst()})
-}
-
-// burstSampler says how many lines it has left out before it lets the next one pass.
-type burstSampler struct {
-	log     zerolog.Logger // not sampled
-	burst   zerolog.BurstSampler
-	leftOut atomic.Uint64
-}
-
-// Sample implements zerolog.Sampler.
-func (s *burstSampler) Sample(level zerolog.Level) bool {
-	if !s.burst.Sample(level) {
-		s.leftOut.Add(1)
-		return false
-	}
-	if n := s.leftOut.Swap(0); n > 0 {
-		s.log.WithLevel(level).Uint64("lines", n).Msg("log lines left out")
-	}
-	return true
-}
 
 func (g *Gateway) metricNames() metricNames {
 	return metricNames{
@@ -256,7 +225,7 @@ func (g *Gateway) discoveryOptions() discoveryOptions {
 		drop: func(reason discoveryDrop, err error) {
 			shared.drop(int(discoveryReasons[reason]))
 			if err != nil && reason >= discoveryReadFailed {
-				g.eventLog.Warn().Err(err).Msg("discovery")
+				g.faultLog.Warn().Err(err).Msg("discovery")
 			}
 		},
 	}
@@ -297,7 +266,8 @@ func (g *Gateway) logState(e *entry, from session.State, a *session.Action) {
 	case a.State == session.StateLost:
 		level = zerolog.WarnLevel
 	}
-	ev := g.eventLog.WithLevel(level)
+	log := g.deviceLog(e)
+	ev := log.WithLevel(level)
 	if !ev.Enabled() {
 		return
 	}
@@ -311,7 +281,7 @@ func (g *Gateway) logState(e *entry, from session.State, a *session.Action) {
 // logRefused logs a CONNECT that the gateway itself has refused. Its client id may be
 // anything.
 func (g *Gateway) logRefused(a *arrival, why session.Reason) {
-	ev := g.eventLog.Info()
+	ev := g.strayLog.Info()
 	if !ev.Enabled() {
 		return
 	}
@@ -329,7 +299,7 @@ func (g *Gateway) logRefused(a *arrival, why session.Reason) {
 func (g *Gateway) logLink(e *entry, ev *upstream.Event) {
 	switch ev.Kind {
 	case upstream.EventRefused:
-		if line := g.eventLog.Warn(); line.Enabled() {
+		if line := g.deviceLog(e).Warn(); line.Enabled() {
 			line.Str("client_id", e.session.ClientID()).Str("addr", e.peer.String()).Err(connectError(ev)).
 				Msg("connect not accepted by the broker")
 		}

@@ -286,7 +286,7 @@ func TestLossesOfLinksAreCountedAndLogged(t *testing.T) {
 func TestEachLogLevelHasItsOwnBurst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		log := sampled(zerolog.New(&out).Level(zerolog.InfoLevel))
+		log := sampled(zerolog.New(&out).Level(zerolog.InfoLevel), eventsPerSecond)
 		count := func(text string) int { return strings.Count(out.String(), text) }
 		for range 10 * eventsPerSecond {
 			log.Info().Msg("flood")
@@ -327,5 +327,30 @@ func TestEncapsulatedMessagesAreCountedBothWays_Case177(t *testing.T) {
 			`sngate_messages_total{direction="out",type="DISCONNECT"}`:   1,
 			`sngate_bytes_total{direction="out"}`:                        2*3 + 2 + 2*5,
 		})
+	})
+}
+
+// A flood of CONNECTs that are refused, or of new devices, hides no line about a device
+// that is known.
+func TestFloodsOfStrangersDoNotHideKnownDevicesInTheLog_Case159(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(o *Options) { o.MaxSessions = 300 })
+		known := r.device("10.0.1.1:5000")
+		known.connect("known")
+		time.Sleep(2 * time.Second)
+		flood := r.device("10.0.1.2:5000")
+		for i := range 1000 {
+			flood.sendMessage(sn12.Connect{Will: i%2 == 0, CleanSession: true, ProtocolID: 1, Duration: 60, ClientID: clientID(i)})
+		}
+		known.send("02 18")
+		for _, message := range []string{"connect refused", "session"} {
+			if n := len(r.logged(message, "addr")); n > 3*(strangersPerSecond+eventsPerSecond) {
+				t.Errorf("%d lines %q", n, message)
+			}
+		}
+		lines := r.logged("session", "client_id", "state", "reason")
+		if last := lines[len(lines)-1]; last != "known | disconnected | client_disconnect" {
+			t.Errorf("the last line of a session is %q", last)
+		}
 	})
 }

@@ -324,6 +324,7 @@ func (s *shard) entered(e *entry, a *session.Action) {
 	s.noteEnded(e, !live(a.State))
 	s.noteHalfOpen(e)
 	s.gw.logState(e, from, a)
+	e.accepted = e.accepted || a.State == session.StateActive
 }
 
 // noteEnded keeps the list of sessions that admit may give up.
