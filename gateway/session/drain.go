@@ -1,0 +1,47 @@
+package session
+
+// A connection to the broker that outlives the device's, for what is in the spool.
+
+// draining reports whether the connection to the broker has outlived the device's, to
+// deliver what has been acknowledged to the device.
+func (s *Session) draining() bool { return s.durable != nil && s.durable.closeAs != 0 }
+
+// closeLink ends the connection to the broker, or has it ended when the spool is empty.
+func (s *Session) closeLink(how ActionKind, out *Out) {
+	if s.durable != nil && s.durable.spool.len() > 0 {
+		if how == ActionCloseAbort && s.link != linkUp {
+			how = ActionCloseClean // the broker has published the will when the connection broke
+			out.do(Action{Kind: ActionSetWill})
+		}
+		s.durable.closeAs = how
+		if s.link == linkClosed {
+			s.reopenToDrain(out)
+		}
+		return
+	}
+	switch s.link {
+	case linkClosed:
+		s.free(out)
+	case linkClosing:
+	default:
+		s.link = linkClosing
+		out.do(Action{Kind: how})
+	}
+}
+
+// reopenToDrain connects in the name of a device that has gone. Its will has been
+// settled.
+func (s *Session) reopenToDrain(out *Out) {
+	s.link, s.carried = linkDown, nil
+	out.do(Action{Kind: ActionReopen, Clean: s.clean, KeepAlive: s.duration})
+}
+
+// closeDrained ends a connection that was kept for the spool only.
+func (s *Session) closeDrained(out *Out) {
+	if !s.draining() || s.durable.spool.len() > 0 || s.dialogue != nil {
+		return
+	}
+	how := s.durable.closeAs
+	s.durable.closeAs = 0
+	s.closeLink(how, out)
+}
