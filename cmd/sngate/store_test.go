@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -32,9 +33,24 @@ log.format = "json"
 `, path))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel() // to stop is the first thing it does
-	var stdout, stderr bytes.Buffer
+	var stdout bytes.Buffer
+	var stderr lockedBuffer
 	code = run(ctx, []string{"run", "-c", file}, strings.NewReader(""), &stdout, &stderr)
-	return code, stderr.String()
+	stderr.mu.Lock()
+	defer stderr.mu.Unlock()
+	return code, stderr.b.String()
+}
+
+// lockedBuffer takes the lines that several goroutines log.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
 }
 
 // writeBolt makes or changes a file with the store's engine but without the store.
