@@ -134,8 +134,8 @@ func (s *Session) unspool(i int, out *Out) {
 	if m.number != 0 {
 		out.remove(RecordSpool, key32(m.number))
 	}
-	if m.released || m.stage == spoolReceived {
-		out.remove(RecordReleased, key32(m.number))
+	if m.qos == 2 {
+		out.remove(RecordReleased, key32(m.number)) // it may still be on its way there
 	}
 	s.durable.spool.remove(i)
 }
@@ -274,16 +274,13 @@ func (s *Session) putReleased(m *spooled, out *Out) {
 func (s *Session) onReleasedStored(now Time, number uint32, out *Out) {
 	p := &s.durable.spool
 	i := p.find(number)
-	if i < 0 || p.msgs[i].released {
-		return
+	if i < 0 || p.msgs[i].stage != spoolReceived {
+		return // the link has given it back, or begins it anew
 	}
 	m := &p.msgs[i]
-	m.released = true
-	if m.stage == spoolReceived {
-		m.stage = spoolReleased
-		out.do(Action{Kind: ActionRelease, Token: m.token})
-		s.drain(now, out)
-	}
+	m.released, m.stage = true, spoolReleased
+	out.do(Action{Kind: ActionRelease, Token: m.token})
+	s.drain(now, out)
 }
 
 // forgetReleased begins the QoS 2 exchanges anew with a broker that has forgotten them.
