@@ -327,7 +327,8 @@ func (s *Session) suspendDelivery() {
 	s.retryAt = Never
 	switch s.delivery.phase {
 	case assigning:
-		s.delivery.msg.msgID = 0 // not sent yet, and perhaps not in the store
+		// Not sent yet, and perhaps not in the store.
+		s.delivery.msg.msgID, s.lastQoS2 = 0, exchange{}
 		fallthrough
 	case allotting, registering, publishing:
 		s.queue.unpop(s.delivery.msg)

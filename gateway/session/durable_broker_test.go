@@ -143,6 +143,9 @@ func (l *modelLink) do(a Action) bool {
 	case ActionAck:
 		l.ack(a.Handle) // stale ones are ignored
 		return true
+	case ActionResume, ActionPause:
+		l.paused = l.open && a.Kind == ActionPause
+		return true
 	}
 	if !l.open {
 		return false
@@ -164,10 +167,6 @@ func (l *modelLink) do(a Action) bool {
 		} else {
 			l.failRequest(a)
 		}
-	case ActionPause:
-		l.paused = true
-	case ActionResume:
-		l.paused = false
 	case ActionCloseClean, ActionCloseAbort, ActionCloseDrain:
 		l.open = false
 		l.closes++

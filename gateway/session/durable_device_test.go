@@ -87,6 +87,9 @@ func (d *modelDevice) receive(b []byte) {
 	if d.state == deviceOff || d.state == deviceAsleep {
 		return // nobody listens
 	}
+	if _, isConnAck := m.(sn12.ConnAck); d.state == deviceConnecting && !isConnAck {
+		return // of the connection before
+	}
 	switch m := m.(type) {
 	case sn12.ConnAck:
 		if d.state == deviceConnecting && m.ReturnCode == sn12.Accepted {
@@ -97,7 +100,7 @@ func (d *modelDevice) receive(b []byte) {
 	case sn12.Disconnect:
 		if d.state == deviceFallingAsleep {
 			d.state = deviceAsleep
-		} else if d.state != deviceConnecting {
+		} else {
 			d.state = deviceOff
 		}
 	case sn12.PingResp:

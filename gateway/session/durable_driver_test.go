@@ -287,6 +287,7 @@ func (w *world) restart(crash bool) {
 	for !crash && w.store.commit(!w.storeDown) {
 	}
 	w.note("* restart, crash=%v", crash)
+	w.excuse()
 	if w.storeDown || w.repair {
 		w.trouble = w.steps
 	}
@@ -296,6 +297,24 @@ func (w *world) restart(crash bool) {
 	w.l = newModelLink(w.b, w.rng)
 	w.dev.out = nil
 	w.resume()
+}
+
+// excuse lets messages of the device go that a broker has forgotten half-way, when the
+// process ends before that is in the store: it goes on with PUBREL for nothing.
+func (w *world) excuse() {
+	for _, b := range w.store.batches {
+		for _, r := range b.records {
+			if r.Kind != RecordReleased || r.Op != DeleteRecord || b.committed {
+				continue
+			}
+			if spooled, known := w.store.records[recordKey(RecordSpool, r.Key)]; known {
+				f := fields{b: spooled.Value[2:]}
+				_, _, _, payload := f.message()
+				w.dropped[string(payload)] = true
+				delete(w.owedUp, string(payload))
+			}
+		}
+	}
 }
 
 func (w *world) resume() {
