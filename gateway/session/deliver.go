@@ -53,7 +53,7 @@ func (s *Session) onMessage(now Time, ev *Event, out *Out) {
 		s.discard(&m, ReasonTooLarge, out)
 		return
 	}
-	if ev.QoS == 2 && ev.Dup && ev.PacketID == s.lastQoS2.packetID {
+	if s.wasSent(ev) {
 		m.msgID = s.lastQoS2.msgID
 	}
 	if s.admit(&m, out) {

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"sngate/snpacket/sn12"
@@ -107,8 +108,11 @@ func (s *Session) takenAs(packetID uint16) int {
 // ours: it has not heard it. Another message with that packet identifier shows that it
 // has.
 func (s *Session) isTaken(ev *Event, out *Out) bool {
-	if ev.QoS != 2 {
+	switch ev.QoS {
+	case 0:
 		return false
+	case 1:
+		return ev.Dup && s.isHeld(ev)
 	}
 	i := s.takenAs(ev.PacketID)
 	if i < 0 {
@@ -119,6 +123,30 @@ func (s *Session) isTaken(ev *Event, out *Out) bool {
 	}
 	s.release(ev.PacketID, out)
 	return false
+}
+
+// isHeld reports whether a QoS 1 message that the broker sends again is among those held
+// that it has been told are ours.
+func (s *Session) isHeld(ev *Event) bool {
+	for i := s.queue.head; i < len(s.queue.msgs); i++ {
+		m := &s.queue.msgs[i]
+		if m.saved && m.qos == 1 && m.packetID == ev.PacketID && m.topic == ev.Topic && bytes.Equal(m.payload, ev.Payload) {
+			return true
+		}
+	}
+	return false
+}
+
+// wasSent reports whether a QoS 2 message that the broker sends again is the one that
+// the device was being sent when the connection, or the gateway, went away.
+func (s *Session) wasSent(ev *Event) bool {
+	if ev.QoS != 2 || !ev.Dup || ev.PacketID != s.lastQoS2.packetID {
+		return false
+	}
+	if s.durable == nil || s.durable.outgoing.packetID != ev.PacketID {
+		return true
+	}
+	return s.durable.outgoing.sum == contentSum(ev.Topic, ev.Payload)
 }
 
 // release forgets a packet identifier: PUBREL has come.
