@@ -3,6 +3,7 @@ package session
 import (
 	"fmt"
 	"testing"
+	"time"
 	"unsafe"
 
 	"sngate/snpacket/sn12"
@@ -16,9 +17,12 @@ type relay struct {
 	datagram []byte
 }
 
-func newRelay(tb testing.TB) *relay {
+func newRelay(tb testing.TB, durable bool) *relay {
 	tb.Helper()
-	r := &relay{s: New(testConfig(), "dev"), now: epoch}
+	cfg := testConfig()
+	cfg.Durable, cfg.Spool = durable, durable
+	cfg.SpoolMessages, cfg.SpoolBytes, cfg.SpoolAge = 1000, 1<<20, 24*time.Hour
+	r := &relay{s: New(cfg, "dev"), now: epoch}
 	feed := func(m sn12.Message) {
 		b, err := m.Append(nil)
 		if err != nil {
@@ -30,6 +34,7 @@ func newRelay(tb testing.TB) *relay {
 	feed(connectMsg(true, false, 60))
 	r.s.Upstream(r.now, &Event{Kind: EventConnected}, &r.out)
 	feed(sn12.Register{MsgID: 1, TopicName: []byte("site/7/temperature")})
+	r.stored()
 	r.datagram, _ = sn12.Publish{QoS: 1, TopicID: 1, MsgID: 2, Data: []byte("21.5")}.Append(nil)
 	if !r.step() {
 		tb.Fatal("the PUBLISH was not relayed and acknowledged")
@@ -37,33 +42,43 @@ func newRelay(tb testing.TB) *relay {
 	return r
 }
 
-// step reports whether the PUBLISH was relayed and then acknowledged.
+// stored tells the session that what it has put out is in the store.
+func (r *relay) stored() {
+	if token := r.out.Batch; token != 0 {
+		r.out.Reset()
+		r.s.Upstream(r.now, &Event{Kind: EventStored, Token: token}, &r.out)
+	}
+}
+
+// step reports whether the PUBLISH was relayed and then acknowledged, by nothing but that.
 func (r *relay) step() bool {
 	r.now++
 	r.out.Reset()
 	r.s.Datagram(r.now, r.datagram, &r.out)
-	if len(r.out.Actions) != 1 || r.out.Actions[0].Kind != ActionPublish {
+	if len(r.out.Records) > 0 || len(r.out.Actions) != 1 || r.out.Actions[0].Kind != ActionPublish {
 		return false
 	}
 	ev := Event{Kind: EventPublished, Token: r.out.Actions[0].Token}
 	r.out.Reset()
 	r.s.Upstream(r.now, &ev, &r.out)
-	return r.out.Datagrams() == 1 && len(r.out.Datagram(0)) == 7 && r.s.Deadline() > r.now
+	return len(r.out.Records) == 0 && r.out.Datagrams() == 1 && len(r.out.Datagram(0)) == 7 && r.s.Deadline() > r.now
 }
 
-func TestRelayingAllocatesNothing(t *testing.T) {
-	r := newRelay(t)
-	if n := testing.AllocsPerRun(1000, func() {
-		if !r.step() {
-			t.Fatal("not acknowledged")
+func TestRelayingAllocatesNothingAndStoresNothing(t *testing.T) {
+	for _, durable := range []bool{false, true} {
+		r := newRelay(t, durable)
+		if n := testing.AllocsPerRun(1000, func() {
+			if !r.step() {
+				t.Fatal("not acknowledged, or something to be stored")
+			}
+		}); n != 0 {
+			t.Errorf("store %v: %v allocations per QoS 1 PUBLISH and its PUBACK, want 0", durable, n)
 		}
-	}); n != 0 {
-		t.Errorf("%v allocations per QoS 1 PUBLISH and its PUBACK, want 0", n)
 	}
 }
 
 func TestPingAllocatesNothing(t *testing.T) {
-	r := newRelay(t)
+	r := newRelay(t, false)
 	ping := []byte{2, byte(sn12.TypePingReq)}
 	if n := testing.AllocsPerRun(1000, func() {
 		r.out.Reset()
@@ -106,20 +121,23 @@ func TestOutGivesBackTheMemoryOfAHugeStep(t *testing.T) {
 }
 
 func BenchmarkRelayQoS1(b *testing.B) {
-	for _, topics := range []int{1, 100} {
-		b.Run(fmt.Sprint("topics=", topics), func(b *testing.B) {
-			r := newRelay(b)
-			for i := range topics - 1 {
-				m, _ := sn12.Register{MsgID: 1, TopicName: []byte(fmt.Sprint("topic/", i))}.Append(nil)
-				r.out.Reset()
-				r.s.Datagram(r.now, m, &r.out)
-			}
-			b.ReportAllocs()
-			for b.Loop() {
-				if !r.step() {
-					b.Fatal("not acknowledged")
+	for _, durable := range []bool{false, true} {
+		for _, topics := range []int{1, 100} {
+			b.Run(fmt.Sprintf("store=%v/topics=%d", durable, topics), func(b *testing.B) {
+				r := newRelay(b, durable)
+				for i := range topics - 1 {
+					m, _ := sn12.Register{MsgID: 1, TopicName: []byte(fmt.Sprint("topic/", i))}.Append(nil)
+					r.out.Reset()
+					r.s.Datagram(r.now, m, &r.out)
+					r.stored()
 				}
-			}
-		})
+				b.ReportAllocs()
+				for b.Loop() {
+					if !r.step() {
+						b.Fatal("not acknowledged")
+					}
+				}
+			})
+		}
 	}
 }
