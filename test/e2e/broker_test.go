@@ -8,31 +8,32 @@ import (
 	"sngate/internal/snclient"
 	"sngate/snpacket/sn12"
 	"sngate/test/mosquitto"
+	"sngate/test/testgateway"
 )
 
 func TestConnectWithoutBrokerIsRefusedInTime_Case23_152(t *testing.T) {
 	t.Parallel()
 	broker := mosquitto.Start(t, mosquitto.Options{})
 	broker.Stop()
-	g := startGateway(t, broker.URL(), settings{"broker.connect_timeout": `"2s"`, "broker.reconnect_max": `"1s"`})
-	if status, body := g.get("/readyz"); status != 503 || body != "no connection to the broker\n" {
+	g := startGateway(t, broker.URL(), testgateway.Settings{"broker.connect_timeout": `"2s"`, "broker.reconnect_max": `"1s"`})
+	if status, body := g.Get("/readyz"); status != 503 || body != "no connection to the broker\n" {
 		t.Errorf("/readyz answers %d %q while the broker is down", status, body)
 	}
-	n := newNode(t, g.addr)
+	n := testgateway.NewNode(t, g.Addr)
 	begin := time.Now()
 	for range 20 {
-		if code := n.connect(sn12.Connect{ClientID: []byte("early"), CleanSession: true, Duration: 60}); code != sn12.RejectedCongestion {
+		if code := n.Connect(sn12.Connect{ClientID: []byte("early"), CleanSession: true, Duration: 60}); code != sn12.RejectedCongestion {
 			t.Fatalf("CONNECT is answered by %v, want %v", code, sn12.RejectedCongestion)
 		}
 	}
 	if took := time.Since(begin); took > 2*time.Second {
 		t.Errorf("20 CONNECTs to a closed port take %v", took)
 	}
-	eventually(t, "no session is left behind", func() bool { return g.metrics().sum("sngate_sessions{") == 0 })
+	testgateway.Eventually(t, "no session is left behind", func() bool { return g.Metrics().Sum("sngate_sessions{") == 0 })
 
 	broker.Restart()
-	n.mustConnect("early", true, 60)
-	g.awaitReady(200)
+	n.MustConnect("early", true, 60)
+	g.AwaitReady(200)
 }
 
 func TestConnectToASilentBrokerIsRefusedAfterTheTimeout_Case24(t *testing.T) {
@@ -42,10 +43,10 @@ func TestConnectToASilentBrokerIsRefusedAfterTheTimeout_Case24(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	g := startGateway(t, "tcp://"+silent.Addr().String(), settings{"broker.connect_timeout": `"1s"`})
-	n := newNode(t, g.addr)
+	g := startGateway(t, "tcp://"+silent.Addr().String(), testgateway.Settings{"broker.connect_timeout": `"1s"`})
+	n := testgateway.NewNode(t, g.Addr)
 	begin := time.Now()
-	if code := n.connect(sn12.Connect{ClientID: []byte("patient"), CleanSession: true, Duration: 60}); code != sn12.RejectedCongestion {
+	if code := n.Connect(sn12.Connect{ClientID: []byte("patient"), CleanSession: true, Duration: 60}); code != sn12.RejectedCongestion {
 		t.Fatalf("CONNECT is answered by %v, want %v", code, sn12.RejectedCongestion)
 	}
 	if took := time.Since(begin); took < time.Second || took > 3*time.Second {
@@ -58,18 +59,18 @@ func TestWrongCredentialsAreRefused_Case22(t *testing.T) {
 	broker := mosquitto.Start(t, mosquitto.Options{Users: map[string]string{"gateway": "right"}})
 	for _, c := range []struct {
 		name     string
-		settings settings
+		settings testgateway.Settings
 		want     sn12.ReturnCode
 	}{
-		{"right", settings{"broker.username": `"gateway"`, "broker.password": `"right"`}, sn12.Accepted},
-		{"wrong password", settings{"broker.username": `"gateway"`, "broker.password": `"wrong"`}, sn12.RejectedNotSupported},
-		{"unknown user", settings{"broker.username": `"nobody"`, "broker.password": `"right"`}, sn12.RejectedNotSupported},
+		{"right", testgateway.Settings{"broker.username": `"gateway"`, "broker.password": `"right"`}, sn12.Accepted},
+		{"wrong password", testgateway.Settings{"broker.username": `"gateway"`, "broker.password": `"wrong"`}, sn12.RejectedNotSupported},
+		{"unknown user", testgateway.Settings{"broker.username": `"nobody"`, "broker.password": `"right"`}, sn12.RejectedNotSupported},
 		{"none", nil, sn12.RejectedNotSupported},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			g := startGateway(t, broker.URL(), c.settings)
-			n := newNode(t, g.addr)
-			if code := n.connect(sn12.Connect{ClientID: []byte("d"), CleanSession: true, Duration: 60}); code != c.want {
+			n := testgateway.NewNode(t, g.Addr)
+			if code := n.Connect(sn12.Connect{ClientID: []byte("d"), CleanSession: true, Duration: 60}); code != c.want {
 				t.Errorf("CONNECT is answered by %v, want %v", code, c.want)
 			}
 		})
@@ -81,40 +82,40 @@ func TestWrongCredentialsAreRefused_Case22(t *testing.T) {
 func TestDevicesStayConnectedOverACleanBrokerStop_Case151_152(t *testing.T) {
 	t.Parallel()
 	broker := mosquitto.Start(t, mosquitto.Options{Persistence: t.TempDir()})
-	g := startGateway(t, broker.URL(), settings{"broker.reconnect_max": `"1s"`})
-	g.awaitReady(200)
-	d := connect(t, g.addr, snclient.Options{ClientID: "steady", CleanSession: true, KeepAlive: time.Minute})
+	g := startGateway(t, broker.URL(), testgateway.Settings{"broker.reconnect_max": `"1s"`})
+	g.AwaitReady(200)
+	d := connect(t, g.Addr, snclient.Options{ClientID: "steady", CleanSession: true, KeepAlive: time.Minute})
 	d.subscribe(snclient.Name("down/steady"), 2)
-	sleeper := newNode(t, g.addr)
-	sleeper.mustConnect("dozer", false, 60)
-	names := map[uint16]string{sleeper.subscribe("down/dozer", 1).TopicID: "down/dozer"}
-	sleeper.sleep(120)
+	sleeper := testgateway.NewNode(t, g.Addr)
+	sleeper.MustConnect("dozer", false, 60)
+	names := map[uint16]string{sleeper.Subscribe("down/dozer", 1).TopicID: "down/dozer"}
+	sleeper.Sleep(120)
 
 	for round := range 2 {
 		text := string('a' + rune(round))
-		other := mqttConnect(t, broker.Addr())
-		other.publish("down/dozer", []byte("held "+text), 1, false)
-		g.await("sngate_sleep_buffer_messages", 1)
+		other := testgateway.ConnectMQTT(t, broker.Addr())
+		other.Send("down/dozer", []byte("held "+text), 1, false)
+		g.Await("sngate_sleep_buffer_messages", 1)
 		broker.Stop()
-		g.awaitReady(503)
+		g.AwaitReady(503)
 		d.must(d.Ping(d.ctx)) // the gateway speaks for itself meanwhile
 		published := make(chan error, 1)
 		go func() { published <- d.Publish(d.ctx, snclient.Name("up/steady"), []byte(text), 1, true) }()
-		g.await(`sngate_messages_total{direction="in",type="PUBLISH"}`, float64(round+1))
+		g.Await(`sngate_messages_total{direction="in",type="PUBLISH"}`, float64(round+1))
 		broker.Restart()
 		if err := <-published; err != nil { // held while the broker was away
 			t.Fatal(err)
 		}
-		g.awaitReady(200)
-		other = mqttConnect(t, broker.Addr(), "up/#")
-		other.wantMessage("up/steady", text)
+		g.AwaitReady(200)
+		other = testgateway.ConnectMQTT(t, broker.Addr(), "up/#")
+		other.WantMessage("up/steady", text)
 		// The subscription of a clean session died with the connection and has to be made
 		// anew: until then the broker has nobody to send to.
-		eventually(t, "the subscription works again", func() bool {
-			other.publish("down/steady", []byte("probe"), 2, false)
+		testgateway.Eventually(t, "the subscription works again", func() bool {
+			other.Send("down/steady", []byte("probe"), 2, false)
 			return len(d.Messages()) > 0
 		})
-		other.publish("down/steady", []byte(text), 2, false)
+		other.Send("down/steady", []byte(text), 2, false)
 		m := d.receive()
 		for string(m.Payload) == "probe" {
 			m = d.receive()
@@ -122,7 +123,7 @@ func TestDevicesStayConnectedOverACleanBrokerStop_Case151_152(t *testing.T) {
 		if string(m.Payload) != text || m.Topic.Name != "down/steady" {
 			t.Fatalf("received %+v", m)
 		}
-		list := sleeper.wake("dozer", names)
+		list := sleeper.Wake("dozer", names)
 		if len(list) != 1 || string(list[0].Data) != "held "+text {
 			t.Fatalf("the sleeper gets %+v, want what was held before the broker stopped", list)
 		}

@@ -14,6 +14,7 @@ import (
 	"sngate/internal/snclient"
 	"sngate/snpacket/sn12"
 	"sngate/test/mosquitto"
+	"sngate/test/testgateway"
 )
 
 func writeFile(t *testing.T, name, text string) string {
@@ -38,39 +39,39 @@ max_topic = 5
 level = "loud"
 `)
 	p := sngate(t, "check", path)
-	p.wantExit(1)
-	lines := p.stderr.lines()
+	p.WantExit(1)
+	lines := p.Stderr.Lines()
 	wants := []string{":2: gateway.id:", ":4: broker.url:", ":6: session.hold:", ":7: session.max_topic:", ":9: log.level:"}
 	if len(lines) != len(wants) {
-		t.Fatalf("the faults are reported as:\n%s", p.stderr)
+		t.Fatalf("the faults are reported as:\n%s", p.Stderr)
 	}
 	for i, w := range wants {
 		if !strings.Contains(lines[i], filepath.Base(path)+w) {
 			t.Errorf("line %d is %q, want one with %q", i+1, lines[i], w)
 		}
 	}
-	if out := p.stdout.String(); out != "" {
+	if out := p.Stdout.String(); out != "" {
 		t.Errorf("the standard output is %q", out)
 	}
 	run := sngate(t, "run", "-c", path)
-	run.wantExit(1)
-	if run.stderr.String() != p.stderr.String() {
-		t.Errorf("run reports\n%s\nand check\n%s", run.stderr, p.stderr)
+	run.WantExit(1)
+	if run.Stderr.String() != p.Stderr.String() {
+		t.Errorf("run reports\n%s\nand check\n%s", run.Stderr, p.Stderr)
 	}
 }
 
 func TestCheckAcceptsTheExampleAndWhatConfigPrints(t *testing.T) {
 	t.Parallel()
 	config := sngate(t, "config")
-	config.wantExit(0)
+	config.WantExit(0)
 	for _, path := range []string{
-		writeFile(t, "printed.toml", config.stdout.String()),
+		writeFile(t, "printed.toml", config.Stdout.String()),
 		writeFile(t, "empty.toml", ""),
 	} {
 		p := sngate(t, "check", path)
-		p.wantExit(0)
-		if p.stdout.String() != "ok\n" || p.stderr.String() != "" {
-			t.Errorf("check %s says %q and %q", path, p.stdout, p.stderr)
+		p.WantExit(0)
+		if p.Stdout.String() != "ok\n" || p.Stderr.String() != "" {
+			t.Errorf("check %s says %q and %q", path, p.Stdout, p.Stderr)
 		}
 	}
 }
@@ -95,8 +96,8 @@ func TestWrongCommandLineGivesUsageAndCode2(t *testing.T) {
 		{"version", "extra"},
 	} {
 		p := sngate(t, args...)
-		p.wantExit(2)
-		if text := p.stderr.String(); !strings.HasPrefix(text, "sngate") || !strings.Contains(text, "Usage:") {
+		p.WantExit(2)
+		if text := p.Stderr.String(); !strings.HasPrefix(text, "sngate") || !strings.Contains(text, "Usage:") {
 			t.Errorf("sngate %v says %q, want a reason and the usage", args, text)
 		}
 	}
@@ -114,9 +115,9 @@ func TestHelpAndVersionAndDecode(t *testing.T) {
 		{[]string{"decode", "08 04 04 01 00 3c 6c 33"}, "CONNECT"},
 	} {
 		p := sngate(t, c.args...)
-		p.wantExit(0)
-		if !strings.Contains(p.stdout.String(), c.want) {
-			t.Errorf("sngate %v prints %q", c.args, p.stdout)
+		p.WantExit(0)
+		if !strings.Contains(p.Stdout.String(), c.want) {
+			t.Errorf("sngate %v prints %q", c.args, p.Stdout)
 		}
 	}
 }
@@ -124,11 +125,11 @@ func TestHelpAndVersionAndDecode(t *testing.T) {
 func TestSigtermTellsDevicesAndClosesSessionsWithoutWills_Case20(t *testing.T) {
 	t.Parallel()
 	broker := mosquitto.Start(t, mosquitto.Options{})
-	g := startGateway(t, broker.URL(), settings{"gateway.on_stop": `"disconnect"`})
-	heir := mqttConnect(t, broker.Addr(), "wills/#")
+	g := startGateway(t, broker.URL(), testgateway.Settings{"gateway.on_stop": `"disconnect"`})
+	heir := testgateway.ConnectMQTT(t, broker.Addr(), "wills/#")
 	var devices []*device
 	for i := range 10 {
-		devices = append(devices, connect(t, g.addr, snclient.Options{
+		devices = append(devices, connect(t, g.Addr, snclient.Options{
 			ClientID: fmt.Sprint("d", i), CleanSession: i%2 == 0,
 			Will: &snclient.Will{Topic: fmt.Sprint("wills/", i), Message: []byte("gone"), QoS: uint8(i % 3)},
 		}))
@@ -136,19 +137,19 @@ func TestSigtermTellsDevicesAndClosesSessionsWithoutWills_Case20(t *testing.T) {
 	sleeper := devices[0]
 	sleeper.must(sleeper.Sleep(sleeper.ctx, time.Minute))
 
-	g.signal(syscall.SIGTERM)
+	g.Signal(syscall.SIGTERM)
 	begin := time.Now()
 	for _, d := range devices[1:] {
 		d.wantLost()
 	}
-	if code := g.wait(stopLimit); code != 0 {
-		t.Errorf("the gateway ends with code %d:\n%s", code, g.stderr)
+	if code := g.Wait(testgateway.StopLimit); code != 0 {
+		t.Errorf("the gateway ends with code %d:\n%s", code, g.Stderr)
 	}
 	t.Logf("stopped %v after SIGTERM", time.Since(begin))
-	eventually(t, "the broker has seen all sessions end", func() bool {
+	testgateway.Eventually(t, "the broker has seen all sessions end", func() bool {
 		return strings.Count(broker.Log(), "Received DISCONNECT from d") == len(devices)
 	})
-	heir.wantNothingBefore("wills/fence")
+	heir.WantNothingBefore("wills/fence")
 	if s := sleeper.Stats(); s.Unexpected != 0 {
 		t.Errorf("the sleeping device was sent %d messages", s.Unexpected)
 	}
@@ -168,39 +169,39 @@ func freeUDP(t *testing.T) string {
 func TestSigtermKeepsSessionsWithAStore_Case20(t *testing.T) {
 	t.Parallel()
 	broker := mosquitto.Start(t, mosquitto.Options{})
-	s := settings{
+	s := testgateway.Settings{
 		"store.path": strconv.Quote(filepath.Join(t.TempDir(), "sngate.db")),
 		"listener":   fmt.Sprintf("[{address = %q}]", freeUDP(t)),
 	}
 	g := startGateway(t, broker.URL(), s)
-	heir := mqttConnect(t, broker.Addr(), "wills/#")
-	nodes := make([]*node, 6)
+	heir := testgateway.ConnectMQTT(t, broker.Addr(), "wills/#")
+	nodes := make([]*testgateway.Node, 6)
 	for i := range nodes {
-		nodes[i] = newNode(t, g.addr)
-		nodes[i].mustConnect(fmt.Sprint("d", i), i%2 == 0, 60)
-		nodes[i].send(sn12.WillTopicUpd{Topic: []byte("wills/changed")})
-		want[sn12.WillTopicResp](nodes[i])
+		nodes[i] = testgateway.NewNode(t, g.Addr)
+		nodes[i].MustConnect(fmt.Sprint("d", i), i%2 == 0, 60)
+		nodes[i].Send(sn12.WillTopicUpd{Topic: []byte("wills/changed")})
+		testgateway.Want[sn12.WillTopicResp](nodes[i])
 	}
-	id := nodes[1].register("up/t") // a session of each kind has one
-	if other := nodes[2].register("up/t"); other != id {
+	id := nodes[1].Register("up/t") // a session of each kind has one
+	if other := nodes[2].Register("up/t"); other != id {
 		t.Fatalf("topic ids %d and %d", id, other)
 	}
-	g.stop()
-	eventually(t, "the broker has seen all sessions end", func() bool {
+	g.Stop()
+	testgateway.Eventually(t, "the broker has seen all sessions end", func() bool {
 		return strings.Count(broker.Log(), "Received DISCONNECT from d") == len(nodes)
 	})
-	heir.wantNothingBefore("wills/fence")
+	heir.WantNothingBefore("wills/fence")
 	for _, n := range nodes {
-		n.wantSilence("it goes on when the gateway is back")
+		n.WantSilence("it goes on when the gateway is back")
 	}
 	startGateway(t, broker.URL(), s)
 	for _, n := range nodes[1:3] {
-		n.send(sn12.Publish{QoS: 1, TopicID: id, MsgID: 7, Data: []byte("x")})
-		if ack := want[sn12.PubAck](n); ack.ReturnCode != sn12.Accepted || ack.MsgID != 7 {
+		n.Send(sn12.Publish{QoS: 1, TopicID: id, MsgID: 7, Data: []byte("x")})
+		if ack := testgateway.Want[sn12.PubAck](n); ack.ReturnCode != sn12.Accepted || ack.MsgID != 7 {
 			t.Errorf("PUBLISH after the restart, without CONNECT, is answered by %+v", ack)
 		}
 	}
-	heir.wantNothingBefore("wills/fence")
+	heir.WantNothingBefore("wills/fence")
 }
 
 // SIGTERM while the broker is away must not hang either.
@@ -208,12 +209,12 @@ func TestSigtermEndsInTimeWithoutBroker_Case20(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []string{"keep", "disconnect"} {
 		broker := mosquitto.Start(t, mosquitto.Options{})
-		g := startGateway(t, broker.URL(), settings{"gateway.on_stop": `"` + mode + `"`})
-		g.awaitReady(200)
-		d := connect(t, g.addr, snclient.Options{ClientID: "d", CleanSession: true})
+		g := startGateway(t, broker.URL(), testgateway.Settings{"gateway.on_stop": `"` + mode + `"`})
+		g.AwaitReady(200)
+		d := connect(t, g.Addr, snclient.Options{ClientID: "d", CleanSession: true})
 		broker.Kill()
-		g.awaitReady(503)
-		g.stop()
+		g.AwaitReady(503)
+		g.Stop()
 		if mode == "disconnect" {
 			d.wantLost()
 		}
@@ -238,16 +239,16 @@ func TestPortInUseIsOneClearErrorAndCode1(t *testing.T) {
 		{"operator's address", "SNGATE_OPS_ADDRESS", tcp.Addr().String(), tcp.Addr().String()},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := start(t, command{name: built.check, env: append(freePorts(), c.key+"="+c.value)})
-			p.wantExit(1)
+			p := testgateway.StartProcess(t, testgateway.Command{Name: built.check, Env: append(freePorts(), c.key+"="+c.value)})
+			p.WantExit(1)
 			var faults []string
-			for _, line := range p.stderr.lines() {
+			for _, line := range p.Stderr.Lines() {
 				if !strings.Contains(line, " INF ") && !strings.Contains(line, " WRN ") {
 					faults = append(faults, line)
 				}
 			}
 			if len(faults) != 1 || !strings.Contains(faults[0], c.addr) || !strings.Contains(faults[0], "address already in use") {
-				t.Errorf("want one line of error with %s, got:\n%s", c.addr, p.stderr)
+				t.Errorf("want one line of error with %s, got:\n%s", c.addr, p.Stderr)
 			}
 		})
 	}
@@ -267,38 +268,38 @@ func TestSecretsAreNeverInTheLog_Case169(t *testing.T) {
 	t.Parallel()
 	const secret, wrong = "open-sesame-4711", "wrong-guess-0815"
 	broker := mosquitto.Start(t, mosquitto.Options{Users: map[string]string{"gateway": secret}})
-	loud := func(key, value string) settings {
-		return settings{"broker.username": `"gateway"`, key: value, "log.level": `"trace"`}
+	loud := func(key, value string) testgateway.Settings {
+		return testgateway.Settings{"broker.username": `"gateway"`, key: value, "log.level": `"trace"`}
 	}
-	for name, s := range map[string]settings{
+	for name, s := range map[string]testgateway.Settings{
 		"password":       loud("broker.password", fmt.Sprintf("%q", secret)),
 		"password_file":  loud("broker.password_file", fmt.Sprintf("%q", writeFile(t, "password", secret+"\n"))),
 		"wrong password": loud("broker.password", fmt.Sprintf("%q", wrong)),
 	} {
 		g := startGateway(t, broker.URL(), s)
-		n := newNode(t, g.addr)
+		n := testgateway.NewNode(t, g.Addr)
 		wantCode := sn12.Accepted
 		if name == "wrong password" {
 			wantCode = sn12.RejectedNotSupported
 		}
-		if code := n.connect(sn12.Connect{ClientID: []byte("d"), CleanSession: true, Duration: 60}); code != wantCode {
+		if code := n.Connect(sn12.Connect{ClientID: []byte("d"), CleanSession: true, Duration: 60}); code != wantCode {
 			t.Fatalf("%s: CONNECT is answered by %v", name, code)
 		}
-		_, index := g.get("/")
-		_, scrape := g.get("/metrics")
-		g.stop()
-		for _, text := range []string{g.stderr.String(), g.stdout.String(), index, scrape} {
+		_, index := g.Get("/")
+		_, scrape := g.Get("/metrics")
+		g.Stop()
+		for _, text := range []string{g.Stderr.String(), g.Stdout.String(), index, scrape} {
 			if strings.Contains(text, secret) || strings.Contains(text, wrong) {
 				t.Errorf("%s: the secret is in:\n%s", name, text)
 			}
 		}
-		if !strings.Contains(g.stderr.String(), `"message":"session"`) && name != "wrong password" {
-			t.Errorf("%s: the log says nothing of the session:\n%s", name, g.stderr)
+		if !strings.Contains(g.Stderr.String(), `"message":"session"`) && name != "wrong password" {
+			t.Errorf("%s: the log says nothing of the session:\n%s", name, g.Stderr)
 		}
 	}
 	check := sngate(t, "check", writeFile(t, "bad.toml", "[broker]\npassword = \""+secret+"\"\npassword_file = \"x\"\nurl = 5\n"))
-	check.wantExit(1)
-	if strings.Contains(check.stderr.String(), secret) {
-		t.Errorf("check prints the secret:\n%s", check.stderr)
+	check.WantExit(1)
+	if strings.Contains(check.Stderr.String(), secret) {
+		t.Errorf("check prints the secret:\n%s", check.Stderr)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"sngate/snpacket"
 	"sngate/snpacket/sn12"
 	"sngate/test/mosquitto"
+	"sngate/test/testgateway"
 )
 
 const (
@@ -27,8 +28,8 @@ const (
 
 // The limits of the gateway under the flood. They are low, so that the tables which
 // devices may fill are full at the end of the warm-up: growth after that is a leak.
-func floodSettings() settings {
-	return settings{
+func floodSettings() testgateway.Settings {
+	return testgateway.Settings{
 		"session.max_sessions":      "200",
 		"session.max_topics":        "20",
 		"session.max_subscriptions": "5",
@@ -137,15 +138,15 @@ func (n *tally) add(datagram []byte) {
 // flood sends count datagrams from all sources, never more than the gateway can take.
 // device is a device connected before: its PINGREQ, sent behind each batch, is answered
 // when the gateway has read the batch.
-func (m *mutator) flood(device *node, sources []net.Conn, count int, n *tally) {
-	device.t.Helper()
+func (m *mutator) flood(device *testgateway.Node, sources []net.Conn, count int, n *tally) {
+	device.T.Helper()
 	buf := make([]byte, 0, 2048)
 	for i := range count {
 		datagram := m.next(buf)
 		n.add(datagram)
 		// Nobody reads the answers: they are dropped when the source's buffer is full.
 		if _, err := sources[m.random.IntN(len(sources))].Write(datagram); err != nil {
-			device.t.Fatal(err)
+			device.T.Fatal(err)
 		}
 		if i%floodBatch == floodBatch-1 || i == count-1 {
 			synchronise(device, n)
@@ -155,23 +156,23 @@ func (m *mutator) flood(device *node, sources []net.Conn, count int, n *tally) {
 
 // synchronise waits for the device's PINGRESP. A PINGREQ that the system dropped in the
 // flood is repeated, as every device would.
-func synchronise(device *node, n *tally) {
-	device.t.Helper()
+func synchronise(device *testgateway.Node, n *tally) {
+	device.T.Helper()
 	for range 10 {
-		device.send(sn12.PingReq{})
+		device.Send(sn12.PingReq{})
 		n.pings++
 		for {
-			answer := device.read(2 * time.Second)
+			answer := device.Read(2 * time.Second)
 			if answer == nil {
 				break
 			}
 			if _, ok := answer.(sn12.PingResp); ok {
 				return
 			}
-			device.t.Fatalf("the device connected before is sent %+v", answer)
+			device.T.Fatalf("the device connected before is sent %+v", answer)
 		}
 	}
-	device.t.Fatal("the device connected before gets no PINGRESP any more")
+	device.T.Fatal("the device connected before gets no PINGRESP any more")
 }
 
 // memory is what the gateway's process holds, in octets.
@@ -181,8 +182,8 @@ func (m memory) String() string {
 	return fmt.Sprintf("%.1f MiB resident, %.1f MiB heap, %.1f MiB stacks", m.resident/(1<<20), m.heap/(1<<20), m.stacks/(1<<20))
 }
 
-func (g *gateway) memory() memory {
-	m := g.metrics()
+func memoryOf(g *testgateway.Gateway) memory {
+	m := g.Metrics()
 	return memory{m["process_resident_memory_bytes"], m["go_memstats_heap_inuse_bytes"], m["go_memstats_stack_inuse_bytes"]}
 }
 
@@ -191,16 +192,16 @@ func (g *gateway) memory() memory {
 // the first fifth.
 func TestMillionHostileDatagrams_Case8_158(t *testing.T) {
 	broker := mosquitto.Start(t, mosquitto.Options{})
-	g := startProgram(t, built.plain, broker.URL(), floodSettings())
-	g.awaitReady(200)
+	g := testgateway.Start(t, built.plain, broker.URL(), floodSettings())
+	g.AwaitReady(200)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	m := newMutator(t, seed)
-	device := newNode(t, g.addr)
-	device.mustConnect("the-device-connected-before", true, 60)
+	device := testgateway.NewNode(t, g.Addr)
+	device.MustConnect("the-device-connected-before", true, 60)
 	var sources []net.Conn
 	for range floodSources {
-		conn, err := net.Dial("udp", g.addr)
+		conn, err := net.Dial("udp", g.Addr)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -211,17 +212,17 @@ func TestMillionHostileDatagrams_Case8_158(t *testing.T) {
 	begin := time.Now()
 	var sent tally
 	m.flood(device, sources, floodWarmUp, &sent)
-	before := g.memory()
+	before := memoryOf(g)
 	m.flood(device, sources, floodDatagrams-floodWarmUp, &sent)
-	after, took := g.memory(), time.Since(begin)
+	after, took := memoryOf(g), time.Since(begin)
 
-	end := g.metrics()
-	in := end.sum("sngate_messages_total{", `direction="in"`) - end.sum("sngate_messages_total{", `direction="in"`, `type="ENCAPSULATED"`)
+	end := g.Metrics()
+	in := end.Sum("sngate_messages_total{", `direction="in"`) - end.Sum("sngate_messages_total{", `direction="in"`, `type="ENCAPSULATED"`)
 	received := in - sent.pings - 1 // without the device's own
-	dials := end.sum("sngate_upstream_connects_total")
+	dials := end.Sum("sngate_upstream_connects_total")
 	t.Logf("%d datagrams in %v, %.0f of them with a readable header, of which the gateway received %.0f; the system dropped %.0f of all",
-		floodDatagrams, took.Round(time.Millisecond), sent.framed, received, end.sum("sngate_socket_drops_total"))
-	t.Logf("dropped as malformed: %.0f; CONNECTs: %.0f; connects to the broker: %.0f", end[dropsFor("malformed")], sent.connects, dials)
+		floodDatagrams, took.Round(time.Millisecond), sent.framed, received, end.Sum("sngate_socket_drops_total"))
+	t.Logf("dropped as malformed: %.0f; CONNECTs: %.0f; connects to the broker: %.0f", end[testgateway.DropsFor("malformed")], sent.connects, dials)
 	t.Logf("after %d datagrams %v, at the end %v", floodWarmUp, before, after)
 	if took > floodLimit {
 		t.Errorf("the flood took %v, more than %v", took, floodLimit)
@@ -236,10 +237,10 @@ func TestMillionHostileDatagrams_Case8_158(t *testing.T) {
 	if after.resident > before.resident*1.1+slack || after.heap > before.heap*1.1+slack || after.stacks > before.stacks*1.1+slack {
 		t.Error("memory has grown")
 	}
-	if status, body := g.get("/healthz"); status != 200 {
+	if status, body := g.Get("/healthz"); status != 200 {
 		t.Errorf("/healthz answers %d %q", status, body)
 	}
-	late := newNode(t, g.addr)
-	late.send(sn12.PingReq{})
-	want[sn12.Disconnect](late)
+	late := testgateway.NewNode(t, g.Addr)
+	late.Send(sn12.PingReq{})
+	testgateway.Want[sn12.Disconnect](late)
 }

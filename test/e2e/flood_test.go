@@ -15,6 +15,7 @@ import (
 
 	"sngate/snpacket/sn12"
 	"sngate/test/mosquitto"
+	"sngate/test/testgateway"
 )
 
 const (
@@ -53,9 +54,9 @@ func startBehaved(t *testing.T, addr string) *behaved {
 	t.Helper()
 	b := &behaved{done: make(chan struct{})}
 	for i := range behavedDevices {
-		n := newNode(t, addr)
-		n.mustConnect(fmt.Sprintf("behaved-%d", i), true, 600)
-		b.wg.Go(func() { b.run(n.conn, time.Duration(i)*behavedPause/behavedDevices) })
+		n := testgateway.NewNode(t, addr)
+		n.MustConnect(fmt.Sprintf("behaved-%d", i), true, 600)
+		b.wg.Go(func() { b.run(n.Conn, time.Duration(i)*behavedPause/behavedDevices) })
 	}
 	t.Cleanup(b.stop)
 	return b
@@ -168,17 +169,17 @@ func attack(t *testing.T, conns []net.Conn, next func(i int) []byte) (stop func(
 
 // underAttack measures devices in quiet and under an attack, and returns the gateway's
 // metrics before and after it.
-func underAttack(t *testing.T, prepare func(g *gateway) (conns []net.Conn, next func(i int) []byte)) (g *gateway, before, after metrics, elapsed time.Duration) {
+func underAttack(t *testing.T, prepare func(g *testgateway.Gateway) (conns []net.Conn, next func(i int) []byte)) (g *testgateway.Gateway, before, after testgateway.Metrics, elapsed time.Duration) {
 	t.Helper()
 	broker := mosquitto.Start(t, mosquitto.Options{})
-	g = startProgram(t, built.plain, "tcp://"+broker.Addr(), settings{
+	g = testgateway.Start(t, built.plain, "tcp://"+broker.Addr(), testgateway.Settings{
 		"broker.dial_rate": fmt.Sprint(attackDials), "gateway.memory_limit": fmt.Sprint(attackMemory),
 		"session.message_rate": "100", "session.message_burst": "200", "log.level": `"info"`,
 	})
-	g.awaitReady(200)
-	devices := startBehaved(t, g.addr)
+	g.AwaitReady(200)
+	devices := startBehaved(t, g.Addr)
 	conns, next := prepare(g)
-	before = g.metrics()
+	before = g.Metrics()
 	start, sent, attacked, good := time.Now(), 0, time.Duration(0), 0
 	worst := leastQuiet // of the quiet windows
 	for round := 0; good < goodRounds; round++ {
@@ -198,11 +199,11 @@ func underAttack(t *testing.T, prepare func(g *gateway) (conns []net.Conn, next 
 		t.Logf("p99 in quiet %v, under attack %v", quiet, flooded)
 	}
 	elapsed = time.Since(start)
-	after = g.metrics()
+	after = g.Metrics()
 	t.Logf("%.0f datagrams a second; %.1f s of processor time in %.1f s; resident %.1f MiB; held %v octets; lost in the socket %v",
 		float64(sent)/attacked.Seconds(), after["process_cpu_seconds_total"]-before["process_cpu_seconds_total"], elapsed.Seconds(),
 		after["process_resident_memory_bytes"]/(1<<20),
-		after["sngate_memory_used_bytes"], after.sum("sngate_socket_drops_total")-before.sum("sngate_socket_drops_total"))
+		after["sngate_memory_used_bytes"], after.Sum("sngate_socket_drops_total")-before.Sum("sngate_socket_drops_total"))
 	for name, n := range after {
 		if n > before[name] && strings.HasPrefix(name, "sngate_drops_total") {
 			t.Logf("%s +%v", name, n-before[name])
@@ -214,8 +215,8 @@ func underAttack(t *testing.T, prepare func(g *gateway) (conns []net.Conn, next 
 	if n := after["sngate_memory_used_bytes"]; n > attackMemory {
 		t.Errorf("%.0f octets are held, more than gateway.memory_limit", n)
 	}
-	begun := func(m metrics) float64 {
-		return m.sum("sngate_upstream_connects_total") + m["sngate_upstream_connects_in_progress"]
+	begun := func(m testgateway.Metrics) float64 {
+		return m.Sum("sngate_upstream_connects_total") + m["sngate_upstream_connects_in_progress"]
 	}
 	dials, most := begun(after)-begun(before), attackDials*(elapsed.Seconds()+0.2)+1
 	t.Logf("%v connects to the broker in %v", dials, elapsed)
@@ -225,16 +226,16 @@ func underAttack(t *testing.T, prepare func(g *gateway) (conns []net.Conn, next 
 	return g, before, after, elapsed
 }
 
-func attackers(t *testing.T, g *gateway) []net.Conn {
+func attackers(t *testing.T, g *testgateway.Gateway) []net.Conn {
 	conns := make([]net.Conn, attackSockets)
 	for i := range conns {
-		conns[i] = newNode(t, g.addr).conn
+		conns[i] = testgateway.NewNode(t, g.Addr).Conn
 	}
 	return conns
 }
 
 func TestDevicesUnderAFloodOfGarbage_Case158(t *testing.T) {
-	_, before, after, _ := underAttack(t, func(g *gateway) ([]net.Conn, func(int) []byte) {
+	_, before, after, _ := underAttack(t, func(g *testgateway.Gateway) ([]net.Conn, func(int) []byte) {
 		random := rand.New(rand.NewPCG(158, 0))
 		b := make([]byte, 64)
 		return attackers(t, g), func(int) []byte {
@@ -257,7 +258,7 @@ func TestDevicesUnderAFloodOfGarbage_Case158(t *testing.T) {
 }
 
 func TestDevicesUnderAFloodOfConnects_Case159(t *testing.T) {
-	_, before, after, _ := underAttack(t, func(g *gateway) ([]net.Conn, func(int) []byte) {
+	_, before, after, _ := underAttack(t, func(g *testgateway.Gateway) ([]net.Conn, func(int) []byte) {
 		random := rand.New(rand.NewPCG(159, 0))
 		var b []byte
 		return attackers(t, g), func(i int) []byte {
@@ -266,17 +267,17 @@ func TestDevicesUnderAFloodOfConnects_Case159(t *testing.T) {
 			return b
 		}
 	})
-	if after[dropsFor("connect_rate")] == before[dropsFor("connect_rate")] {
+	if after[testgateway.DropsFor("connect_rate")] == before[testgateway.DropsFor("connect_rate")] {
 		t.Error("no CONNECT was refused for its rate")
 	}
 }
 
 func TestDevicesUnderAFloodFromOneDevice_Case160(t *testing.T) {
-	g, before, after, elapsed := underAttack(t, func(g *gateway) ([]net.Conn, func(int) []byte) {
-		n := newNode(t, g.addr)
-		n.mustConnect("flooder", true, 600)
+	g, before, after, elapsed := underAttack(t, func(g *testgateway.Gateway) ([]net.Conn, func(int) []byte) {
+		n := testgateway.NewNode(t, g.Addr)
+		n.MustConnect("flooder", true, 600)
 		var b []byte
-		return []net.Conn{n.conn}, func(i int) []byte {
+		return []net.Conn{n.Conn}, func(i int) []byte {
 			b, _ = sn12.Publish{QoS: uint8(i % 2), TopicIDType: sn12.TopicIDShort, TopicID: sn12.ShortID("fl"), MsgID: uint16(i%60_000 + 1), Data: []byte("flood")}.Append(b[:0])
 			return b
 		}
@@ -287,11 +288,11 @@ func TestDevicesUnderAFloodFromOneDevice_Case160(t *testing.T) {
 		t.Errorf("%v messages went to the broker, more than the %.0f that the rates allow", n, most)
 	}
 	for _, reason := range []string{"message_rate", "datagram_rate"} {
-		if after[dropsFor(reason)] == before[dropsFor(reason)] {
+		if after[testgateway.DropsFor(reason)] == before[testgateway.DropsFor(reason)] {
 			t.Errorf("nothing was dropped for %s", reason)
 		}
 	}
-	if n := g.value(sessionsIn("active")); n != behavedDevices+1 {
+	if n := g.Value(testgateway.SessionsIn("active")); n != behavedDevices+1 {
 		t.Errorf("%v devices are connected, want all and the flooder", n)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"sngate/gateway/session"
 	"sngate/snpacket/sn12"
 	"sngate/test/mosquitto"
+	"sngate/test/testgateway"
 	"sngate/upstream"
 )
 
@@ -32,11 +33,11 @@ func TestFootprintOfIdleDevicesIsAtMost8KiBAndOneGoroutine(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := g.Stop(stopLimit); err != nil {
+		if err := g.Stop(testgateway.StopLimit); err != nil {
 			t.Error(err)
 		}
 	})
-	eventually(t, "the gateway's own connection is up", g.BrokerReady)
+	testgateway.Eventually(t, "the gateway's own connection is up", g.BrokerReady)
 	devices := openNodes(t, g.Addrs()[0].String(), footprintDevices)
 
 	before := measure()
@@ -52,14 +53,14 @@ func TestFootprintOfIdleDevicesIsAtMost8KiBAndOneGoroutine(t *testing.T) {
 		t.Errorf("a device costs %d octets, more than %d", heap+stacks, maxDeviceOctets)
 	}
 	// Those that connected to the broker may just be ending.
-	eventually(t, "each device costs at most one goroutine", func() bool {
+	testgateway.Eventually(t, "each device costs at most one goroutine", func() bool {
 		return runtime.NumGoroutine()-before.goroutines <= footprintDevices
 	})
 	if heap <= 0 || after.heap < before.heap {
 		t.Errorf("the measurement makes no sense: %+v, then %+v", before, after)
 	}
 	for _, d := range devices {
-		d.ping() // all are served still
+		d.Ping() // all are served still
 	}
 }
 
@@ -67,14 +68,14 @@ func TestFootprintOfIdleDevicesIsAtMost8KiBAndOneGoroutine(t *testing.T) {
 // monitoring shows, garbage and the memory of the allocator included.
 func TestFootprintOfTheProcessWithIdleDevices(t *testing.T) {
 	broker := mosquitto.Start(t, mosquitto.Options{})
-	g := startProgram(t, built.plain, broker.URL(), settings{"log.level": `"info"`})
-	g.awaitReady(200)
-	devices := openNodes(t, g.addr, footprintDevices)
-	before := g.metrics()
+	g := testgateway.Start(t, built.plain, broker.URL(), testgateway.Settings{"log.level": `"info"`})
+	g.AwaitReady(200)
+	devices := openNodes(t, g.Addr, footprintDevices)
+	before := g.Metrics()
 	connectAll(devices)
-	g.await(sessionsIn("active"), footprintDevices)
-	g.await("sngate_upstream_connections", footprintDevices+1)
-	after := g.metrics()
+	g.Await(testgateway.SessionsIn("active"), footprintDevices)
+	g.Await("sngate_upstream_connections", footprintDevices+1)
+	after := g.Metrics()
 	added := func(name string) float64 { return after[name] - before[name] }
 	t.Logf("%d idle connected devices add to the process: %.1f MiB resident (now %.1f), %.1f MiB heap in use, %.1f MiB stacks, %.0f goroutines, %.0f descriptors",
 		footprintDevices, added("process_resident_memory_bytes")/(1<<20), after["process_resident_memory_bytes"]/(1<<20),
@@ -102,26 +103,26 @@ func measure() footprint {
 }
 
 // openNodes makes devices that have exchanged one message each and share one buffer.
-func openNodes(t *testing.T, addr string, count int) []*node {
+func openNodes(t *testing.T, addr string, count int) []*testgateway.Node {
 	t.Helper()
 	buf := make([]byte, 2048)
-	list := make([]*node, count)
+	list := make([]*testgateway.Node, count)
 	for i := range list {
 		conn, err := net.Dial("udp", addr)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { conn.Close() })
-		list[i] = &node{t: t, conn: conn, buf: buf}
-		list[i].send(sn12.PingReq{})
-		want[sn12.Disconnect](list[i])
+		list[i] = &testgateway.Node{T: t, Conn: conn, Buf: buf}
+		list[i].Send(sn12.PingReq{})
+		testgateway.Want[sn12.Disconnect](list[i])
 	}
 	return list
 }
 
-func connectAll(devices []*node) {
+func connectAll(devices []*testgateway.Node) {
 	for i, d := range devices {
-		d.mustConnect(fmt.Sprintf("idle-device-%04d", i), true, 3600)
+		d.MustConnect(fmt.Sprintf("idle-device-%04d", i), true, 3600)
 	}
 }
 

@@ -10,12 +10,12 @@ package e2e
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"sngate/test/testgateway"
 )
 
 // programs are the built binaries. They are set before the first test and then only
@@ -57,25 +57,25 @@ func run(m *testing.M, dir string) int {
 	return 0
 }
 
-func build(dir string) (programs, error) {
-	p := programs{plain: filepath.Join(dir, "sngate")}
-	p.check = p.plain
-	err := goBuild(p.plain, "CGO_ENABLED=0", "-trimpath")
-	if err == nil && raceEnabled {
-		p.check = filepath.Join(dir, "sngate-race")
-		err = goBuild(p.check, "CGO_ENABLED=1", "-race")
+func build(dir string) (p programs, err error) {
+	if p.plain, err = testgateway.Build(dir, false); err != nil || !raceEnabled {
+		p.check = p.plain
+		return p, err
 	}
+	p.check, err = testgateway.Build(dir, true)
 	return p, err
 }
 
-func goBuild(path, env string, args ...string) error {
-	args = append([]string{"build", "-o", path}, append(args, "sngate/cmd/sngate")...)
-	cmd := exec.Command("go", args...)
-	cmd.Env = append(os.Environ(), env)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build: %w\n%s", err, out)
-	}
-	return nil
+// startGateway runs the program against a broker, see [testgateway.Start].
+func startGateway(t testing.TB, broker string, s testgateway.Settings) *testgateway.Gateway {
+	t.Helper()
+	return testgateway.Start(t, built.check, broker, s)
+}
+
+// sngate starts the program with arguments.
+func sngate(t testing.TB, args ...string) *testgateway.Process {
+	t.Helper()
+	return testgateway.StartProcess(t, testgateway.Command{Name: built.check, Args: args})
 }
 
 // raiseDescriptorLimit lets this process and its children have as many descriptors as

@@ -16,30 +16,31 @@ import (
 	"sngate/internal/snclient"
 	"sngate/snpacket/sn12"
 	"sngate/test/mosquitto"
+	"sngate/test/testgateway"
 )
 
 func TestIPv4AndIPv6ListenersServeAtOnce(t *testing.T) {
 	t.Parallel()
 	broker := mosquitto.Start(t, mosquitto.Options{})
-	g := startGateway(t, broker.URL(), settings{"listener": `[{address = "127.0.0.1:0"}, {address = "[::1]:0"}]`})
-	if len(g.addrs) != 2 || !strings.HasPrefix(g.addrs[0], "127.0.0.1:") || !strings.HasPrefix(g.addrs[1], "[::1]:") {
-		t.Fatalf("the gateway listens on %v", g.addrs)
+	g := startGateway(t, broker.URL(), testgateway.Settings{"listener": `[{address = "127.0.0.1:0"}, {address = "[::1]:0"}]`})
+	if len(g.Addrs) != 2 || !strings.HasPrefix(g.Addrs[0], "127.0.0.1:") || !strings.HasPrefix(g.Addrs[1], "[::1]:") {
+		t.Fatalf("the gateway listens on %v", g.Addrs)
 	}
-	other := mqttConnect(t, broker.Addr(), "up/#")
-	for i, addr := range g.addrs {
+	other := testgateway.ConnectMQTT(t, broker.Addr(), "up/#")
+	for i, addr := range g.Addrs {
 		d := connect(t, addr, snclient.Options{ClientID: fmt.Sprint("d", i), CleanSession: true})
 		text := "from " + addr
 		d.publish(snclient.Name("up/t"), []byte(text), 1, false)
-		other.wantMessage("up/t", text)
+		other.WantMessage("up/t", text)
 		d.subscribe(snclient.Name("down/"+strconv.Itoa(i)), 1)
 	}
-	g.await(sessionsIn("active"), 2)
+	g.Await(testgateway.SessionsIn("active"), 2)
 	// One session moves from one listener to the other.
-	d := connect(t, g.addrs[1], snclient.Options{ClientID: "d0"})
-	other.publish("down/1", []byte("x"), 1, false)
+	d := connect(t, g.Addrs[1], snclient.Options{ClientID: "d0"})
+	other.Send("down/1", []byte("x"), 1, false)
 	d.publish(snclient.Name("up/t"), []byte("moved"), 2, false)
-	other.wantMessage("up/t", "moved")
-	g.await(sessionsIn("active"), 2)
+	other.WantMessage("up/t", "moved")
+	g.Await(testgateway.SessionsIn("active"), 2)
 }
 
 // Two nodes behind one forwarder and one of them, asleep, behind another.
@@ -47,48 +48,48 @@ func TestNodesBehindForwarders_Case177_178_182(t *testing.T) {
 	t.Parallel()
 	broker := mosquitto.Start(t, mosquitto.Options{})
 	g := startGateway(t, broker.URL(), nil)
-	other := mqttConnect(t, broker.Addr(), "up/#")
-	first, second := startForwarder(t, g.addr), startForwarder(t, g.addr)
+	other := testgateway.ConnectMQTT(t, broker.Addr(), "up/#")
+	first, second := startForwarder(t, g.Addr), startForwarder(t, g.Addr)
 	a, b := first.node(t), first.node(t)
-	a.mustConnect("node-a", true, 60)
-	b.mustConnect("node-b", true, 60)
+	a.MustConnect("node-a", true, 60)
+	b.MustConnect("node-b", true, 60)
 	for _, n := range []struct {
-		*node
+		*testgateway.Node
 		name string
 	}{{a, "a"}, {b, "b"}} {
-		id := n.register("up/" + n.name)
-		n.send(sn12.Publish{QoS: 1, TopicID: id, MsgID: 3, Data: []byte(n.name)})
-		want[sn12.PubAck](n.node)
-		other.wantMessage("up/"+n.name, n.name)
-		n.subscribe("down/"+n.name, 1)
+		id := n.Register("up/" + n.name)
+		n.Send(sn12.Publish{QoS: 1, TopicID: id, MsgID: 3, Data: []byte(n.name)})
+		testgateway.Want[sn12.PubAck](n.Node)
+		other.WantMessage("up/"+n.name, n.name)
+		n.Subscribe("down/"+n.name, 1)
 	}
-	other.publish("down/b", []byte("for b"), 1, false)
-	m := want[sn12.Publish](b)
-	b.acknowledge(m)
-	a.wantSilence("the message is for the other node")
-	g.await(sessionsIn("active"), 2)
+	other.Send("down/b", []byte("for b"), 1, false)
+	m := testgateway.Want[sn12.Publish](b)
+	b.Acknowledge(m)
+	a.WantSilence("the message is for the other node")
+	g.Await(testgateway.SessionsIn("active"), 2)
 
-	a.sleep(60)
-	other.publish("down/a", []byte("for a"), 1, false)
-	g.await("sngate_sleep_buffer_messages", 1)
+	a.Sleep(60)
+	other.Send("down/a", []byte("for a"), 1, false)
+	g.Await("sngate_sleep_buffer_messages", 1)
 	moved := second.node(t)
-	list := moved.wake("node-a", make(map[uint16]string))
+	list := moved.Wake("node-a", make(map[uint16]string))
 	if len(list) != 1 || string(list[0].Data) != "for a" {
 		t.Errorf("behind the other forwarder the node gets %+v", list)
 	}
-	a.wantSilence("the node has moved")
+	a.WantSilence("the node has moved")
 }
 
 func TestForwarderThatIsNotAllowedIsIgnored(t *testing.T) {
 	t.Parallel()
-	g := startGateway(t, mosquitto.Start(t, mosquitto.Options{}).URL(), settings{"forwarder.allow": `["192.0.2.7"]`})
-	f := startForwarder(t, g.addr)
+	g := startGateway(t, mosquitto.Start(t, mosquitto.Options{}).URL(), testgateway.Settings{"forwarder.allow": `["192.0.2.7"]`})
+	f := startForwarder(t, g.Addr)
 	n := f.node(t)
-	n.send(sn12.Connect{ProtocolID: sn12.ProtocolID, CleanSession: true, ClientID: []byte("behind")})
-	g.await(dropsFor("forwarder_not_allowed"), 1)
-	n.wantSilence("the forwarder is not on the list")
-	plain := newNode(t, g.addr)
-	plain.mustConnect("before", true, 60)
+	n.Send(sn12.Connect{ProtocolID: sn12.ProtocolID, CleanSession: true, ClientID: []byte("behind")})
+	g.Await(testgateway.DropsFor("forwarder_not_allowed"), 1)
+	n.WantSilence("the forwarder is not on the list")
+	plain := testgateway.NewNode(t, g.Addr)
+	plain.MustConnect("before", true, 60)
 }
 
 // forwarder is a forwarder (MQTT-SN 1.2 section 5.5): it encapsulates what its nodes
@@ -124,9 +125,9 @@ func startForwarder(t *testing.T, gateway string) *forwarder {
 }
 
 // node makes a node that speaks to the forwarder.
-func (f *forwarder) node(t *testing.T) *node {
+func (f *forwarder) node(t *testing.T) *testgateway.Node {
 	t.Helper()
-	return newNode(t, f.near.LocalAddr().String())
+	return testgateway.NewNode(t, f.near.LocalAddr().String())
 }
 
 // number returns the wireless node id of an address.
@@ -182,8 +183,8 @@ func (f *forwarder) back(t *testing.T) {
 
 func TestSearchByUnicastIsAnswered_Case15(t *testing.T) {
 	t.Parallel()
-	g := startGateway(t, mosquitto.Start(t, mosquitto.Options{}).URL(), settings{"gateway.id": "42"})
-	d := dial(t, g.addr, snclient.Options{ClientID: "seeker"})
+	g := startGateway(t, mosquitto.Start(t, mosquitto.Options{}).URL(), testgateway.Settings{"gateway.id": "42"})
+	d := dial(t, g.Addr, snclient.Options{ClientID: "seeker"})
 	found, err := d.SearchGateway(d.ctx, 1)
 	d.must(err)
 	if found.ID != 42 || len(found.Address) != 0 {
@@ -197,9 +198,9 @@ func TestDiscoveryByMulticastOnLoopback_Case13_14(t *testing.T) {
 	t.Parallel()
 	broker := mosquitto.Start(t, mosquitto.Options{})
 	group := netip.MustParseAddr("239.83.78.71")
-	port := freeUDPPort(t)
+	port := testgateway.FreeUDPPort(t)
 	lo := loopbackInterface(t)
-	g := startGateway(t, broker.URL(), settings{
+	g := startGateway(t, broker.URL(), testgateway.Settings{
 		"gateway.id":                   "7",
 		"listener":                     fmt.Sprintf(`[{address = ":%d", multicast = "%s", multicast_interface = %q}]`, port, group, lo.Name),
 		"discovery.advertise_interval": `"1s"`,
@@ -209,7 +210,7 @@ func TestDiscoveryByMulticastOnLoopback_Case13_14(t *testing.T) {
 	// next returns the next message of the gateway with the given type.
 	next := func(kind sn12.Type) (sn12.Message, netip.AddrPort) {
 		t.Helper()
-		deadline := time.Now().Add(patience)
+		deadline := time.Now().Add(testgateway.Patience)
 		if err := member.SetReadDeadline(deadline); err != nil {
 			t.Fatal(err)
 		}
@@ -245,21 +246,9 @@ func TestDiscoveryByMulticastOnLoopback_Case13_14(t *testing.T) {
 		t.Fatalf("received %+v from %v, want gateway 7 on port %d", info, from, port)
 	}
 	member.Close() // it has the gateway's port, and would get what is for it
-	n := newNode(t, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port).String())
-	n.mustConnect("found", true, 60)
-	g.await(sessionsIn("active"), 1) // discovery makes none
-}
-
-// freeUDPPort returns a port that was free a moment ago: a multicast group needs to know
-// it beforehand.
-func freeUDPPort(t testing.TB) uint16 {
-	t.Helper()
-	conn, err := net.ListenPacket("udp", ":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	return uint16(conn.LocalAddr().(*net.UDPAddr).Port)
+	n := testgateway.NewNode(t, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port).String())
+	n.MustConnect("found", true, 60)
+	g.Await(testgateway.SessionsIn("active"), 1) // discovery makes none
 }
 
 func loopbackInterface(t *testing.T) *net.Interface {

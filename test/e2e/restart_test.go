@@ -12,6 +12,7 @@ import (
 
 	"sngate/internal/snclient"
 	"sngate/test/mosquitto"
+	"sngate/test/testgateway"
 )
 
 const (
@@ -93,7 +94,7 @@ func (l *ledger) acknowledged() int {
 func (l *ledger) wantAll(t *testing.T) {
 	t.Helper()
 	now := time.Now()
-	deadline := now.Add(patience)
+	deadline := now.Add(testgateway.Patience)
 	for {
 		missing := l.missing(now)
 		if len(missing) == 0 {
@@ -102,7 +103,7 @@ func (l *ledger) wantAll(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d acknowledged messages have not arrived: %q", len(missing), missing)
 		}
-		time.Sleep(tick)
+		time.Sleep(testgateway.Tick)
 	}
 }
 
@@ -166,7 +167,7 @@ func publishUntil(ctx context.Context, stop <-chan struct{}, d *snclient.Client,
 		default:
 		}
 		if l.backlog() > maxBacklog {
-			time.Sleep(tick)
+			time.Sleep(testgateway.Tick)
 			i--
 			continue
 		}
@@ -200,22 +201,22 @@ func TestNothingAcknowledgedIsLostWhenTheBrokerDies_Case152_173(t *testing.T) {
 	broker := mosquitto.Start(t, mosquitto.Options{Persistence: t.TempDir(), Extra: []string{
 		"max_queued_messages 0", // no limit: the subscriber's share is not to be lost either
 	}})
-	r := startRelay(t, broker.Addr())
-	g := startGateway(t, r.url(), settings{"broker.reconnect_min": `"100ms"`, "broker.reconnect_max": `"500ms"`})
-	g.awaitReady(200)
+	r := testgateway.StartRelay(t, broker.Addr())
+	g := startGateway(t, r.URL(), testgateway.Settings{"broker.reconnect_min": `"100ms"`, "broker.reconnect_max": `"500ms"`})
+	g.AwaitReady(200)
 	l := newLedger()
 	watch := func() {
-		mqttConnectWith(t, broker.Addr(), func(o *mqtt.ClientOptions) {
+		testgateway.ConnectMQTTWith(t, broker.Addr(), func(o *mqtt.ClientOptions) {
 			o.SetClientID("subscriber").SetCleanSession(false).SetDefaultPublishHandler(l.arrive)
 		}, "traffic/#")
-		witness := mqttConnectWith(t, broker.Addr(), func(o *mqtt.ClientOptions) { o.SetDefaultPublishHandler(l.witness) })
-		witness.done(witness.Subscribe("traffic/#", 0, nil))
+		witness := testgateway.ConnectMQTTWith(t, broker.Addr(), func(o *mqtt.ClientOptions) { o.SetDefaultPublishHandler(l.witness) })
+		witness.Done(witness.Subscribe("traffic/#", 0, nil))
 	}
 	watch()
 
 	stop, ended := make(chan struct{}), make(chan error, trafficDevices)
 	for i := range trafficDevices {
-		d := connect(t, g.addr, snclient.Options{
+		d := connect(t, g.Addr, snclient.Options{
 			ClientID: fmt.Sprintf("traffic-%d", i), KeepAlive: time.Minute,
 			RetryInterval: 2 * time.Second, RetryCount: 20,
 		})
@@ -224,29 +225,29 @@ func TestNothingAcknowledgedIsLostWhenTheBrokerDies_Case152_173(t *testing.T) {
 
 	flows := func(when string) {
 		before := l.acknowledged()
-		eventually(t, "traffic flows "+when, func() bool { return l.acknowledged() >= before+20*trafficDevices })
+		testgateway.Eventually(t, "traffic flows "+when, func() bool { return l.acknowledged() >= before+20*trafficDevices })
 	}
 	// restart brings the broker back, and lets the gateway in after the watchers. It takes
 	// r.up locked.
 	restart := func() {
-		r.cut()
+		r.Cut()
 		broker.Restart()
 		watch()
-		r.up.Unlock()
+		r.Up.Unlock()
 	}
 	for _, upToo := range []bool{false, true, false} {
 		flows("before a round held")
-		r.down.Lock()
+		r.Down.Lock()
 		if upToo {
-			r.up.Lock()
+			r.Up.Lock()
 		}
 		settleBroker(t, broker, r)
 		broker.Kill()
 		if !upToo {
-			r.up.Lock()
+			r.Up.Lock()
 		}
-		r.cut()
-		r.down.Unlock()
+		r.Cut()
+		r.Down.Unlock()
 		restart()
 	}
 	flows("after the rounds held")
@@ -255,7 +256,7 @@ func TestNothingAcknowledgedIsLostWhenTheBrokerDies_Case152_173(t *testing.T) {
 
 	broker.Kill() // at any moment
 	l.excuse(time.Now())
-	r.up.Lock()
+	r.Up.Lock()
 	restart()
 	flows("in the end")
 	close(stop)
@@ -271,12 +272,12 @@ func TestNothingAcknowledgedIsLostWhenTheBrokerDies_Case152_173(t *testing.T) {
 // settleBroker waits until the broker has got all that will come and has saved it: every
 // device waits for an answer that is held back, and messages of an own client have gone
 // through the broker's main loop since.
-func settleBroker(t *testing.T, broker *mosquitto.Broker, r *relay) {
+func settleBroker(t *testing.T, broker *mosquitto.Broker, r *testgateway.Relay) {
 	t.Helper()
-	eventually(t, "all devices wait", func() bool { return r.quiet(200 * time.Millisecond) })
-	fence := mqttConnect(t, broker.Addr())
+	testgateway.Eventually(t, "all devices wait", func() bool { return r.Quiet(200 * time.Millisecond) })
+	fence := testgateway.ConnectMQTT(t, broker.Addr())
 	for range 3 {
-		fence.publish("fence", nil, 2, false)
+		fence.Send("fence", nil, 2, false)
 	}
 	fence.Disconnect(100)
 }

@@ -6,13 +6,15 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"sngate/test/testgateway"
 )
 
 // onStore starts sngate with its store at path, and otherwise on free ports by its
 // environment alone. Unlike startGateway it leaves the end to the test.
-func onStore(t testing.TB, path string) *process {
+func onStore(t testing.TB, path string) *testgateway.Process {
 	t.Helper()
-	return start(t, command{name: built.check, args: []string{"run"}, env: []string{
+	return testgateway.StartProcess(t, testgateway.Command{Name: built.check, Args: []string{"run"}, Env: []string{
 		"SNGATE_STORE_PATH=" + path,
 		`SNGATE_LISTENER=[{address = "127.0.0.1:0"}]`,
 		"SNGATE_EMBEDDED_BROKER_ADDRESS=127.0.0.1:0",
@@ -22,17 +24,17 @@ func onStore(t testing.TB, path string) *process {
 }
 
 // storeLine waits for the start and returns the log's line about the store.
-func storeLine(t testing.TB, p *process) logLine {
+func storeLine(t testing.TB, p *testgateway.Process) testgateway.LogLine {
 	t.Helper()
-	g := &gateway{process: p}
-	g.awaitStart()
-	for _, l := range g.logLines() {
+	g := &testgateway.Gateway{Process: p}
+	g.AwaitStart()
+	for _, l := range g.LogLines() {
 		if strings.HasPrefix(l.Message, "store ") {
 			return l
 		}
 	}
-	t.Fatalf("nothing about the store in\n%s", p.stderr)
-	return logLine{}
+	t.Fatalf("nothing about the store in\n%s", p.Stderr)
+	return testgateway.LogLine{}
 }
 
 func TestStoreOutlivesAKillAndDamage(t *testing.T) {
@@ -42,13 +44,13 @@ func TestStoreOutlivesAKillAndDamage(t *testing.T) {
 	if l := storeLine(t, p); l.Level != "info" || !strings.Contains(l.Message, "new file") {
 		t.Errorf("the first start says %+v", l)
 	}
-	p.kill()
+	p.Kill()
 
 	p = onStore(t, path)
 	if l := storeLine(t, p); l.Level != "info" || !strings.Contains(l.Message, " records in ") {
 		t.Errorf("the start after a kill says %+v", l)
 	}
-	p.kill()
+	p.Kill()
 
 	if err := os.WriteFile(path, make([]byte, 100_000), 0o600); err != nil {
 		t.Fatal(err)
@@ -60,8 +62,8 @@ func TestStoreOutlivesAKillAndDamage(t *testing.T) {
 	if info, err := os.Stat(path + ".damaged-1"); err != nil || info.Size() != 100_000 {
 		t.Errorf("the damaged file: %v", err)
 	}
-	p.signal(syscall.SIGTERM)
-	p.wantExit(0)
+	p.Signal(syscall.SIGTERM)
+	p.WantExit(0)
 }
 
 func TestTwoGatewaysCannotUseOneStore(t *testing.T) {
@@ -70,28 +72,28 @@ func TestTwoGatewaysCannotUseOneStore(t *testing.T) {
 	first := onStore(t, path)
 	storeLine(t, first)
 	second := onStore(t, path)
-	second.wantExit(1)
-	if log := second.stderr.String(); !strings.Contains(log, "is another sngate running with the same store.path?") || !strings.Contains(log, path) {
+	second.WantExit(1)
+	if log := second.Stderr.String(); !strings.Contains(log, "is another sngate running with the same store.path?") || !strings.Contains(log, path) {
 		t.Errorf("the second one says\n%s", log)
 	}
-	first.signal(syscall.SIGTERM)
-	first.wantExit(0)
+	first.Signal(syscall.SIGTERM)
+	first.WantExit(0)
 }
 
 func TestStoreIsInTheWorkingDirectoryByDefault(t *testing.T) {
 	t.Parallel()
-	g := startGateway(t, "embedded", settings{"embedded_broker.address": `"127.0.0.1:0"`})
-	if _, err := os.Stat(filepath.Join(g.cmd.Dir, "sngate.db")); err != nil {
+	g := startGateway(t, "embedded", testgateway.Settings{"embedded_broker.address": `"127.0.0.1:0"`})
+	if _, err := os.Stat(filepath.Join(g.Dir(), "sngate.db")); err != nil {
 		t.Error(err)
 	}
-	if v := g.value("sngate_store_durable"); v != 1 {
+	if v := g.Value("sngate_store_durable"); v != 1 {
 		t.Errorf("sngate_store_durable %v", v)
 	}
-	memory := startGateway(t, "embedded", settings{"embedded_broker.address": `"127.0.0.1:0"`, "store.path": `""`})
-	if v := memory.value("sngate_store_durable"); v != 0 {
+	memory := startGateway(t, "embedded", testgateway.Settings{"embedded_broker.address": `"127.0.0.1:0"`, "store.path": `""`})
+	if v := memory.Value("sngate_store_durable"); v != 0 {
 		t.Errorf("in memory: sngate_store_durable %v", v)
 	}
-	if files, err := os.ReadDir(memory.cmd.Dir); err != nil || len(files) != 0 {
+	if files, err := os.ReadDir(memory.Dir()); err != nil || len(files) != 0 {
 		t.Errorf("in memory: %v, %v", files, err)
 	}
 }
