@@ -100,6 +100,12 @@ func (g *Gateway) metricSources() metricSources {
 			}
 			return messages, octets
 		},
+		spool: func() (messages, octets int64) {
+			for _, s := range g.shards {
+				messages += s.spoolMessages.Load()
+			}
+			return messages, g.spoolOctets.Load()
+		},
 		memory:    func() (limit, used int64) { return g.budget.limit, g.budget.used.Load() },
 		upstream:  func() upstreamStats { return toUpstreamStats(g.dialer.Stats()) },
 		listeners: g.listenerStats,

@@ -106,6 +106,7 @@ type metricSources struct {
 	queueCapacity queueLengths          // of every shard
 	brokerUp      func() bool
 	sleepBuffer   func() (messages, bytes int64)
+	spool         func() (messages, bytes int64)
 	memory        func() (limit, used int64) // octets of the budget; limit 0: none
 	upstream      func() upstreamStats
 	listeners     func() []listenerStats
@@ -133,6 +134,7 @@ type metricDescs struct {
 	sessions, sessionsEnded                          *prometheus.Desc
 	queueDepth, queueCapacity                        *prometheus.Desc
 	sleepMessages, sleepBytes                        *prometheus.Desc
+	spoolMessages, spoolBytes                        *prometheus.Desc
 	memoryLimit, memoryUsed                          *prometheus.Desc
 	brokerUp                                         *prometheus.Desc
 	upstreamOpen, upstreamProgress, upstreamWaiting  *prometheus.Desc
@@ -159,6 +161,8 @@ func newDescs() metricDescs {
 		queueCapacity:       desc("shard_queue_capacity", "Length each shard's queue can have.", "queue"),
 		sleepMessages:       desc("sleep_buffer_messages", "Messages held for devices, asleep or not."),
 		sleepBytes:          desc("sleep_buffer_bytes", "Octets of the messages held for devices, asleep or not."),
+		spoolMessages:       desc("spool_messages", "Messages of devices that wait in the store for the broker."),
+		spoolBytes:          desc("spool_bytes", "Octets of the messages of devices that wait in the store for the broker."),
 		memoryLimit:         desc("memory_limit_bytes", "Octets that may be held for all devices together; 0: no limit."),
 		memoryUsed:          desc("memory_used_bytes", "Octets counted against the limit."),
 		brokerUp:            desc("broker_up", "Whether the gateway's own connection to the broker is up, 1 or 0."),
@@ -218,7 +222,8 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	d := &m.desc
 	for _, desc := range []*prometheus.Desc{
 		d.messages, d.bytes, d.drops, d.retransmissions,
-		d.sessions, d.sessionsEnded, d.queueDepth, d.queueCapacity, d.sleepMessages, d.sleepBytes, d.memoryLimit, d.memoryUsed,
+		d.sessions, d.sessionsEnded, d.queueDepth, d.queueCapacity, d.sleepMessages, d.sleepBytes, d.spoolMessages, d.spoolBytes,
+		d.memoryLimit, d.memoryUsed,
 		d.brokerUp, d.upstreamOpen, d.upstreamProgress, d.upstreamWaiting, d.upstreamConnects, d.upstreamRefusals,
 		d.upstreamLosses, d.upstreamParked, d.upstreamReturned, d.upstreamPackets, d.upstreamBytes, d.upstreamDrops,
 		d.socketReceiveBuffer, d.socketDrops, d.build,
@@ -298,6 +303,9 @@ func (m *metrics) collectSessions(ch chan<- prometheus.Metric) {
 	messages, octets := m.sources.sleepBuffer()
 	gauge(ch, m.desc.sleepMessages, float64(messages))
 	gauge(ch, m.desc.sleepBytes, float64(octets))
+	messages, octets = m.sources.spool()
+	gauge(ch, m.desc.spoolMessages, float64(messages))
+	gauge(ch, m.desc.spoolBytes, float64(octets))
 	limit, used := m.sources.memory()
 	gauge(ch, m.desc.memoryLimit, float64(limit))
 	gauge(ch, m.desc.memoryUsed, float64(used))

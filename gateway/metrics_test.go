@@ -38,6 +38,7 @@ func newTestMetrics(t *testing.T) *metrics {
 		brokerUp:      func() bool { return true },
 		memory:        func() (int64, int64) { return 1 << 20, 77 },
 		sleepBuffer:   func() (int64, int64) { return 9, 1000 },
+		spool:         func() (int64, int64) { return 39, 40 },
 		upstream: func() upstreamStats {
 			return upstreamStats{
 				open: 10, inProgress: 11, waiting: 12, accepted: 13, failed: 15, refusals: []uint64{6, 8},
@@ -130,6 +131,8 @@ func TestMetricsShowTheSumOfAllCounters_Case185(t *testing.T) {
 		`sngate_socket_drops_total{listener="[::]:1883"} 17`,
 		`sngate_socket_receive_buffer_bytes{listener="127.0.0.1:1884"} 4096`,
 		`sngate_socket_receive_buffer_bytes{listener="[::]:1883"} 212992`,
+		`sngate_spool_bytes 40`,
+		`sngate_spool_messages 39`,
 		`sngate_store_commits_total 30`,
 		`sngate_store_durable 1`,
 		`sngate_store_failed_batches_total 34`,
