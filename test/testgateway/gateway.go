@@ -71,9 +71,7 @@ func Start(t testing.TB, program, broker string, s Settings) *Gateway {
 	g := &Gateway{Process: StartProcess(t, Command{Name: program, Args: []string{"run", "-c", file}})}
 	g.AwaitStart()
 	t.Cleanup(func() {
-		if !g.crashed {
-			g.Stop()
-		}
+		g.end()
 		if t.Failed() {
 			t.Logf("configuration:\n%s\nlog of the gateway, newest last:\n%s", all.toml(), lastLines(g.Stderr, 60))
 		}
@@ -89,8 +87,16 @@ func (g *Gateway) Restart() {
 	<-g.exited
 	before := g.Cmd
 	g.Process = StartProcess(g.t, Command{Name: before.Path, Args: before.Args[1:], dir: before.Dir})
+	g.t.Cleanup(g.end)
 	g.crashed = false
 	g.AwaitStart()
+}
+
+// end checks that a gateway that has not crashed ends well.
+func (g *Gateway) end() {
+	if !g.crashed {
+		g.Stop()
+	}
 }
 
 // Dir is the working directory of the gateway.
