@@ -29,7 +29,7 @@ import (
 type durable struct {
 	broker   *mosquitto.Broker
 	database string // mosquitto's file
-	listener net.Listener
+	listener *net.TCPListener
 	fault    func(format string, args ...any)
 	wg       sync.WaitGroup
 
@@ -54,7 +54,7 @@ type era struct {
 
 // pipe is one connection of a client.
 type pipe struct {
-	near, far net.Conn
+	near, far *net.TCPConn
 	held      []byte        // said by the broker, not known to be saved
 	free      []byte        // saved, to be written to the client
 	ready     chan struct{} // holds one token when free has become more
@@ -63,7 +63,7 @@ type pipe struct {
 
 // newDurable starts the relay and the broker. The caller calls close.
 func newDurable(dir string, broker *mosquitto.Broker, fault func(string, ...any)) (*durable, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +135,7 @@ func (d *durable) close() {
 
 func (d *durable) accept() {
 	for {
-		near, err := d.listener.Accept()
+		near, err := d.listener.AcceptTCP()
 		if err != nil {
 			return
 		}
@@ -151,16 +151,13 @@ func (d *durable) accept() {
 			near.Close()
 			continue
 		}
-		p := &pipe{near: near, far: far, ready: make(chan struct{}, 1), gone: make(chan struct{})}
+		p := &pipe{near: near, far: far.(*net.TCPConn), ready: make(chan struct{}, 1), gone: make(chan struct{})}
 		if !e.add(p) {
 			near.Close()
 			far.Close()
 			continue
 		}
-		d.wg.Go(func() { // towards the broker nothing is held
-			_, _ = io.Copy(far, near) // ends with the connection
-			e.remove(p)
-		})
+		d.wg.Go(func() { e.speak(p) })
 		d.wg.Go(func() { e.hear(p) })
 		d.wg.Go(func() { e.deliver(p) })
 	}
@@ -175,6 +172,16 @@ func (e *era) add(p *pipe) bool {
 	return !e.over
 }
 
+// speak passes on at once what a client says. When the client is gone, the broker finds the
+// end of what it says and can still write: mosquitto publishes a QoS 2 message once more after PUBREL if
+// repeating PUBREL to a new connection has failed with an error.
+func (e *era) speak(p *pipe) {
+	_, _ = io.Copy(p.far, p.near) // ends with either connection
+	p.near.Close()
+	_ = p.far.CloseWrite() // fails if it is closed
+}
+
+// remove ends a connection whose broker's side has ended.
 func (e *era) remove(p *pipe) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -241,8 +248,7 @@ func (e *era) deliver(p *pipe) {
 		p.free = nil
 		e.mu.Unlock()
 		if _, err := p.near.Write(b); err != nil {
-			e.remove(p)
-			return
+			return // the client is gone, which speak notices
 		}
 	}
 }

@@ -71,6 +71,7 @@ func (c *mqttClient) serve(conn net.Conn) error {
 		c.w.fault("%s: CONNECT is answered by %v", c.id, p)
 		return nil
 	}
+	c.w.trace.note(c.id, "is connected, session present %v", ack.SessionPresent)
 	if err := c.resume(conn, ack.SessionPresent); err != nil {
 		return err
 	}
@@ -178,6 +179,7 @@ func (c *mqttClient) handle(conn net.Conn, p packets.ControlPacket) error {
 }
 
 func (c *mqttClient) take(conn net.Conn, p *packets.PublishPacket) error {
+	c.w.trace.note(c.id, "<- PUBLISH DUP %v QoS %d packet id %d %s %q", p.Dup, p.Qos, p.MessageID, p.TopicName, p.Payload)
 	if p.Qos == 2 && c.received[p.MessageID] {
 		return answer(conn, packets.Pubrec, p.MessageID)
 	}
