@@ -29,6 +29,7 @@ func (r *rig) age(clientID string) time.Duration {
 	r.t.Helper()
 	synctest.Wait()
 	e := r.gateway.shards[0].clients[clientID]
+	defer r.handBack()
 	if e == nil || e.ended == nil {
 		r.t.Fatalf("%s is not kept", clientID)
 	}
