@@ -105,7 +105,7 @@ type linkReceived struct {
 }
 
 func newModelLink(b *modelBroker, rng *rand.Rand) *modelLink {
-	return &modelLink{b: b, rng: rng, in: map[uint16]linkReceived{}}
+	return &modelLink{b: b, rng: rng, in: map[uint16]linkReceived{}, lastID: uint16(rng.IntN(firstPacketID))}
 }
 
 func (l *modelLink) report(ev Event) { l.events = append(l.events, ev) }
@@ -201,7 +201,7 @@ func (l *modelLink) publish(a Action) {
 		return
 	case m.id == 0:
 		for m.id == 0 || slices.ContainsFunc(l.out, func(o linkMessage) bool { return o.id == m.id }) {
-			l.lastID = l.lastID%20 + 1
+			l.lastID = l.lastID%(firstPacketID-1) + 1
 			m.id = l.lastID
 		}
 	case a.Again || a.Released:
@@ -406,7 +406,7 @@ func (l *modelLink) receive() {
 			return
 		}
 		if old, known := l.in[m.id]; known && old.qos == m.qos && old.payload == m.payload && (m.qos == 2 || m.dup) {
-			if old.acked {
+			if old.acked && !slices.Contains(l.acks, m.id) {
 				l.acks = append(l.acks, m.id)
 			}
 			return
@@ -435,7 +435,7 @@ func (l *modelLink) ack(h Handle) {
 func (l *modelLink) acked(id uint16) {
 	for i := range l.b.out {
 		m := &l.b.out[i]
-		if m.id != id || id == 0 {
+		if m.id != id || !m.sent && !m.taken {
 			continue
 		}
 		if !m.taken {

@@ -238,8 +238,7 @@ func (w *world) storeWorks() {
 		w.note("* store works")
 		w.storeDown = false
 	case !w.storeDown && w.repair:
-		w.repair = false
-		w.step("snapshot", func(s *Session, out *Out) { s.Snapshot(out) })
+		w.snapshot()
 	case n < 6:
 		if w.store.commit(!w.storeDown) && w.storeDown {
 			w.repair = true
@@ -299,27 +298,48 @@ func (w *world) restart(crash bool) {
 	w.resume()
 }
 
-// excuse lets messages of the device go that a broker has forgotten half-way, when the
-// process ends before that is in the store: it goes on with PUBREL for nothing.
+// excuse lets messages of the device go that the broker has forgotten half-way, when the
+// process ends before the store knows: it goes on with PUBREL for nothing.
 func (w *world) excuse() {
-	for _, b := range w.store.batches {
-		for _, r := range b.records {
-			if r.Kind != RecordReleased || r.Op != DeleteRecord || b.committed {
-				continue
-			}
-			if spooled, known := w.store.records[recordKey(RecordSpool, r.Key)]; known {
-				f := fields{b: spooled.Value[2:]}
-				_, _, _, payload := f.message()
-				w.dropped[string(payload)] = true
-				delete(w.owedUp, string(payload))
-			}
+	p := &w.s.durable.spool
+	for _, r := range w.store.records {
+		if r.Kind != RecordReleased {
+			continue
+		}
+		f := fields{b: r.Key}
+		if i := p.find(f.u32()); i >= 0 && !p.msgs[i].released && p.msgs[i].stage != spoolReceived {
+			w.dropped[string(p.msgs[i].payload)] = true
+			delete(w.owedUp, string(p.msgs[i].payload))
 		}
 	}
 }
 
+// snapshot repairs the store, as the shell does.
+func (w *world) snapshot() {
+	w.repair = false
+	if !w.s.Stored() {
+		w.erase()
+		return
+	}
+	w.step("snapshot", func(s *Session, out *Out) { s.Snapshot(out) })
+}
+
+func (w *world) erase() {
+	var erase Out
+	for kind := RecordSession; kind <= RecordSpool; kind++ {
+		erase.removeAll(kind)
+	}
+	w.store.submit(&erase)
+}
+
 func (w *world) resume() {
-	first := uint16(w.rng.Uint32())
+	first, clean := uint16(w.rng.Uint32()), w.s.clean
 	w.s = w.store.loaded(w.t, w.cfg, first)
+	if w.s.clean != clean { // CONNACK does not wait for the store
+		w.dev.forget()
+		w.dev.clean = w.s.clean
+		w.trouble = w.steps
+	}
 	w.twin = w.store.loaded(w.t, w.cfg, first)
 	known := false
 	w.step("resume", func(s *Session, out *Out) { known = s.Resume(w.now, out) })
@@ -334,15 +354,11 @@ func (w *world) forget() {
 		w.fail("a session is forgotten with %d messages in the spool", spooled)
 	}
 	w.note("* forgotten")
-	var erase Out
-	for kind := RecordSession; kind <= RecordSpool; kind++ {
-		erase.removeAll(kind)
+	for i := range w.store.batches {
+		w.store.batches[i].token = 0 // nobody waits
 	}
-	if w.store.batches = nil; !w.storeDown {
-		w.store.apply(erase.Records)
-	} else {
-		w.repair = true
-	}
+	w.erase()
+	w.repair = w.repair || w.storeDown
 	clear(w.owedDown)
 	w.trouble = w.steps
 	w.s, w.twin = New(w.cfg, "dev"), New(w.cfg, "dev")
@@ -358,7 +374,7 @@ func (w *world) step(what string, f func(*Session, *Out)) {
 	if w.t.Failed() {
 		return
 	}
-	w.out.StoreDown, w.twinOut.StoreDown = w.storeDown, w.storeDown
+	w.out.StoreDown, w.twinOut.StoreDown = w.storeDown || w.repair, w.storeDown || w.repair
 	if w.storeDown || w.repair {
 		w.trouble = w.steps
 	}
@@ -582,8 +598,7 @@ func (w *world) calm() {
 	for i := 0; i < 6000 && !w.t.Failed(); i++ {
 		w.steps++
 		if w.repair {
-			w.repair = false
-			w.step("snapshot", func(s *Session, out *Out) { s.Snapshot(out) })
+			w.snapshot()
 		}
 		w.store.commit(true)
 		if ev, ok := w.store.answer(); ok && ev.Token != 0 {
