@@ -13,7 +13,7 @@ func (s *Session) allotment(id uint16) (found *saving) {
 	}
 	for i := range s.durable.saving {
 		switch v := &s.durable.saving[i]; {
-		case v.id != id:
+		case v.id != id || !v.allots:
 		case v.kind == savingRegister:
 			return v
 		case v.kind == savingAllotment, v.kind == savingSubscribe:
@@ -33,14 +33,14 @@ func (s *Session) answerWith(id, msgID uint16) bool {
 	case v.kind == savingRegister:
 		v.msgID = msgID // the device has asked again
 	case len(s.durable.saving) < maxSaving:
-		s.durable.saving = append(s.durable.saving, saving{token: v.token, kind: savingRegister, id: id, msgID: msgID})
+		s.durable.saving = append(s.durable.saving, saving{token: v.token, kind: savingRegister, id: id, allots: true, msgID: msgID})
 	}
 	return true
 }
 
 func (s *Session) onRegisterStored(now Time, v *saving, ok bool, out *Out) {
 	answer := sn12.RegAck{MsgID: v.msgID}
-	if ok = s.allotted(now, v.id, ok, out); ok {
+	if ok = s.allotted(now, v, ok, out); ok {
 		s.topics.SetAnnounced(v.id, true)
 		answer.TopicID = v.id
 	} else {
@@ -55,7 +55,7 @@ func (s *Session) onRegisterStored(now Time, v *saving, ok bool, out *Out) {
 func (s *Session) onSubscribeStored(now Time, v *saving, ok bool, out *Out) {
 	r := &v.req
 	if v.id != 0 {
-		ok = s.allotted(now, v.id, ok, out)
+		ok = s.allotted(now, v, ok, out)
 	}
 	if !s.connected() {
 		return
@@ -80,14 +80,15 @@ func (s *Session) onSubscribeStored(now Time, v *saving, ok bool, out *Out) {
 
 // allotted ends the way of a topic id into the store, and goes on with the delivery
 // that waits for it. An id that did not get there is taken back, and not used for
-// another name either.
-func (s *Session) allotted(now Time, id uint16, ok bool, out *Out) bool {
+// another name either; one that was there before stays.
+func (s *Session) allotted(now Time, v *saving, ok bool, out *Out) bool {
+	id := v.id
 	name, known := s.topics.Name(id)
 	if !known {
 		return false // the topic ids have been forgotten meanwhile
 	}
 	waiting := s.delivery.phase == allotting && s.delivery.topicID == id
-	if !ok && !s.topics.Announced(id) {
+	if !ok && v.allots {
 		s.topics.Remove(id)
 		out.remove(RecordTopic, key16(id))
 		s.topicOctets -= len(name)

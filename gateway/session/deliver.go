@@ -248,7 +248,7 @@ func (s *Session) sendRegister(now Time, out *Out) {
 	switch {
 	case !known && s.durable != nil:
 		s.putTopic(id, false, out)
-		s.whenStored(saving{kind: savingAllotment, id: id}, out)
+		s.whenStored(saving{kind: savingAllotment, id: id, allots: true}, out)
 	case s.allotment(id) != nil: // goes on with that
 	default:
 		s.writeRegister(now, out)

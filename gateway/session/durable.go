@@ -39,6 +39,7 @@ type saving struct {
 	number uint32 // of a message
 	code   uint8  // granted QoS
 	fresh  bool   // a new subscription
+	allots bool   // id is new as well
 	req    request
 }
 
@@ -145,7 +146,7 @@ func (s *Session) goOn(now Time, v *saving, ok bool, out *Out) {
 	case savingSubscribe:
 		s.onSubscribeStored(now, v, ok, out)
 	case savingAllotment:
-		s.allotted(now, v.id, ok, out)
+		s.allotted(now, v, ok, out)
 		s.pump(now, out)
 	case savingSleep:
 		if s.state == StateAsleep { // or it would take it for the end of what it has begun since

@@ -32,7 +32,7 @@ func (s *Session) onRegister(body []byte, out *Out) {
 	} else if id, ok := s.newID(string(m.TopicName)); ok {
 		if s.durable != nil {
 			s.putTopic(id, true, out)
-			s.whenStored(saving{kind: savingRegister, id: id, msgID: m.MsgID}, out)
+			s.whenStored(saving{kind: savingRegister, id: id, allots: true, msgID: m.MsgID}, out)
 			return
 		}
 		s.topics.SetAnnounced(id, true)

@@ -267,11 +267,13 @@ func (s *Session) onSubscribed(ev *Event, out *Out) {
 // filter is a name.
 func (s *Session) granted(r *request, qos uint8, out *Out) {
 	answer := sn12.SubAck{QoS: qos, MsgID: r.msgID}
+	allots := false
 	if r.idType == sn12.TopicIDNormal && !topicreg.HasWildcard(r.filter) {
 		id, ok := s.topics.ID(r.filter)
 		if !ok {
 			if id, ok = s.newID(r.filter); ok && s.durable != nil {
 				s.putTopic(id, true, out)
+				allots = true
 			}
 		}
 		if !ok {
@@ -285,7 +287,7 @@ func (s *Session) granted(r *request, qos uint8, out *Out) {
 	fresh := s.subscribed(r.filter) < 0
 	s.note(r, out)
 	if s.durable != nil {
-		s.whenStored(saving{kind: savingSubscribe, id: answer.TopicID, code: qos, fresh: fresh, req: *r}, out)
+		s.whenStored(saving{kind: savingSubscribe, id: answer.TopicID, code: qos, fresh: fresh, allots: allots, req: *r}, out)
 		return
 	}
 	s.answerSubscribe(r, answer, out)
