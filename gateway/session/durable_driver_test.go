@@ -61,6 +61,7 @@ type world struct {
 	owedUp    map[string]bool // acknowledged to the device, not passed on by the broker
 	owedDown  map[string]bool // acknowledged to the broker, not with the device
 	dropped   map[string]bool // from the spool, counted
+	gone      map[string]bool // with the session they were held for, counted
 	published int
 
 	asked bool // the step was caused by the device
@@ -78,7 +79,7 @@ func newWorld(t *testing.T, rng *rand.Rand) *world {
 		t: t, rng: rng, cfg: cfg, now: epoch, s: New(cfg, "dev"), twin: New(cfg, "dev"),
 		dev: newModelDevice(rng), store: newModelStore(), frail: rng.IntN(2) == 0, trouble: -1,
 		b:    &modelBroker{received: map[uint16]string{}, passedOn: map[string]int{}, atPubrel: rng.IntN(2) == 0},
-		born: map[string]int{}, owedUp: map[string]bool{}, owedDown: map[string]bool{}, dropped: map[string]bool{},
+		born: map[string]int{}, owedUp: map[string]bool{}, owedDown: map[string]bool{}, dropped: map[string]bool{}, gone: map[string]bool{},
 	}
 	first := uint16(rng.Uint32())
 	w.s.StartMsgIDs(first)
@@ -263,7 +264,7 @@ func (w *world) brokerPublishes() {
 
 // confirmed: the broker has been told that a message of it is safe.
 func (w *world) confirmed(m *brokerMessage) {
-	if w.dev.got[m.payload] == 0 && m.qos > 0 {
+	if w.dev.got[m.payload] == 0 && !w.gone[m.payload] && m.qos > 0 {
 		w.owedDown[m.payload] = true
 	}
 }
@@ -381,7 +382,7 @@ func (w *world) step(what string, f func(*Session, *Out)) {
 	w.out.Reset()
 	w.twinOut.Reset()
 	before := w.s.State()
-	spooled := w.spooled()
+	spooled, held := w.spooled(), w.held()
 	f(w.s, &w.out)
 	f(w.twin, &w.twinOut)
 	w.note("%d %v %s", w.steps, before, what)
@@ -400,6 +401,7 @@ func (w *world) step(what string, f func(*Session, *Out)) {
 	w.checkTwin()
 	w.store.submit(&w.out)
 	w.checkDrops(spooled)
+	w.noteGone(held)
 	for _, a := range w.out.Actions {
 		switch a.Kind {
 		case ActionState, ActionSetWill:
@@ -542,7 +544,7 @@ func (w *world) check() {
 	for payload := range w.owedDown {
 		if w.dev.got[payload] > 0 {
 			delete(w.owedDown, payload)
-		} else if !stored[RecordHeld][payload] && !w.counted(payload) {
+		} else if !stored[RecordHeld][payload] {
 			w.fail("%s was acknowledged to the broker and is neither with the device nor in the store", payload)
 		}
 	}
@@ -576,17 +578,29 @@ func (w *world) check() {
 	}
 }
 
-// counted reports whether the step has dropped a message for the device for a reason.
-func (w *world) counted(payload string) bool {
+// held are the messages for the device.
+func (w *world) held() map[string]bool {
+	m := map[string]bool{string(w.s.delivery.msg.payload): true}
+	for _, o := range w.s.queue.msgs[w.s.queue.head:] {
+		m[string(o.payload)] = true
+	}
+	return m
+}
+
+// noteGone lets messages go that were counted as the end of a session.
+func (w *world) noteGone(before map[string]bool) {
+	now := w.held()
 	for _, r := range w.out.Drops {
 		switch r {
 		case ReasonSessionEnded, ReasonCleanSession, ReasonTooLarge, ReasonTopicsFull, ReasonClientRejected:
-			w.trouble = w.steps
-			delete(w.owedDown, payload)
-			return true
+			for payload := range before {
+				if !now[payload] {
+					w.gone[payload] = true
+					delete(w.owedDown, payload)
+				}
+			}
 		}
 	}
-	return false
 }
 
 // calm has everything work, until nothing is left to be done, and checks that all has
