@@ -296,10 +296,8 @@ func (s *Session) resumeOutgoing() {
 	case o.msgID == 0:
 	case o.releasing:
 		s.delivery = delivery{phase: releasing, msgID: o.msgID}
-	case o.number != 0:
-		if m := s.heldAs(o.number); m != nil {
-			m.msgID = o.msgID
-		}
+	case o.number != 0 && s.heldAs(o.number) != nil:
+		s.heldAs(o.number).msgID = o.msgID
 	default:
 		s.lastQoS2 = exchange{packetID: o.packetID, msgID: o.msgID}
 	}
