@@ -100,7 +100,9 @@ type Discovery struct {
 
 // Broker is the MQTT broker and how to reach it.
 type Broker struct {
-	URL            string        `toml:"url"` // see Embedded and Address
+	URL            string        `toml:"url"`                       // see Embedded and Address
+	FallbackURLs   []string      `toml:"fallback_urls"`             // see Fallbacks
+	FailBack       time.Duration `toml:"fail_back" range:"0s..24h"` // 0: never
 	Mode           string        `toml:"mode" enum:"dedicated" later:"shared"`
 	Username       string        `toml:"username"`
 	Password       Secret        `toml:"password"` // also holds the content of PasswordFile
@@ -207,7 +209,7 @@ func Default() *Config {
 		Gateway:  Gateway{ID: 1, Shards: 1},
 		Listener: []Listener{defaultListener()},
 		Broker: Broker{
-			URL:            embeddedURL,
+			URL: embeddedURL, FallbackURLs: []string{},
 			Mode:           "dedicated",
 			ConnectTimeout: 10 * time.Second,
 			MaxDials:       64,

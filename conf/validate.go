@@ -125,6 +125,7 @@ func (d *decoder) broker(b *Broker) {
 	if _, err := parseBrokerURL(b.URL); err != nil && !d.bad["broker.url"] {
 		d.fault("broker.url", "%v", err)
 	}
+	d.fallbacks(b)
 	d.password(b)
 	if len(b.Username) > maxMQTTText {
 		d.fault("broker.username", "is longer than %d octets", maxMQTTText)

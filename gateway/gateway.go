@@ -98,7 +98,7 @@ func Start(opts Options) (*Gateway, error) {
 		g.opts.FirstMsgID = func() uint16 { return uint16(rand.Uint32()) }
 	}
 	var err error
-	if g.dialer, err = upstream.NewDialer(opts.Upstream); err != nil {
+	if g.dialer, err = upstream.NewDialer(g.upstreamOptions()); err != nil {
 		return nil, err
 	}
 	if err = g.open(); err != nil {

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -44,6 +43,7 @@ func (g *Gateway) metricNames() metricNames {
 		upstreamReasons: upstreamReasons(),
 		packetTypes:     packetTypes[:],
 		refusalCodes:    refusalCodes[:],
+		brokers:         slices.Concat([]string{g.opts.Upstream.Address}, g.opts.Upstream.Fallbacks),
 		version:         g.opts.Version,
 	}
 }
@@ -107,7 +107,7 @@ func (g *Gateway) metricSources() metricSources {
 			return messages, g.spoolOctets.Load()
 		},
 		memory:    func() (limit, used int64) { return g.budget.limit, g.budget.used.Load() },
-		upstream:  func() upstreamStats { return toUpstreamStats(g.dialer.Stats()) },
+		upstream:  g.upstreamStats,
 		listeners: g.listenerStats,
 		store:     g.opts.Store,
 	}
@@ -150,6 +150,8 @@ func toUpstreamStats(s *upstream.Stats) upstreamStats {
 		accepted:   s.DialsSucceeded.Load(),
 		failed:     failed - min(refused, failed) + s.DialsBusy.Load(),
 		refusals:   refusals,
+		failovers:  s.Failovers.Load(),
+		failBacks:  s.FailBacks.Load(),
 		losses:     s.Losses.Load(),
 		parked:     s.Parkings.Load(),
 		reconnects: s.Reconnects.Load(),
@@ -321,49 +323,4 @@ func (g *Gateway) logLink(e *entry, ev *upstream.Event) {
 
 func (g *Gateway) logParked(e *entry) {
 	g.eventLog.Debug().Str("client_id", e.session.ClientID()).Msg("link to the broker parked until the device speaks")
-}
-
-// brokerUp notes that the broker can be reached.
-func (g *Gateway) brokerUp() {
-	g.brokerReady.Store(true)
-	g.log.Info().Str("broker", g.opts.Upstream.Address).Msg("connected to the broker")
-}
-
-// brokerDown notes that it cannot, and logs each try that fails; they are rare.
-func (g *Gateway) brokerDown(ev *upstream.Event) {
-	msg := "the broker is still not available"
-	if g.brokerReady.Swap(false) {
-		msg = "connection to the broker lost"
-	}
-	g.log.Warn().Err(connectError(ev)).Str("broker", g.opts.Upstream.Address).Msg(msg)
-}
-
-// brokerRefused logs why the gateway's own connection was not accepted.
-func (g *Gateway) brokerRefused(ev *upstream.Event) {
-	g.log.Warn().Err(connectError(ev)).Str("broker", g.opts.Upstream.Address).Dur("retry_in", g.own.wait).Msg("broker not available")
-}
-
-// connectError says why the broker was not connected to.
-func connectError(ev *upstream.Event) error {
-	if ev.Code == 0 {
-		return ev.Err
-	}
-	return errors.Join(ev.Err, fmt.Errorf("the broker answers CONNECT with return code %d (%s)", ev.Code, refusal(ev.Code)))
-}
-
-// refusal names a CONNACK return code (MQTT 3.1.1 section 3.2.2.3).
-func refusal(code uint8) string {
-	switch code {
-	case 1:
-		return "protocol version"
-	case 2:
-		return "client identifier"
-	case 3:
-		return "server unavailable"
-	case 4:
-		return "user name or password"
-	case 5:
-		return "not authorized"
-	}
-	return "unknown"
 }

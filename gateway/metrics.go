@@ -66,6 +66,7 @@ type metricNames struct {
 	upstreamReasons []string
 	packetTypes     []string // of MQTT, by number; "": does not exist
 	refusalCodes    []string // of CONNACK, in the order of upstreamStats.refusals
+	brokers         []string // addresses, the preferred one first
 	version         string
 }
 
@@ -76,6 +77,9 @@ type upstreamStats struct {
 	accepted uint64 // connects by how they ended
 	failed   uint64
 	refusals []uint64 // by code, in the order of metricNames.refusalCodes
+
+	broker               int // the one in use, of metricNames.brokers
+	failovers, failBacks uint64
 
 	losses, parked, reconnects uint64
 
@@ -139,6 +143,7 @@ type metricDescs struct {
 	brokerUp                                         *prometheus.Desc
 	upstreamOpen, upstreamProgress, upstreamWaiting  *prometheus.Desc
 	upstreamConnects, upstreamRefusals               *prometheus.Desc
+	brokerUsed, failovers, failBacks                 *prometheus.Desc
 	upstreamLosses, upstreamParked, upstreamReturned *prometheus.Desc
 	upstreamPackets, upstreamBytes, upstreamDrops    *prometheus.Desc
 	socketReceiveBuffer, socketDrops                 *prometheus.Desc
@@ -171,6 +176,9 @@ func newDescs() metricDescs {
 		upstreamWaiting:     desc("upstream_connects_waiting", "Connects to the broker waiting for their turn."),
 		upstreamConnects:    desc("upstream_connects_total", "Connects to the broker that have ended, by result.", "result"),
 		upstreamRefusals:    desc("upstream_refusals_total", "CONNACKs of the broker that refuse, by return code.", "code"),
+		brokerUsed:          desc("upstream_broker_in_use", "Whether the broker is the one in use, 1 or 0.", "broker"),
+		failovers:           desc("upstream_failovers_total", "Times the next broker was taken into use because one had failed."),
+		failBacks:           desc("upstream_failbacks_total", "Times the preferred broker was taken into use again."),
 		upstreamLosses:      desc("upstream_losses_total", "Connections the broker had accepted that ended unasked."),
 		upstreamParked:      desc("upstream_parked_total", "Lost connections left down until the device speaks."),
 		upstreamReturned:    desc("upstream_reconnects_total", "Lost connections the broker has accepted again."),
@@ -225,7 +233,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 		d.sessions, d.sessionsEnded, d.queueDepth, d.queueCapacity, d.sleepMessages, d.sleepBytes, d.spoolMessages, d.spoolBytes,
 		d.memoryLimit, d.memoryUsed,
 		d.brokerUp, d.upstreamOpen, d.upstreamProgress, d.upstreamWaiting, d.upstreamConnects, d.upstreamRefusals,
-		d.upstreamLosses, d.upstreamParked, d.upstreamReturned, d.upstreamPackets, d.upstreamBytes, d.upstreamDrops,
+		d.brokerUsed, d.failovers, d.failBacks, d.upstreamLosses, d.upstreamParked, d.upstreamReturned, d.upstreamPackets, d.upstreamBytes, d.upstreamDrops,
 		d.socketReceiveBuffer, d.socketDrops, d.build,
 	} {
 		ch <- desc
@@ -325,6 +333,11 @@ func (m *metrics) collectUpstream(ch chan<- prometheus.Metric) {
 	}
 	count(ch, m.desc.upstreamConnects, refused, "refused")
 	count(ch, m.desc.upstreamConnects, s.failed, "failed")
+	for i, broker := range m.names.brokers {
+		gauge(ch, m.desc.brokerUsed, oneIf(i == s.broker), broker)
+	}
+	count(ch, m.desc.failovers, s.failovers)
+	count(ch, m.desc.failBacks, s.failBacks)
 	count(ch, m.desc.upstreamLosses, s.losses)
 	count(ch, m.desc.upstreamParked, s.parked)
 	count(ch, m.desc.upstreamReturned, s.reconnects)

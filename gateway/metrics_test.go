@@ -30,6 +30,7 @@ func newTestMetrics(t *testing.T) *metrics {
 		upstreamReasons: []string{"congested"},
 		packetTypes:     []string{"", "CONNECT", "CONNACK"},
 		refusalCodes:    []string{"1", "other"},
+		brokers:         []string{"a:1", "b:1"},
 		version:         "1.2.3",
 	}, metricSources{
 		sessions:      func(n []int64) { copy(n, []int64{5, 6}) },
@@ -42,7 +43,7 @@ func newTestMetrics(t *testing.T) *metrics {
 		upstream: func() upstreamStats {
 			return upstreamStats{
 				open: 10, inProgress: 11, waiting: 12, accepted: 13, failed: 15, refusals: []uint64{6, 8},
-				losses: 18, parked: 19, reconnects: 20, packetsIn: []uint64{99, 21, 22}, packetsOut: []uint64{99, 23, 24},
+				broker: 1, failovers: 27, failBacks: 28, losses: 18, parked: 19, reconnects: 20, packetsIn: []uint64{99, 21, 22}, packetsOut: []uint64{99, 23, 24},
 				bytesIn: 25, bytesOut: 26, drops: []uint64{16},
 			}
 		},
@@ -145,6 +146,8 @@ func TestMetricsShowTheSumOfAllCounters_Case185(t *testing.T) {
 		`sngate_store_queued_batches 35`,
 		`sngate_store_queued_bytes 36`,
 		`sngate_store_written_bytes_total 32`,
+		`sngate_upstream_broker_in_use{broker="a:1"} 0`,
+		`sngate_upstream_broker_in_use{broker="b:1"} 1`,
 		`sngate_upstream_bytes_total{direction="in"} 25`,
 		`sngate_upstream_bytes_total{direction="out"} 26`,
 		`sngate_upstream_connections 10`,
@@ -154,6 +157,8 @@ func TestMetricsShowTheSumOfAllCounters_Case185(t *testing.T) {
 		`sngate_upstream_connects_total{result="refused"} 14`,
 		`sngate_upstream_connects_waiting 12`,
 		`sngate_upstream_drops_total{reason="congested"} 16`,
+		`sngate_upstream_failbacks_total 28`,
+		`sngate_upstream_failovers_total 27`,
 		`sngate_upstream_losses_total 18`,
 		`sngate_upstream_packets_total{direction="in",type="CONNACK"} 22`,
 		`sngate_upstream_packets_total{direction="in",type="CONNECT"} 21`,

@@ -17,6 +17,7 @@ type ownConnection struct {
 	clientID string
 	retryAt  time.Duration // when it is tried again after it was refused or lost alone
 	wait     time.Duration // before that, doubling
+	broker   int           // which one was tried; see upstream.Dialer.InUse
 
 	announcing bool // "online" is published and not acknowledged
 }
@@ -76,6 +77,9 @@ func (s *shard) ownEvent(ev *upstream.Event) {
 	case upstream.EventRefused:
 		if s.gw.stopping.Load() {
 			return
+		}
+		if i, _ := s.gw.dialer.InUse(); i != own.broker {
+			own.broker, own.wait = i, ownRetryMin
 		}
 		s.gw.brokerRefused(ev)
 		own.retryAt = s.now + own.wait

@@ -59,6 +59,10 @@ func (r *resumption) load(b store.Bucket, key, value []byte) error {
 		r.predefined = bytes.Clone(value)
 		return nil
 	}
+	if string(key) == brokerKey {
+		r.gw.dialer.StartAt(string(value))
+		return nil
+	}
 	if err := r.record(b, key, value); err != nil {
 		if r.bad++; r.why == nil {
 			r.why = fmt.Errorf("%v %q: %w", b, key, err)

@@ -40,11 +40,6 @@ func NewDialer(o Options) (*Dialer, error) {
 	}
 	d := &Dialer{opt: o, seed: maphash.MakeSeed(), pace: newPace(o.DialRate), conns: make(map[*conn]struct{}), fail: newFailover(&o)}
 	d.life, d.end = context.WithCancel(context.Background())
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.fail.current != 0 {
-		d.rouse()
-	}
 	return d, nil
 }
 
@@ -128,6 +123,7 @@ func (d *Dialer) hurry(c *conn) {
 	d.waiting.Remove(c.queued)
 	c.hasty = true
 	c.queued = d.urgent.PushBack(c)
+	d.pump() // there may be slots kept for it
 }
 
 // run takes a slot for c. d.mu is held.

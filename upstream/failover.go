@@ -11,9 +11,16 @@ import (
 // first of which began failAfter ago: a broker that is restarted has that long. Neither
 // counts while connections to it are open and it has been heard in the last one and a
 // half of Options.PingInterval: then it is one connect that fails, and not the broker.
+// With every round in which no broker has answered, each is given twice the time, up to
+// four times.
 const (
 	failTries = 3
 	failAfter = 10 * time.Second
+	failSlow  = 2 // doublings
+	// Where there are several brokers the first quickTries pauses of a Link are at most
+	// twice quickPause, so that a gateway with few Links finds out soon, too.
+	quickTries = 6
+	quickPause = 2 * time.Second
 	// moveWithin is over how many seconds the connections that are left at another broker
 	// are moved, unless they are so few that Options.MaxDials a second take less.
 	moveWithin = 60
@@ -39,8 +46,10 @@ func (b *broker) heard(now time.Duration) {
 type failover struct {
 	brokers  []broker // as configured: the first is preferred
 	current  int
+	origin   int           // was in use when an earlier process ended
 	failures int           // connects to it that came to nothing, in a row
 	since    time.Duration // the first of them began
+	moves    int           // since a broker has answered
 	tending  bool          // there is a goroutine tend
 	moved    chan struct{} // wakes it
 }
@@ -49,11 +58,29 @@ func newFailover(o *Options) failover {
 	f := failover{brokers: make([]broker, 1+len(o.Fallbacks)), moved: make(chan struct{}, 1)}
 	for i, address := range slices.Concat([]string{o.Address}, o.Fallbacks) {
 		f.brokers[i].address = address
-		if address == o.Start {
-			f.current = i
-		}
 	}
 	return f
+}
+
+// StartAt takes the broker with this address into use, as the one that was in use when an
+// earlier process ended: it has the sessions. An address that is none of the brokers'
+// changes nothing. It is for the time before the first connect.
+func (d *Dialer) StartAt(address string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range d.fail.brokers {
+		if d.fail.brokers[i].address == address && i > 0 {
+			d.fail.current, d.fail.origin = i, i
+			d.rouse()
+		}
+	}
+}
+
+// origin returns the broker that has the sessions of an earlier process.
+func (d *Dialer) origin() *broker {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return &d.fail.brokers[d.fail.origin]
 }
 
 func (f *failover) broker() *broker { return &f.brokers[f.current] }
@@ -71,7 +98,7 @@ func (d *Dialer) answered(c *conn) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if c.broker == d.fail.broker() {
-		d.fail.failures = 0
+		d.fail.failures, d.fail.moves = 0, 0
 	}
 }
 
@@ -96,11 +123,13 @@ func (d *Dialer) failed(now time.Duration, c *conn) (outdated bool) {
 		f.since = now - time.Since(c.began)
 	}
 	f.failures++
-	if len(f.brokers) == 1 || f.failures < failTries || now-f.since < failAfter {
+	n := len(f.brokers)
+	if n == 1 || f.failures < failTries || now-f.since < failAfter<<min(f.moves/n, failSlow) {
 		d.mu.Unlock()
 		return false
 	}
-	next := (f.current + 1) % len(f.brokers)
+	next := (f.current + 1) % n
+	f.moves++
 	d.stats.Failovers.Add(1)
 	d.use(next)
 	d.rouse()
@@ -211,6 +240,9 @@ func (d *Dialer) moveSome(batch int) int {
 		return 0
 	}
 	batch = max(batch, d.opt.MaxDials, count/moveWithin)
+	if d.opt.DialRate > 0 {
+		batch = min(batch, d.opt.DialRate) // others would wait without a connection
+	}
 	stale = stale[:min(len(stale), batch)]
 	for _, c := range stale {
 		c.moving = true

@@ -104,20 +104,22 @@ func TestFailsOverInOrderAndAround_Case152(t *testing.T) {
 		}
 		p.Conn.Close()
 		o.want(upstream.EventDown, "lost")
-		o.r.pass(time.Second) // the first try fails
+		c.r.pass(time.Second) // the first try fails
 		c.r.pass(10*time.Second - 1)
 		c.wantInUse(0, "a:1", "a broker that is restarted has ten seconds")
-		c.r.pass(5 * time.Second) // the fourth try
+		c.r.pass(1)
 		c.wantInUse(1, "b:1", "the next")
 		if c.b.dials.Load() != 0 {
 			t.Error("dialled before its turn")
 		}
-		c.r.pass(17 * time.Second)
+		c.r.pass(11 * time.Second)
 		c.wantInUse(2, "c:1", "the last")
-		c.r.pass(17 * time.Second)
+		c.r.pass(11 * time.Second)
 		c.wantInUse(0, "a:1", "the first again")
 		c.a.down.Store(false)
-		c.r.pass(10 * time.Second) // the pause it is in
+		for c.a.Dialled() == 0 {
+			c.r.pass(time.Second)
+		}
 		for len(o.events) > 0 {
 			o.want(upstream.EventDown, "each try that failed")
 		}
@@ -127,6 +129,27 @@ func TestFailsOverInOrderAndAround_Case152(t *testing.T) {
 		c.wantMoves("a:1 b:1", "b:1 c:1", "c:1 a:1")
 		if n := c.r.d.Stats().Failovers.Load(); n != 3 {
 			t.Errorf("%d counted", n)
+		}
+	})
+}
+
+// While no broker answers, the pauses grow as with one, and the brokers change more slowly.
+func TestFailureOfAllBrokersIsOneOfLongPauses(t *testing.T) {
+	withCluster(t, upstream.Options{}, func(c *cluster) {
+		o := c.r.link()
+		for _, s := range []*site{c.a, c.b, c.c} {
+			s.down.Store(true)
+		}
+		o.Reopen(c.r.now(), persistent, upstream.ReopenNow)
+		c.r.pass(time.Minute)
+		dials := func() int64 { return c.a.dials.Load() + c.b.dials.Load() + c.c.dials.Load() }
+		before, moves := dials(), len(c.moves)
+		c.r.pass(time.Hour)
+		if n := dials() - before; n > 130 {
+			t.Errorf("%d dials in an hour", n)
+		}
+		if n := len(c.moves) - moves; n < 30 || n > 60 {
+			t.Errorf("%d changes in an hour", n)
 		}
 	})
 }
@@ -286,6 +309,39 @@ func TestSessionOfAnotherBrokerIsANewOne(t *testing.T) {
 	})
 }
 
+// An earlier process was connected to b, which is gone now.
+func TestSessionOfAnEarlierProcessIsAtTheBrokerItUsed(t *testing.T) {
+	withCluster(t, upstream.Options{}, func(c *cluster) {
+		c.r.d.StartAt("b:1")
+		c.b.down.Store(true)
+		o := c.r.link()
+		o.publishOwn(1, "x", released)
+		o.Reopen(c.r.now(), persistent, upstream.ReopenNow)
+		for c.c.Dialled() == 0 {
+			c.r.pass(time.Second)
+		}
+		for len(o.events) > 0 {
+			o.want(upstream.EventDown, "each try that failed")
+		}
+		c.use(c.c)
+		p := o.accept(true)
+		if e := o.want(upstream.EventUp, "at c"); e.SessionPresent {
+			t.Error("what c remembers is not the session")
+		}
+		wantOwn(p, true, "PUBREL would mean nothing to c")
+	})
+	withCluster(t, upstream.Options{}, func(c *cluster) {
+		c.r.d.StartAt("b:1")
+		o := c.r.link()
+		o.Reopen(c.r.now(), persistent, upstream.ReopenNow)
+		c.use(c.b)
+		o.accept(true)
+		if e := o.want(upstream.EventUp, "at b"); !e.SessionPresent {
+			t.Error("b has the session")
+		}
+	})
+}
+
 // probed plays the preferred broker for one trial.
 func (c *cluster) probed() *upstreamtest.Peer {
 	c.r.t.Helper()
@@ -302,8 +358,9 @@ func (c *cluster) probed() *upstreamtest.Peer {
 }
 
 func TestFailsBackWhenThePreferredBrokerAnswers(t *testing.T) {
-	opt := upstream.Options{Start: "b:1", FailBack: 5 * time.Minute, ProbeClientID: "gw-probe", PingInterval: 10 * time.Hour}
+	opt := upstream.Options{FailBack: 5 * time.Minute, ProbeClientID: "gw-probe", PingInterval: 10 * time.Hour}
 	withCluster(t, opt, func(c *cluster) {
+		c.r.d.StartAt("b:1")
 		c.use(c.b)
 		o, old := c.r.up(&upstream.Connect{ClientID: "dev", Will: &upstream.Will{Topic: "w"}}, false)
 		o.Publish(c.r.now(), 1, "t", []byte("x"), 1, false)
@@ -360,7 +417,10 @@ func TestFailsBackWhenThePreferredBrokerAnswers(t *testing.T) {
 }
 
 func TestWithoutFailBackTheBrokerInUseStays(t *testing.T) {
-	withCluster(t, upstream.Options{Start: "c:1"}, func(c *cluster) {
+	withCluster(t, upstream.Options{}, func(c *cluster) {
+		c.r.d.StartAt("x:1")
+		c.wantInUse(0, "a:1", "not one of the brokers")
+		c.r.d.StartAt("c:1")
 		c.wantInUse(2, "c:1", "where the earlier process was")
 		c.r.pass(240 * time.Hour)
 		if c.a.dials.Load()+c.b.dials.Load() != 0 {
@@ -370,8 +430,9 @@ func TestWithoutFailBackTheBrokerInUseStays(t *testing.T) {
 }
 
 func TestConnectionsAreMovedOverTime(t *testing.T) {
-	opt := upstream.Options{Start: "b:1", FailBack: time.Minute, MaxDials: 4, PingInterval: 10 * time.Hour}
+	opt := upstream.Options{FailBack: time.Minute, MaxDials: 4, PingInterval: 10 * time.Hour}
 	withCluster(t, opt, func(c *cluster) {
+		c.r.d.StartAt("b:1")
 		c.use(c.b)
 		const n = 40
 		var old []*upstreamtest.Peer
@@ -413,6 +474,7 @@ func TestConnectionsAreMovedOverTime(t *testing.T) {
 // not acknowledged.
 func (c *cluster) moving() (*owned, *upstreamtest.Peer) {
 	c.r.t.Helper()
+	c.r.d.StartAt("b:1")
 	c.use(c.b)
 	o, old := c.r.up(persistent, false)
 	o.Publish(c.r.now(), 1, "t", []byte("x"), 1, false)
@@ -429,7 +491,7 @@ func (c *cluster) moving() (*owned, *upstreamtest.Peer) {
 }
 
 func TestCallsWhileAConnectionIsMoved(t *testing.T) {
-	opt := upstream.Options{Start: "b:1", FailBack: time.Minute, PingInterval: 10 * time.Hour}
+	opt := upstream.Options{FailBack: time.Minute, PingInterval: 10 * time.Hour}
 	t.Run("the broker does not close", func(t *testing.T) {
 		withCluster(t, opt, func(c *cluster) {
 			o, old := c.moving()
@@ -508,6 +570,9 @@ func TestReconnectsThatHangLeaveSlotsForDevices(t *testing.T) {
 		for range 100 {
 			r.up(&upstream.Connect{ClientID: "device"}, false)
 		}
+		r.links[19].Nudge(r.now())
+		r.links[19].accept(true)
+		r.links[19].want(upstream.EventUp, "its device has spoken")
 		if r.now() != 0 {
 			t.Errorf("it took %v", r.now())
 		}

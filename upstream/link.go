@@ -52,6 +52,7 @@ type dedicated struct {
 
 	// The fault being lived through; see lost.
 	attempts  int  // since a connection settled
+	brokers   int  // taken into use since one has accepted
 	classify  bool // the next expiry of backoff asks whether to park
 	quick     bool // lost soon after an automatic reconnect, the device silent
 	automatic bool // the open connection is a reconnect of our own

@@ -20,7 +20,7 @@ type Options struct {
 	// which they are used. All Links use the same broker. When it fails (three connects
 	// in a row end without CONNACK, or with return code 3, over ten seconds, and no open
 	// connection has been heard lately), the next is taken into use, after the last the
-	// first. To an owner the session of another broker is a new one: SessionPresent is
+	// first; while none answers, each has up to four times as long. To an owner the session of another broker is a new one: SessionPresent is
 	// false even where that broker remembers an old one.
 	Fallbacks []string
 	// FailBack is how often it is tried, while another broker is in use, whether Address
@@ -30,9 +30,6 @@ type Options struct {
 	// ProbeClientID is the client identifier of those trials, which begin and end clean
 	// sessions; it should be used by nobody else.
 	ProbeClientID string
-	// Start is the broker to begin with, of Address and Fallbacks: the one Dialer.InUse
-	// named in an earlier process, because the sessions are there. Any other: Address.
-	Start string
 	// Moved is called when another broker is taken into use, from an owner's goroutine or
 	// one of the Dialer: it must not block. nil: nobody is told.
 	Moved func(from, to string)

@@ -45,6 +45,9 @@ func (l *dedicated) Reopen(now time.Duration, c *Connect, when ReopenMode) {
 	l.params = *c
 	l.SetWill(c.Will)
 	l.attempts, l.classify = 0, false
+	if l.home == nil {
+		l.home = l.d.origin()
+	}
 	if when == ReopenWhenNudged {
 		l.state = stateDormant
 		return
@@ -150,7 +153,7 @@ func (l *dedicated) accepted(now time.Duration, present bool) {
 		kind = EventUp
 		l.d.stats.Reconnects.Add(1)
 	}
-	l.answer = false
+	l.answer, l.brokers = false, 0
 	l.report(Event{Kind: kind, SessionPresent: present})
 	for _, m := range dropped {
 		if m.token == 0 {
@@ -181,10 +184,11 @@ func (l *dedicated) refused(now time.Duration, code uint8, err error) {
 }
 
 // fell notes that the connect c came to nothing. If another broker is in use now, it is
-// tried soon.
+// tried soon; but only once each, or a failure of all would be one of short pauses.
 func (l *dedicated) fell(now time.Duration, c *conn) {
-	if l.d.failed(now, c) {
+	if l.d.failed(now, c) && l.brokers < len(l.d.opt.Fallbacks) {
 		l.attempts = 0
+		l.brokers++
 	}
 }
 
@@ -245,6 +249,9 @@ func endedByPeer(err error) bool {
 // ReconnectMin.
 func (l *dedicated) backoff(now time.Duration, longest bool) {
 	lo, half := l.d.opt.ReconnectMin, l.d.opt.ReconnectMax/2
+	if len(l.d.opt.Fallbacks) > 0 && l.attempts < quickTries && !longest {
+		half = min(half, quickPause)
+	}
 	for range l.attempts {
 		if lo >= half {
 			break

@@ -221,7 +221,7 @@ func TestTCPStalledBrokerIsLost(t *testing.T) {
 // The peer's machine has gone silent: what is written stays in full buffers until
 // WriteTimeout. The other connections of the same owner do not wait for it.
 func TestTCPStalledConnectionDelaysNoOther(t *testing.T) {
-	const writeTimeout = 500 * time.Millisecond
+	const writeTimeout = time.Second
 	release := make(chan struct{})
 	addresses := make(chan string, 2) // in the order of the dials
 	addresses <- accepting(t, func(net.Conn) { <-release })

@@ -194,7 +194,7 @@ func upstreamOptions(cfg *conf.Config) upstream.Options {
 		o.DrainTimeout = willWait
 	}
 	if !b.Embedded() {
-		o.Address = b.Address()
+		o.Address, o.Fallbacks, o.FailBack = b.Address(), b.Fallbacks(), b.FailBack
 	}
 	if password := b.Password.Reveal(); password != "" {
 		o.Password = []byte(password)

@@ -1,0 +1,93 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+
+	"sngate/store"
+	"sngate/upstream"
+)
+
+// This file is about the broker as a whole, or which of several is in use: what is logged
+// of it, and what is kept of it over a restart.
+
+// brokerKey is where the address of the broker in use is; it belongs to no client.
+const brokerKey = "\x00broker"
+
+// upstreamOptions returns the options of the dialer.
+func (g *Gateway) upstreamOptions() upstream.Options {
+	o := g.opts.Upstream
+	o.Moved = g.brokerMoved
+	o.ProbeClientID = g.opts.ClientID + "-probe"
+	return o
+}
+
+// brokerMoved logs that another broker is in use now, and keeps which: the sessions are
+// there, so the gateway begins with it when it is started again.
+func (g *Gateway) brokerMoved(from, to string) {
+	g.opts.Store.Submit(store.Batch{Ops: []store.Op{{Bucket: store.Sessions, Key: []byte(brokerKey), Value: []byte(to)}}})
+	if to == g.opts.Upstream.Address {
+		g.log.Info().Str("from", from).Str("broker", to).Msg("back to the preferred broker, the connections follow")
+		return
+	}
+	g.log.Info().Str("from", from).Str("broker", to).Msg("the broker does not answer, another one is used")
+}
+
+func (g *Gateway) brokerInUse() string {
+	_, address := g.dialer.InUse()
+	return address
+}
+
+func (g *Gateway) upstreamStats() upstreamStats {
+	stats := toUpstreamStats(g.dialer.Stats())
+	stats.broker, _ = g.dialer.InUse()
+	return stats
+}
+
+// brokerUp notes that the broker can be reached.
+func (g *Gateway) brokerUp() {
+	g.brokerReady.Store(true)
+	g.log.Info().Str("broker", g.brokerInUse()).Msg("connected to the broker")
+}
+
+// brokerDown notes that it cannot, and logs each try that fails; they are rare. That the
+// connection is moved to another broker has been logged already.
+func (g *Gateway) brokerDown(ev *upstream.Event) {
+	msg := "the broker is still not available"
+	if g.brokerReady.Swap(false) {
+		msg = "connection to the broker lost"
+	}
+	if !errors.Is(ev.Err, upstream.ErrMoved) {
+		g.log.Warn().Err(connectError(ev)).Str("broker", g.brokerInUse()).Msg(msg)
+	}
+}
+
+// brokerRefused logs why the gateway's own connection was not accepted.
+func (g *Gateway) brokerRefused(ev *upstream.Event) {
+	g.log.Warn().Err(connectError(ev)).Str("broker", g.brokerInUse()).Dur("retry_in", g.own.wait).Msg("broker not available")
+}
+
+// connectError says why the broker was not connected to.
+func connectError(ev *upstream.Event) error {
+	if ev.Code == 0 {
+		return ev.Err
+	}
+	return errors.Join(ev.Err, fmt.Errorf("the broker answers CONNECT with return code %d (%s)", ev.Code, refusal(ev.Code)))
+}
+
+// refusal names a CONNACK return code (MQTT 3.1.1 section 3.2.2.3).
+func refusal(code uint8) string {
+	switch code {
+	case 1:
+		return "protocol version"
+	case 2:
+		return "client identifier"
+	case 3:
+		return "server unavailable"
+	case 4:
+		return "user name or password"
+	case 5:
+		return "not authorized"
+	}
+	return "unknown"
+}
