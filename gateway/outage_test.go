@@ -224,15 +224,17 @@ func TestWallClockJumpsOverARestart_Case148(t *testing.T) {
 			kept := lifeBeforeTheJump(t, jump.before)
 			synctest.Test(t, func(t *testing.T) {
 				time.Sleep(jump.after)
+				ready := make(chan struct{})
 				r := newDurableRig(t, func(o *Options) {
 					o.Session.KeepsWills, o.Store = true, kept
 					dial := o.Upstream.Dial
 					o.Upstream.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-						time.Sleep(time.Second) // until the test looks
+						<-ready
 						return dial(ctx, network, address)
 					}
 				})
 				w := r.countWills() // and other messages
+				close(ready)
 				asleep, active := r.device("10.0.1.1:5000"), r.device("10.0.1.2:5000")
 				time.Sleep(89 * time.Second)
 				if n := w.of("t"); n != 1 {

@@ -51,10 +51,11 @@ func (c *cast) live(s *scene) {
 	c.plain.Send(sn12.Subscribe{QoS: 1, MsgID: 77, TopicName: []byte("down/new")})
 }
 
-// goOn is what holds when the broker is back.
-func (c *cast) goOn(s *scene, again bool) {
+// goOn is what holds when the broker is back: all is there in order, what was sent first
+// first, and perhaps again.
+func (c *cast) goOn(s *scene, again bool, first ...string) {
 	s.t.Helper()
-	s.wantUp("up/keeper", again, "1", "2", "3")
+	s.wantUp("up/keeper", again, append(first, "1", "2", "3")...)
 	if ack := testgateway.Want[sn12.SubAck](c.plain.Node); ack.MsgID != 77 || ack.ReturnCode != sn12.Accepted {
 		s.t.Errorf("SUBSCRIBE is answered by %+v", ack)
 	}
@@ -99,15 +100,23 @@ func TestBrokerBlackHoled_Case151_152(t *testing.T) {
 	c := s.cast()
 	restore := s.relay.BlackHole(t)
 	begin := time.Now()
-	s.AwaitReady(503)
-	// The devices' connections were all used before the gateway's own was last.
-	if took := time.Since(begin); took > ping*3/2+2*time.Second {
+	swallowed := sn12.Publish{QoS: 1, TopicID: c.keeper.topicID, MsgID: 50, Data: []byte("swallowed")}
+	c.keeper.Send(swallowed)
+	s.Await("sngate_upstream_connections", 0)
+	if took := time.Since(begin); took > ping*3/2+time.Second {
 		t.Errorf("the dead connections are noticed after %v, want 1.5 x %v", took, ping)
+	}
+	c.keeper.WantSilence("the message may be with the broker")
+	time.Sleep(5*time.Second - time.Since(begin)) // a device repeats after Tretry, 10 s or more
+	swallowed.DUP = true
+	c.keeper.Send(swallowed)
+	if ack := testgateway.Want[sn12.PubAck](c.keeper.Node); ack.MsgID != 50 || ack.ReturnCode != sn12.Accepted {
+		t.Errorf("the repeated PUBLISH is answered by %+v", ack)
 	}
 	c.live(s)
 	restore()
 	s.AwaitReady(200)
-	c.goOn(s, true)
+	c.goOn(s, true, "swallowed")
 }
 
 func TestBrokerSlow_Case175(t *testing.T) {
@@ -126,6 +135,7 @@ func TestBrokerSlow_Case175(t *testing.T) {
 			known.publish(2, "y")
 		})
 		s.wantUp("up/known", false, "x", "y")
+		time.Sleep(50 * time.Millisecond) // within session.rate
 	}
 	if n < 10 {
 		t.Errorf("%d rounds in %v", n, slow-time.Second)

@@ -66,6 +66,8 @@ func TestDiskFull(t *testing.T) {
 	// What needs no disk goes on, the rest is refused for now.
 	c.keeper.publish(1, "relayed")
 	s.wantUp("up/keeper", false, "relayed")
+	c.keeper.publish(2, "relayed as well")
+	s.wantUp("up/keeper", false, "relayed as well")
 	c.keeper.Send(sn12.Register{MsgID: 4, TopicName: []byte("up/new")})
 	if ack := testgateway.Want[sn12.RegAck](c.keeper.Node); ack.ReturnCode != sn12.RejectedCongestion {
 		t.Errorf("REGISTER is answered by %+v", ack)

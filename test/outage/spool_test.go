@@ -111,6 +111,31 @@ func TestQoS0IsSpooledWhereAsked_Case152(t *testing.T) {
 	}
 }
 
+func TestSpoolOutlivesTheGoodbyeOfItsDevice_Case152(t *testing.T) {
+	t.Parallel()
+	s := standard(t, nil)
+	kept, clean := s.device("kept", false), s.device("clean", true)
+	s.broker.Stop()
+	s.AwaitReady(503)
+	for _, d := range []*device{kept, clean} {
+		d.publish(1, "1")
+		d.publish(2, "2")
+		d.Send(sn12.Disconnect{})
+		testgateway.Want[sn12.Disconnect](d.Node)
+	}
+	kept.MustConnect("kept", false, 60) // accepted: the session is known
+	kept.publish(1, "3")
+	s.brokerBack()
+	got := make(map[string]string)
+	for range 5 {
+		m := s.observer.Receive()
+		got[m.Topic()] += string(m.Payload())
+	}
+	if got["up/kept"] != "123" || got["up/clean"] != "12" {
+		t.Errorf("the broker got %v", got)
+	}
+}
+
 // Without a place to keep messages the device has to keep them, and is told so when the
 // broker has not been back for session.hold.
 func TestWithoutASpoolTheDeviceIsToldAfterAWhile_Case152(t *testing.T) {

@@ -103,6 +103,9 @@ func TestStoreWithOneDamagedPage_Case148(t *testing.T) {
 	t.Parallel()
 	s := standard(t, nil)
 	d := s.device("d", false)
+	for i := range 60 {
+		d.Register(fmt.Sprintf("up/%0200d", i))
+	}
 	s.Crash()
 	whole := s.readStore()
 	var served, told, reported int
