@@ -43,7 +43,7 @@ func (s *Session) holdDurably(out *Out) {
 		}
 		if m.qos == 2 && m.msgID != 0 { // it had been sent before it was held
 			o := &s.durable.outgoing
-			*o = outgoingRecord{msgID: m.msgID, packetID: m.packetID, number: m.number}
+			*o = outgoingRecord{msgID: m.msgID, packetID: m.packetID, number: m.number, sum: contentSum(m.topic, m.payload)}
 			o.put(out)
 		}
 		s.whenStored(saving{kind: savingHeld, number: m.number, id: m.packetID}, out)
