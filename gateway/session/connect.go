@@ -243,6 +243,9 @@ func (s *Session) resume(present bool, out *Out) {
 		s.forgetTaken(out)
 		s.forgetReleased(out)
 	}
+	if s.durable != nil {
+		s.durable.resuming = false
+	}
 	if s.draining() && !s.kept {
 		return
 	}

@@ -24,6 +24,9 @@ type durable struct {
 
 	closeAs ActionKind // how the link is closed when the spool is empty; 0: the device is connected, or nothing is left
 
+	// resuming: the first connection to the broker after a restart has neither come nor failed.
+	resuming bool
+
 	releasedBefore []uint32 // while loading
 }
 
@@ -225,7 +228,7 @@ func (s *Session) disown() {
 // noteAccepted begins what is kept of the session.
 func (s *Session) noteAccepted() {
 	if s.durable != nil {
-		s.durable.known, s.durable.closeAs = true, 0
+		s.durable.known, s.durable.closeAs, s.durable.resuming = true, 0, false
 		s.changed()
 	}
 }
@@ -264,7 +267,7 @@ func (s *Session) Resume(now Time, out *Out) bool {
 	if !s.connected() {
 		return s.resumeEnd(out)
 	}
-	s.link = linkDown
+	s.link, d.resuming = linkDown, true
 	lazy := len(s.subs) == 0 && d.spool.len() == 0
 	out.do(Action{Kind: ActionReopen, Clean: s.clean, KeepAlive: s.duration, Will: s.brokersWill(), Lazy: lazy})
 	s.heard(now)

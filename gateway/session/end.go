@@ -144,3 +144,13 @@ func (s *Session) onParked() {
 
 // over reports whether nothing that the connection brings is wanted any more.
 func (l linkState) over() bool { return l == linkClosed || l == linkClosing || l == linkErasing }
+
+// Stop ends the session because the gateway stops: the device is told, and the
+// connection to the broker ends without the will.
+func (s *Session) Stop(out *Out) {
+	if s.listening() {
+		send(out, sn12.Disconnect{})
+	}
+	s.end(StateDisconnected, ReasonGatewayStop, ActionCloseClean, out)
+	s.save(out)
+}

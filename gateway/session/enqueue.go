@@ -117,12 +117,18 @@ func (s *Session) respool(now Time, topic string, i int, m *sn12.Publish, out *O
 	f.stage, f.holdAt, f.token, f.number = spooling, Never, 0, number
 }
 
-// waitInMemory has a QoS 0 message take its turn behind what the broker is being sent
-// from the spool, without going to the store.
-func (s *Session) waitInMemory(now Time, topic string, m *sn12.Publish) bool {
-	if s.durable == nil || !s.durable.spool.backlog() {
+// mustWait reports whether a QoS 0 message has to take its turn behind what the broker is
+// being sent from the spool, or to wait for the first connection after a restart: that
+// may be opened only because of it.
+func (s *Session) mustWait() bool {
+	if s.durable == nil {
 		return false
 	}
+	return s.durable.resuming || s.link == linkUp && s.durable.spool.backlog()
+}
+
+// waitInMemory has a QoS 0 message wait without going to the store.
+func (s *Session) waitInMemory(now Time, topic string, m *sn12.Publish) bool {
 	v := spooled{at: now, topic: topic, payload: append([]byte(nil), m.Data...), retain: m.Retain, stage: spoolWaiting}
 	p := &s.durable.spool
 	if p.len() >= s.cfg.SpoolMessages || p.octets+v.size() > s.cfg.SpoolBytes {
@@ -130,4 +136,21 @@ func (s *Session) waitInMemory(now Time, topic string, m *sn12.Publish) bool {
 	}
 	p.push(v)
 	return true
+}
+
+// dropWaiting gives up the QoS 0 messages that wait in memory: the connection they
+// waited for has not come about, or has gone.
+func (s *Session) dropWaiting(out *Out) {
+	if s.durable == nil {
+		return
+	}
+	s.durable.resuming = false
+	p := &s.durable.spool
+	for i := len(p.msgs) - 1; i >= 0; i-- {
+		if p.msgs[i].number == 0 {
+			out.drop(ReasonBrokerDown)
+			p.remove(i)
+		}
+	}
+	s.closeDrained(out)
 }

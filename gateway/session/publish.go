@@ -120,9 +120,9 @@ func (s *Session) relayUnanswered(now Time, topic string, why Reason, m *sn12.Pu
 		if _, ok := s.enqueue(now, topic, m, out); !ok {
 			out.drop(ReasonSpoolFull)
 		}
+	case s.mustWait() && s.waitInMemory(now, topic, m):
 	case s.link != linkUp:
 		out.drop(ReasonBrokerDown)
-	case s.waitInMemory(now, topic, m):
 	default:
 		out.do(Action{Kind: ActionPublish, Topic: topic, Payload: m.Data, Retain: m.Retain})
 	}

@@ -263,6 +263,7 @@ func (s *Session) Upstream(now Time, ev *Event, out *Out) {
 	case EventRefused:
 		s.onBrokerRefused(now, ev, out)
 	case EventDown:
+		s.dropWaiting(out)
 		s.onLinkDown(now, out)
 	case EventUp:
 		s.onLinkUp(now, ev, out)
@@ -387,14 +388,4 @@ func (s *Session) await(now Time) {
 	s.probing = false
 	s.tries = 0
 	s.retryAt = now + s.cfg.RetryInterval
-}
-
-// Stop ends the session because the gateway stops: the device is told, and the
-// connection to the broker ends without the will.
-func (s *Session) Stop(out *Out) {
-	if s.listening() {
-		send(out, sn12.Disconnect{})
-	}
-	s.end(StateDisconnected, ReasonGatewayStop, ActionCloseClean, out)
-	s.save(out)
 }
