@@ -74,13 +74,15 @@ func newDurable(dir string, broker *mosquitto.Broker, fault func(string, ...any)
 
 func (d *durable) addr() string { return d.listener.Addr().String() }
 
-// kill ends the broker as a power cut would, with everything it has said and not saved.
+// kill ends the broker as a power cut would, with everything it has said and not saved. The
+// clients lose it all at once; while it waits for the disk, a process can take half a second to die.
 func (d *durable) kill() {
-	d.broker.Kill()
 	d.mu.Lock()
 	e := d.era
 	d.era = nil
 	d.mu.Unlock()
+	e.cut()
+	d.broker.Kill()
 	e.end()
 }
 
@@ -195,6 +197,17 @@ func (p *pipe) close() {
 	close(p.gone)
 	p.near.Close()
 	p.far.Close()
+}
+
+// cut ends the connections of all clients. The broker may still be there, but is not asked to save
+// any more.
+func (e *era) cut() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.over = true
+	for p := range e.pipes {
+		p.near.Close()
+	}
 }
 
 // end closes all connections with what is held back.

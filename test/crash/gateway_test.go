@@ -2,6 +2,7 @@ package crash
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -139,8 +140,22 @@ func (g *gateway) ready() error {
 		case <-g.exited:
 			return fmt.Errorf("the gateway has ended by itself: %v", g.cmd.ProcessState)
 		case <-deadline.C:
-			return fmt.Errorf("the gateway is not ready after %v", patience)
+			return fmt.Errorf("the gateway is not ready after %v: %s\n%s", patience, g.get("/readyz"), g.get("/metrics"))
 		case <-tick.C:
 		}
 	}
+}
+
+// get asks the operator's server for the story of a failure.
+func (g *gateway) get(path string) string {
+	resp, err := g.client.Get("http://" + g.ops + path)
+	if err != nil {
+		return err.Error()
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
 }
