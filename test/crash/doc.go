@@ -10,6 +10,6 @@
 // that says only what it has saved (durable_test.go). So every message can be accounted for, also
 // when the broker dies, and there are no excuses.
 //
-// Flags of go test: -crash.kills sizes a run, -crash.seed repeats its schedule of kills and the
-// choices of the devices; what a kill hits is up to the machine.
+// Flags of go test: -crash.kills sizes a run, -crash.what picks what to kill, -crash.seed repeats the
+// schedule of kills and the choices of the devices; what a kill hits is up to the machine.
 package crash
