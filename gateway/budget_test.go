@@ -84,6 +84,7 @@ func (r *rig) held() map[string]int {
 		for id, e := range s.clients {
 			held[id] = e.heldOctets
 		}
+		s.posted.post(func() {}) // what the shard does next is after this
 	}
 	return held
 }

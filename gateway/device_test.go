@@ -186,9 +186,13 @@ func (r *rig) wantSessions(why string, n int) {
 	entries, bound := 0, 0
 	for _, s := range r.gateway.shards {
 		entries += len(s.clients)
+		s.posted.post(func() {}) // what the shard does next is after this
 	}
 	for i := range r.gateway.directory.stripes {
-		bound += len(r.gateway.directory.stripes[i].entries)
+		stripe := &r.gateway.directory.stripes[i]
+		stripe.mu.RLock()
+		bound += len(stripe.entries)
+		stripe.mu.RUnlock()
 	}
 	r.handBack()
 	if entries != n || gauge != int64(n) || r.gateway.sessions.Load() != int64(n) || bound > n {
