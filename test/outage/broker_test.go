@@ -61,6 +61,7 @@ func (c *cast) goOn(s *scene, again bool, first ...string) {
 	}
 	s.wantBothWays(c.keeper, "4")
 	s.wantBothWays(c.plain, "5")
+	s.held(0) // of the others
 	s.observer.Send("down/sleeper", []byte("after"), 1, false)
 	s.held(1)
 	c.sleeper.wakeFor("after")
