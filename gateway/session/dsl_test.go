@@ -53,6 +53,9 @@ type rig struct {
 	// drops of the last step; checked by wantDrop, and by nothing else.
 	drops []Reason
 	freed bool
+
+	store   *modelStore // nil: none
+	records []Record    // put out since the last wantRecords
 }
 
 func newRig(t *testing.T, cfg *Config) *rig {
@@ -85,6 +88,10 @@ func (r *rig) step(what string, f func()) {
 		}
 	}
 	r.drops = slices.Clone(r.out.Drops)
+	if r.store != nil {
+		r.store.submit(&r.out)
+		r.records = append(r.records, r.out.Records...)
+	}
 	r.out.Reset()
 	if d := r.s.Deadline(); d <= r.now && d != Never {
 		// A deadline that has passed without Advance having been called is due now.

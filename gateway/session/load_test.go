@@ -1,0 +1,173 @@
+package session
+
+import (
+	"bytes"
+	"testing"
+
+	"sngate/snpacket/sn12"
+)
+
+// loadScript feeds Load the records of script: kind, length of the key, length of the
+// value, key, value. It returns the session, and whether there is one.
+func loadScript(script []byte) (s *Session, out Out, known bool) {
+	cfg := testConfig()
+	cfg.Durable, cfg.Spool, cfg.SpoolMessages, cfg.SpoolBytes, cfg.SpoolAge = true, true, 100, 1<<20, 1e12
+	s = New(cfg, "dev")
+	for len(script) >= 3 {
+		kind, k, v := RecordKind(script[0]%12), int(script[1]), int(script[2])
+		script = script[3:]
+		k = min(k, len(script))
+		key := script[:k]
+		v = min(v, len(script)-k)
+		_ = s.Load(kind, key, script[k:k+v])
+		script = script[k+v:]
+	}
+	known = s.Resume(epoch, &out)
+	return s, out, known
+}
+
+func appendScript(script []byte, records []Record) []byte {
+	for _, r := range records {
+		script = append(script, byte(r.Kind), byte(len(r.Key)), byte(len(r.Value)))
+		script = append(append(script, r.Key...), r.Value...)
+	}
+	return script
+}
+
+// FuzzLoad takes records from anybody: Load does not panic, what it has taken can be
+// gone on with, and what Snapshot makes of it is taken back as it was.
+func FuzzLoad(f *testing.F) {
+	f.Add([]byte{})
+	f.Add(appendScript(nil, richRecords(f)))
+	f.Fuzz(func(t *testing.T, script []byte) {
+		s, out, known := loadScript(script[:min(len(script), 4096)])
+		if !known {
+			return
+		}
+		goOnWith(s, &out)
+		// The first restart may settle what is due, as a will; the second changes nothing.
+		once, known := restarted(t, s)
+		if !known {
+			return // lost meanwhile, and not to be kept
+		}
+		twice, known := restarted(t, once)
+		if !known {
+			t.Fatal("gone with the second restart")
+		}
+		sameRecords(t, snapshot(once), snapshot(twice))
+	})
+}
+
+func snapshot(s *Session) []Record {
+	var out Out
+	s.Snapshot(&out)
+	m := newModelStore()
+	m.apply(out.Records)
+	return m.list()
+}
+
+func restarted(t *testing.T, s *Session) (after *Session, known bool) {
+	t.Helper()
+	var out Out
+	s.Snapshot(&out)
+	m := newModelStore()
+	m.apply(out.Records)
+	after = m.loaded(t, s.cfg, 0)
+	out.Reset()
+	return after, after.Resume(epoch, &out)
+}
+
+// goOnWith uses a session as the shell would.
+func goOnWith(s *Session, out *Out) {
+	step := func(f func()) {
+		out.Reset()
+		f()
+	}
+	step(func() { s.Upstream(epoch, &Event{Kind: EventUp, SessionPresent: true}, out) })
+	ping, _ := sn12.PingReq{ClientID: []byte("dev")}.Append(nil)
+	step(func() { s.Datagram(epoch, ping, out) })
+	for range 8 {
+		if token := out.Batch; token != 0 {
+			step(func() { s.Upstream(epoch, &Event{Kind: EventStored, Token: token}, out) })
+		}
+	}
+	if at := s.Deadline(); at != Never {
+		step(func() { s.Advance(max(at, epoch), out) })
+	}
+	for len(s.durable.saving) > 0 {
+		token := s.durable.saving[0].token
+		step(func() { s.Upstream(epoch, &Event{Kind: EventStored, Token: token}, out) })
+	}
+}
+
+func sameRecords(t *testing.T, a, b []Record) {
+	t.Helper()
+	same := len(a) == len(b)
+	for i := 0; same && i < len(a); i++ {
+		same = a[i].Kind == b[i].Kind && bytes.Equal(a[i].Key, b[i].Key) && bytes.Equal(a[i].Value, b[i].Value)
+	}
+	if !same {
+		t.Errorf("%s\nbecomes\n%s", describeRecords(a), describeRecords(b))
+	}
+}
+
+// richRecords has one record of each kind.
+func richRecords(tb testing.TB) []Record {
+	tb.Helper()
+	var out Out
+	s := New(durableConfig(), "dev")
+	s.state, s.kept, s.duration, s.sleepFor = StateAsleep, true, 60, 600
+	s.accepted = connectParams{will: true, duration: 60}
+	s.will = &Will{Topic: "w", Message: []byte("gone"), QoS: 1, Retain: true}
+	s.durable.known = true
+	s.subs = []subscription{{filter: "a/+", qos: 2}}
+	if s.topics.Restore(3, "a/b", true) != nil || s.topics.Restore(7, "p/q", false) != nil {
+		tb.Fatal("topic ids")
+	}
+	s.durable.taken = []takenOver{{packetID: 9, sum: 1 << 40}}
+	s.durable.outgoing = outgoingRecord{msgID: 5, packetID: 9, number: 2}
+	s.window = []inflight{{msgID: 4, topicID: 3, sum: 77, qos: 2, stage: received, kept: true, holdAt: Never}}
+	s.queue.push(outgoing{number: 2, saved: true, qos: 2, topic: "a/b", payload: []byte("down"), retain: true})
+	s.durable.spool.push(spooled{number: 6, packetID: firstPacketID + 3, qos: 2, topic: "a/b", payload: []byte("up"), stage: spoolReleased, released: true})
+	s.durable.spool.push(spooled{number: 8, qos: 1, topic: "a/b", stage: spoolWaiting})
+	s.Snapshot(&out)
+	m := newModelStore()
+	m.apply(out.Records)
+	if got := len(m.list()); got != 11 {
+		tb.Fatalf("%d records, want 11: %s", got, describeRecords(m.list()))
+	}
+	return m.list()
+}
+
+func TestSnapshotIsTakenBackAsItWas(t *testing.T) {
+	records := richRecords(t)
+	m := newModelStore()
+	m.apply(records)
+	s := m.loaded(t, durableConfig(), 0)
+	var out Out
+	if !s.Resume(epoch, &out) || s.State() != StateAsleep {
+		t.Fatalf("state %v", s.State())
+	}
+	sameRecords(t, records, snapshot(s))
+}
+
+// A record that makes no sense, of every kind and cut at every octet, changes nothing.
+func TestMalformedRecordsChangeNothing(t *testing.T) {
+	for _, r := range richRecords(t) {
+		for cut := range len(r.Value) {
+			s := New(durableConfig(), "dev")
+			if s.Load(r.Kind, r.Key, r.Value[:cut]) == nil {
+				continue // a payload, a will or a name may be shorter
+			}
+			if s.durable.known || len(s.subs)+len(s.window)+s.queue.len()+s.durable.spool.len()+len(s.durable.taken)+s.topics.Len() > 0 {
+				t.Errorf("%s cut to %d octets is refused and taken all the same", describeRecord(r), cut)
+			}
+		}
+		if len(r.Key) == 0 || r.Kind == RecordSubscription {
+			continue
+		}
+		if s := New(durableConfig(), "dev"); s.Load(r.Kind, r.Key[1:], r.Value) == nil {
+			t.Errorf("%s with a short key is taken", describeRecord(r))
+		}
+	}
+}
