@@ -189,7 +189,6 @@ func (s *shard) unsaved(clientID string) {
 
 // repair makes up for what the store has not taken, now that it works again.
 func (s *shard) repair() {
-	s.hint()
 	clients := s.repairs
 	s.repairs = make(map[string]struct{})
 	for clientID := range clients {
@@ -201,6 +200,7 @@ func (s *shard) repair() {
 		e.session.Snapshot(&s.out)
 		s.settle(e)
 	}
+	s.hint() // not before: what is stored of a session without the rest of it would be rubbish
 }
 
 // erase removes all that is stored of a client.
@@ -221,7 +221,7 @@ func (s *shard) erase(clientID string) {
 
 // hint tells sessions, through s.out, what they have to know of the store.
 func (s *shard) hint() {
-	s.out.StoreDown = s.gw.storeDown.Load()
+	s.out.StoreDown = s.gw.storeDown.Load() || len(s.repairs) > 0
 	s.out.SpoolFull = s.gw.spoolOctets.Load() >= s.gw.opts.SpoolTotalBytes
 }
 

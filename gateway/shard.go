@@ -239,8 +239,13 @@ func (s *shard) settle(e *entry) {
 	s.timers.update(e, at)
 }
 
-// noteParked tells the session when its link waits for the device to speak.
+// noteParked tells the session when its link waits for the device to speak. A device that
+// has gone does not, and its spool has to be delivered: for once, its session is taken
+// from the other gateway that may have it.
 func (s *shard) noteParked(e *entry) {
+	if e != s.own && e.link.Parked() && e.session.Draining() {
+		e.link.Nudge(s.now)
+	}
 	parked := e.link.Parked()
 	switch {
 	case !parked || e.parked:

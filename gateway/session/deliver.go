@@ -97,6 +97,9 @@ func (s *Session) awaiting() bool {
 			return true
 		}
 	}
+	if s.durable != nil && s.durable.spool.len() > 0 {
+		return true
+	}
 	return len(s.asked) > 0 || s.restore.open > 0 || s.barrier.token != 0
 }
 

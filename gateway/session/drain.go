@@ -2,8 +2,10 @@ package session
 
 // A connection to the broker that outlives the device's, for what is in the spool.
 
-// draining reports whether the connection to the broker has outlived the device's, to
+// Draining reports whether the connection to the broker has outlived the device's, to
 // deliver what has been acknowledged to the device.
+func (s *Session) Draining() bool { return s.draining() }
+
 func (s *Session) draining() bool { return s.durable != nil && s.durable.closeAs != 0 }
 
 // closeLink ends the connection to the broker, or has it ended when the spool is empty.

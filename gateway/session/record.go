@@ -259,7 +259,7 @@ func (s *Session) Load(kind RecordKind, key, value []byte) error {
 		v.load(&f)
 		take = func() { d.outgoing = v }
 	case RecordReceived:
-		v := inflight{holdAt: Never, msgID: k.u16(), sum: f.u32(), topicID: f.u16(), qos: 2, stage: received, kept: true}
+		v := inflight{holdAt: Never, msgID: k.u16(), sum: f.u32(), topicID: f.u16(), qos: 2, stage: received, kept: true, old: true}
 		take = func() { s.window = append(s.window, v) }
 	case RecordReleased:
 		number := k.u32()
