@@ -2,6 +2,7 @@ package outage
 
 import (
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,6 +23,9 @@ func (s *scene) cast() *cast {
 	c.sleeper.Sleep(600)
 	s.observer.Send("down/sleeper", []byte("before"), 1, false)
 	s.held(1)
+	testgateway.Eventually(s.t, "the broker is told that it is stored", func() bool {
+		return strings.Contains(s.broker.Log(), "Received PUBACK from sleeper")
+	})
 	c.keeper.publish(1, "0")
 	s.wantUp("up/keeper", false, "0")
 	return c

@@ -21,6 +21,7 @@ type Relay struct {
 
 	mu     sync.Mutex
 	target string
+	hole   bool // see BlackHole
 	conns  map[net.Conn]bool
 	closed bool
 }
@@ -56,8 +57,14 @@ func (r *Relay) accept() {
 		}
 		r.accepted.Add(1)
 		r.mu.Lock()
-		target := r.target
+		target, hole := r.target, r.hole
+		if hole {
+			r.conns[near] = true // until Cut; nobody reads it
+		}
 		r.mu.Unlock()
+		if hole {
+			continue
+		}
 		far, err := net.Dial("tcp", target)
 		if err != nil { // the broker is down
 			near.Close()
@@ -122,11 +129,19 @@ func (r *Relay) Lead(target string) {
 }
 
 // BlackHole lets nothing through any more, in neither direction, and keeps the connections
-// open, until restore is called or the test ends.
+// open, until restore is called or the test ends. What was written to them then goes on, as
+// TCP would repeat it. Connections that are made meanwhile never lead anywhere.
 func (r *Relay) BlackHole(t testing.TB) (restore func()) {
+	swallow := func(on bool) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.hole = on
+	}
 	r.Up.Lock()
 	r.Down.Lock()
+	swallow(true)
 	restore = sync.OnceFunc(func() {
+		swallow(false)
 		r.Up.Unlock()
 		r.Down.Unlock()
 	})
