@@ -49,12 +49,11 @@ const clockEvery = 10 * time.Minute
 func (s *shard) keep(e *entry) {
 	o := &s.out
 	token := o.Batch
-	if len(o.Records) == 0 {
-		if token != 0 {
-			s.answered = append(s.answered, answer{token: token})
-		}
+	if len(o.Records) == 0 && token == 0 {
 		return
 	}
+	// A batch without records is answered behind those before it, which may have what it
+	// was thought to need.
 	ops := make([]store.Op, len(o.Records))
 	for i := range o.Records {
 		ops[i] = s.toOp(e, &o.Records[i])

@@ -5,7 +5,7 @@ package session
 // AddressTaken says that the device's address belongs to another device from now on.
 // A sleeper is kept: it will be found by its client id. Any other device is gone.
 func (s *Session) AddressTaken(now Time, out *Out) {
-	s.changed() // or a restart would give it the address back
+	s.mustSave() // or a restart would give it the address back
 	switch s.state {
 	case StateAsleep:
 	case StateAwake:
@@ -20,7 +20,7 @@ func (s *Session) AddressTaken(now Time, out *Out) {
 			s.abandon(ReasonAddressReused, out)
 		}
 	}
-	s.save(out)
+	s.save(now, out)
 }
 
 // AddressChanged says that what comes next comes from a new address, so that a

@@ -82,8 +82,9 @@
 //	spooled message
 //	PUBREL to the broker, for a spooled one     that PUBREC has come
 //
-// The rest of a session is stored as it changes, and nothing waits for that: a restart
-// may find an earlier keep-alive or will. A wake of a sleeper, a QoS 0 message and a QoS 1
+// That a session begins or ends is stored at once, a change of its will or address within
+// a second, and nothing waits for that: a restart may find an earlier will. A wake of a
+// sleeper from where it was, a QoS 0 message and a QoS 1
 // message relayed while the broker answers store nothing.
 //
 // The spool takes the device's messages of QoS 2, and all others of QoS 1 while the

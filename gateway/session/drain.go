@@ -8,7 +8,8 @@ func (s *Session) Draining() bool { return s.draining() }
 
 func (s *Session) draining() bool { return s.durable != nil && s.durable.closeAs != 0 }
 
-// closeLink ends the connection to the broker, or has it ended when the spool is empty.
+// closeLink ends the connection to the broker, or has it ended when the spool is empty. A
+// will that is due is published last: nothing of the device may come after it.
 func (s *Session) closeLink(how ActionKind, out *Out) {
 	if s.durable != nil && s.durable.spool.len() > 0 {
 		if how == ActionCloseAbort && s.link != linkUp {
@@ -20,6 +21,9 @@ func (s *Session) closeLink(how ActionKind, out *Out) {
 			s.reopenToDrain(out)
 		}
 		return
+	}
+	if s.willDue && how == ActionCloseDrain {
+		s.publishWill(s.will, out)
 	}
 	switch s.link {
 	case linkClosed:

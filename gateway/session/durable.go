@@ -13,6 +13,7 @@ import (
 type durable struct {
 	known  bool  // there is a RecordSession
 	dirty  bool  // it says something else than is so
+	saveAt Time  // when it is put out at the latest, while dirty
 	state  State // in it
 	saving []saving
 	last   Token // of the batches
@@ -99,21 +100,49 @@ func (s *Session) whenStored(v saving, out *Out) {
 	s.durable.saving = append(s.durable.saving, v)
 }
 
+// laziness is how long a change of RecordSession that nothing waits for may take to be
+// stored: a device must not cost a commit with each datagram.
+const laziness = Time(1e9)
+
 // changed notes that RecordSession is out of date. Before its first accepted CONNECT a
 // session has none.
 func (s *Session) changed() {
-	if s.durable != nil && s.durable.known {
-		s.durable.dirty = true
+	if d := s.durable; d != nil && d.known && !d.dirty {
+		d.dirty, d.saveAt = true, Never
 	}
 }
 
-// save puts RecordSession out, at the end of a step that has changed what it says.
-func (s *Session) save(out *Out) {
-	if d := s.durable; d != nil && d.dirty {
-		d.dirty = false
-		d.state = s.lasting()
-		out.put(RecordSession, nil, s.appendSession())
+// mustSave is changed, for what is stored at once: that a session begins, sleeps or ends.
+func (s *Session) mustSave() {
+	if s.changed(); s.durable != nil {
+		s.durable.saveAt = 0
 	}
+}
+
+// save puts RecordSession out, at the end of a step, if it says something else than is
+// so and has waited for long enough, or if the step stores something anyway.
+func (s *Session) save(now Time, out *Out) {
+	d := s.durable
+	if d == nil || !d.dirty {
+		return
+	}
+	if d.saveAt == Never {
+		d.saveAt = now + laziness
+	}
+	if now < d.saveAt && len(out.Records) == 0 {
+		return
+	}
+	d.dirty = false
+	d.state = s.lasting()
+	out.put(RecordSession, nil, s.appendSession())
+}
+
+// saveDeadline is when save wants to be called.
+func (s *Session) saveDeadline() Time {
+	if s.durable == nil || !s.durable.dirty {
+		return Never
+	}
+	return s.durable.saveAt
 }
 
 // Stored reports whether anything of the session may be in the store.
@@ -229,7 +258,7 @@ func (s *Session) disown() {
 func (s *Session) noteAccepted() {
 	if s.durable != nil {
 		s.durable.known, s.durable.closeAs, s.durable.resuming = true, 0, false
-		s.changed()
+		s.mustSave()
 	}
 }
 
@@ -272,7 +301,7 @@ func (s *Session) Resume(now Time, out *Out) bool {
 	out.do(Action{Kind: ActionReopen, Clean: s.clean, KeepAlive: s.duration, Will: s.brokersWill(), Lazy: lazy})
 	s.heard(now)
 	s.resumeDelivery(now, out)
-	s.save(out)
+	s.save(now, out)
 	return true
 }
 
@@ -282,7 +311,6 @@ func (s *Session) resumeEnd(out *Out) bool {
 	how := ActionCloseClean
 	if s.willDue = s.willDue && s.will != nil; s.willDue {
 		s.reopenToDrain(out)
-		s.publishWill(s.will, out)
 		how = ActionCloseDrain
 	}
 	if s.willDue || s.durable.spool.len() > 0 {

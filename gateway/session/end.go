@@ -24,8 +24,8 @@ func (s *Session) endLost(why Reason, out *Out) {
 	case w == nil && s.carried != nil:
 		how = ActionCloseClean
 	case w != nil && !w.equal(s.carried):
-		s.publishWill(w, out)
 		how = ActionCloseDrain
+		s.willDue = true // closeLink has it published, behind what the device has sent
 	}
 	s.end(StateLost, why, how, out)
 }
@@ -44,7 +44,7 @@ func (s *Session) end(state State, why Reason, how ActionKind, out *Out) {
 	s.lifeAt, s.retryAt, s.resumeAt = Never, Never, Never
 	s.probing, s.fresh = false, false
 	s.enter(state, why, out)
-	s.changed()
+	s.mustSave()
 	s.closeLink(how, out)
 }
 
@@ -104,6 +104,10 @@ func (s *Session) onLinkDown(now Time, out *Out) {
 		return // reported before the session gave the connection up
 	}
 	s.link = linkDown
+	if s.draining() && s.durable.closeAs == ActionCloseAbort {
+		s.durable.closeAs = ActionCloseClean // the broker publishes the will now
+		out.do(Action{Kind: ActionSetWill})
+	}
 	if s.state == StateAwake {
 		s.barrier = barrier{at: Never}
 		s.pump(now, out)
@@ -152,5 +156,5 @@ func (s *Session) Stop(out *Out) {
 		send(out, sn12.Disconnect{})
 	}
 	s.end(StateDisconnected, ReasonGatewayStop, ActionCloseClean, out)
-	s.save(out)
+	s.save(0, out)
 }

@@ -4,6 +4,7 @@ import "sngate/snpacket/sn12"
 
 // The way of what the device publishes into the spool.
 
+// spooling reports whether a message of the device goes through the spool.
 func (s *Session) spooling(qos uint8, out *Out) bool {
 	if s.durable == nil || !s.cfg.Spool || !s.storing(out) || qos == 0 && !s.cfg.SpoolQoS0 {
 		return false
@@ -11,10 +12,11 @@ func (s *Session) spooling(qos uint8, out *Out) bool {
 	return qos == 2 || s.link != linkUp || s.durable.spool.backlog()
 }
 
+// enqueue puts a message into the spool; the device is answered when it is in the store.
 func (s *Session) enqueue(now Time, topic string, m *sn12.Publish, out *Out) (uint32, bool) {
 	p := &s.durable.spool
 	v := spooled{at: now, topic: topic, payload: append([]byte(nil), m.Data...), qos: m.QoS, retain: m.Retain}
-	if !s.makeRoom(v.size(), out) {
+	if !s.makeRoom(v.size(), out) || v.qos == 2 && p.len() >= maxSpooledQoS2 {
 		return 0, false
 	}
 	v.number = p.last + 1
@@ -27,6 +29,7 @@ func (s *Session) enqueue(now Time, topic string, m *sn12.Publish, out *Out) (ui
 	return v.number, true
 }
 
+// makeRoom keeps the bounds of the spool.
 func (s *Session) makeRoom(size int, out *Out) bool {
 	p := &s.durable.spool
 	if size > s.cfg.SpoolBytes {
@@ -41,6 +44,7 @@ func (s *Session) makeRoom(size int, out *Out) bool {
 	return true
 }
 
+// dropSpooled drops the oldest message that the link has not got.
 func (s *Session) dropSpooled(why Reason, out *Out) bool {
 	p := &s.durable.spool
 	for i := range p.msgs {
@@ -53,6 +57,8 @@ func (s *Session) dropSpooled(why Reason, out *Out) bool {
 	return false
 }
 
+// answerSpooled tells the device that its message is safe, or that it is to send it
+// again later.
 func (s *Session) answerSpooled(now Time, v *saving, ok bool, out *Out) {
 	for i := range s.window {
 		f := &s.window[i]
@@ -84,6 +90,7 @@ func (s *Session) answerSpooled(now Time, v *saving, ok bool, out *Out) {
 	}
 }
 
+// spoolInflight takes a QoS 1 or 2 PUBLISH of the device into the spool.
 func (s *Session) spoolInflight(now Time, topic string, m *sn12.Publish, out *Out) {
 	number, ok := s.enqueue(now, topic, m, out)
 	if !ok {
@@ -98,8 +105,12 @@ func (s *Session) spoolInflight(now Time, topic string, m *sn12.Publish, out *Ou
 	s.window = append(s.window, f)
 }
 
+// patience is how long a QoS 1 PUBLISH waits for the broker before its repetition is
+// taken into the spool: a connection may be dead long before that shows.
 const patience = Time(5e9)
 
+// overdue reports whether a PUBLISH that the device repeats is better taken into the
+// spool than left with the link.
 func (s *Session) overdue(now Time, f *inflight, out *Out) bool {
 	if f.qos != 1 || f.stage != relaying && f.stage != refused || !s.cfg.Spool || !s.storing(out) {
 		return false
@@ -107,6 +118,7 @@ func (s *Session) overdue(now Time, f *inflight, out *Out) bool {
 	return s.link != linkUp || f.stage == refused || now >= f.holdAt-s.cfg.Hold+patience
 }
 
+// respool moves window[i] from the link to the spool.
 func (s *Session) respool(now Time, topic string, i int, m *sn12.Publish, out *Out) {
 	f := &s.window[i]
 	number, ok := s.enqueue(now, topic, m, out)

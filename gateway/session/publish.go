@@ -77,6 +77,10 @@ func (s *Session) onPublish(now Time, body []byte, out *Out) {
 		s.spoolInflight(now, topic, &m, out)
 		return
 	}
+	if s.durable != nil && s.durable.spool.backlog() {
+		s.refusePublish(&m, sn12.RejectedCongestion, ReasonStoreFailed, out) // it would overtake
+		return
+	}
 	t := s.token()
 	s.window = append(s.window, inflight{
 		holdAt: now + s.cfg.Hold, token: t, sum: checksum(&m), msgID: m.MsgID, topicID: m.TopicID, qos: m.QoS,

@@ -3,6 +3,8 @@ package session
 import (
 	"encoding/binary"
 	"errors"
+
+	"sngate/snpacket/sn12"
 )
 
 // RecordKind says what a [Record] holds.
@@ -153,7 +155,7 @@ func bit(set bool, b uint8) uint8 {
 func (s *Session) appendSession() []byte {
 	bits := bit(s.clean, bitClean) | bit(s.kept, bitKept) | bit(s.accepted.will, bitWill) | bit(s.will != nil, bitHasWill) |
 		bit(s.willDue, bitWillDue)
-	b := append(make([]byte, 0, 64), bits, byte(s.lasting()))
+	b := append(make([]byte, 0, 64), sn12.ProtocolID, bits, byte(s.lasting()))
 	b = binary.BigEndian.AppendUint16(b, s.duration)
 	b = binary.BigEndian.AppendUint16(b, s.sleepFor)
 	b = binary.BigEndian.AppendUint16(b, s.accepted.duration)
@@ -178,7 +180,7 @@ func (s *Session) lasting() State {
 
 func (s *Session) loadSession(value []byte) error {
 	f := fields{b: value}
-	bits, state := f.u8(), State(f.u8())
+	version, bits, state := f.u8(), f.u8(), State(f.u8())
 	duration, sleepFor, accepted := f.u16(), f.u16(), f.u16()
 	var w *Will
 	if bits&bitHasWill != 0 {
@@ -192,7 +194,7 @@ func (s *Session) loadSession(value []byte) error {
 	default:
 		f.bad = true
 	}
-	if f.end() != nil {
+	if f.end() != nil || version != sn12.ProtocolID {
 		return errRecord
 	}
 	s.clean, s.kept, s.willDue = bits&bitClean != 0, bits&bitKept != 0, bits&bitWillDue != 0

@@ -157,7 +157,7 @@ func (s *Session) Datagram(now Time, b []byte, out *Out) {
 		s.resumeDelivery(now, out)
 	}
 	s.regulate(out)
-	s.save(out)
+	s.save(now, out)
 }
 
 // stray tells why a message of type t has no meaning to a session in any state. It is
@@ -295,12 +295,12 @@ func (s *Session) Upstream(now Time, ev *Event, out *Out) {
 		s.onLinkClosed(out)
 	}
 	s.regulate(out)
-	s.save(out)
+	s.save(now, out)
 }
 
 // Deadline is when the session next wants Advance; Never if it waits for nothing.
 func (s *Session) Deadline() Time {
-	d := min(s.lifeAt, s.retryAt, s.resumeAt, s.barrier.at, s.spoolDeadline())
+	d := min(s.lifeAt, s.retryAt, s.resumeAt, s.barrier.at, s.spoolDeadline(), s.saveDeadline())
 	for i := range s.window {
 		d = min(d, s.window[i].holdAt)
 	}
@@ -329,7 +329,7 @@ func (s *Session) Advance(now Time, out *Out) {
 	s.expireHeld(now, out)
 	s.advanceSpool(now, out)
 	s.regulate(out)
-	s.save(out)
+	s.save(now, out)
 }
 
 // onSilence ends a session whose device has not spoken in time. A device without

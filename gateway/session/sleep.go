@@ -50,7 +50,7 @@ func (s *Session) onDisconnect(now Time, body []byte, out *Out) {
 		s.barrier = barrier{at: Never}
 		s.enter(StateAsleep, ReasonNone, out)
 		s.heard(now)
-		s.changed()
+		s.mustSave()
 		if s.storing(out) {
 			s.whenStored(saving{kind: savingSleep}, out) // or a restart could find it awake
 		} else {

@@ -44,6 +44,9 @@ const (
 	firstPacketID = 0x8000
 	lastPacketID  = 0xFFFE
 
+	// maxSpooledQoS2 is from how many messages on the spool takes no more of QoS 2.
+	maxSpooledQoS2 = 30_000
+
 	spoolAtOnce      = 16       // messages with the link
 	spoolAtOnceBytes = 64 << 10 // and their octets
 	spoolMaxFailures = 3        // times the link may give a message up
@@ -62,9 +65,15 @@ func (p *spool) push(m spooled) {
 
 func (p *spool) remove(i int) {
 	p.octets -= p.msgs[i].size()
-	copy(p.msgs[i:], p.msgs[i+1:])
-	p.msgs[len(p.msgs)-1] = spooled{}
-	if p.msgs = p.msgs[:len(p.msgs)-1]; len(p.msgs) == 0 {
+	if i == 0 { // nearly always: a long spool is not to be moved for each
+		p.msgs[0] = spooled{}
+		p.msgs = p.msgs[1:]
+	} else {
+		copy(p.msgs[i:], p.msgs[i+1:])
+		p.msgs[len(p.msgs)-1] = spooled{}
+		p.msgs = p.msgs[:len(p.msgs)-1]
+	}
+	if len(p.msgs) == 0 {
 		p.msgs = nil
 	}
 }
@@ -87,7 +96,7 @@ func (p *spool) byToken(t Token) int {
 	return -1
 }
 
-// newPacketID returns one that no message in the spool has.
+// newPacketID returns one that no message in the spool has; maxSpooledQoS2 leaves some.
 func (p *spool) newPacketID() uint16 {
 	for {
 		if p.packetID++; p.packetID < firstPacketID || p.packetID > lastPacketID {
@@ -125,10 +134,6 @@ func (s *Session) Spooled() (messages, octets int) {
 	return s.durable.spool.len(), s.durable.spool.octets
 }
 
-// spooling reports whether a message of the device goes through the spool.
-// enqueue puts a message into the spool; the device is answered when it is in the store.
-// makeRoom keeps the bounds of the spool.
-// dropSpooled drops the oldest message that the link has not got.
 func (s *Session) unspool(i int, out *Out) {
 	m := &s.durable.spool.msgs[i]
 	if m.number != 0 {
@@ -160,8 +165,6 @@ func (s *Session) onSpoolStored(now Time, v *saving, ok bool, out *Out) {
 	s.drain(now, out)
 }
 
-// answerSpooled tells the device that its message is safe, or that it is to send it
-// again later.
 // drain gives the link what it may have of the spool, and ends a connection that was
 // kept for it when nothing is left.
 func (s *Session) drain(now Time, out *Out) {
@@ -323,11 +326,17 @@ func (s *Session) spoolDeadline() Time {
 	}
 	at := s.durable.spool.retryAt
 	for i := range s.durable.spool.msgs {
-		if m := &s.durable.spool.msgs[i]; m.stage == spoolWaiting {
+		if m := &s.durable.spool.msgs[i]; s.mayExpire(m) {
 			return min(at, m.at+s.cfg.SpoolAge)
 		}
 	}
 	return at
+}
+
+// mayExpire reports whether a message waits for the broker: also one that the link has,
+// while there is no connection.
+func (s *Session) mayExpire(m *spooled) bool {
+	return m.stage == spoolWaiting || m.stage > spoolWaiting && s.link != linkUp
 }
 
 // advanceSpool drops what has waited for too long, and asks the link again.
@@ -337,11 +346,16 @@ func (s *Session) advanceSpool(now Time, out *Out) {
 	}
 	p := &s.durable.spool
 	for i := 0; i < len(p.msgs); i++ {
-		if m := &p.msgs[i]; m.stage == spoolWaiting && now >= m.at+s.cfg.SpoolAge {
-			out.drop(ReasonSpoolExpired)
-			s.unspool(i, out)
-			i--
+		m := &p.msgs[i]
+		if !s.mayExpire(m) || now < m.at+s.cfg.SpoolAge {
+			continue
 		}
+		if m.stage > spoolWaiting {
+			out.do(Action{Kind: ActionCancel, Token: m.token})
+		}
+		out.drop(ReasonSpoolExpired)
+		s.unspool(i, out)
+		i--
 	}
 	if now >= p.retryAt {
 		p.retryAt = Never
@@ -364,10 +378,3 @@ func (s *Session) resumeSpool(now Time, out *Out) {
 	}
 	s.durable.releasedBefore = nil
 }
-
-// spoolInflight takes a QoS 1 or 2 PUBLISH of the device into the spool.
-// patience is how long a QoS 1 PUBLISH waits for the broker before its repetition is
-// taken into the spool: a connection may be dead long before that shows.
-// overdue reports whether a PUBLISH that the device repeats is better taken into the
-// spool than left with the link.
-// respool moves window[i] from the link to the spool.

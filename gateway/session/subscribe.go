@@ -9,6 +9,10 @@ import (
 // at once. The specification allows a device one (section 6.9); a few more do no harm.
 const maxAsked = 4
 
+// maxStoredFilter bounds, in octets, a filter that has to go into the store: it is part of
+// a key there.
+const maxStoredFilter = 30_000
+
 // subscription is what the broker has granted; it is asked for again when the broker
 // has forgotten it.
 type subscription struct {
@@ -46,6 +50,8 @@ func (s *Session) onSubscribe(now Time, body []byte, out *Out) {
 		code, why = sn12.RejectedNotSupported, ReasonNotSupported
 	case m.MsgID == 0:
 		code, why = sn12.RejectedNotSupported, ReasonInvalidMessageID
+	case s.durable != nil && len(filter) > maxStoredFilter:
+		code, why = sn12.RejectedNotSupported, ReasonTooLarge
 	case s.subscribed(filter) < 0 && !s.hasPlace(filter), len(s.asked) >= maxAsked:
 		code, why = sn12.RejectedCongestion, ReasonSubscriptionsFull
 	case m.TopicIDType == sn12.TopicIDNormal && !topicreg.HasWildcard(filter) && !s.hasRoom(filter):

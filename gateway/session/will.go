@@ -75,7 +75,6 @@ func (s *Session) publishWill(w *Will, out *Out) {
 	if s.link == linkDown || s.cfg.KeepsWills {
 		qos = max(qos, 1)
 	}
-	s.willDue = true
 	out.do(Action{Kind: ActionPublish, Topic: w.Topic, Payload: w.Message, QoS: qos, Retain: w.Retain})
 }
 
