@@ -118,6 +118,8 @@ func (e *entry) do(s *shard, a *session.Action) {
 		e.link.Release(now, t)
 	case session.ActionCancel:
 		e.link.Cancel(t)
+	case session.ActionRetract:
+		s.retracted = append(s.retracted, retracted(e.link, t))
 	case session.ActionKeep:
 		e.link.Keep(t)
 	case session.ActionSubscribe:
@@ -163,4 +165,13 @@ func (e *entry) idle() bool {
 func (s *shard) close(e *entry, mode upstream.CloseMode) {
 	s.closing++
 	e.link.Close(s.now, mode)
+}
+
+// retracted takes a message back from a link.
+func retracted(link upstream.Link, t upstream.Token) session.Event {
+	m, ok := link.Retract(t)
+	return session.Event{
+		Kind: session.EventRetracted, Token: session.Token(t), Failed: !ok,
+		Topic: m.Topic, Payload: m.Payload, Retain: m.Retain, Dup: m.Again,
+	}
 }

@@ -164,8 +164,14 @@ func (s *shard) stored(e *entry, token session.Token, err error) {
 	s.settle(e)
 }
 
-// takeAnswers tells e what the store has answered.
+// takeAnswers tells e what its link has given back, and what the store has answered.
 func (s *shard) takeAnswers(e *entry) {
+	for len(s.retracted) > 0 {
+		ev := s.retracted[0]
+		s.retracted = s.retracted[:copy(s.retracted, s.retracted[1:])]
+		e.session.Upstream(s.now, &ev, &s.out)
+		s.carryOut(e)
+	}
 	for len(s.answered) > 0 {
 		a := s.answered[0]
 		s.answered = s.answered[:copy(s.answered, s.answered[1:])]

@@ -215,6 +215,7 @@ func TestRestartAfterTheAddressHasMoved_Case148(t *testing.T) {
 		d.sleep(600)
 		moved := r.device("10.0.1.1:6000")
 		moved.wake("dev")
+		time.Sleep(2 * time.Second) // an address is stored within one
 		r.restart()
 		got := r.observe()
 		moved.sendMessage(sn12.Publish{QoS: 1, TopicID: id, MsgID: 1, Data: []byte("x")})

@@ -74,11 +74,13 @@ type shard struct {
 	out      session.Out
 	// answered is what the store has answered at once to the entry that is being settled.
 	answered []answer
-	repairs  map[string]struct{} // client ids of which the store may not have what it should
-	events   []upstream.Event
-	frame    []byte // for encapsulation
-	replies  limiter
-	strays   limiter // QoS -1 without a session
+	// retracted is what its link has given back to it.
+	retracted []session.Event
+	repairs   map[string]struct{} // client ids of which the store may not have what it should
+	events    []upstream.Event
+	frame     []byte // for encapsulation
+	replies   limiter
+	strays    limiter // QoS -1 without a session
 	// farewells limits the answers to DISCONNECT where there is no connection.
 	farewells limiter
 	closing   int             // links whose EventClosed is awaited

@@ -73,6 +73,18 @@ func appendPublish(b []byte, topic string, payload []byte, qos uint8, retain boo
 	return append(b, payload...)
 }
 
+// splitPublish returns topic and payload of what appendPublish has made, of QoS 1 or 2.
+// The payload is a part of raw.
+func splitPublish(raw []byte) (topic string, payload []byte) {
+	i := 1
+	for raw[i]&0x80 != 0 {
+		i++
+	}
+	b := raw[i+1:]
+	n := int(b[0])<<8 | int(b[1])
+	return string(b[2 : 2+n]), b[2+n+2:]
+}
+
 // appendLength appends a remaining length (MQTT 3.1.1 section 2.2.3).
 func appendLength(b []byte, n int) []byte {
 	for n >= 0x80 {

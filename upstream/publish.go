@@ -245,6 +245,20 @@ func (l *dedicated) Cancel(t Token) {
 	}
 }
 
+// Retract implements Link.
+func (l *dedicated) Retract(t Token) (Publish, bool) {
+	l.reclaim()
+	i := slices.IndexFunc(l.out.list, func(m outgoing) bool { return m.token == t })
+	if t == 0 || i < 0 {
+		return Publish{}, false
+	}
+	m := l.out.list[i]
+	l.out.remove(i)
+	p := Publish{Token: t, QoS: m.qos, Retain: m.raw[0]&flagRetain != 0, Again: m.tries > 0}
+	p.Topic, p.Payload = splitPublish(m.raw)
+	return p, true
+}
+
 // Keep implements Link.
 func (l *dedicated) Keep(t Token) {
 	l.reclaim()

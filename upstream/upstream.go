@@ -251,6 +251,11 @@ type Link interface {
 	// is not written to another one (QoS 2: not to many), and the event follows then.
 	Cancel(t Token)
 
+	// Retract gives the QoS 1 or 2 message of t back to the owner, and forgets it: no event
+	// follows. It may have been written. Topic and Payload are the owner's. It reports false
+	// when the Link does not have the message.
+	Retract(t Token) (Publish, bool)
+
 	// Keep takes Cancel back for a message that is still in flight.
 	Keep(t Token)
 

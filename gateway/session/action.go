@@ -36,6 +36,7 @@ const (
 	ActionPublish                           // Token, Topic, Payload, QoS, Retain; PacketID, Again, Released
 	ActionCancel                            // Token: take the PUBLISH back if it was never written
 	ActionKeep                              // Token: take ActionCancel back
+	ActionRetract                           // Token: give the message back, to be stored
 	ActionSubscribe                         // Token, Topic, QoS
 	ActionUnsubscribe                       // Token, Topic
 	ActionAck                               // Handle
@@ -138,6 +139,12 @@ func send[M message](o *Out, m M) {
 	}
 	o.arena = b
 	o.ends = append(o.ends, len(b))
+}
+
+// raw queues a datagram that has been made before.
+func (o *Out) raw(datagram []byte) {
+	o.arena = append(o.arena, datagram...)
+	o.ends = append(o.ends, len(o.arena))
 }
 
 func (o *Out) do(a Action)       { o.Actions = append(o.Actions, a) }

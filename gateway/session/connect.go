@@ -76,7 +76,9 @@ func (s *Session) onConnect(now Time, body []byte, out *Out) {
 	case s.state == StateActive && p == s.accepted && (s.fresh && !p.will || now < s.lateBefore):
 		s.heard(now)
 		s.lateBefore = now + lateWindow // this one may have duplicates as well
-		send(out, sn12.ConnAck{})
+		if !s.accepting() {
+			send(out, sn12.ConnAck{})
+		}
 	case s.state != StateActive && p.clean == s.clean && (!p.clean || p.will == s.accepted.will):
 		s.begin(now, p, &dialogue{connect: p, wake: true}, out)
 	default:
@@ -209,9 +211,7 @@ func (s *Session) accept(now Time, p connectParams, wake bool, out *Out) {
 	s.enter(StateActive, ReasonNone, out)
 	s.noteAccepted()
 	s.heard(now)
-	send(out, sn12.ConnAck{})
-	s.drain(now, out)
-	s.resumeDelivery(now, out)
+	s.answerConnect(now, out)
 }
 
 func (s *Session) onBrokerConnected(now Time, ev *Event, out *Out) {
@@ -313,5 +313,6 @@ func (s *Session) abandon(why Reason, out *Out) {
 		s.endLost(why, out)
 		return
 	}
+	s.disown()
 	s.end(StateDisconnected, why, ActionCloseClean, out)
 }

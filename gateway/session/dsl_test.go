@@ -250,6 +250,10 @@ func (r *rig) connect(clean bool, keepAlive uint16) {
 	r.send(sn12.Connect{CleanSession: clean, ProtocolID: 1, Duration: keepAlive, ClientID: []byte("dev")})
 	r.wantAction("CONNECT opens the broker session", Action{Kind: ActionConnect, Clean: clean, KeepAlive: keepAlive})
 	r.event(Event{Kind: EventConnected})
+	if r.store != nil {
+		r.wantQuiet("CONNACK waits for the store")
+		durableRig{r}.stored()
+	}
 	r.want("the broker has accepted", sn12.ConnAck{})
 	r.wantState("connected", StateActive)
 }
@@ -264,6 +268,10 @@ func (r *rig) connectWill(clean bool, w *Will) {
 	r.send(sn12.WillMsg{Message: w.Message})
 	r.wantAction("the will goes up with CONNECT", Action{Kind: ActionConnect, Clean: clean, KeepAlive: 60, Will: w})
 	r.event(Event{Kind: EventConnected})
+	if r.store != nil {
+		r.wantQuiet("CONNACK waits for the store")
+		durableRig{r}.stored()
+	}
 	r.want("the broker has accepted", sn12.ConnAck{})
 	r.wantState("connected", StateActive)
 }

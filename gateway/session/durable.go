@@ -25,6 +25,9 @@ type durable struct {
 
 	closeAs ActionKind // how the link is closed when the spool is empty; 0: the device is connected, or nothing is left
 
+	accepting bool // CONNACK waits for the store: the device is not sent anything before it
+	leaving   bool // as does the answer to its DISCONNECT: the session is not freed before
+
 	// resuming: the first connection to the broker after a restart has neither come nor failed.
 	resuming bool
 
@@ -45,6 +48,7 @@ type saving struct {
 	fresh  bool   // a new subscription
 	allots bool   // id is new as well
 	req    request
+	answer []byte // a datagram for the device
 }
 
 type savingKind uint8
@@ -59,6 +63,9 @@ const (
 	savingHeld                            // acknowledgement to the broker
 	savingSpool                           // PUBACK or PUBREC to the device
 	savingReleased                        // PUBREL to the broker
+	savingConnect                         // CONNACK
+	savingAnswer                          // another answer to the device
+	savingGoodbye                         // the answer to DISCONNECT
 )
 
 // takenOver names a QoS 2 message of the broker that the broker has been told about and
@@ -184,6 +191,12 @@ func (s *Session) goOn(now Time, v *saving, ok bool, out *Out) {
 		if s.state == StateAsleep { // or it would take it for the end of what it has begun since
 			send(out, sn12.Disconnect{})
 		}
+	case savingConnect:
+		s.onConnectStored(now, out)
+	case savingAnswer:
+		out.raw(v.answer)
+	case savingGoodbye:
+		s.onGoodbyeStored(out)
 	case savingOutgoing:
 		s.onOutgoingStored(now, v, out)
 	case savingReleasing:
@@ -241,11 +254,14 @@ func (s *Session) Snapshot(out *Out) {
 // disown drops the answers to the device that wait for the store: it has disconnected,
 // or begins anew and counts its MsgIds from the start.
 func (s *Session) disown() {
-	if s.durable == nil {
+	d := s.durable
+	if d == nil {
 		return
 	}
-	for i := range s.durable.saving {
-		switch v := &s.durable.saving[i]; v.kind {
+	d.accepting, d.leaving = false, false
+	d.saving = slices.DeleteFunc(d.saving, func(v saving) bool { return v.kind >= savingConnect })
+	for i := range d.saving {
+		switch v := &d.saving[i]; v.kind {
 		case savingRegister:
 			v.kind = savingAllotment
 		case savingSubscribe:

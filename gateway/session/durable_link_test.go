@@ -40,7 +40,7 @@ type linkMessage struct {
 	token              Token
 	id                 uint16
 	qos                uint8
-	payload            string
+	topic, payload     string
 	written, asked     bool // on the connection that is open: PUBLISH, PUBREL
 	received, released bool
 	given              bool
@@ -105,6 +105,8 @@ func (l *modelLink) do(a Action) bool {
 		l.publish(a)
 	case ActionCancel:
 		l.cancel(a.Token)
+	case ActionRetract:
+		l.retract(a.Token)
 	case ActionKeep:
 		for i := range l.out {
 			if l.out[i].token == a.Token {
@@ -139,7 +141,7 @@ func (l *modelLink) passWills() {
 }
 
 func (l *modelLink) publish(a Action) {
-	m := linkMessage{token: a.Token, id: a.PacketID, qos: a.QoS, payload: string(a.Payload)}
+	m := linkMessage{token: a.Token, topic: a.Topic, id: a.PacketID, qos: a.QoS, payload: string(a.Payload)}
 	switch {
 	case a.QoS == 0:
 		if l.state == mUp {
@@ -172,6 +174,17 @@ func (l *modelLink) cancel(t Token) {
 			m.given = true
 		}
 	}
+}
+
+func (l *modelLink) retract(t Token) {
+	i := slices.IndexFunc(l.out, func(m linkMessage) bool { return m.token == t })
+	if i < 0 {
+		l.report(Event{Kind: EventRetracted, Token: t, Failed: true})
+		return
+	}
+	m := l.out[i]
+	l.out = slices.Delete(l.out, i, i+1)
+	l.report(Event{Kind: EventRetracted, Token: t, Topic: m.topic, Payload: []byte(m.payload), Dup: m.tries > 0})
 }
 
 func (l *modelLink) failRequest(a Action) {

@@ -60,8 +60,8 @@ func TestFailedSubscribeTakesNothingAway(t *testing.T) {
 	r.later()
 	r.send(sn12.Connect{ProtocolID: 1, Duration: 600, ClientID: []byte("dev")})
 	r.wantAction("topic ids are told again", Action{Kind: ActionSetWill})
-	r.want("", sn12.ConnAck{})
 	r.stored()
+	r.want("", sn12.ConnAck{})
 	r.send(sn12.Subscribe{QoS: 1, MsgID: 5, TopicName: []byte("a/b")})
 	a := r.wantAction("SUBSCRIBE", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 1})
 	r.event(Event{Kind: EventSubscribed, Token: a.Token, Code: 1})
@@ -99,14 +99,13 @@ func TestAnswersOfAnEarlierConnectionAreNotGiven(t *testing.T) {
 			r.event(Event{Kind: EventSubscribed, Token: a.Token, Code: 1})
 			r.send(sn12.Disconnect{HasDuration: true, Duration: 60})
 			r.send(sn12.Disconnect{})
-			r.want("this one", sn12.Disconnect{})
 			r.wantAction("", Action{Kind: ActionCloseClean})
 			r.send(sn12.Connect{CleanSession: clean, ProtocolID: 1, Duration: 600, ClientID: []byte("dev")})
 			r.wantAction("", Action{Kind: ActionConnect, Clean: clean, KeepAlive: 600})
 			r.event(Event{Kind: EventConnected, SessionPresent: !clean})
-			r.want("", sn12.ConnAck{})
 			r.stored()
-			r.wantQuiet("nobody waits for these answers")
+			r.want("this one", sn12.ConnAck{})
+			r.wantQuiet("nobody waits for the other answers")
 		})
 	}
 }
@@ -118,8 +117,8 @@ func TestDisconnectWithDurationIsNotAnsweredToADeviceThatIsBack(t *testing.T) {
 	r.send(sn12.Disconnect{HasDuration: true, Duration: 60})
 	r.send(sn12.Connect{ProtocolID: 1, Duration: 600, ClientID: []byte("dev")})
 	r.wantAction("awake for good", Action{Kind: ActionSetWill})
-	r.want("", sn12.ConnAck{})
 	r.stored()
+	r.want("", sn12.ConnAck{})
 	r.wantQuiet("DISCONNECT would end the new connection for the device")
 }
 
@@ -188,13 +187,14 @@ func TestMessageOnItsWayToTheStoreAtDisconnectIsTakenAgain(t *testing.T) {
 	r.slept()
 	r.event(fromBroker("a/b", "x", 2, 1))
 	r.send(sn12.Disconnect{})
-	r.want("", sn12.Disconnect{})
 	r.wantAction("", Action{Kind: ActionCloseClean})
 	r.stored()
+	r.want("", sn12.Disconnect{})
 	r.event(Event{Kind: EventClosed})
 	r.send(sn12.Connect{ProtocolID: 1, Duration: 600, ClientID: []byte("dev")})
 	r.wantAction("", Action{Kind: ActionConnect, KeepAlive: 600})
 	r.event(Event{Kind: EventConnected, SessionPresent: true})
+	r.stored()
 	r.want("", sn12.ConnAck{})
 	again := fromBroker("a/b", "x", 2, 1)
 	again.Dup = true
@@ -422,8 +422,8 @@ func TestLinkOfADeviceThatHasGoneCloses(t *testing.T) {
 			r, id := away(t, nil)
 			r.send(sn12.Publish{QoS: c.qos, TopicID: id, MsgID: uint16(c.qos), Data: []byte("x")})
 			r.send(sn12.Disconnect{})
-			r.want("", sn12.Disconnect{})
 			r.stored()
+			r.want("", sn12.Disconnect{})
 			r.wantQuiet("nobody waits for PUBACK, and the link stays")
 			r.event(Event{Kind: EventUp, SessionPresent: true})
 			a := r.wantPublish("in the name of the device", "x", c.qos)
@@ -439,8 +439,8 @@ func TestLinkOfADeviceThatHasGoneClosesWhenTheStoreFails(t *testing.T) {
 	r, id := away(t, nil)
 	r.send(sn12.Publish{QoS: 1, TopicID: id, MsgID: 9, Data: []byte("x")})
 	r.send(sn12.Disconnect{})
-	r.want("", sn12.Disconnect{})
 	r.storeFailed()
+	r.want("all the same", sn12.Disconnect{})
 	r.wantAction("nothing is left", Action{Kind: ActionCloseClean})
 }
 
@@ -467,8 +467,9 @@ func TestDrainedLinkIsReadFrom(t *testing.T) {
 		r.wantAction("", Action{Kind: ActionAck, Handle: 1 + i})
 	}
 	r.send(sn12.Disconnect{})
-	r.want("", sn12.Disconnect{})
 	r.wantAction("PUBREC comes behind the messages", Action{Kind: ActionResume})
+	r.stored()
+	r.want("", sn12.Disconnect{})
 	r.event(Event{Kind: EventReceived, Token: a.Token})
 	r.stored()
 	r.wantAction("", Action{Kind: ActionRelease, Token: a.Token})
@@ -480,14 +481,16 @@ func TestConnectOfAKnownSessionWhileTheBrokerIsAway(t *testing.T) {
 	r := newDurableRig(t, nil)
 	id := r.begin()
 	r.send(sn12.Disconnect{})
-	r.want("", sn12.Disconnect{})
 	r.wantAction("", Action{Kind: ActionCloseClean})
 	r.event(Event{Kind: EventClosed})
+	r.stored()
+	r.want("", sn12.Disconnect{})
 	r.restart()
 	r.send(sn12.Connect{ProtocolID: 1, Duration: 600, ClientID: []byte("dev")})
 	r.wantAction("", Action{Kind: ActionConnect, KeepAlive: 600})
 	r.event(Event{Kind: EventRefused})
 	r.wantAction("again and again", Action{Kind: ActionReopen, KeepAlive: 600})
+	r.stored()
 	r.want("what it publishes is safe", sn12.ConnAck{})
 	r.send(sn12.Publish{QoS: 1, TopicID: id, MsgID: 3, Data: []byte("x")})
 	r.stored()
@@ -512,5 +515,108 @@ func TestPacketIdentifiersAreNotCountedFromTheStartAgain(t *testing.T) {
 			t.Errorf("StartMsgIDs(%#x): packet identifier %#x", first, id)
 		}
 		used[id] = true
+	}
+}
+
+// What a device is told of its will, its goodbye and its subscriptions holds over a
+// crash as well.
+func TestAnswersWaitForTheStore(t *testing.T) {
+	r := newDurableRig(t, nil)
+	r.begin()
+	r.subscribed()
+	r.send(sn12.WillTopicUpd{Topic: []byte("w")})
+	r.wantAction("for later connections", Action{Kind: ActionSetWill, Will: &Will{Topic: "w"}})
+	r.stored()
+	r.want("the new will", sn12.WillTopicResp{})
+	r.send(sn12.Unsubscribe{MsgID: 7, TopicName: []byte("a/b")})
+	a := r.wantAction("", Action{Kind: ActionUnsubscribe, Topic: "a/b"})
+	r.event(Event{Kind: EventUnsubscribed, Token: a.Token})
+	r.stored()
+	r.want("no subscription any more", sn12.UnsubAck{MsgID: 7})
+	r.send(sn12.Disconnect{})
+	r.wantAction("", Action{Kind: ActionCloseClean})
+	r.stored()
+	r.want("and no will", sn12.Disconnect{})
+	r.crash()
+	r.wantState("remembered as gone", StateDisconnected)
+}
+
+// A clean session is freed when the goodbye is answered, and not before.
+func TestCleanSessionIsFreedAfterItsGoodbye(t *testing.T) {
+	r := newDurableRig(t, nil)
+	r.connect(true, 600)
+	r.send(sn12.Disconnect{})
+	r.wantAction("", Action{Kind: ActionCloseClean})
+	r.event(Event{Kind: EventClosed})
+	r.wantFreed("the answer is still due", false)
+	r.stored()
+	r.want("", sn12.Disconnect{})
+	r.wantFreed("", true)
+}
+
+// The device is told nothing before CONNACK.
+func TestDeliveryWaitsForConnAck(t *testing.T) {
+	r := newDurableRig(t, nil)
+	r.begin()
+	r.subscribed()
+	r.later()
+	r.send(sn12.Connect{ProtocolID: 1, Duration: 60, ClientID: []byte("dev")})
+	r.wantAction("", Action{Kind: ActionSetWill})
+	r.event(fromBroker("a/b", "x", 0, 0))
+	r.send(sn12.Connect{ProtocolID: 1, Duration: 60, ClientID: []byte("dev")})
+	r.wantQuiet("CONNACK is on its way")
+	r.stored()
+	r.want("first", sn12.ConnAck{})
+	r.want("then the rest", sn12.Register{TopicID: 1, MsgID: r.s.nextMsgID, TopicName: []byte("a/b")})
+}
+
+// What the link had is spooled when it is lost, before what comes after it.
+func TestInFlightIsSpooledWhenTheLinkIsLost_Case152(t *testing.T) {
+	r := newDurableRig(t, nil)
+	id := r.begin()
+	var tokens []Token
+	for i := range uint16(2) {
+		r.send(sn12.Publish{QoS: 1, TopicID: id, MsgID: 5 + i, Data: []byte{'1' + byte(i)}})
+		tokens = append(tokens, r.wantPublish("", string('1'+rune(i)), 1).Token)
+	}
+	r.event(Event{Kind: EventDown})
+	for _, token := range tokens {
+		r.wantAction("taken back", Action{Kind: ActionRetract, Token: token})
+	}
+	r.event(Event{Kind: EventRetracted, Token: tokens[0], Topic: "a/b", Payload: []byte("1"), Dup: true})
+	r.event(Event{Kind: EventRetracted, Token: tokens[1], Failed: true})
+	r.wantDrop("lost on the way", ReasonBrokerDown)
+	r.want("to be sent again", sn12.PubAck{TopicID: id, MsgID: 6, ReturnCode: sn12.RejectedCongestion})
+	r.send(sn12.Publish{QoS: 1, TopicID: id, MsgID: 7, Data: []byte("3")})
+	r.stored()
+	r.want("safe", sn12.PubAck{TopicID: id, MsgID: 5})
+	r.want("safe", sn12.PubAck{TopicID: id, MsgID: 7})
+	r.event(Event{Kind: EventUp, SessionPresent: true})
+	if a := r.wantPublish("the older one first", "1", 1); !a.Again {
+		t.Error("the broker may have seen it")
+	}
+	r.wantPublish("", "3", 1)
+}
+
+// A will that the gateway publishes comes behind what the device had sent.
+func TestWillComesBehindTheSpool_Case152(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		cfg := durableConfig()
+		cfg.KeepsWills = true
+		r, _ := away(t, cfg, "1")
+		r.send(sn12.WillTopicUpd{Topic: []byte("w")})
+		r.stored()
+		r.want("", sn12.WillTopicResp{})
+		r.advance(1000 * time.Second)
+		r.want("lost", sn12.Disconnect{})
+		if restart {
+			r.restart()
+			r.wantAction("", Action{Kind: ActionReopen, KeepAlive: 600})
+		}
+		r.event(Event{Kind: EventUp, SessionPresent: true})
+		a := r.wantPublish("what it has sent", "1", 1)
+		r.event(Event{Kind: EventPublished, Token: a.Token})
+		r.wantAction("then the will", Action{Kind: ActionPublish, Topic: "w", QoS: 1})
+		r.wantAction("", Action{Kind: ActionCloseDrain})
 	}
 }

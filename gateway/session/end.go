@@ -18,6 +18,7 @@ func (s *Session) lose(why Reason, out *Out) {
 // the gateway publishes the right one itself and ends the connection so that the broker
 // publishes none.
 func (s *Session) endLost(why Reason, out *Out) {
+	s.disown()
 	how := ActionCloseAbort
 	switch w := s.will; {
 	case s.parked: // the broker has closed the connection: it knows
@@ -38,7 +39,6 @@ func (s *Session) end(state State, why Reason, how ActionKind, out *Out) {
 	s.suspendDelivery()
 	s.dropHeld(ReasonSessionEnded, out)
 	s.asked = nil
-	s.disown()
 	s.retire(out)
 	s.barrier = barrier{at: Never}
 	s.lifeAt, s.retryAt, s.resumeAt = Never, Never, Never
@@ -94,7 +94,7 @@ func (s *Session) onLinkClosed(out *Out) {
 
 // free lets the shell forget a session that nothing is kept of.
 func (s *Session) free(out *Out) {
-	if !s.kept {
+	if !s.kept && (s.durable == nil || !s.durable.leaving) {
 		out.do(Action{Kind: ActionFree})
 	}
 }
@@ -104,6 +104,7 @@ func (s *Session) onLinkDown(now Time, out *Out) {
 		return // reported before the session gave the connection up
 	}
 	s.link = linkDown
+	s.retract(out)
 	if s.draining() && s.durable.closeAs == ActionCloseAbort {
 		s.durable.closeAs = ActionCloseClean // the broker publishes the will now
 		out.do(Action{Kind: ActionSetWill})
@@ -155,6 +156,7 @@ func (s *Session) Stop(out *Out) {
 	if s.listening() {
 		send(out, sn12.Disconnect{})
 	}
+	s.disown()
 	s.end(StateDisconnected, ReasonGatewayStop, ActionCloseClean, out)
 	s.save(0, out)
 }

@@ -118,15 +118,39 @@ func (s *Session) overdue(now Time, f *inflight, out *Out) bool {
 	return s.link != linkUp || f.stage == refused || now >= f.holdAt-s.cfg.Hold+patience
 }
 
-// respool moves window[i] from the link to the spool.
-func (s *Session) respool(now Time, topic string, i int, m *sn12.Publish, out *Out) {
-	f := &s.window[i]
-	number, ok := s.enqueue(now, topic, m, out)
-	if !ok {
-		return // its time to be refused comes
+// retract takes the QoS 1 PUBLISHes that wait for the broker back from the link, all of
+// them and in order, to put them into the spool: there is no telling when the broker
+// answers.
+func (s *Session) retract(out *Out) {
+	if !s.cfg.Spool || !s.storing(out) {
+		return
 	}
-	out.do(Action{Kind: ActionCancel, Token: f.token})
-	f.stage, f.holdAt, f.token, f.number = spooling, Never, 0, number
+	for i := range s.window {
+		if f := &s.window[i]; f.qos == 1 && f.stage == relaying && !f.old {
+			out.do(Action{Kind: ActionRetract, Token: f.token})
+		}
+	}
+}
+
+func (s *Session) onRetracted(now Time, ev *Event, out *Out) {
+	i := s.inflightOf(ev.Token)
+	if i < 0 || s.window[i].stage != relaying {
+		return
+	}
+	f := &s.window[i]
+	why := ReasonBrokerDown
+	if !ev.Failed {
+		m := sn12.Publish{QoS: f.qos, Retain: ev.Retain, Data: ev.Payload}
+		if number, ok := s.enqueue(now, ev.Topic, &m, out); ok {
+			p := &s.durable.spool
+			p.msgs[len(p.msgs)-1].again = ev.Dup
+			f.stage, f.holdAt, f.token, f.number = spooling, Never, 0, number
+			return
+		}
+		why = ReasonSpoolFull
+	}
+	s.refusePublish(&sn12.Publish{TopicID: f.topicID, MsgID: f.msgID}, sn12.RejectedCongestion, why, out)
+	s.settle(i, out)
 }
 
 // mustWait reports whether a QoS 0 message has to take its turn behind what the broker is

@@ -20,6 +20,7 @@ const (
 	EventReceived                           // Token: PUBREC for a message with PacketID
 	EventReleased                           // PacketID: the broker may use it for another message
 	EventStored                             // Token: the batch is in the store, or Failed
+	EventRetracted                          // answers ActionRetract: Token, Topic, Payload, Retain, Dup; Failed: the link does not have it
 )
 
 // Event is one thing the upstream link reports. Topic and Payload belong to the

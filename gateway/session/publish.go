@@ -62,7 +62,7 @@ func (s *Session) onPublish(now Time, body []byte, out *Out) {
 		s.refusePublish(&m, sn12.RejectedNotSupported, ReasonInvalidMessageID, out)
 		return
 	}
-	if s.repeated(now, topic, &m, out) {
+	if s.repeated(now, &m, out) {
 		return
 	}
 	if why := s.overRate(now, &m); why != ReasonNone {
@@ -140,7 +140,7 @@ func (s *Session) refusePublish(m *sn12.Publish, code sn12.ReturnCode, why Reaso
 // repeated handles a PUBLISH whose MsgId is in flight. It is a new message all the same
 // if its QoS or content is another one, or if the MsgId is of an earlier connection and
 // it comes without DUP: the device has started to count anew.
-func (s *Session) repeated(now Time, topic string, m *sn12.Publish, out *Out) bool {
+func (s *Session) repeated(now Time, m *sn12.Publish, out *Out) bool {
 	for i := range s.window {
 		f := &s.window[i]
 		if f.msgID != m.MsgID {
@@ -154,7 +154,8 @@ func (s *Session) repeated(now Time, topic string, m *sn12.Publish, out *Out) bo
 		switch {
 		case f.stage == spooling:
 		case s.overdue(now, f, out):
-			s.respool(now, topic, i, m, out)
+			f.stage, f.holdAt = relaying, now+s.cfg.Hold
+			s.retract(out)
 		case f.stage == received || f.stage == finished:
 			send(out, sn12.PubRec{MsgID: f.msgID})
 		case f.holdAt == Never: // refused, or of an earlier connection: the device waits again
@@ -270,6 +271,11 @@ func (s *Session) expireHeld(now Time, out *Out) {
 		if f.stage == finished {
 			s.settle(i, out)
 			i--
+			continue
+		}
+		if f.qos == 1 && s.cfg.Spool && s.storing(out) {
+			f.holdAt = now + s.cfg.Hold
+			s.retract(out)
 			continue
 		}
 		f.holdAt = Never

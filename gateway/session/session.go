@@ -111,7 +111,7 @@ func (s *Session) connected() bool {
 
 // listening reports whether the device may be sent what it has not asked for.
 func (s *Session) listening() bool {
-	return (s.state == StateActive || s.state == StateAwake) && !s.parked
+	return (s.state == StateActive || s.state == StateAwake) && !s.parked && !s.accepting()
 }
 
 func (s *Session) enter(state State, why Reason, out *Out) {
@@ -147,7 +147,9 @@ func (s *Session) Datagram(now Time, b []byte, out *Out) {
 		s.onUnconnected(now, sn12.Type(t), body, out)
 	case s.fresh && s.accepted.will && (sn12.Type(t) == sn12.TypeWillTopic || sn12.Type(t) == sn12.TypeWillMsg):
 		s.heard(now)
-		send(out, sn12.ConnAck{}) // the last step of the will dialogue again: the CONNACK was lost
+		if !s.accepting() {
+			send(out, sn12.ConnAck{}) // the last step of the will dialogue again: the CONNACK was lost
+		}
 	default:
 		s.fresh = false
 		s.heard(now)
@@ -281,6 +283,8 @@ func (s *Session) Upstream(now Time, ev *Event, out *Out) {
 		s.onReceived(ev.Token, out)
 	case EventReleased:
 		s.release(ev.PacketID, out)
+	case EventRetracted:
+		s.onRetracted(now, ev, out)
 	case EventStored:
 		s.onStored(now, ev, out)
 	case EventSubscribed:

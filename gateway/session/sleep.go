@@ -58,8 +58,7 @@ func (s *Session) onDisconnect(now Time, body []byte, out *Out) {
 		}
 		s.holdDurably(out)
 	default:
-		send(out, sn12.Disconnect{})
-		s.end(StateDisconnected, ReasonClientDisconnect, ActionCloseClean, out)
+		s.goodbye(out)
 	}
 }
 

@@ -339,7 +339,7 @@ func (s *Session) note(r *request, out *Out) {
 
 func (s *Session) onUnsubscribed(ev *Event, out *Out) {
 	if r, ok := s.answered(ev); ok && !r.quiet {
-		send(out, sn12.UnsubAck{MsgID: r.msgID})
+		answerStored(s, sn12.UnsubAck{MsgID: r.msgID}, out)
 	}
 }
 

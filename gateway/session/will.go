@@ -26,7 +26,7 @@ func (s *Session) onWillTopicUpd(body []byte, out *Out) {
 		}
 		s.setWill(w, out)
 	}
-	send(out, sn12.WillTopicResp{})
+	answerStored(s, sn12.WillTopicResp{}, out)
 }
 
 // onWillMsgUpd changes the message of the will.
@@ -42,7 +42,7 @@ func (s *Session) onWillMsgUpd(body []byte, out *Out) {
 		w := *s.will
 		w.Message = append([]byte(nil), m.Message...)
 		s.setWill(&w, out)
-		send(out, sn12.WillMsgResp{})
+		answerStored(s, sn12.WillMsgResp{}, out)
 	}
 }
 
@@ -50,7 +50,7 @@ func (s *Session) onWillMsgUpd(body []byte, out *Out) {
 // it, and later reconnects carry it.
 func (s *Session) setWill(w *Will, out *Out) {
 	s.will = w
-	s.changed()
+	s.mustSave()
 	if s.cfg.KeepsWills {
 		return
 	}

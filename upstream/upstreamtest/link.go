@@ -100,6 +100,12 @@ func (l *Link) Release(_ time.Duration, t upstream.Token) {
 // Keep implements upstream.Link.
 func (l *Link) Keep(t upstream.Token) { l.record(Call{Method: "Keep", Token: t}) }
 
+// Retract implements upstream.Link. The link has nothing to give back.
+func (l *Link) Retract(t upstream.Token) (upstream.Publish, bool) {
+	l.record(Call{Method: "Retract", Token: t})
+	return upstream.Publish{}, false
+}
+
 // Cancel implements upstream.Link.
 func (l *Link) Cancel(t upstream.Token) { l.record(Call{Method: "Cancel", Token: t}) }
 
