@@ -3,6 +3,8 @@ package upstream_test
 import (
 	"errors"
 	"fmt"
+	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -203,6 +205,37 @@ func TestCancelTakesBackWhatIsNotOnItsWay(t *testing.T) {
 		}
 		wantPublish(p, "later", 1, false, "the third")
 		p.WantQuiet("neither the first nor the second")
+	})
+}
+
+func TestRetractGivesMessagesBack(t *testing.T) {
+	bubble(t, upstream.Options{}, func(r *rig) {
+		o, p := r.up(persistent, false)
+		long := strings.Repeat("x", 300) // its remaining length has two octets
+		o.Publish(r.now(), 1, "a/b", []byte("written"), 1, true)
+		o.Flush(r.now())
+		wantPublish(p, "written", 1, false, "written")
+		p.Conn.Close()
+		o.want(upstream.EventDown, "lost")
+		o.Publish(r.now(), 2, "t", []byte(long), 2, false)
+		for _, want := range []upstream.Publish{
+			{Token: 1, Topic: "a/b", Payload: []byte("written"), QoS: 1, Retain: true, Again: true},
+			{Token: 2, Topic: "t", Payload: []byte(long), QoS: 2},
+		} {
+			if got, ok := o.Retract(want.Token); !ok || !reflect.DeepEqual(got, want) {
+				t.Errorf("got %+v, %v", got, ok)
+			}
+			if _, ok := o.Retract(want.Token); ok {
+				t.Error("given back twice")
+			}
+		}
+		if _, ok := o.Retract(0); ok {
+			t.Error("a message nobody waits for")
+		}
+		r.pass(time.Second)
+		p = o.accept(true)
+		o.want(upstream.EventUp, "back")
+		p.WantQuiet("the messages are the owner's")
 	})
 }
 
