@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 )
 
 // TestSubmitAllocations is the ceiling for what a caller pays: the queue and the
@@ -99,12 +98,10 @@ func BenchmarkPut(b *testing.B) {
 		for _, callers := range []int{1, 32, 256} {
 			name := fmt.Sprintf("%dB/%dcallers", size, callers)
 			b.Run(name+"/memory", func(b *testing.B) { benchmarkPuts(b, InMemory(), callers, size) })
-			for _, window := range []time.Duration{0, 2 * time.Millisecond, 10 * time.Millisecond} {
-				b.Run(fmt.Sprintf("%s/file/window=%v", name, window), func(b *testing.B) {
-					s, _ := open(b, filepath.Join(b.TempDir(), "db"), Options{Window: window})
-					benchmarkPuts(b, s, callers, size)
-				})
-			}
+			b.Run(name+"/file", func(b *testing.B) {
+				s, _ := open(b, filepath.Join(b.TempDir(), "db"), Options{})
+				benchmarkPuts(b, s, callers, size)
+			})
 		}
 	}
 }

@@ -66,9 +66,8 @@
 // file system adds its journal: 12 to 14 KiB per transaction on ext4, whatever its size,
 // measured by write_bytes of /proc/self/io.
 //
-// A batch that changes nothing is not written. Options.Window trades latency for fewer
-// transactions; it helps when events come less than a window apart and a commit is
-// faster than that. On a slow card batches gather by themselves while a commit lasts.
+// A batch that changes nothing is not written. On a slow card batches gather by themselves
+// while a commit lasts.
 //
 // The list of free pages could be left out of the transactions, which saves one page of
 // a lone event. It is written, because without it the engine scans the file after each

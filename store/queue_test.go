@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 )
 
 // hold makes the writer wait inside an answer until the returned function is called.
@@ -95,46 +94,29 @@ func TestWhatQueuesUpSharesOneCommit(t *testing.T) {
 	}
 }
 
-func TestWindowCollectsBatches(t *testing.T) {
-	s, _ := open(t, filepath.Join(t.TempDir(), "db"), Options{Window: 200 * time.Millisecond})
-	answers := make(chan error, 20)
-	for range 20 {
-		s.Submit(Batch{Ops: []Op{put(Held, "k", "v")}, Done: func(err error) { answers <- err }})
-	}
-	for range 20 {
-		if err := <-answers; err != nil {
-			t.Error(err)
-		}
-	}
-	if n := s.Stats().Commits; n != 1 {
-		t.Errorf("%d commits, want 1", n)
-	}
-}
-
 func TestCloseCommitsWhatWasSubmitted(t *testing.T) {
-	for _, window := range []time.Duration{0, time.Hour} {
-		path := filepath.Join(t.TempDir(), "db")
-		s, _ := open(t, path, Options{Window: window})
-		errs := make(chan error, 100)
-		for i := range 100 {
-			s.Submit(Batch{Ops: []Op{put(Held, fmt.Sprint(i), "v")}, Done: func(err error) { errs <- err }})
-		}
-		closeStore(t, s)
-		if len(errs) != 100 {
-			t.Fatalf("%d answers before Close returned, want 100", len(errs))
-		}
-		if s.Submit(Batch{Done: func(error) { t.Error("answered after Close") }}) {
-			t.Error("accepted after Close")
-		}
-		if err := s.Load(nil); !errors.Is(err, ErrClosed) {
-			t.Errorf("load after Close: %v", err)
-		}
-		closeStore(t, s)
-		s, _ = open(t, path, Options{})
-		if n := len(dump(t, s)); n != 100 {
-			t.Errorf("%d records, want 100", n)
-		}
+	path := filepath.Join(t.TempDir(), "db")
+	s, _ := open(t, path, Options{})
+	errs := make(chan error, 100)
+	for i := range 100 {
+		s.Submit(Batch{Ops: []Op{put(Held, fmt.Sprint(i), "v")}, Done: func(err error) { errs <- err }})
 	}
+	closeStore(t, s)
+	if len(errs) != 100 {
+		t.Fatalf("%d answers before Close returned, want 100", len(errs))
+	}
+	if s.Submit(Batch{Done: func(error) { t.Error("answered after Close") }}) {
+		t.Error("accepted after Close")
+	}
+	if err := s.Load(nil); !errors.Is(err, ErrClosed) {
+		t.Errorf("load after Close: %v", err)
+	}
+	closeStore(t, s)
+	s, _ = open(t, path, Options{})
+	if n := len(dump(t, s)); n != 100 {
+		t.Errorf("%d records, want 100", n)
+	}
+
 }
 
 func TestDoneMaySubmit(t *testing.T) {

@@ -126,11 +126,6 @@ type Options struct {
 	// Version is written into a new file as the version of the program that made it.
 	Version string
 
-	// Window is how long the first batch of a commit waits for others. 0, the default,
-	// commits as soon as the commit before has ended: then whatever came in meanwhile
-	// shares the next one.
-	Window time.Duration
-
 	QueueBatches int // batches not yet answered; default 16384
 	QueueBytes   int // their keys, values and overhead; default 16 MiB
 	TxOps        int // operations per transaction; default 8192

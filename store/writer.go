@@ -7,7 +7,6 @@ func (s *fileStore) run() {
 	defer close(s.gone)
 	for {
 		closing := s.wait()
-		s.coalesce(closing)
 		for s.take() {
 			s.commit()
 			s.compact()
@@ -36,29 +35,6 @@ func (s *fileStore) wait() (closing bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.closing
-}
-
-// coalesce lets the first batch wait for others.
-func (s *fileStore) coalesce(closing bool) {
-	if s.opts.Window <= 0 || closing || s.failed != nil {
-		return
-	}
-	t := time.NewTimer(s.opts.Window)
-	defer t.Stop()
-	for {
-		select {
-		case <-t.C:
-			return
-		case <-s.wake:
-			s.mu.Lock()
-			closing := s.closing
-			s.mu.Unlock()
-			if closing {
-				s.wakeUp() // so that run sees it as well
-				return
-			}
-		}
-	}
 }
 
 // take moves batches from the queue to work, as many as a transaction may have and at
