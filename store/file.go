@@ -59,9 +59,11 @@ func newFileStore(e *engine) *fileStore {
 func (s *fileStore) Durable() bool { return true }
 
 func (s *fileStore) Submit(b Batch) bool {
-	size := b.size()
+	size := b.Size()
 	s.mu.Lock()
-	if s.closing || s.stats.Queued >= s.opts.QueueBatches || s.stats.QueuedBytes+size > s.opts.QueueBytes {
+	full := s.stats.Queued >= s.opts.QueueBatches || s.stats.QueuedBytes >= s.opts.QueueBytes
+	if full || s.closing {
+		s.stats.Refused++
 		s.mu.Unlock()
 		return false
 	}

@@ -27,7 +27,7 @@ func TestQueueIsBoundedAndSubmitNeverBlocks(t *testing.T) {
 		want int
 	}{
 		{"by batches", Options{QueueBatches: 5}, 5},
-		{"by bytes", Options{QueueBytes: 5 * Batch{Ops: []Op{big}}.size()}, 5},
+		{"by bytes", Options{QueueBytes: 5 * Batch{Ops: []Op{big}}.Size()}, 5},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -60,6 +60,41 @@ func TestQueueIsBoundedAndSubmitNeverBlocks(t *testing.T) {
 	}
 }
 
+// A batch larger than the queue is taken, or what needs it could never be stored; the next
+// one then waits until it is written.
+func TestBatchLargerThanTheQueueIsTaken(t *testing.T) {
+	s, _ := open(t, filepath.Join(t.TempDir(), "db"), Options{QueueBytes: 1 << 20})
+	large := make([]Op, 30)
+	for i := range large {
+		large[i] = Op{Bucket: Spool, Key: fmt.Append(nil, i), Value: make([]byte, 100_000)}
+	}
+	for _, why := range []string{"alone", "again"} {
+		release := hold(t, s)
+		answered := make(chan error, 2)
+		done := func(err error) { answered <- err }
+		small := Batch{Ops: []Op{put(Held, why, "v")}, Done: done}
+		if !s.Submit(small) || !s.Submit(Batch{Ops: large, Done: done}) {
+			t.Fatalf("%s: refused although the queue is not full", why)
+		}
+		before := s.Stats().Refused
+		if s.Submit(small) || s.Submit(Batch{Ops: large, Done: done}) {
+			t.Fatalf("%s: taken although the queue is full", why)
+		}
+		if n := s.Stats().Refused - before; n != 2 {
+			t.Errorf("%s: %d batches counted as refused, want 2", why, n)
+		}
+		release()
+		for range 2 {
+			if err := <-answered; err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if n := len(dump(t, s)); n != len(large)+2 {
+		t.Errorf("%d records, want %d", n, len(large)+2)
+	}
+}
+
 func TestWhatQueuesUpSharesOneCommit(t *testing.T) {
 	tests := []struct {
 		name    string
@@ -68,7 +103,7 @@ func TestWhatQueuesUpSharesOneCommit(t *testing.T) {
 	}{
 		{"no limit reached", Options{}, 1},
 		{"operations per transaction", Options{TxOps: 30}, 4},
-		{"bytes per transaction", Options{TxBytes: 10 * Batch{Ops: []Op{put(Held, "000", "v")}}.size()}, 10},
+		{"bytes per transaction", Options{TxBytes: 10 * Batch{Ops: []Op{put(Held, "000", "v")}}.Size()}, 10},
 		{"a batch beyond the limit goes alone", Options{TxBytes: 1}, 100},
 	}
 	for _, tt := range tests {

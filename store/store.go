@@ -85,7 +85,9 @@ type Store interface {
 
 	// Submit queues a batch and never blocks. It reports false, and does not call
 	// Done, when the queue is full or the store is closed: the caller drops or
-	// refuses. Batches are committed in the order in which they were submitted.
+	// refuses. Batches are committed in the order in which they were submitted. One that
+	// is larger than the queue is taken as long as the queue is not full, so that none is
+	// refused for ever.
 	Submit(b Batch) bool
 
 	// Stats returns the counters. It is cheap.
@@ -110,6 +112,7 @@ type Stats struct {
 	Written  uint64 // bytes handed to the file for them, whole pages
 	Failures uint64 // commits and reopenings that failed
 	Failed   uint64 // batches answered with an error
+	Refused  uint64 // batches that Submit did not take
 
 	Compactions uint64        // times the file was rewritten to give space back
 	LastCommit  time.Duration // how long the last successful commit took
@@ -126,8 +129,8 @@ type Options struct {
 	// Version is written into a new file as the version of the program that made it.
 	Version string
 
-	QueueBatches int // batches not yet answered; default 16384
-	QueueBytes   int // their keys, values and overhead; default 16 MiB
+	QueueBatches int // batches not yet answered; default DefaultQueueBatches
+	QueueBytes   int // their keys, values and overhead, which one batch may pass; default DefaultQueueBytes
 	TxOps        int // operations per transaction; default 8192
 	TxBytes      int // bytes per transaction; default 4 MiB
 
@@ -144,9 +147,15 @@ type Options struct {
 	noSync   bool         // do not wait for the disk; for tests that open many files
 }
 
+// What the queue of a store takes by default.
+const (
+	DefaultQueueBatches = 16384
+	DefaultQueueBytes   = 16 << 20
+)
+
 func (o Options) withDefaults() Options {
-	setDefault(&o.QueueBatches, 16384)
-	setDefault(&o.QueueBytes, 16<<20)
+	setDefault(&o.QueueBatches, DefaultQueueBatches)
+	setDefault(&o.QueueBytes, DefaultQueueBytes)
 	setDefault(&o.TxOps, 8192)
 	setDefault(&o.TxBytes, 4<<20)
 	setDefault(&o.MaxBytes, 1<<30)
@@ -175,8 +184,8 @@ var (
 // opOverhead estimates the memory an operation needs beside its key and value.
 const opOverhead = 96
 
-// size is what a batch counts against the limits, in bytes.
-func (b Batch) size() int {
+// Size is what a batch counts against the limits, in bytes.
+func (b Batch) Size() int {
 	n := opOverhead
 	for i := range b.Ops {
 		n += opOverhead + len(b.Ops[i].Key) + len(b.Ops[i].Value)

@@ -45,7 +45,7 @@ func (s *fileStore) take() bool {
 	n, ops, bytes := 0, 0, 0
 	for n < len(s.queue) {
 		ops += len(s.queue[n].Ops)
-		bytes += s.queue[n].size()
+		bytes += s.queue[n].Size()
 		if n > 0 && (ops > s.opts.TxOps || bytes > s.opts.TxBytes) {
 			break
 		}
@@ -207,7 +207,7 @@ func (s *fileStore) partition(work []Batch, reason func(Batch) error) []Batch {
 func (s *fileStore) answer(batches []Batch, err error) {
 	bytes := 0
 	for _, b := range batches {
-		bytes += b.size()
+		bytes += b.Size()
 	}
 	s.mu.Lock()
 	s.stats.Queued -= len(batches)

@@ -1,6 +1,6 @@
 // Package storetest is a store.Store in memory that behaves like one in a file, for tests
-// of what is built on it: it commits later than it is asked to, fails and recovers, and
-// loses with a crash what it has not committed.
+// of what is built on it: it commits later than it is asked to, has a queue that can be
+// full, fails and recovers, and loses with a crash what it has not committed.
 //
 // It uses nothing but timers, so that it works in a bubble of testing/synctest.
 package storetest
@@ -40,6 +40,7 @@ type Store struct {
 	fault     error
 	health    error
 	queue     []store.Batch
+	octets    int // of queue
 	committed map[record]string
 	checker   store.Store // knows what a valid batch is, and counts
 	stats     store.Stats
@@ -100,7 +101,7 @@ func (s *Store) SetBusy(busy bool) {
 func (s *Store) Crash() *Store {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.dead, s.queue = true, nil
+	s.dead, s.queue, s.octets = true, nil, 0
 	next := New()
 	next.delay = s.delay
 	next.committed = maps.Clone(s.committed)
@@ -161,13 +162,15 @@ func (s *Store) Submit(b store.Batch) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.submitted++
-	switch {
-	case s.busy:
+	switch full := len(s.queue) >= store.DefaultQueueBatches || s.octets >= store.DefaultQueueBytes; {
+	case s.busy, full:
+		s.stats.Refused++
 		return false
 	case s.dead:
 		return true
 	}
 	s.queue = append(s.queue, b)
+	s.octets += b.Size()
 	if !s.held {
 		time.AfterFunc(s.delay, s.commit)
 	}
@@ -191,6 +194,7 @@ func (s *Store) next() (b store.Batch, err error, ok bool) {
 		return b, nil, false
 	}
 	b, s.queue = s.queue[0], s.queue[1:]
+	s.octets -= b.Size()
 	if s.fault != nil && (s.fault != ErrFull || !onlyDeletes(b.Ops)) {
 		s.health = s.fault
 		s.stats.Failures++
@@ -233,7 +237,8 @@ func (s *Store) Stats() store.Stats {
 	stats := s.checker.Stats()
 	stats.Commits, stats.Failures = s.stats.Commits, s.stats.Failures
 	stats.Failed += s.stats.Failed
-	stats.Queued = len(s.queue)
+	stats.Queued, stats.QueuedBytes = len(s.queue), s.octets
+	stats.Refused = s.stats.Refused
 	return stats
 }
 
