@@ -254,8 +254,9 @@ func (d *Dialer) moveSome(batch int) int {
 	return batch
 }
 
-// probe reports whether a broker answers CONNECT: an open port is not enough, as it may be
-// that of something that stands in front of it. A refusal is an answer.
+// probe reports whether a broker accepts CONNECT: an open port is not enough, as it may be
+// that of something that stands in front of it, nor is a refusal, as it may be that of a
+// broker whose accounts have not been restored.
 func (d *Dialer) probe(address string) bool {
 	ctx, cancel := context.WithTimeout(d.life, d.opt.ConnectTimeout)
 	defer cancel()
@@ -271,7 +272,7 @@ func (d *Dialer) probe(address string) bool {
 	}
 	rd := decoder{src: newSource(nc), maxPayload: d.opt.MaxPayload}
 	var ack packet
-	if _, err := rd.next(&ack); err != nil || ack.kind != typeConnack || ack.code == codeUnavailable {
+	if _, err := rd.next(&ack); err != nil || ack.kind != typeConnack || ack.code != 0 {
 		return false
 	}
 	_, _ = nc.Write(appendBare(nil, typeDisconnect)) // it has served its purpose

@@ -374,6 +374,7 @@ func TestFailsBackWhenThePreferredBrokerAnswers(t *testing.T) {
 			func(*upstreamtest.Peer) { c.r.pass(10 * time.Second) },
 			func(p *upstreamtest.Peer) { p.Conn.Close() },
 			func(p *upstreamtest.Peer) { p.SendRaw(0x20, 2, 0, 3) },
+			func(p *upstreamtest.Peer) { p.SendRaw(0x20, 2, 0, 5) },
 			func(p *upstreamtest.Peer) { p.SendRaw(0xd0, 0) },
 		} {
 			for c.a.Dialled() == 0 {
@@ -382,7 +383,7 @@ func TestFailsBackWhenThePreferredBrokerAnswers(t *testing.T) {
 			p := c.probed()
 			silence(p)
 			p.WantEOF("given up")
-			c.wantInUse(1, "b:1", "an open port is not a broker that answers")
+			c.wantInUse(1, "b:1", "that is not a broker that accepts")
 		}
 		o.wantQuiet("nothing has happened")
 		for c.a.Dialled() == 0 {
