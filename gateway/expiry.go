@@ -10,14 +10,9 @@ import (
 // session.expiry. The list shard.ended is in the order in which they will, so there is
 // nothing to search.
 
-const (
-	// expiryPace is the pause between two expiries in one shard: each takes a connection
-	// to the broker, which devices may be waiting for.
-	expiryPace = 100 * time.Millisecond
-	// expiryRetry is the pause before the next look while the broker is away. Its own
-	// session of the device could not be ended then.
-	expiryRetry = time.Minute
-)
+// expiryPace is the pause between two expiries in one shard: each is work for the store,
+// which devices may be waiting for.
+const expiryPace = 100 * time.Millisecond
 
 // nextExpiry is when expire next wants to be called; never if it waits for nothing.
 func (s *shard) nextExpiry() time.Duration {
@@ -28,17 +23,15 @@ func (s *shard) nextExpiry() time.Duration {
 	return max(front.Value.(*entry).endedAt+s.gw.opts.Expiry, s.expireAt)
 }
 
-// expire gives up the session that has been kept longest, if its time has come. It is
-// forgotten when the broker has been told to forget its own.
+// expire gives up the session that has been kept longest, if its time has come.
 func (s *shard) expire() {
 	if s.now < s.nextExpiry() {
 		return
 	}
-	if !s.gw.brokerReady.Load() || s.gw.stopping.Load() {
-		s.expireAt = s.now + expiryRetry
+	s.expireAt = s.now + expiryPace
+	if s.gw.stopping.Load() {
 		return
 	}
-	s.expireAt = s.now + expiryPace
 	e := s.ended.Front().Value.(*entry)
 	s.noteEnded(e, false)
 	if !e.session.Expire(&s.out) { // the spool is not empty: for another period

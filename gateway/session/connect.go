@@ -215,13 +215,7 @@ func (s *Session) accept(now Time, p connectParams, wake bool, out *Out) {
 }
 
 func (s *Session) onBrokerConnected(now Time, ev *Event, out *Out) {
-	switch s.link {
-	case linkOpening:
-	case linkErasing: // done
-		s.link = linkClosing
-		out.do(Action{Kind: ActionCloseClean})
-		return
-	default:
+	if s.link != linkOpening {
 		return // the CONNECT was given up meanwhile: EventClosed follows
 	}
 	s.link = linkUp
@@ -259,7 +253,7 @@ func (s *Session) resume(present bool, out *Out) {
 // While the broker cannot be reached, a device whose session is known goes on with it
 // where there is a spool: what it publishes is safe there.
 func (s *Session) onBrokerRefused(now Time, ev *Event, out *Out) {
-	if s.link != linkOpening && s.link != linkErasing {
+	if s.link != linkOpening {
 		return // as for EventConnected
 	}
 	s.link = linkClosed

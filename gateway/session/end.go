@@ -48,11 +48,10 @@ func (s *Session) end(state State, why Reason, how ActionKind, out *Out) {
 	s.closeLink(how, out)
 }
 
-// Expire ends a session that is kept for a device that has gone, for good: what
-// CleanSession=1 drops is dropped, and the broker is connected to with CleanSession=1,
-// which drops its own session (MQTT 3.1.1 section 3.1.2.4). It would collect messages
-// for the device for ever otherwise. ActionFree follows, also when the broker cannot be
-// reached. A CONNECT of the device in between goes before it.
+// Expire ends a session that is kept for a device that has gone, for good: ActionFree
+// follows, at once or when the connection to the broker has ended. The broker is not
+// told. It could only be told in the name of the device (MQTT 3.1.1 section 3.1.2.4),
+// which may be connected through another gateway by now, and would be cut off.
 //
 // It reports false, and does nothing, for a session that is in use, be it for messages
 // of the device that the broker has not got yet.
@@ -62,17 +61,11 @@ func (s *Session) Expire(out *Out) bool {
 	}
 	s.forget(out)
 	s.clean, s.will, s.carried = true, nil, nil
-	if s.link != linkClosed {
-		return true // its end is awaited, and frees the session
+	if s.link == linkClosed {
+		s.free(out)
 	}
-	s.link = linkErasing
-	out.do(Action{Kind: ActionConnect, Clean: true, KeepAlive: expireKeepAlive})
 	return true
 }
-
-// expireKeepAlive bounds, in seconds, how long the broker waits for the DISCONNECT of
-// the connection that Expire opens.
-const expireKeepAlive = 10
 
 func (s *Session) onLinkClosed(out *Out) {
 	if s.link != linkClosing {
@@ -148,7 +141,7 @@ func (s *Session) onParked() {
 }
 
 // over reports whether nothing that the connection brings is wanted any more.
-func (l linkState) over() bool { return l == linkClosed || l == linkClosing || l == linkErasing }
+func (l linkState) over() bool { return l == linkClosed || l == linkClosing }
 
 // Stop ends the session because the gateway stops: the device is told, and the
 // connection to the broker ends without the will.

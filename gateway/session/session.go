@@ -75,7 +75,6 @@ const (
 	linkUp
 	linkDown    // lost; the link reconnects
 	linkClosing // an ActionClose kind not answered yet
-	linkErasing // as linkOpening, only to end the broker's session: see Expire
 )
 
 // New returns the session of a device that has not connected yet.
