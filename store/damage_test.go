@@ -229,7 +229,7 @@ func TestDamageOfAnyPageIsFoundAndReported(t *testing.T) {
 
 func TestTruncationAtAnyPageIsFoundAndReported(t *testing.T) {
 	sm := makeSample(t)
-	for size := 0; size <= len(sm.after); size += pageSize {
+	for size := pageSize; size <= len(sm.after); size += pageSize { // without an octet it is a new file
 		o := sm.reopen(t, sm.after[:size:size])
 		if size == len(sm.after) && o != whole || t.Failed() {
 			t.Fatalf("%d of %d bytes: %v", size, len(sm.after), o)
@@ -302,6 +302,26 @@ func TestForeignAndEmptyContent(t *testing.T) {
 			t.Errorf("%s: %v", name, rep)
 		}
 		mustWrite(t, s, put(Held, "k", "v"))
+	}
+}
+
+func TestEmptyFileIsANewOne(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, rep := open(t, path, Options{})
+	if !rep.Created || rep.Lost() || rep.MovedTo != "" || rep.String() != "store "+path+": new file" {
+		t.Errorf("%+v", rep)
+	}
+	mustWrite(t, s, put(Held, "k", "v"))
+	closeStore(t, s)
+	s, rep = open(t, path, Options{})
+	if rep.Created || rep.Lost() || len(dump(t, s)) != 1 {
+		t.Errorf("again: %+v", rep)
+	}
+	if kept, err := damagedFiles(path); len(kept) > 0 || err != nil {
+		t.Errorf("moved aside: %v, %v", kept, err)
 	}
 }
 

@@ -158,7 +158,7 @@ func (d *damageError) Unwrap() error { return d.reason }
 
 // examine checks the file under a shared lock, so that no other process writes it
 // meanwhile, and takes back its last transaction if that makes it good. It returns nil
-// if there is no file, and a *damageError if it cannot be used.
+// if there is no file or nothing in it, and a *damageError if it cannot be used.
 func examine(path string, opts Options, rep *Report) (*content, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -167,6 +167,11 @@ func examine(path string, opts Options, rep *Report) (*content, error) {
 		return nil, err
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return nil, err
+	} else if info.Size() == 0 {
+		return nil, nil // made beforehand, or just before the power went; the engine fills it
+	}
 	// Read-only, the engine looks at the two root pages only, after it has the lock.
 	lock, _, lockErr := openBolt(path, true, opts)
 	if errors.Is(lockErr, ErrLocked) {
