@@ -301,15 +301,16 @@ func (g *Gateway) logRefused(a *arrival, why session.Reason) {
 		Str("addr", a.peer.String()).Stringer("reason", why).Msg("connect refused")
 }
 
-// logLink logs what has become of a device's connection to the broker. A CONNECT that
-// came to nothing is the broker's or the network's fault, and a warning; losses are
-// counted, and logged one by one at debug level.
+// logLink logs what has become of a device's connection to the broker. One that came to
+// nothing is the broker's or the network's fault, and a warning, whether the device is
+// refused for it or served from the store; losses are counted, and logged one by one at
+// debug level.
 func (g *Gateway) logLink(e *entry, ev *upstream.Event) {
 	switch ev.Kind {
 	case upstream.EventRefused:
 		if line := g.deviceLog(e).Warn(); line.Enabled() {
 			line.Str("client_id", e.session.ClientID()).Str("addr", e.peer.String()).Err(connectError(ev)).
-				Msg("connect not accepted by the broker")
+				Msg("the broker did not take the connection of a device")
 		}
 	case upstream.EventDown:
 		if line := g.eventLog.Debug(); line.Enabled() {

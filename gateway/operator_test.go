@@ -179,13 +179,32 @@ func TestMetricsPageListsTheEndsOfSessions(t *testing.T) {
 	}
 }
 
+func TestMetricsPageListsTheReasonsOfDrops(t *testing.T) {
+	page, err := os.ReadFile("../docs/METRICS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), "## Why something is dropped")
+	section, _, _ = strings.Cut(section, "\n## ")
+	var documented, counted []string
+	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\| [A-Z].{15,} \\|$").FindAllStringSubmatch(section, -1) {
+		documented = append(documented, row[1])
+	}
+	for _, i := range dropReasons() {
+		counted = append(counted, session.ReasonNames()[i])
+	}
+	if d := cmp.Diff(counted, documented); d != "" {
+		t.Errorf("counted (-) and documented (+) differ:\n%s", d)
+	}
+}
+
 func TestConnectsThatTheBrokerDoesNotAcceptAreLogged_Case22(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
 		r.broker.Refuse = func(string, string, []byte) byte { return 5 }
 		d := r.device("10.0.1.1:5000")
 		d.sendMessage(sn12.Connect{CleanSession: true, ProtocolID: 1, Duration: 60, ClientID: []byte("dev")})
-		r.wantLogged("connect not accepted by the broker", []string{"level", "client_id", "addr", "error"},
+		r.wantLogged("the broker did not take the connection of a device", []string{"level", "client_id", "addr", "error"},
 			"warn | dev | 10.0.1.1:5000 | the broker answers CONNECT with return code 5 (not authorized)")
 		r.wantSamples("refused", map[string]float64{
 			`sngate_upstream_refusals_total{code="5"}`:          1,
@@ -203,7 +222,7 @@ func TestConnectsThatTheBrokerDoesNotAcceptAreLogged_Case22(t *testing.T) {
 		r := newRig(t, func(o *Options) { o.Upstream.Dial = silent.Dial })
 		r.device("10.0.1.1:5000").connectUnanswered("dev")
 		time.Sleep(time.Minute)
-		lines := r.logged("connect not accepted by the broker", "client_id", "error")
+		lines := r.logged("the broker did not take the connection of a device", "client_id", "error")
 		if len(lines) != 1 || !strings.HasPrefix(lines[0], "dev | ") || !strings.Contains(lines[0], "no answer in time") {
 			t.Errorf("%q", lines)
 		}
