@@ -288,15 +288,15 @@ func Load(path string, env []string) (*Config, error) {
 	return Parse(path, data, env)
 }
 
-// Parse is Load for a file already read; name stands for it in messages. It reads the file
-// that broker.password_file names.
+// Parse is Load for a file already read; name stands for it in messages, and for what
+// store.path must not be. It reads the file that broker.password_file names.
 func Parse(name string, data []byte, env []string) (*Config, error) {
 	var tree map[string]any
 	if _, err := toml.Decode(string(data), &tree); err != nil {
 		return nil, &Error{File: name, Faults: []Fault{syntaxFault(string(data), err)}}
 	}
 	cfg := Default()
-	d := newDecoder(string(data))
+	d := newDecoder(name, string(data))
 	d.table("", tree, reflect.ValueOf(cfg).Elem())
 	d.environment(env, reflect.ValueOf(cfg).Elem())
 	d.validate(cfg)

@@ -148,7 +148,6 @@ func TestKeepsOnStop(t *testing.T) {
 		"[store]\npath = ''":                false,
 		"[gateway]\non_stop = 'keep'":       true,
 		"[gateway]\non_stop = 'disconnect'": false,
-		"[gateway]\non_stop = 'keep'\n[store]\npath=''": true,
 		"[gateway]\non_stop = ''\n[store]\npath='x.db'": true,
 	} {
 		if got := mustParse(t, text).KeepsOnStop(); got != want {

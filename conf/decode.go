@@ -14,6 +14,7 @@ import (
 
 // decoder moves a TOML tree into a Config and collects the faults. It is used once.
 type decoder struct {
+	name   string            // of the file; "" without one
 	origin map[string]origin // path -> where it was given
 	given  map[string]bool   // paths that a file or variable had
 	bad    map[string]bool   // paths with a fault
@@ -26,8 +27,8 @@ type origin struct {
 	env  string
 }
 
-func newDecoder(src string) *decoder {
-	d := &decoder{origin: make(map[string]origin), given: make(map[string]bool), bad: make(map[string]bool)}
+func newDecoder(name, src string) *decoder {
+	d := &decoder{name: name, origin: make(map[string]origin), given: make(map[string]bool), bad: make(map[string]bool)}
 	for path, line := range keyLines(src) {
 		d.origin[path] = origin{line: line}
 	}

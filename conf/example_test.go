@@ -143,14 +143,14 @@ var wrong = map[string][][2]string{
 
 	"store":           {{`store = "sngate.db"`, `want a table, got a string`}},
 	"store.path":      {{`false`, `want a string, got a boolean`}, {`"a\u0000b"`, `contains the character U+0000`}},
-	"store.max_bytes": {{`"1G"`, `want an integer, got a string`}, {`1048575`, `want 1048576..1099511627776`}, {`1099511627777`, `want 1048576..1099511627776`}, {`2097152`, `spool.total_bytes (67108864) is above store.max_bytes (2097152)`}},
+	"store.max_bytes": {{`"1G"`, `want an integer, got a string`}, {`1048575`, `want 1048576..1099511627776`}, {`1099511627777`, `want 1048576..1099511627776`}, {`2097152`, `spool.total_bytes (67108864, the default) is above store.max_bytes (2097152); set spool.total_bytes to 2097152 or less`}},
 
 	"spool":              {{`spool = true`, `want a table, got a boolean`}},
 	"spool.enabled":      {{`"yes"`, `want true or false`}},
 	"spool.qos0":         {{`0`, `want true or false`}},
 	"spool.max_messages": {{`0`, `want 1..1000000`}, {`1000001`, `want 1..1000000`}},
-	"spool.max_bytes":    {{`255`, `want 256..1073741824`}, {`"1M"`, `want an integer`}, {`67108865`, `spool.max_bytes (67108865) is above spool.total_bytes (67108864)`}},
-	"spool.total_bytes":  {{`4095`, `want 4096..1099511627776`}, {`1048575`, `spool.max_bytes (1048576) is above spool.total_bytes (1048575)`}, {`1073741825`, `spool.total_bytes (1073741825) is above store.max_bytes (1073741824)`}},
+	"spool.max_bytes":    {{`255`, `want 256..1073741824`}, {`"1M"`, `want an integer`}, {`67108865`, `spool.max_bytes (67108865) is above spool.total_bytes (67108864, the default)`}},
+	"spool.total_bytes":  {{`4095`, `want 4096..1099511627776`}, {`1048575`, `spool.max_bytes (1048576, the default) is above spool.total_bytes (1048575); set spool.max_bytes to 1048575 or less`}, {`1073741825`, `spool.total_bytes (1073741825) is above store.max_bytes (1073741824, the default)`}},
 	"spool.max_age":      {{`"0s"`, `want 1s..8760h`}, {`"8761h"`, `want 1s..8760h`}, {`86400`, `want a duration`}, {`"1d"`, `"1d" is not a duration`}},
 	"spool.full":         {{`"drop"`, `"drop" is not known; want one of "refuse", "drop_oldest"`}, {`true`, `want a string`}},
 

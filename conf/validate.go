@@ -48,6 +48,7 @@ func (d *decoder) validate(cfg *Config) {
 	d.discovery(cfg)
 	d.broker(&cfg.Broker)
 	d.tcpServers(cfg)
+	d.store(cfg)
 	d.spool(cfg)
 	if e := cfg.Session.Expiry; e > 0 && e < time.Minute && !d.bad["session.expiry"] {
 		d.fault("session.expiry", "%v is too short; want 0s, or 1m and more", e)
@@ -224,29 +225,6 @@ func (d *decoder) tcpServers(cfg *Config) {
 	if ok && pageOK && cfg.Broker.Embedded() && page.port != 0 && page.String() == broker.String() {
 		d.fault(ops, "%s is the address of embedded_broker too", quote(cfg.Ops.Address))
 	}
-}
-
-// spool checks that each limit fits into the one around it: a smaller one outside would
-// be met first, and by others than those it is meant for.
-func (d *decoder) spool(cfg *Config) {
-	const device, total, file = "spool.max_bytes", "spool.total_bytes", "store.max_bytes"
-	d.ordered(device, int64(cfg.Spool.MaxBytes), total, cfg.Spool.TotalBytes)
-	if cfg.Store.Path != "" {
-		d.ordered(total, cfg.Spool.TotalBytes, file, cfg.Store.MaxBytes)
-	}
-}
-
-// ordered reports a limit that is above the one it has to fit into, at the key that was
-// given.
-func (d *decoder) ordered(inner string, n int64, outer string, limit int64) {
-	if n <= limit || d.bad[inner] || d.bad[outer] {
-		return
-	}
-	at := outer
-	if !d.given[at] {
-		at = inner
-	}
-	d.fault(at, "%s (%d) is above %s (%d)", inner, n, outer, limit)
 }
 
 // address checks a "host:port" to listen on.
