@@ -105,18 +105,13 @@ func TestBrokerBlackHoled_Case151_152(t *testing.T) {
 	c := s.cast()
 	restore := s.relay.BlackHole(t)
 	begin := time.Now()
-	swallowed := sn12.Publish{QoS: 1, TopicID: c.keeper.topicID, MsgID: 50, Data: []byte("swallowed")}
-	c.keeper.Send(swallowed)
+	c.keeper.Send(sn12.Publish{QoS: 1, TopicID: c.keeper.topicID, MsgID: 50, Data: []byte("swallowed")})
 	s.Await("sngate_upstream_connections", 0)
 	if took := time.Since(begin); took > ping*3/2+time.Second {
 		t.Errorf("the dead connections are noticed after %v, want 1.5 x %v", took, ping)
 	}
-	c.keeper.WantSilence("the message may be with the broker")
-	time.Sleep(5*time.Second - time.Since(begin)) // a device repeats after Tretry, 10 s or more
-	swallowed.DUP = true
-	c.keeper.Send(swallowed)
 	if ack := testgateway.Want[sn12.PubAck](c.keeper.Node); ack.MsgID != 50 || ack.ReturnCode != sn12.Accepted {
-		t.Errorf("the repeated PUBLISH is answered by %+v", ack)
+		t.Errorf("what was on its way is answered by %+v", ack)
 	}
 	c.live(s)
 	restore()
