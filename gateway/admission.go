@@ -109,7 +109,7 @@ func (s *shard) admit(a *arrival, clientID string) (*entry, session.Reason) {
 func (s *shard) makeRoom() {
 	if front := s.halfOpen.Front(); front != nil {
 		e := front.Value.(*entry)
-		e.session.GiveWay(&s.out)
+		e.session.GiveWay(s.outFor(e))
 		s.settle(e)
 		return
 	}

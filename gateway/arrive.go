@@ -77,7 +77,7 @@ func (s *shard) handle(e *entry, a *arrival) {
 	if e.link != nil {
 		e.link.Nudge(s.now)
 	}
-	e.session.Datagram(s.now, a.body, &s.out)
+	e.session.Datagram(s.now, a.body, s.outFor(e))
 	s.settle(e)
 }
 
@@ -221,7 +221,7 @@ func (s *shard) evict(e *entry, p peer) {
 		return
 	}
 	e.bound = false
-	e.session.AddressTaken(s.now, &s.out)
+	e.session.AddressTaken(s.now, s.outFor(e))
 	s.settle(e)
 }
 

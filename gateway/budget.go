@@ -17,8 +17,9 @@ import (
 // they have none, their connections to the broker are not read, so that QoS 1 and 2
 // messages wait there. Who holds nothing may always have one message.
 //
-// Messages that wait in the spool for the broker count as well, but have bounds of their
-// own: a device has been told that they are safe.
+// Messages that wait in the spool for the broker count as well: they are in memory too.
+// They are never dropped for others, because a device has been told that they are safe, so
+// they may take at most half of it (limitSpool).
 //
 // What was on its way when a connection was stopped still comes, so a little more than
 // the limit may be held.
@@ -36,6 +37,14 @@ func (b *budget) free() int {
 		return math.MaxInt
 	}
 	return int(min(max(b.limit-b.used.Load(), 0), math.MaxInt))
+}
+
+// limitSpool returns how many octets the spools of all devices may hold.
+func limitSpool(o *Options) int64 {
+	if o.MemoryLimit <= 0 {
+		return o.SpoolTotalBytes
+	}
+	return min(o.SpoolTotalBytes, o.MemoryLimit/2)
 }
 
 // holders finds the device of a shard that holds most, to within a factor of two, among
@@ -88,7 +97,7 @@ func (s *shard) relieve() {
 		if e == nil || e.heldOctets <= s.gw.budget.free() {
 			return
 		}
-		e.session.Yield(s.gw.budget.free(), &s.out)
+		e.session.Yield(s.gw.budget.free(), s.outFor(e))
 		s.settle(e)
 	}
 }

@@ -35,7 +35,7 @@ type Gateway struct {
 	log        zerolog.Logger
 	eventLog   zerolog.Logger // sampled: what devices can cause that have been accepted before
 	strayLog   zerolog.Logger // sampled: what anybody can cause
-	faultLog   zerolog.Logger // sampled: errors of sockets
+	faultLog   zerolog.Logger // sampled: errors of sockets, and our own
 	start      time.Time
 	seed       maphash.Seed
 	listeners  []Listener
@@ -56,6 +56,7 @@ type Gateway struct {
 	stopping    atomic.Bool
 	storeDown   atomic.Bool   // the store did not take something
 	spoolOctets atomic.Int64  // in the store for the broker, of all devices
+	spoolLimit  int64         // of them; see limitSpool
 	lived       time.Duration // running time of earlier processes; see running
 	stopOnce    sync.Once
 	stopErr     error
@@ -90,6 +91,11 @@ func Start(opts Options) (*Gateway, error) {
 	}
 	shared.Durable = g.opts.Store.Durable()
 	shared.Spool = shared.Spool && shared.Durable
+	g.spoolLimit = limitSpool(&opts)
+	if shared.Spool && g.spoolLimit < opts.SpoolTotalBytes {
+		g.log.Info().Int64("spool_total_bytes", opts.SpoolTotalBytes).Int64("memory_limit", opts.MemoryLimit).Int64("bytes", g.spoolLimit).
+			Msg("the spool may take half of the memory limit, which is less than what is configured for it")
+	}
 	g.opts.Session = &shared
 	g.eventLog = sampled(opts.Log, eventsPerSecond)
 	g.strayLog = sampled(opts.Log, strangersPerSecond)
@@ -233,7 +239,7 @@ func (s *shard) stop(left chan<- struct{}) {
 	s.frozen = s.gw.opts.OnStop == StopKeep
 	for _, e := range s.clients {
 		if !s.frozen {
-			e.session.Stop(&s.out)
+			e.session.Stop(s.outFor(e))
 			s.carryOut(e)
 		}
 		switch {

@@ -155,7 +155,7 @@ func (g *Gateway) peerOf(r *entryRecord) (peer, bool) {
 // stored takes the store's answer to a batch of e.
 func (s *shard) stored(e *entry, token session.Token, err error) {
 	if err != nil {
-		s.unsaved(e.session.ClientID())
+		s.failed(e.session.ClientID(), err)
 	}
 	if e.gone {
 		return
@@ -169,17 +169,28 @@ func (s *shard) takeAnswers(e *entry) {
 	for len(s.retracted) > 0 {
 		ev := s.retracted[0]
 		s.retracted = s.retracted[:copy(s.retracted, s.retracted[1:])]
-		e.session.Upstream(s.now, &ev, &s.out)
+		e.session.Upstream(s.now, &ev, s.outFor(e))
 		s.carryOut(e)
 	}
 	for len(s.answered) > 0 {
 		a := s.answered[0]
 		s.answered = s.answered[:copy(s.answered, s.answered[1:])]
 		if a.token != 0 {
-			e.session.Upstream(s.now, &session.Event{Kind: session.EventStored, Token: a.token, Failed: a.failed}, &s.out)
+			e.session.Upstream(s.now, &session.Event{Kind: session.EventStored, Token: a.token, Failed: a.failed}, s.outFor(e))
 			s.carryOut(e)
 		}
 	}
+}
+
+// failed notes that the store has answered a batch of a client with an error. One that no
+// store would take says nothing of this one, and would be the same again: its session is
+// told, and that is all.
+func (s *shard) failed(clientID string, err error) {
+	if errors.Is(err, store.ErrInvalid) {
+		s.gw.faultLog.Error().Str("client_id", clientID).Err(err).Msg("a change to a session cannot be stored: this is a fault of the gateway")
+		return
+	}
+	s.unsaved(clientID)
 }
 
 // unsaved notes that the store may not have what it should of a client, and that it
@@ -189,23 +200,40 @@ func (s *shard) unsaved(clientID string) {
 	s.gw.storeDown.Store(true)
 	if len(s.repairs) < 2*s.gw.opts.MaxSessions {
 		s.repairs[clientID] = struct{}{}
+		s.unsavedClients.Store(int64(len(s.repairs)))
 	}
 }
 
-// repair makes up for what the store has not taken, now that it works again.
+// repair makes up for what the store has not taken, now that it works again. It leaves
+// half of the store's queue to the sessions that go on, so it continues when what it has
+// put there is written.
 func (s *shard) repair() {
-	clients := s.repairs
-	s.repairs = make(map[string]struct{})
-	for clientID := range clients {
+	for clientID := range s.repairs {
+		if s.gw.storeDown.Load() {
+			return // storeWorks begins again
+		}
+		if s.gw.storeBusy() {
+			if !s.gw.opts.Store.Submit(store.Batch{Done: func(error) { s.posted.post(s.repair) }}) {
+				s.gw.storeDown.Store(true)
+			}
+			return
+		}
+		delete(s.repairs, clientID)
+		s.unsavedClients.Store(int64(len(s.repairs)))
 		e := s.clients[clientID]
 		if e == nil || !e.session.Stored() {
 			s.erase(clientID)
 			continue
 		}
-		e.session.Snapshot(&s.out)
+		e.session.Snapshot(s.outFor(e))
 		s.settle(e)
 	}
-	s.hint() // not before: what is stored of a session without the rest of it would be rubbish
+}
+
+// storeBusy reports whether the store's queue is more than half full.
+func (g *Gateway) storeBusy() bool {
+	stats := g.opts.Store.Stats()
+	return stats.Queued > store.DefaultQueueBatches/2 || stats.QueuedBytes > store.DefaultQueueBytes/2
 }
 
 // erase removes all that is stored of a client.
@@ -216,7 +244,7 @@ func (s *shard) erase(clientID string) {
 	}
 	done := func(err error) {
 		if err != nil {
-			s.posted.post(func() { s.unsaved(clientID) })
+			s.posted.post(func() { s.failed(clientID, err) })
 		}
 	}
 	if !s.gw.opts.Store.Submit(store.Batch{Ops: ops, Done: done}) {
@@ -224,10 +252,17 @@ func (s *shard) erase(clientID string) {
 	}
 }
 
-// hint tells sessions, through s.out, what they have to know of the store.
-func (s *shard) hint() {
-	s.out.StoreDown = s.gw.storeDown.Load() || len(s.repairs) > 0
-	s.out.SpoolFull = s.gw.spoolOctets.Load() >= s.gw.opts.SpoolTotalBytes
+// outFor returns s.out for a step of e, and says there what its session has to know of
+// the store. What is stored of a session without the rest of it would be rubbish, so
+// one that waits for its repair stores nothing before.
+func (s *shard) outFor(e *entry) *session.Out {
+	waits := false
+	if len(s.repairs) > 0 {
+		_, waits = s.repairs[e.session.ClientID()]
+	}
+	s.out.StoreDown = waits || s.gw.storeDown.Load()
+	s.out.SpoolFull = s.gw.spoolOctets.Load() >= s.gw.spoolLimit
+	return &s.out
 }
 
 // running is the time for which the gateway has been running at now, all its lives

@@ -145,6 +145,7 @@ func TestMetricsShowTheSumOfAllCounters_Case185(t *testing.T) {
 		`sngate_store_operations_total 31`,
 		`sngate_store_queued_batches 35`,
 		`sngate_store_queued_bytes 36`,
+		`sngate_store_refused_batches_total 39`,
 		`sngate_store_written_bytes_total 32`,
 		`sngate_upstream_broker_in_use{broker="a:1"} 0`,
 		`sngate_upstream_broker_in_use{broker="b:1"} 1`,

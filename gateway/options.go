@@ -40,7 +40,7 @@ type Options struct {
 	// not close it, and uses it no more when Stop has returned. nil: store.InMemory().
 	Store store.Store
 	// SpoolTotalBytes bounds the messages for the broker that all devices together have in
-	// the store, in octets.
+	// the store, in octets. They are in memory too, and take at most half of MemoryLimit.
 	SpoolTotalBytes int64
 
 	Forwarders      bool           // unwrap encapsulated messages

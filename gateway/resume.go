@@ -124,7 +124,7 @@ func (r *resumption) goOn(e *entry) {
 		e.session.SetOverhead(p.overhead())
 		g.directory.bind(p, e)
 	}
-	if !e.session.Resume(s.now, &s.out) {
+	if !e.session.Resume(s.now, s.outFor(e)) {
 		s.out.Reset()
 		s.forget(e)
 		s.erase(e.session.ClientID())

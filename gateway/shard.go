@@ -54,10 +54,11 @@ type shard struct {
 	lastTurn  atomic.Int64 // gateway time, ns
 
 	// Gauges, written here and read by metrics.
-	byState       []atomic.Int64
-	heldMessages  atomic.Int64
-	heldOctets    atomic.Int64
-	spoolMessages atomic.Int64
+	byState        []atomic.Int64
+	heldMessages   atomic.Int64
+	heldOctets     atomic.Int64
+	spoolMessages  atomic.Int64
+	unsavedClients atomic.Int64 // length of repairs
 
 	// Owned by run.
 	clients map[string]*entry
@@ -123,7 +124,6 @@ func (s *shard) run() {
 	for {
 		s.now = s.gw.now()
 		s.lastTurn.Store(int64(s.now))
-		s.hint()
 		for e, ok := s.timers.due(s.now); ok; e, ok = s.timers.due(s.now) {
 			s.advance(e)
 		}
@@ -184,7 +184,7 @@ func (s *shard) advance(e *entry) {
 	if e == s.own {
 		s.advanceOwn()
 	} else if !s.frozen && s.now >= e.session.Deadline() {
-		e.session.Advance(s.now, &s.out)
+		e.session.Advance(s.now, s.outFor(e))
 	}
 	s.settle(e)
 }
@@ -211,7 +211,7 @@ func (s *shard) settle(e *entry) {
 			s.gw.logLink(e, &s.events[i])
 			ev := toEvent(&s.events[i])
 			e.session.SetAllowance(s.gw.budget.free())
-			e.session.Upstream(s.now, &ev, &s.out)
+			e.session.Upstream(s.now, &ev, s.outFor(e))
 			s.carryOut(e)
 			s.takeAnswers(e)
 		}
@@ -255,7 +255,7 @@ func (s *shard) noteParked(e *entry) {
 		s.ownParked()
 	default:
 		s.gw.logParked(e)
-		e.session.Upstream(s.now, &session.Event{Kind: session.EventParked}, &s.out)
+		e.session.Upstream(s.now, &session.Event{Kind: session.EventParked}, s.outFor(e))
 		s.carryOut(e)
 	}
 	e.parked = parked
@@ -345,22 +345,27 @@ func (s *shard) noteEnded(e *entry, ended bool) {
 	}
 }
 
+// countHeld brings what the gauges count of e up to date. Most steps change none of it,
+// and shards share some of them.
 func (s *shard) countHeld(e *entry) {
 	n, b := e.session.Held()
-	s.heldMessages.Add(int64(n - e.heldMessages))
-	s.heldOctets.Add(int64(b - e.heldOctets))
-	s.gw.budget.add(b - e.heldOctets)
+	if n != e.heldMessages || b != e.heldOctets {
+		s.heldMessages.Add(int64(n - e.heldMessages))
+		s.heldOctets.Add(int64(b - e.heldOctets))
+		s.gw.budget.add(b - e.heldOctets)
+		e.heldMessages, e.heldOctets = n, b
+	}
 	if !e.session.Sheddable() {
 		s.holders.note(e, 0)
 	} else {
 		s.holders.note(e, b)
 	}
-	e.heldMessages, e.heldOctets = n, b
-	n, b = e.session.Spooled()
-	s.spoolMessages.Add(int64(n - e.spoolMessages))
-	s.gw.spoolOctets.Add(int64(b - e.spoolOctets))
-	s.gw.budget.add(b - e.spoolOctets)
-	e.spoolMessages, e.spoolOctets = n, b
+	if n, b = e.session.Spooled(); n != e.spoolMessages || b != e.spoolOctets {
+		s.spoolMessages.Add(int64(n - e.spoolMessages))
+		s.gw.spoolOctets.Add(int64(b - e.spoolOctets))
+		s.gw.budget.add(b - e.spoolOctets)
+		e.spoolMessages, e.spoolOctets = n, b
+	}
 }
 
 // forget removes an entry whose session is over.

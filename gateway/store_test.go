@@ -26,7 +26,7 @@ func (failingStore) Health() error { return errors.New("no space left on device"
 func (failingStore) Stats() store.Stats {
 	return store.Stats{
 		Commits: 30, Ops: 31, Written: 32, Failures: 33, Failed: 34, Queued: 35, QueuedBytes: 36,
-		FileBytes: 37, FreeBytes: 38, LastCommit: 250 * time.Millisecond,
+		Refused: 39, FileBytes: 37, FreeBytes: 38, LastCommit: 250 * time.Millisecond,
 	}
 }
 

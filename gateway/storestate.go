@@ -14,7 +14,7 @@ import (
 type storeDescs struct {
 	durable, healthy                     *prometheus.Desc
 	commits, operations, writtenBytes    *prometheus.Desc
-	failures, failedBatches              *prometheus.Desc
+	failures, failedBatches, refused     *prometheus.Desc
 	queuedBatches, queuedBytes           *prometheus.Desc
 	fileBytes, freeBytes, lastCommitTime *prometheus.Desc
 }
@@ -31,6 +31,7 @@ func newStoreDescs() storeDescs {
 		writtenBytes:   desc("written_bytes_total", "Octets of the pages handed to the store's file."),
 		failures:       desc("failures_total", "Commits to the store, and attempts to open it again, that failed."),
 		failedBatches:  desc("failed_batches_total", "Batches of changes that the store did not commit."),
+		refused:        desc("refused_batches_total", "Batches of changes that were not taken because the store's queue was full."),
 		queuedBatches:  desc("queued_batches", "Batches of changes waiting for the store."),
 		queuedBytes:    desc("queued_bytes", "Octets of memory of the batches waiting for the store."),
 		fileBytes:      desc("file_bytes", "Size of the store's file."),
@@ -41,7 +42,7 @@ func newStoreDescs() storeDescs {
 
 func (d *storeDescs) all() []*prometheus.Desc {
 	return []*prometheus.Desc{
-		d.durable, d.healthy, d.commits, d.operations, d.writtenBytes, d.failures, d.failedBatches,
+		d.durable, d.healthy, d.commits, d.operations, d.writtenBytes, d.failures, d.failedBatches, d.refused,
 		d.queuedBatches, d.queuedBytes, d.fileBytes, d.freeBytes, d.lastCommitTime,
 	}
 }
@@ -55,6 +56,7 @@ func (d *storeDescs) collect(ch chan<- prometheus.Metric, s store.Store) {
 	count(ch, d.writtenBytes, stats.Written)
 	count(ch, d.failures, stats.Failures)
 	count(ch, d.failedBatches, stats.Failed)
+	count(ch, d.refused, stats.Refused)
 	gauge(ch, d.queuedBatches, float64(stats.Queued))
 	gauge(ch, d.queuedBytes, float64(stats.QueuedBytes))
 	gauge(ch, d.fileBytes, float64(stats.FileBytes))
@@ -72,8 +74,23 @@ func oneIf(b bool) float64 {
 // degraded returns what the gateway does without for now. It goes on relaying, so
 // nobody should take it out of service or restart it for that.
 func (g *Gateway) degraded() []string {
-	if err := g.opts.Store.Health(); err != nil {
+	if err := g.storeFault(); err != nil {
 		return []string{"store: " + err.Error()}
+	}
+	return nil
+}
+
+// storeFault returns why something that should be in the store is not, or nil.
+func (g *Gateway) storeFault() error {
+	if err := g.opts.Store.Health(); err != nil {
+		return err
+	}
+	n := int64(0)
+	for _, s := range g.shards {
+		n += s.unsavedClients.Load()
+	}
+	if n > 0 {
+		return fmt.Errorf("changes to %d sessions were not taken and have to be written again", n)
 	}
 	return nil
 }
@@ -127,8 +144,8 @@ func (g *Gateway) watchStore() {
 	for {
 		select {
 		case <-tick.C:
-			err := g.opts.Store.Health()
-			if w.look(g.now(), err); err == nil {
+			w.look(g.now(), g.storeFault())
+			if g.opts.Store.Health() == nil {
 				g.storeWorks()
 			}
 		case <-clock.C:
