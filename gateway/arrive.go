@@ -113,17 +113,14 @@ func (s *shard) arriveConnect(a *arrival) {
 		s.counters.drop(int(session.ReasonMalformed))
 		return
 	}
-	code, why := session.CheckConnect(s.gw.opts.Session, &c)
-	if string(c.ClientID) == s.gw.opts.ClientID { // the broker would end our own connection
-		code, why = sn12.RejectedNotSupported, session.ReasonClientNotAllowed
-	}
-	if why != session.ReasonNone {
+	if code, why := s.gw.checkConnect(&c); why != session.ReasonNone {
 		s.refuse(a, code, why)
 		return
 	}
 	e := s.clients[string(c.ClientID)]
 	switch {
 	case e == nil:
+		var why session.Reason
 		if e, why = s.admit(a, string(c.ClientID)); e == nil {
 			s.refuse(a, sn12.RejectedCongestion, why)
 			return
@@ -134,6 +131,14 @@ func (s *shard) arriveConnect(a *arrival) {
 	}
 	s.bind(e, a.peer)
 	s.handle(e, a)
+}
+
+// checkConnect decides what can be decided about a CONNECT before there is a session.
+func (g *Gateway) checkConnect(c *sn12.Connect) (sn12.ReturnCode, session.Reason) {
+	if string(c.ClientID) == g.opts.ClientID { // the broker would end our own connection
+		return sn12.RejectedNotSupported, session.ReasonClientNotAllowed
+	}
+	return session.CheckConnect(g.opts.Session, c)
 }
 
 // live reports whether a session in this state could be stolen: one that has ended and

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sngate/gateway/session"
+	"sngate/snpacket/sn12"
 	"sngate/store"
 )
 
@@ -18,24 +19,31 @@ type resumption struct {
 	entries map[string]*entry
 	records map[*entry]entryRecord
 	order   []*entry
-	claims  map[peer]int // how many sessions have been at an address
-	bad     int          // records that make no sense
-	why     error        // of the first one
+	claims  map[peer]int           // how many sessions have been at an address
+	bad     int                    // records that make no sense
+	why     error                  // of the first one
+	refused map[session.Reason]int // sessions that are not taken up
 
 	predefined []byte // the digest of the last run; nil: there was none
 }
 
 // resume takes up the sessions that the store has.
 func (g *Gateway) resume() error {
-	r := resumption{gw: g, entries: make(map[string]*entry), records: make(map[*entry]entryRecord), claims: make(map[peer]int)}
+	r := resumption{gw: g, entries: make(map[string]*entry), records: make(map[*entry]entryRecord), claims: make(map[peer]int), refused: make(map[session.Reason]int)}
 	if err := g.opts.Store.Load(r.load); err != nil {
 		return fmt.Errorf("reading the store: %w", err)
 	}
 	// Sessions that have ended are listed in the order in which they did, see expire.
 	slices.SortStableFunc(r.order, func(a, b *entry) int { return cmp.Compare(r.records[a].ended, r.records[b].ended) })
 	for _, e := range r.order {
+		if why := r.refusal(e); why != session.ReasonNone {
+			r.refused[why]++
+			e.shard.erase(e.session.ClientID())
+			continue
+		}
 		r.goOn(e)
 	}
+	r.warnRefused()
 	if g.opts.Store.Durable() {
 		r.comparePredefined()
 	}
@@ -108,6 +116,28 @@ func (r *resumption) comparePredefined() {
 			"ids that devices were given for topics before keep their meaning as normal topic ids")
 	}
 	r.gw.saveOwn(predefinedKey, digest[:])
+}
+
+// refusal tells why the configuration, which may have changed since, does not allow a
+// session, as it would be found by a CONNECT of its device now.
+func (r *resumption) refusal(e *entry) session.Reason {
+	_, why := r.gw.checkConnect(&sn12.Connect{ProtocolID: sn12.ProtocolID, ClientID: []byte(e.session.ClientID())})
+	at := r.records[e]
+	if p, ok := r.gw.peerOf(&at); ok && why == session.ReasonNone && p.node != "" && !r.gw.forwarderAllowed(p.addr.Addr()) {
+		return session.ReasonForwarderNotAllowed
+	}
+	return why
+}
+
+func (r *resumption) warnRefused() {
+	if len(r.refused) == 0 {
+		return
+	}
+	line := r.gw.log.Warn()
+	for why, n := range r.refused {
+		line.Int(why.String(), n)
+	}
+	line.Msg("the configuration no longer allows sessions that the store has: they are given up")
 }
 
 // goOn lets a session go on where it was.
