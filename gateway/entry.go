@@ -19,6 +19,7 @@ type entry struct {
 	shard   *shard
 	session *session.Session
 	link    upstream.Link // nil until the first ActionConnect
+	home    string        // until then: which broker had the session in an earlier process
 
 	flow  flow // what the device sends; readers count it
 	peer  peer
@@ -145,6 +146,7 @@ func (e *entry) do(s *shard, a *session.Action) {
 
 func (e *entry) open(now time.Duration, a *session.Action) {
 	c := toConnect(e.session.ClientID(), a)
+	c.Home = e.home
 	switch {
 	case a.Kind == session.ActionConnect:
 		e.link.Connect(now, c)
@@ -153,6 +155,20 @@ func (e *entry) open(now time.Duration, a *session.Action) {
 	default:
 		e.link.Reopen(now, c, upstream.ReopenNow)
 	}
+}
+
+// nowhere is the home of a session that no broker has the whole of. It is no address.
+const nowhere = "-"
+
+// homeNow returns the address of the broker that has the session, "" if none ever had.
+func (e *entry) homeNow() string {
+	switch {
+	case e.session.Restoring():
+		return nowhere
+	case e.link != nil:
+		return e.link.Home()
+	}
+	return e.home
 }
 
 // idle reports whether e has nothing on the way to the broker.

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -20,6 +21,7 @@ func twoBrokers(t *testing.T, failBack time.Duration) (r *rig, backup *upstreamt
 	r = newDurableRig(t, func(o *Options) {
 		preferred := o.Upstream.Dial
 		o.Upstream.Fallbacks, o.Upstream.FailBack = []string{"backup:1883"}, failBack
+		o.Upstream.MaxDials = 4 // so that moving takes a while
 		o.Upstream.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 			if address == "backup:1883" {
 				return backup.Dial(ctx, network, address)
@@ -65,12 +67,20 @@ func TestDevicesFollowToTheOtherBrokerAndBack_Case152(t *testing.T) {
 		from, to := r.device("10.0.1.1:5000"), r.device("10.0.1.2:5000")
 		from.connectWill("from", "will/from", "gone")
 		to.connectWill("to", "will/to", "gone")
-		id := from.register("t")
+		id, other := from.register("t"), from.register("other")
 		to.subscribe("t", 1)
 		relayed(from, to, id, 1, "at the preferred broker")
 		r.broker.Kill(true)
+		synctest.Wait()
+		stored := make(chan string, 10)
+		backup.Observe = func(_ string, m upstreamtest.Message) { stored <- string(m.Payload) }
+		from.sendMessage(sn12.Publish{QoS: 1, TopicID: other, MsgID: 9, Data: []byte("stored")})
+		from.wantMessage("no broker is there", sn12.PubAck{TopicID: other, MsgID: 9})
 		time.Sleep(40 * time.Second)
 		wantConnected(t, "the preferred broker is down", r, 0, backup, 3)
+		if got := <-stored; got != "stored" {
+			t.Errorf("the other broker has got %q first", got)
+		}
 		relayed(from, to, id, 2, "at the other broker")
 		r.broker.Start()
 		for range 14 {
@@ -108,6 +118,73 @@ func TestGatewayBeginsWithTheBrokerThatWasInUse(t *testing.T) {
 		time.Sleep(time.Second)
 		wantConnected(t, "the sessions are at the other broker", r, 0, backup, 2)
 	})
+}
+
+// subscribedAtTheBackup lets n devices that the preferred broker knows subscribe at the
+// other one, while the preferred one is down.
+func subscribedAtTheBackup(t *testing.T, failBack time.Duration, n int) (r *rig, backup *upstreamtest.Broker, devices []*device) {
+	t.Helper()
+	r, backup = twoBrokers(t, failBack)
+	for i := range n {
+		d := r.device(fmt.Sprintf("10.0.1.%d:5000", i+1))
+		d.connectWith(false, 6000, fmt.Sprintf("dev-%d", i))
+		devices = append(devices, d)
+	}
+	r.broker.Kill(true)
+	time.Sleep(time.Minute)
+	wantConnected(t, "the preferred broker is down", r, 0, backup, n+1)
+	for _, d := range devices {
+		d.subscribe("news", 1)
+	}
+	return r, backup, devices
+}
+
+// wantNews publishes at a broker what all devices have subscribed to.
+func wantNews(t *testing.T, why string, b *upstreamtest.Broker, devices []*device) {
+	t.Helper()
+	b.Publish(upstreamtest.Message{Topic: "news", Payload: []byte("x"), QoS: 1})
+	missing := 0
+	for _, d := range devices {
+		m := d.next(time.Second)
+		for ; m != nil; m = d.next(time.Second) {
+			if _, ok := d.answer(m, nil); ok {
+				break
+			}
+		}
+		if m == nil {
+			missing++
+		}
+	}
+	if missing > 0 {
+		t.Fatalf("%s: %d of %d devices got nothing", why, missing, len(devices))
+	}
+}
+
+// The gateway dies on the way back to the preferred broker, which knows the devices from
+// before they subscribed. Some have moved by then, and one has said goodbye.
+func TestCrashDuringTheFailBackLosesNoSubscription_Case152(t *testing.T) {
+	for after := range 4 {
+		t.Run(fmt.Sprint(2*after, " s"), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, _, devices := subscribedAtTheBackup(t, 5*time.Minute, 20)
+				devices[0].send("02 18")
+				devices[0].want("DISCONNECT", "02 18")
+				r.broker.Start()
+				for r.gateway.brokerInUse() != r.opts.Upstream.Address {
+					time.Sleep(time.Millisecond)
+				}
+				time.Sleep(2 * time.Duration(after) * time.Second)
+				r.restart()
+				time.Sleep(time.Minute)
+				devices[0].connectWith(false, 6000, "dev-0")
+				time.Sleep(time.Second)
+				wantNews(t, "after the restart", r.broker, devices)
+				r.restart()
+				time.Sleep(time.Minute)
+				wantNews(t, "after another one", r.broker, devices)
+			})
+		})
+	}
 }
 
 // The gateway's own connection, refused while it has never been accepted, finds the other

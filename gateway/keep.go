@@ -96,8 +96,8 @@ func keyOf(clientID, letter string, key []byte) []byte {
 	return append(b, key...)
 }
 
-// appendEntry writes what the shell adds to RecordSession: where the device is, and
-// when its connection ended.
+// appendEntry writes what the shell adds to RecordSession: where the device is, which
+// broker has the session, and when the device's connection ended.
 func (s *shard) appendEntry(b []byte, e *entry) []byte {
 	ended := int64(-1)
 	if e.ended != nil {
@@ -108,7 +108,7 @@ func (s *shard) appendEntry(b []byte, e *entry) []byte {
 	if e.bound {
 		listener, addr = s.gw.opts.Listeners[e.peer.listener].Address, e.peer.addr.String()
 	}
-	for _, text := range []string{listener, addr, e.peer.node} {
+	for _, text := range []string{listener, addr, e.peer.node, e.homeNow()} {
 		b = append(binary.BigEndian.AppendUint16(b, uint16(len(text))), text...)
 	}
 	return b
@@ -118,6 +118,7 @@ func (s *shard) appendEntry(b []byte, e *entry) []byte {
 type entryRecord struct {
 	ended                time.Duration // running time; negative: it has not
 	listener, addr, node string
+	home                 string // a broker's address
 }
 
 var errEntryRecord = errors.New("malformed record of a session")
@@ -128,7 +129,7 @@ func parseEntry(b []byte) (r entryRecord, rest []byte, err error) {
 	}
 	r.ended = time.Duration(binary.BigEndian.Uint64(b))
 	b = b[8:]
-	for _, text := range []*string{&r.listener, &r.addr, &r.node} {
+	for _, text := range []*string{&r.listener, &r.addr, &r.node, &r.home} {
 		if len(b) < 2 || len(b)-2 < int(binary.BigEndian.Uint16(b)) {
 			return r, nil, errEntryRecord
 		}

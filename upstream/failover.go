@@ -46,7 +46,6 @@ func (b *broker) heard(now time.Duration) {
 type failover struct {
 	brokers  []broker // as configured: the first is preferred
 	current  int
-	origin   int           // was in use when an earlier process ended
 	failures int           // connects to it that came to nothing, in a row
 	since    time.Duration // the first of them began
 	moves    int           // since a broker has answered
@@ -63,24 +62,31 @@ func newFailover(o *Options) failover {
 }
 
 // StartAt takes the broker with this address into use, as the one that was in use when an
-// earlier process ended: it has the sessions. An address that is none of the brokers'
-// changes nothing. It is for the time before the first connect.
+// earlier process ended. An address that is none of the brokers' changes nothing. It is
+// for the time before the first connect.
 func (d *Dialer) StartAt(address string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for i := range d.fail.brokers {
 		if d.fail.brokers[i].address == address && i > 0 {
-			d.fail.current, d.fail.origin = i, i
+			d.fail.current = i
 			d.rouse()
 		}
 	}
 }
 
-// origin returns the broker that has the sessions of an earlier process.
-func (d *Dialer) origin() *broker {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return &d.fail.brokers[d.fail.origin]
+// brokerAt returns the broker with this address, which may be none of those configured;
+// nil for "".
+func (d *Dialer) brokerAt(address string) *broker {
+	for i := range d.fail.brokers { // the addresses never change
+		if d.fail.brokers[i].address == address {
+			return &d.fail.brokers[i]
+		}
+	}
+	if address == "" {
+		return nil
+	}
+	return &broker{address: address}
 }
 
 func (f *failover) broker() *broker { return &f.brokers[f.current] }

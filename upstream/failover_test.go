@@ -309,37 +309,46 @@ func TestSessionOfAnotherBrokerIsANewOne(t *testing.T) {
 	})
 }
 
-// An earlier process was connected to b, which is gone now.
-func TestSessionOfAnEarlierProcessIsAtTheBrokerItUsed(t *testing.T) {
-	withCluster(t, upstream.Options{}, func(c *cluster) {
-		c.r.d.StartAt("b:1")
-		c.b.down.Store(true)
-		o := c.r.link()
-		o.publishOwn(1, "x", released)
-		o.Reopen(c.r.now(), persistent, upstream.ReopenNow)
-		for c.c.Dialled() == 0 {
-			c.r.pass(time.Second)
-		}
-		for len(o.events) > 0 {
-			o.want(upstream.EventDown, "each try that failed")
-		}
-		c.use(c.c)
-		p := o.accept(true)
-		if e := o.want(upstream.EventUp, "at c"); e.SessionPresent {
-			t.Error("what c remembers is not the session")
-		}
-		wantOwn(p, true, "PUBREL would mean nothing to c")
-	})
-	withCluster(t, upstream.Options{}, func(c *cluster) {
-		c.r.d.StartAt("b:1")
-		o := c.r.link()
-		o.Reopen(c.r.now(), persistent, upstream.ReopenNow)
-		c.use(c.b)
-		o.accept(true)
-		if e := o.want(upstream.EventUp, "at b"); !e.SessionPresent {
-			t.Error("b has the session")
-		}
-	})
+// An earlier process had the session at b, or at a broker that is not one of them any
+// more. What another one remembers is older, also when that one is in use now.
+func TestSessionOfAnEarlierProcessIsAtItsHome(t *testing.T) {
+	for _, test := range []struct {
+		home    string
+		present bool
+	}{{"b:1", false}, {"x:1", false}, {"c:1", true}, {"", true}} {
+		t.Run("home "+test.home, func(t *testing.T) {
+			withCluster(t, upstream.Options{}, func(c *cluster) {
+				c.r.d.StartAt("c:1")
+				c.use(c.c)
+				hello := *persistent
+				hello.Home = test.home
+				o := c.r.link()
+				o.publishOwn(1, "x", released)
+				o.Reopen(c.r.now(), &hello, upstream.ReopenNow)
+				if o.Home() != test.home {
+					t.Errorf("the session is at %q", o.Home())
+				}
+				p := o.accept(true)
+				if e := o.want(upstream.EventUp, "at c"); e.SessionPresent != test.present {
+					t.Errorf("present: %v", e.SessionPresent)
+				}
+				if test.present {
+					wantPubrel(p, "it has been released")
+				} else {
+					wantOwn(p, true, "PUBREL would mean nothing to c")
+				}
+				if o.Home() != "c:1" {
+					t.Errorf("the session is at %q", o.Home())
+				}
+				o = c.r.link()
+				o.Connect(c.r.now(), &hello)
+				o.accept(true)
+				if e := o.want(upstream.EventConnected, "at c"); e.SessionPresent != test.present {
+					t.Errorf("present for a device that connects: %v", e.SessionPresent)
+				}
+			})
+		})
+	}
 }
 
 // probed plays the preferred broker for one trial.

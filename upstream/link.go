@@ -35,7 +35,7 @@ type dedicated struct {
 	params Connect // of the last Connect; a will of its own
 	state  linkState
 	conn   *conn   // opening, up, closing and moving only
-	home   *broker // of the last accepted connection: it may have the session
+	home   *broker // of the last accepted connection: it may have the session; nil: none
 
 	// What the owner is owed and what it has asked for.
 	answer   bool // EventConnected or EventRefused
@@ -82,8 +82,7 @@ func newDedicated(d *Dialer, inbox Inbox, owner any) *dedicated {
 // before it has been answered gets no answer of its own.
 func (l *dedicated) Connect(now time.Duration, c *Connect) {
 	l.reclaim()
-	l.params = *c
-	l.SetWill(c.Will)
+	l.setParams(c)
 	l.answer, l.draining, l.redial = true, false, false
 	l.spokeAt = now
 	l.attempts, l.classify = 0, false
@@ -101,6 +100,15 @@ func (l *dedicated) Connect(now time.Duration, c *Connect) {
 	l.connectBy = now + l.d.opt.ConnectTimeout
 	l.redial = true
 	l.leave(now)
+}
+
+// setParams takes over what later connects carry.
+func (l *dedicated) setParams(c *Connect) {
+	l.params = *c
+	l.SetWill(c.Will)
+	if l.home == nil {
+		l.home = l.d.brokerAt(c.Home)
+	}
 }
 
 // SetWill implements Link.
@@ -227,6 +235,14 @@ func (l *dedicated) setPaused(paused bool) {
 
 // Parked implements Link.
 func (l *dedicated) Parked() bool { return l.state == stateParked }
+
+// Home implements Link.
+func (l *dedicated) Home() string {
+	if l.home == nil {
+		return ""
+	}
+	return l.home.address
+}
 
 // Nudge implements Link.
 func (l *dedicated) Nudge(now time.Duration) {

@@ -42,12 +42,8 @@ func (l *dedicated) Reopen(now time.Duration, c *Connect, when ReopenMode) {
 		l.report(Event{Kind: EventDown, Err: err})
 		return
 	}
-	l.params = *c
-	l.SetWill(c.Will)
+	l.setParams(c)
 	l.attempts, l.classify = 0, false
-	if l.home == nil {
-		l.home = l.d.origin()
-	}
 	if when == ReopenWhenNudged {
 		l.state = stateDormant
 		return

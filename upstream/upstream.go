@@ -54,6 +54,10 @@ type Connect struct {
 	CleanSession bool
 	KeepAlive    uint16 // seconds, 0..65535, as told to the broker
 	Will         *Will  // nil: no will
+	// Home is what Link.Home said in an earlier process, for a Link that has not been
+	// connected in this one. Another broker's session is taken for one from before, and
+	// SessionPresent is false.
+	Home string
 }
 
 // Will is the message the broker publishes when the connection ends without a
@@ -286,6 +290,10 @@ type Link interface {
 	// reconnects. Nudge says that the device has spoken.
 	Parked() bool
 	Nudge(now time.Duration)
+
+	// Home is the address of the broker that accepted last, and may have the session; ""
+	// if none has.
+	Home() string
 
 	// Deadline is when the Link next wants Advance; Never if it waits for nothing.
 	Deadline() time.Duration

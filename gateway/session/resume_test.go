@@ -53,3 +53,26 @@ func TestQoS0DoesNotWaitForABrokerThatIsAway_Case152(t *testing.T) {
 	r.event(Event{Kind: EventUp})
 	r.wantQuiet("nothing is left")
 }
+
+// The shell notes in RecordSession which broker has the session. None has all of it while
+// the subscriptions are being repeated.
+func TestRecordIsWrittenWhenARestorationBeginsAndEnds(t *testing.T) {
+	r := newDurableRig(t, nil)
+	r.begin()
+	r.subscribed()
+	r.event(Event{Kind: EventDown})
+	r.event(Event{Kind: EventUp, SessionPresent: true})
+	r.wantRecords("the broker has the session", "")
+	r.event(Event{Kind: EventDown})
+	r.event(Event{Kind: EventUp})
+	a := r.wantAction("restored", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 2})
+	r.wantRecords("it has not", "+session")
+	if !r.s.Restoring() {
+		t.Fatal("the broker has not answered")
+	}
+	r.event(Event{Kind: EventSubscribed, Token: a.Token, Code: 2})
+	r.wantRecords("it has", "+session")
+	if r.s.Restoring() {
+		t.Fatal("complete")
+	}
+}

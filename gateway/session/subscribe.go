@@ -193,11 +193,24 @@ type restore struct {
 const restoreAtOnce = 16
 
 func (s *Session) restoreSubscriptions(out *Out) {
+	s.noteRestoring()
 	if s.restore = (restore{}); len(s.subs) > 0 {
 		s.restore.token = s.token()
 		s.restoreMore(out)
 	}
 }
+
+// noteRestoring has RecordSession written when a restoration begins and when it is
+// complete: what the shell adds to it says which broker has the session.
+func (s *Session) noteRestoring() {
+	if !s.clean {
+		s.changed()
+	}
+}
+
+// Restoring reports whether the subscriptions are being repeated: no broker has the
+// whole session then.
+func (s *Session) Restoring() bool { return s.restore.token != 0 }
 
 func (s *Session) restoreMore(out *Out) {
 	for r := &s.restore; r.open < restoreAtOnce && r.next < len(s.subs); r.next++ {
@@ -207,6 +220,7 @@ func (s *Session) restoreMore(out *Out) {
 	}
 	if s.restore.open == 0 {
 		s.restore = restore{} // complete
+		s.noteRestoring()
 	}
 }
 

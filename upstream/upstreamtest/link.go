@@ -35,6 +35,7 @@ type Link struct {
 	Calls    []Call
 	IsParked bool          // what Parked says; Nudge clears it
 	IsPaused bool          // Pause was called last
+	HomeIs   string        // what Home says
 	Due      time.Duration // what Deadline says; the zero value is Never
 	Advanced []time.Duration
 	Flushes  int
@@ -144,6 +145,9 @@ func (l *Link) Resume() {
 
 // Parked implements upstream.Link.
 func (l *Link) Parked() bool { return l.IsParked }
+
+// Home implements upstream.Link.
+func (l *Link) Home() string { return l.HomeIs }
 
 // Nudge implements upstream.Link.
 func (l *Link) Nudge(time.Duration) {
