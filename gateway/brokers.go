@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"sngate/store"
 	"sngate/upstream"
 )
 
@@ -22,15 +21,22 @@ func (g *Gateway) upstreamOptions() upstream.Options {
 	return o
 }
 
-// brokerMoved logs that another broker is in use now, and keeps which: the sessions are
-// there, so the gateway begins with it when it is started again.
+// brokerMoved logs that another broker is in use now, and keeps which: the gateway begins
+// with it when it is started again.
 func (g *Gateway) brokerMoved(from, to string) {
-	g.opts.Store.Submit(store.Batch{Ops: []store.Op{{Bucket: store.Sessions, Key: []byte(brokerKey), Value: []byte(to)}}})
+	g.saveBroker()
 	if to == g.opts.Upstream.Address {
 		g.log.Info().Str("from", from).Str("broker", to).Msg("back to the preferred broker, the connections follow")
 		return
 	}
 	g.log.Info().Str("from", from).Str("broker", to).Msg("the broker does not answer, another one is used")
+}
+
+// saveBroker keeps which broker is in use, where there is a choice.
+func (g *Gateway) saveBroker() {
+	if len(g.opts.Upstream.Fallbacks) > 0 {
+		g.saveOwn(brokerKey, []byte(g.brokerInUse()))
+	}
 }
 
 func (g *Gateway) brokerInUse() string {

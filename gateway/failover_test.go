@@ -187,6 +187,31 @@ func TestCrashDuringTheFailBackLosesNoSubscription_Case152(t *testing.T) {
 	}
 }
 
+// Which broker is in use is stored as soon as the store works.
+func TestFailOverWhileTheStoreFailsIsKeptLater_Case152(t *testing.T) {
+	for name, fault := range faults() {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, backup := twoBrokers(t, 0)
+				d := r.device("10.0.1.1:5000")
+				d.connectWith(false, 6000, "dev")
+				fault.begin(r.store)
+				r.broker.Kill(true)
+				time.Sleep(time.Minute)
+				wantConnected(t, "the preferred broker is down", r, 0, backup, 2)
+				fault.end(r.store)
+				time.Sleep(5 * time.Second)
+				d.subscribe("news", 1)
+				r.broker.Start()
+				r.restart()
+				time.Sleep(10 * time.Second)
+				wantConnected(t, "the sessions are at the other broker", r, 0, backup, 2)
+				wantNews(t, "after the restart", backup, []*device{d})
+			})
+		})
+	}
+}
+
 // The gateway's own connection, refused while it has never been accepted, finds the other
 // broker.
 func TestGatewayStartsWhileThePreferredBrokerIsDown(t *testing.T) {

@@ -275,14 +275,23 @@ func (g *Gateway) saveClock() {
 	g.saveOwn(clockKey, binary.BigEndian.AppendUint64(nil, uint64(g.running(g.now()))))
 }
 
-// saveOwn stores a record of the gateway's own. If that fails, the next time does it.
+// saveOwn stores a record of the gateway's own. If that fails, storeWorks does it again.
 func (g *Gateway) saveOwn(key string, value []byte) {
-	g.opts.Store.Submit(store.Batch{Ops: []store.Op{{Bucket: store.Sessions, Key: []byte(key), Value: value}}})
+	done := func(err error) {
+		if err != nil {
+			g.storeDown.Store(true)
+		}
+	}
+	if !g.opts.Store.Submit(store.Batch{Ops: []store.Op{{Bucket: store.Sessions, Key: []byte(key), Value: value}}, Done: done}) {
+		g.storeDown.Store(true)
+	}
 }
 
 // storeWorks lets sessions use the store again after a failure.
 func (g *Gateway) storeWorks() {
 	if g.storeDown.Swap(false) {
+		g.saveBroker()
+		g.savePredefined()
 		for _, s := range g.shards {
 			s.posted.post(s.repair)
 		}

@@ -115,7 +115,12 @@ func (r *resumption) comparePredefined() {
 		r.gw.log.Warn().Msg("the predefined topics are others than in the last run: " +
 			"ids that devices were given for topics before keep their meaning as normal topic ids")
 	}
-	r.gw.saveOwn(predefinedKey, digest[:])
+	r.gw.savePredefined()
+}
+
+func (g *Gateway) savePredefined() {
+	digest := g.opts.Session.Predefined.Digest()
+	g.saveOwn(predefinedKey, digest[:])
 }
 
 // refusal tells why the configuration, which may have changed since, does not allow a
