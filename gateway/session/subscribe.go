@@ -204,7 +204,7 @@ func (s *Session) restoreSubscriptions(out *Out) {
 // complete: what the shell adds to it says which broker has the session.
 func (s *Session) noteRestoring() {
 	if !s.clean {
-		s.changed()
+		s.mustSave()
 	}
 }
 
