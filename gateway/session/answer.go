@@ -31,7 +31,9 @@ func (s *Session) answerConnect(now Time, out *Out) {
 
 func (s *Session) onConnectStored(now Time, out *Out) {
 	s.durable.accepting = false
-	s.connAck(now, out)
+	if s.state == StateActive { // and not gone to sleep without waiting for it
+		s.connAck(now, out)
+	}
 }
 
 func (s *Session) connAck(now Time, out *Out) {
