@@ -3,7 +3,6 @@ package gateway
 import (
 	"fmt"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"sngate/gateway/session"
@@ -14,7 +13,7 @@ import (
 // device was there since is kept from then on. At the broker nothing is done in the name of
 // the device: it may be connected through another gateway.
 func TestKeptSessionsExpire_Case156(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	withAndWithoutStore(t, func(t *testing.T, newRig rigMaker, durable bool) {
 		r := newRig(t, func(o *Options) { o.Expiry = 2 * time.Hour })
 		var d [3]*device
 		for i := range d {
@@ -39,6 +38,9 @@ func TestKeptSessionsExpire_Case156(t *testing.T) {
 		time.Sleep(90 * time.Second)
 		r.wantSessions("dev-1 has expired", 1)
 		r.wantDropped(session.ReasonSessionExpired, 2)
+		if durable {
+			r.wantStored("dev-2", "sessions dev-2|Fto/2", "sessions dev-2|S", "topics dev-2||\x02")
+		}
 		if after, _ := r.broker.Connects(); after != before {
 			t.Fatalf("%d connects for sessions that expire", after-before)
 		}
@@ -50,7 +52,7 @@ func TestKeptSessionsExpire_Case156(t *testing.T) {
 
 // Of many that end together not all expire at once.
 func TestExpiryIsPaced_Case156(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	withAndWithoutStore(t, func(t *testing.T, newRig rigMaker, durable bool) {
 		r := newRig(t, func(o *Options) { o.Expiry = time.Hour })
 		const n = 100
 		for i := range n {
@@ -68,11 +70,14 @@ func TestExpiryIsPaced_Case156(t *testing.T) {
 		if late != never {
 			t.Fatalf("the shard waits for an expiry at %v", late)
 		}
+		if durable {
+			r.wantStored("nothing")
+		}
 	})
 }
 
 func TestKeptSessionsStayWithoutExpiry(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	withAndWithoutStore(t, func(t *testing.T, newRig rigMaker, _ bool) {
 		r := newRig(t, nil)
 		d := r.device("10.0.1.1:5000")
 		d.connectWith(false, 60, "dev")

@@ -27,9 +27,9 @@ func heap() uint64 {
 }
 
 // Nobody but a CONNECT costs anything: no dial, no session, no memory for the source,
-// and answers only within their rate.
+// no batch for the store, and answers only within their rate.
 func TestFloodOfStrangers_Case158(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	withAndWithoutStore(t, func(t *testing.T, newRig rigMaker, durable bool) {
 		c := newCrowd()
 		var sent atomic.Int64
 		c.sent = func([]byte, netip.AddrPort) { sent.Add(1) }
@@ -52,6 +52,7 @@ func TestFloodOfStrangers_Case158(t *testing.T) {
 				}
 			}
 		}
+		submitted := r.submitted()
 		flood(20_000) // what grows once has grown
 		before, goroutines := heap(), runtime.NumGoroutine()
 		flood(100_000)
@@ -75,13 +76,17 @@ func TestFloodOfStrangers_Case158(t *testing.T) {
 		if n := sent.Load() - earlier; n > 2*replyBurst+farewellBurst {
 			t.Fatalf("%d answers in the next round", n)
 		}
+		r.wantSubmitted("strangers", submitted, 0)
+		if durable {
+			r.wantStored("nothing")
+		}
 	})
 }
 
-// CONNECTs with made-up ids: at most so many dials at once and so many sessions, and
-// who is connected does not notice.
+// CONNECTs with made-up ids: at most so many dials at once and so many sessions, the store
+// hears of those alone, and who is connected does not notice.
 func TestFloodOfConnects_Case159(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	withAndWithoutStore(t, func(t *testing.T, newRig rigMaker, durable bool) {
 		c := newCrowd()
 		var congested, accepted, pongs, dialling, most atomic.Int64
 		c.sent = func(b []byte, to netip.AddrPort) {
@@ -108,6 +113,7 @@ func TestFloodOfConnects_Case159(t *testing.T) {
 				return dial(ctx, network, address)
 			}
 		})
+		submitted := r.submitted()
 		c.sendMessage(t, source(0), sn12.Connect{CleanSession: true, ProtocolID: 1, Duration: 3600, ClientID: []byte("steady")})
 		time.Sleep(time.Second)
 		for i := range flood {
@@ -131,8 +137,19 @@ func TestFloodOfConnects_Case159(t *testing.T) {
 		if refused := r.dropped(session.ReasonMaxSessions); refused != flood-limit+1 || congested.Load() < repliesPerSecond {
 			t.Fatalf("%d refused, %d of them answered", refused, congested.Load())
 		}
+		r.wantSubmitted("CONNECTs that were let in", submitted, limit)
+		if durable {
+			if n := len(r.store.Keys()); n != limit+1 {
+				t.Fatalf("%d records in the store, want one for each session and one of the gateway", n)
+			}
+		}
+		submitted = r.submitted()
 		time.Sleep(91 * time.Second)
 		r.wantSessions("the flood has dried up", 1)
+		r.wantSubmitted("sessions that have ended", submitted, 2*limit)
+		if durable {
+			r.wantStored("the flood has dried up", "sessions steady|S")
+		}
 	})
 }
 

@@ -24,12 +24,13 @@ func TestDatagramRateOfADevice_Case160(t *testing.T) {
 	}
 	for name, m := range floods {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			withAndWithoutStore(t, func(t *testing.T, newRig rigMaker, _ bool) {
 				r := newRig(t, func(o *Options) { o.DatagramRate = 50 })
 				loop, other := r.device("10.0.1.1:5000"), r.device("10.0.1.2:5000")
 				loop.connectWith(false, 60, "loop")
 				other.connectWith(false, 60, "other")
 				time.Sleep(5 * time.Second)
+				submitted := r.submitted()
 				for i := range 1000 {
 					loop.sendMessage(m)
 					if i%100 == 0 {
@@ -37,6 +38,7 @@ func TestDatagramRateOfADevice_Case160(t *testing.T) {
 					}
 				}
 				r.wantDropped(session.ReasonDatagramRate, 900)
+				r.wantSubmitted("those within the rate", submitted, 100)
 				loop.drain()
 				time.Sleep(time.Second)
 				for range 51 {
@@ -65,9 +67,10 @@ func TestDatagramsInTheNameOfAnotherAreNotCharged(t *testing.T) {
 }
 
 func TestMessagesWithoutASessionHaveARate_Case160(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	withAndWithoutStore(t, func(t *testing.T, newRig rigMaker, _ bool) {
 		r := newRig(t, func(o *Options) { o.StrayRate = 10 })
 		p := r.observe()
+		submitted := r.submitted()
 		for i := range 100 {
 			d := r.device(fmt.Sprintf("10.0.1.%d:5000", i+1))
 			d.sendMessage(sn12.Publish{QoS: sn12.QoSMinusOne, TopicIDType: sn12.TopicIDPredefined, TopicID: 1, Data: []byte("x")})
@@ -76,5 +79,6 @@ func TestMessagesWithoutASessionHaveARate_Case160(t *testing.T) {
 			t.Fatalf("%d of 100 messages arrived, want 20", n)
 		}
 		r.wantDropped(session.ReasonMessageRate, 80)
+		r.wantSubmitted("messages of nobody", submitted, 0)
 	})
 }

@@ -99,6 +99,23 @@ func (r *rig) wantStored(why string, want ...string) {
 	}
 }
 
+// submitted returns how many batches the store was given; 0 without a store.
+func (r *rig) submitted() uint64 {
+	synctest.Wait()
+	if r.store == nil {
+		return 0
+	}
+	return r.store.Submitted()
+}
+
+// wantSubmitted expects at most so many batches since submitted returned before.
+func (r *rig) wantSubmitted(why string, before, most uint64) {
+	r.t.Helper()
+	if n := r.submitted() - before; n > most {
+		r.t.Fatalf("%s: %d batches for the store, want at most %d", why, n, most)
+	}
+}
+
 // publishShort publishes QoS 1 with a short topic name and wants the answer.
 func (d *device) publishShort(why string, msgID uint16, code sn12.ReturnCode) {
 	d.r.t.Helper()
