@@ -47,7 +47,13 @@ type ackBroker struct {
 
 type ackClient struct {
 	conn  net.Conn
-	acked chan uint16 // packet identifiers of its PUBACKs
+	acked chan uint16 // packet identifiers of its PUBACKs and PUBCOMPs
+}
+
+// answer sends an acknowledgement, which is a first octet and a packet identifier.
+func (c *ackClient) answer(first byte, id uint16) error {
+	_, err := c.conn.Write([]byte{first, 2, byte(id >> 8), byte(id)})
+	return err
 }
 
 func (k *ackBroker) dial(context.Context, string, string) (net.Conn, error) {
@@ -71,10 +77,18 @@ func (k *ackBroker) serve(c *ackClient) {
 			_, err = c.conn.Write([]byte{0x20, 2, 0, 0})
 		case *packets.PublishPacket:
 			if p.Qos > 0 {
-				_, err = c.conn.Write([]byte{0x40, 2, byte(p.MessageID >> 8), byte(p.MessageID)})
+				err = c.answer(0x30+p.Qos<<4, p.MessageID) // PUBACK or PUBREC
 			}
+		case *packets.PubrelPacket:
+			err = c.answer(0x70, p.MessageID)
+		case *packets.PubrecPacket:
+			err = c.answer(0x62, p.MessageID)
+		case *packets.PubcompPacket:
+			c.acked <- p.MessageID
 		case *packets.SubscribePacket:
-			_, err = c.conn.Write([]byte{0x90, 3, byte(p.MessageID >> 8), byte(p.MessageID), 1})
+			_, err = c.conn.Write([]byte{0x90, 3, byte(p.MessageID >> 8), byte(p.MessageID), p.Qoss[0]})
+		case *packets.UnsubscribePacket:
+			err = c.answer(0xB0, p.MessageID)
 		case *packets.PubackPacket:
 			c.acked <- p.MessageID
 		case *packets.PingreqPacket:
@@ -96,8 +110,12 @@ func (k *ackBroker) client(id string) *ackClient {
 
 // publish sends a QoS 1 message with a packet identifier.
 func (c *ackClient) publish(topic string, payload []byte, id uint16) error {
+	return c.publishQoS(topic, payload, id, 1)
+}
+
+func (c *ackClient) publishQoS(topic string, payload []byte, id uint16, qos byte) error {
 	p := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
-	p.TopicName, p.Payload, p.Qos, p.MessageID = topic, payload, 1, id
+	p.TopicName, p.Payload, p.Qos, p.MessageID = topic, payload, qos, id
 	return p.Write(c.conn)
 }
 
