@@ -44,9 +44,15 @@ func (w *world) checkDrops(before map[string]int) {
 			dropped++
 		}
 	}
+	handed := map[string]bool{} // QoS 0 leaves the spool for the link
+	for _, a := range w.out.Actions {
+		if a.Kind == ActionPublish && a.QoS == 0 {
+			handed[string(a.Payload)] = true
+		}
+	}
 	now := w.spooled()
 	for payload, n := range before {
-		if n <= now[payload] || w.b.passedOn[payload] > 0 {
+		if n <= now[payload] || w.b.passedOn[payload] > 0 || handed[payload] {
 			continue
 		}
 		if dropped--; dropped < 0 && now[payload] == 0 && w.owedUp[payload] {

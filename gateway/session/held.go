@@ -162,8 +162,13 @@ func (s *Session) release(packetID uint16, out *Out) {
 	out.remove(RecordExchange, key16(packetID))
 }
 
-// forgetTaken forgets the packet identifiers of a broker that has forgotten them.
+// forgetTaken forgets the packet identifiers of a broker that has forgotten them: they
+// are going to stand for other messages.
 func (s *Session) forgetTaken(out *Out) {
+	s.delivery.msg.packetID = 0
+	for i := s.queue.head; i < len(s.queue.msgs); i++ {
+		s.queue.msgs[i].packetID = 0
+	}
 	if s.durable != nil && len(s.durable.taken) > 0 {
 		s.durable.taken = nil
 		out.removeAll(RecordExchange)

@@ -334,9 +334,10 @@ func (s *Session) spoolDeadline() Time {
 }
 
 // mayExpire reports whether a message waits for the broker: also one that the link has,
-// while there is no connection.
+// while there is no connection. An exchange of QoS 2 that has begun is finished, however
+// long that takes: the broker remembers its packet identifier.
 func (s *Session) mayExpire(m *spooled) bool {
-	return m.stage == spoolWaiting || m.stage > spoolWaiting && s.link != linkUp
+	return m.stage == spoolWaiting || m.stage == spoolSent && m.qos < 2 && s.link != linkUp
 }
 
 // advanceSpool drops what has waited for too long, and asks the link again.
