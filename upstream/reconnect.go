@@ -269,6 +269,10 @@ func (l *dedicated) retry(now time.Duration) {
 		l.classify = false
 		isolated, lone := l.d.losses.alone(l.mark)
 		if l.spokeAt <= l.lostAt && (isolated || lone && l.quick) {
+			if seen := l.lostAt + lossSlots*lossSlot; now < seen { // a broker may take its time to die
+				l.classify, l.retryAt = true, seen
+				return
+			}
 			l.d.stats.Parkings.Add(1)
 			l.state = stateParked
 			return

@@ -202,6 +202,29 @@ func TestLossTogetherReconnectsAll_Case152(t *testing.T) {
 	}
 }
 
+// A broker that dies slowly closes one connection after the other. The first to be lost,
+// with a short pause, must not take the rest for living.
+func TestBrokerThatDiesSlowlyParksNobody_Case152(t *testing.T) {
+	bubble(t, upstream.Options{ReconnectMin: 100 * time.Millisecond}, func(r *rig) {
+		var peers []*upstreamtest.Peer
+		for range 4 {
+			_, p := r.up(persistent, false)
+			peers = append(peers, p)
+		}
+		r.pass(30 * time.Second)
+		for _, p := range peers {
+			p.Conn.Close()
+			r.pass(300 * time.Millisecond)
+		}
+		r.pass(2 * time.Second)
+		for i, o := range r.links {
+			if o.Parked() {
+				t.Errorf("link %d is parked", i)
+			}
+		}
+	})
+}
+
 // The last of a large crowd to come back must not mistake the others, which are back
 // already, for ones that were never lost.
 func TestLossTogetherIsRecognisedByTheLastToRetry(t *testing.T) {
