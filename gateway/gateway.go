@@ -238,10 +238,12 @@ func (s *shard) stop(left chan<- struct{}) {
 	wills := 0
 	s.frozen = s.gw.opts.OnStop == StopKeep
 	for _, e := range s.clients {
-		if !s.frozen {
-			e.session.Stop(s.outFor(e))
-			s.carryOut(e)
+		if out := s.outFor(e); s.frozen {
+			e.session.Save(out)
+		} else {
+			e.session.Stop(out)
 		}
+		s.carryOut(e)
 		switch {
 		case e.session.WillDue() != nil:
 			wills++

@@ -31,14 +31,15 @@ func (s *Session) answerConnect(now Time, out *Out) {
 
 func (s *Session) onConnectStored(now Time, out *Out) {
 	s.durable.accepting = false
-	if s.state == StateActive { // and not gone to sleep without waiting for it
+	if s.state == StateActive {
 		s.connAck(now, out)
+		return
 	}
+	s.resumeDelivery(now, out) // it has gone to sleep without waiting for CONNACK
 }
 
 func (s *Session) connAck(now Time, out *Out) {
 	send(out, sn12.ConnAck{})
-	s.drain(now, out)
 	s.resumeDelivery(now, out)
 }
 

@@ -211,6 +211,7 @@ func (s *Session) accept(now Time, p connectParams, wake bool, out *Out) {
 	s.enter(StateActive, ReasonNone, out)
 	s.noteAccepted()
 	s.heard(now)
+	s.drain(now, out)
 	s.answerConnect(now, out)
 }
 
@@ -308,5 +309,9 @@ func (s *Session) abandon(why Reason, out *Out) {
 		return
 	}
 	s.disown()
-	s.end(StateDisconnected, why, ActionCloseClean, out)
+	how := ActionCloseClean
+	if s.willDue { // of the connection before
+		how = ActionCloseDrain
+	}
+	s.end(StateDisconnected, why, how, out)
 }

@@ -22,7 +22,7 @@ func (s *Session) closeLink(how ActionKind, out *Out) {
 		}
 		return
 	}
-	if s.willDue && how == ActionCloseDrain {
+	if s.willDue && how == ActionCloseDrain && s.link != linkClosing { // the link has it then
 		s.publishWill(s.will, out)
 	}
 	switch s.link {

@@ -144,6 +144,15 @@ func (s *Session) save(now Time, out *Out) {
 	out.put(RecordSession, nil, s.appendSession())
 }
 
+// Save puts out what is still to be stored of the session, because the gateway stops and
+// keeps it.
+func (s *Session) Save(out *Out) {
+	if s.durable != nil && s.durable.dirty {
+		s.durable.saveAt = 0
+		s.save(0, out)
+	}
+}
+
 // saveDeadline is when save wants to be called.
 func (s *Session) saveDeadline() Time {
 	if s.durable == nil || !s.durable.dirty {
@@ -286,6 +295,7 @@ func (s *Session) forgetRecords(out *Out) {
 		return
 	}
 	d.taken, d.outgoing = nil, outgoingRecord{}
+	d.accepting, d.leaving = false, false
 	d.saving = slices.DeleteFunc(d.saving, func(v saving) bool { return v.kind != savingSpool && v.kind != savingReleased })
 	for _, kind := range []RecordKind{RecordSubscription, RecordExchange, RecordOutgoing, RecordReceived, RecordTopic, RecordHeld} {
 		out.removeAll(kind)

@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -618,5 +619,65 @@ func TestWillComesBehindTheSpool_Case152(t *testing.T) {
 		r.event(Event{Kind: EventPublished, Token: a.Token})
 		r.wantAction("then the will", Action{Kind: ActionPublish, Topic: "w", QoS: 1})
 		r.wantAction("", Action{Kind: ActionCloseDrain})
+	}
+}
+
+// A device that connects, and goes to sleep or leaves without waiting for CONNACK, keeps
+// nothing from going on.
+func TestConnectThatIsNotWaitedFor(t *testing.T) {
+	connect := sn12.Connect{ProtocolID: 1, Duration: 600, ClientID: []byte("dev")}
+	t.Run("spool", func(t *testing.T) {
+		r, _ := away(t, nil, "1")
+		r.send(sn12.Disconnect{})
+		r.stored()
+		r.want("gone, with a spool left", sn12.Disconnect{})
+		r.send(connect)
+		r.wantAction("back", Action{Kind: ActionConnect, KeepAlive: 600})
+		r.event(Event{Kind: EventConnected, SessionPresent: true})
+		r.wantPublish("the spool does not wait for CONNACK", "1", 1)
+		r.send(sn12.Disconnect{})
+		r.stored()
+		r.want("", sn12.Disconnect{})
+	})
+	t.Run("wake", func(t *testing.T) {
+		r := newDurableRig(t, nil)
+		r.begin()
+		r.slept()
+		r.send(connect)
+		r.wantAction("awake for good", Action{Kind: ActionSetWill})
+		r.send(sn12.Disconnect{HasDuration: true, Duration: 60})
+		r.send(sn12.PingReq{ClientID: []byte("dev")})
+		r.stored()
+		r.want("nothing is held", sn12.PingResp{})
+		r.want("asleep, then", sn12.Disconnect{})
+		r.wantState("", StateAsleep)
+	})
+}
+
+// A CONNECT that comes to nothing does not make the will of the connection before false.
+func TestWillBehindTheSpoolOutlivesAConnectThatComesToNothing(t *testing.T) {
+	cfg := durableConfig()
+	cfg.KeepsWills = true
+	r, _ := away(t, cfg, "1")
+	r.send(sn12.WillTopicUpd{Topic: []byte("w")})
+	r.stored()
+	r.want("", sn12.WillTopicResp{})
+	r.advance(1000 * time.Second)
+	r.want("lost", sn12.Disconnect{})
+	r.send(sn12.Connect{Will: true, ProtocolID: 1, Duration: 600, ClientID: []byte("dev")})
+	r.want("", sn12.WillTopicReq{})
+	r.advance(time.Minute)
+	for range 3 {
+		r.want("no answer", sn12.WillTopicReq{})
+	}
+	r.event(Event{Kind: EventUp, SessionPresent: true})
+	a := r.wantPublish("what it has sent", "1", 1)
+	r.event(Event{Kind: EventPublished, Token: a.Token})
+	r.wantAction("then the will", Action{Kind: ActionPublish, Topic: "w", QoS: 1})
+	r.wantAction("", Action{Kind: ActionCloseDrain})
+	r.event(Event{Kind: EventClosed})
+	r.wantWillDue("and once only", nil)
+	if !strings.Contains(describeRecords(r.records), "+session") {
+		t.Error("a restart would publish it again")
 	}
 }

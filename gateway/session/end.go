@@ -74,7 +74,7 @@ func (s *Session) onLinkClosed(out *Out) {
 	s.link = linkClosed
 	if s.willDue {
 		s.willDue = false
-		s.changed()
+		s.mustSave()
 	}
 	switch {
 	case s.dialogue != nil:

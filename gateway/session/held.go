@@ -46,7 +46,7 @@ func (s *Session) holdDurably(out *Out) {
 			*o = outgoingRecord{msgID: m.msgID, packetID: m.packetID, number: m.number, sum: contentSum(m.topic, m.payload)}
 			o.put(out)
 		}
-		s.whenStored(saving{kind: savingHeld, number: m.number, id: m.packetID}, out)
+		s.whenStored(saving{kind: savingHeld, number: m.number}, out)
 	}
 }
 
@@ -60,7 +60,7 @@ func (s *Session) onHeldStored(v *saving, ok bool, out *Out) {
 		m.number = 0
 		out.remove(RecordHeld, key32(v.number))
 		if m.qos == 2 {
-			s.release(v.id, out)
+			s.release(m.packetID, out)
 		}
 	default:
 		m.saved = true
