@@ -48,6 +48,7 @@ type Broker struct {
 	KeepAlive bool
 
 	mu       sync.Mutex
+	habits   Habits
 	down     bool
 	sessions []*session
 	retained map[string]Message
@@ -140,7 +141,7 @@ func (b *Broker) Drop(clientID string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if s := b.session(clientID); s != nil && s.client != nil {
-		s.client.end()
+		s.client.leave()
 	}
 }
 
@@ -215,7 +216,11 @@ func (b *Broker) route(m Message) {
 	for _, s := range b.sessions {
 		granted, match := byte(0), false
 		for _, sub := range s.subs {
-			if Match(sub.filter, m.Topic) {
+			switch {
+			case !Match(sub.filter, m.Topic):
+			case b.habits.Overlap:
+				b.send(s, m, sub.qos)
+			default:
 				granted, match = max(granted, sub.qos), true
 			}
 		}
@@ -259,6 +264,9 @@ func (b *Broker) send(s *session, m Message, granted byte) {
 // pump moves queued messages into the window.
 func (s *session) pump() {
 	for s.client != nil && len(s.queue) > 0 && len(s.inflight) < window {
+		if s.client.b.habits.LowestID {
+			s.lastID = 0
+		}
 		d := delivery{id: s.newID(), m: s.queue[0]}
 		s.queue = s.queue[1:]
 		s.inflight = append(s.inflight, d)
@@ -268,6 +276,16 @@ func (s *session) pump() {
 
 // resume sends again what was in flight when the last connection ended.
 func (s *session) resume() {
+	if s.client.b.habits.NewIDs {
+		var again []Message
+		s.inflight = slices.DeleteFunc(s.inflight, func(d delivery) bool {
+			if !d.released {
+				again = append(again, d.m)
+			}
+			return !d.released
+		})
+		s.queue = append(again, s.queue...)
+	}
 	for _, d := range s.inflight {
 		if d.released {
 			s.client.ack(typePubrel, d.id)

@@ -26,6 +26,10 @@ type client struct {
 	unsent bytes.Buffer
 	wake   chan struct{}
 	ended  bool
+
+	farewell []byte            // written last, see Habits.Goodbye
+	recent   []time.Time       // of the PUBLISHes of the last second, see Habits.PublishRate
+	delayed  map[byte][][]byte // answers by type, see Habits.Delay
 }
 
 func cut(s string) (head, rest string, more bool) { return strings.Cut(s, "/") }
@@ -51,8 +55,12 @@ func (c *client) read() {
 	}
 }
 
-// write sends what the others have queued.
+// goodbyeTimeout bounds how long the last words wait for a client that does not read.
+const goodbyeTimeout = time.Second
+
+// write sends what the others have queued, and closes the connection when all is said.
 func (c *client) write() {
+	defer c.conn.Close()
 	for range c.wake {
 		c.b.mu.Lock()
 		out := slices.Clone(c.unsent.Bytes())
@@ -70,10 +78,16 @@ func (c *client) end() {
 	if c.ended {
 		return
 	}
+	if len(c.farewell) > 0 {
+		c.unsent.Write(c.farewell)
+		c.conn.SetWriteDeadline(time.Now().Add(goodbyeTimeout))
+		c.signal()
+	} else {
+		c.conn.Close()
+	}
 	c.ended = true
 	delete(c.b.open, c)
 	close(c.wake)
-	c.conn.Close()
 	if c.s != nil && c.s.client == c {
 		c.s.client = nil
 		if c.s.clean {
@@ -93,6 +107,9 @@ func (c *client) serve(p packets.ControlPacket) bool {
 	if connect, ok := p.(*packets.ConnectPacket); ok || c.s == nil {
 		return ok && c.s == nil && c.connect(connect)
 	}
+	if c.ignored(p) {
+		return true
+	}
 	s := c.s
 	switch p := p.(type) {
 	case *packets.PublishPacket:
@@ -110,16 +127,16 @@ func (c *client) serve(p packets.ControlPacket) bool {
 		delete(s.received, p.MessageID)
 		c.ack(typePubcomp, p.MessageID)
 	case *packets.SubscribePacket:
-		c.subscribe(p)
+		return c.subscribe(p)
 	case *packets.UnsubscribePacket:
 		for _, filter := range p.Topics {
 			s.subs = slices.DeleteFunc(s.subs, func(sub subscription) bool { return sub.filter == filter })
 		}
 		ack := packets.NewControlPacket(packets.Unsuback).(*packets.UnsubackPacket)
 		ack.MessageID = p.MessageID
-		c.send(ack)
+		c.answer(packets.Unsuback, encode(ack))
 	case *packets.PingreqPacket:
-		c.send(packets.NewControlPacket(packets.Pingresp))
+		c.answer(packets.Pingresp, encode(packets.NewControlPacket(packets.Pingresp)))
 	case *packets.DisconnectPacket:
 		c.will = nil
 		return false
@@ -131,6 +148,10 @@ func (c *client) serve(p packets.ControlPacket) bool {
 
 // connect opens the session (MQTT 3.1.1 section 3.1.4).
 func (c *client) connect(p *packets.ConnectPacket) bool {
+	h := &c.b.habits
+	if h.HangUp != nil && h.HangUp(p.ClientIdentifier) {
+		return false
+	}
 	ack := packets.NewControlPacket(packets.Connack).(*packets.ConnackPacket)
 	ack.ReturnCode = p.Validate()
 	if ack.ReturnCode == 0 && c.b.Refuse != nil {
@@ -144,7 +165,7 @@ func (c *client) connect(p *packets.ConnectPacket) bool {
 	s := c.b.session(p.ClientIdentifier)
 	if s != nil && s.client != nil {
 		c.b.takeovers++
-		s.client.end() // may have removed s
+		s.client.leave() // may have removed s
 		s = c.b.session(p.ClientIdentifier)
 	}
 	if s != nil && p.CleanSession {
@@ -152,6 +173,9 @@ func (c *client) connect(p *packets.ConnectPacket) bool {
 		s = nil
 	}
 	ack.SessionPresent = s != nil
+	if h.Present != nil {
+		ack.SessionPresent = h.Present(p.ClientIdentifier, ack.SessionPresent)
+	}
 	if s == nil {
 		s = &session{id: p.ClientIdentifier, received: make(map[uint16]struct{})}
 		c.b.sessions = append(c.b.sessions, s)
@@ -160,7 +184,7 @@ func (c *client) connect(p *packets.ConnectPacket) bool {
 	if p.WillFlag {
 		c.will = &Message{Topic: p.WillTopic, Payload: p.WillMessage, QoS: p.WillQos, Retain: p.WillRetain}
 	}
-	c.send(ack)
+	c.answer(packets.Connack, encode(ack))
 	s.resume()
 	return true
 }
@@ -171,11 +195,16 @@ func (c *client) published(p *packets.PublishPacket) bool {
 	if p.TopicName == "" || strings.ContainsAny(p.TopicName, "+#") || p.Qos > 2 {
 		return false
 	}
+	m := Message{Topic: p.TopicName, Payload: p.Payload, QoS: p.Qos, Retain: p.Retain}
+	if c.denied(m) {
+		return false
+	}
 	again := false
-	switch p.Qos {
-	case 1:
+	switch {
+	case m.QoS == 1, m.QoS == 2 && c.b.habits.QoS2WithPuback:
+		m.QoS = 1
 		c.ack(typePuback, p.MessageID)
-	case 2:
+	case m.QoS == 2:
 		_, again = c.s.received[p.MessageID]
 		c.s.received[p.MessageID] = struct{}{}
 		c.ack(typePubrec, p.MessageID)
@@ -183,7 +212,6 @@ func (c *client) published(p *packets.PublishPacket) bool {
 	if again {
 		return true
 	}
-	m := Message{Topic: p.TopicName, Payload: p.Payload, QoS: p.Qos, Retain: p.Retain}
 	if c.b.Observe != nil {
 		c.b.Observe(c.s.id, m)
 	}
@@ -192,27 +220,51 @@ func (c *client) published(p *packets.PublishPacket) bool {
 }
 
 // subscribe adds to the subscriptions and sends what is retained for them.
-func (c *client) subscribe(p *packets.SubscribePacket) {
+func (c *client) subscribe(p *packets.SubscribePacket) bool {
+	h := &c.b.habits
 	ack := packets.NewControlPacket(packets.Suback).(*packets.SubackPacket)
 	ack.MessageID = p.MessageID
 	for i, filter := range p.Topics {
-		sub := subscription{filter, min(p.Qoss[i], 2)}
-		c.s.subs = slices.DeleteFunc(c.s.subs, func(old subscription) bool { return old.filter == filter })
-		c.s.subs = append(c.s.subs, sub)
-		ack.ReturnCodes = append(ack.ReturnCodes, sub.qos)
+		if h.DenyFilter != nil && h.DenyFilter(c.s.id, filter) {
+			return false
+		}
+		code := min(p.Qoss[i], 2)
+		if h.Suback != nil {
+			code = h.Suback(c.s.id, filter, code)
+		}
+		ack.ReturnCodes = append(ack.ReturnCodes, code)
+		if code < refused {
+			c.s.subs = slices.DeleteFunc(c.s.subs, func(old subscription) bool { return old.filter == filter })
+			c.s.subs = append(c.s.subs, subscription{filter, code})
+		}
 	}
-	c.send(ack)
+	if !h.RetainedFirst {
+		c.answer(packets.Suback, encode(ack))
+	}
 	for i, filter := range p.Topics {
-		var topics []string
-		for topic := range c.b.retained {
-			if Match(filter, topic) {
-				topics = append(topics, topic)
-			}
+		if ack.ReturnCodes[i] < refused {
+			c.sendRetained(filter, ack.ReturnCodes[i])
 		}
-		slices.Sort(topics)
-		for _, topic := range topics {
-			c.b.send(c.s, c.b.retained[topic], min(p.Qoss[i], 2))
+	}
+	if h.RetainedFirst {
+		c.answer(packets.Suback, encode(ack))
+	}
+	return true
+}
+
+// refused is the least code of SUBACK that is a refusal; MQTT 3.1.1 knows only this one.
+const refused = 0x80
+
+func (c *client) sendRetained(filter string, qos byte) {
+	var topics []string
+	for topic := range c.b.retained {
+		if Match(filter, topic) {
+			topics = append(topics, topic)
 		}
+	}
+	slices.Sort(topics)
+	for _, topic := range topics {
+		c.b.send(c.s, c.b.retained[topic], qos)
 	}
 }
 
@@ -223,7 +275,11 @@ func (c *client) publish(id uint16, m Message, dup bool) {
 	p := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
 	p.MessageID, p.TopicName, p.Payload = id, m.Topic, m.Payload
 	p.Qos, p.Retain, p.Dup = m.QoS, m.Retain, dup
-	c.send(p)
+	if topic := c.b.habits.Topic; topic != nil {
+		p.TopicName = topic(p.TopicName)
+	}
+	c.unsent.Write(encode(p))
+	c.signal()
 }
 
 func (c *client) ack(kind byte, id uint16) {
@@ -231,13 +287,13 @@ func (c *client) ack(kind byte, id uint16) {
 	if kind == typePubrel {
 		first |= 2
 	}
-	c.unsent.Write([]byte{first, 2, byte(id >> 8), byte(id)})
-	c.signal()
+	c.answer(kind, []byte{first, 2, byte(id >> 8), byte(id)})
 }
 
-func (c *client) send(p packets.ControlPacket) {
-	_ = p.Write(&c.unsent) // a bytes.Buffer does not fail
-	c.signal()
+func encode(p packets.ControlPacket) []byte {
+	var b bytes.Buffer
+	_ = p.Write(&b) // a bytes.Buffer does not fail
+	return b.Bytes()
 }
 
 // signal wakes the writer.
