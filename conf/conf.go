@@ -111,6 +111,7 @@ type Broker struct {
 	MaxDials       int           `toml:"max_dials" range:"1..1024"`
 	DialRate       int           `toml:"dial_rate" range:"0..100000"` // per second; 0: no limit
 	PingInterval   time.Duration `toml:"ping_interval" range:"1s..65535s"`
+	AnswerTimeout  time.Duration `toml:"answer_timeout" range:"1s..10m"`
 	ReconnectMin   time.Duration `toml:"reconnect_min" range:"100ms..1h"`
 	ReconnectMax   time.Duration `toml:"reconnect_max" range:"100ms..24h"`
 }
@@ -209,12 +210,12 @@ func Default() *Config {
 		Gateway:  Gateway{ID: 1, Shards: 1},
 		Listener: []Listener{defaultListener()},
 		Broker: Broker{
-			URL: embeddedURL, FallbackURLs: []string{},
-			Mode:           "dedicated",
+			URL: embeddedURL, FallbackURLs: []string{}, Mode: "dedicated",
 			ConnectTimeout: 10 * time.Second,
 			MaxDials:       64,
 			DialRate:       1000,
 			PingInterval:   60 * time.Second,
+			AnswerTimeout:  20 * time.Second,
 			ReconnectMin:   time.Second,
 			ReconnectMax:   60 * time.Second,
 		},

@@ -102,6 +102,7 @@ var wrong = map[string][][2]string{
 	"broker.max_dials":       {{`0`, `want 1..1024`}, {`1025`, `want 1..1024`}, {`false`, `want an integer, got a boolean`}},
 	"broker.dial_rate":       {{`-1`, `want 0..100000`}, {`100001`, `want 0..100000`}, {`"1/s"`, `want an integer`}},
 	"broker.ping_interval":   {{`"0s"`, `want 1s..65535s`}, {`"19h"`, `want 1s..65535s`}, {`60`, `want a duration`}},
+	"broker.answer_timeout":  {{`"0s"`, `want 1s..10m`}, {`"11m"`, `want 1s..10m`}, {`20`, `want a duration`}},
 	"broker.reconnect_min":   {{`"99ms"`, `want 100ms..1h`}, {`"2h"`, `want 100ms..1h`}, {`"2m"`, `reconnect_min (2m0s) is above reconnect_max (1m0s)`}},
 	"broker.reconnect_max":   {{`"25h"`, `want 100ms..24h`}, {`"soon"`, `"soon" is not a duration`}, {`"500ms"`, `reconnect_min (1s) is above reconnect_max (500ms)`}},
 

@@ -17,6 +17,7 @@ const brokerKey = "\x00broker"
 func (g *Gateway) upstreamOptions() upstream.Options {
 	o := g.opts.Upstream
 	o.Moved = g.brokerMoved
+	o.Habit = g.brokerHabit
 	o.ProbeClientID = g.opts.ClientID + "-probe"
 	return o
 }
@@ -30,6 +31,11 @@ func (g *Gateway) brokerMoved(from, to string) {
 		return
 	}
 	g.log.Info().Str("from", from).Str("broker", to).Msg("the broker does not answer, another one is used")
+}
+
+// brokerHabit logs what a broker does that an operator should know of.
+func (g *Gateway) brokerHabit(broker string, h upstream.Habit) {
+	g.log.Warn().Str("broker", broker).Msg("the broker does not keep to MQTT: " + h.String())
 }
 
 // saveBroker keeps which broker is in use, where there is a choice.
@@ -75,8 +81,11 @@ func (g *Gateway) brokerRefused(ev *upstream.Event) {
 
 // connectError says why the broker was not connected to.
 func connectError(ev *upstream.Event) error {
-	if ev.Code == 0 {
+	switch ev.Code {
+	case 0:
 		return ev.Err
+	case upstream.CodeClosed:
+		return fmt.Errorf("the broker closes the connection at CONNECT each time, while it serves others: it does not take this client id, user or will: %w", ev.Err)
 	}
 	return errors.Join(ev.Err, fmt.Errorf("the broker answers CONNECT with return code %d (%s)", ev.Code, refusal(ev.Code)))
 }

@@ -72,6 +72,14 @@ var eventKinds = map[upstream.EventKind]session.EventKind{
 	upstream.EventClosed:        session.EventClosed,
 	upstream.EventReceived:      session.EventReceived,
 	upstream.EventReleased:      session.EventReleased,
+	upstream.EventDoubted:       session.EventDoubted,
+}
+
+// wants translates what a session wants of a link that is parked.
+var wants = [...]upstream.Want{
+	session.WantsNothing:  upstream.WantNothing,
+	session.WantsMessages: upstream.WantMessages,
+	session.WantsDelivery: upstream.WantDelivery,
 }
 
 func toEvent(ev *upstream.Event) session.Event {
@@ -84,6 +92,8 @@ func toEvent(ev *upstream.Event) session.Event {
 		Handle:         session.Handle(ev.Handle),
 		PacketID:       max(ev.PacketID, ev.Handle.PacketID()), // one of them is 0
 		Congested:      errors.Is(ev.Err, upstream.ErrCongested),
+		Rejected:       errors.Is(ev.Err, upstream.ErrRejected),
+		NoWill:    ev.NoWill,
 		QoS:            ev.QoS,
 		Retain:         ev.Retain,
 		Dup:            ev.Dup,
@@ -129,6 +139,8 @@ func (e *entry) do(s *shard, a *session.Action) {
 		e.link.Unsubscribe(now, t, a.Topic)
 	case session.ActionAck:
 		e.link.Ack(now, upstream.Handle(a.Handle))
+	case session.ActionComplete:
+		e.link.Complete(a.PacketID)
 	case session.ActionPing:
 		e.link.Ping(now, t)
 	case session.ActionCloseClean:

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -126,6 +127,7 @@ func upstreamReasons() []string {
 	return []string{
 		"down", "congested", "invalid", "refused_congested", "oversize", "duplicate",
 		"protocol_error", "write_stall", "ping_timeout", "stale_ack", "will",
+		"bad_packet", "answer_timeout", "rejected_message", "rejected_request",
 	}
 }
 
@@ -163,6 +165,7 @@ func toUpstreamStats(s *upstream.Stats) upstreamStats {
 			s.DroppedDown.Load(), s.DroppedCongested.Load(), s.DroppedInvalid.Load(), s.RefusedCongested.Load(),
 			s.Oversize.Load(), s.Duplicates.Load(), s.ProtocolErrors.Load(), s.WriteStalls.Load(),
 			s.PingTimeouts.Load(), s.StaleAcks.Load(), s.DroppedWills.Load(),
+			s.BadPackets.Load(), s.AnswerTimeouts.Load(), s.RejectedMessages.Load(), s.RejectedRequests.Load(),
 		},
 	}
 }
@@ -315,6 +318,15 @@ func (g *Gateway) logLink(e *entry, ev *upstream.Event) {
 	case upstream.EventDown:
 		if line := g.eventLog.Debug(); line.Enabled() {
 			line.Str("client_id", e.session.ClientID()).Err(connectError(ev)).Msg("link to the broker down")
+		}
+	case upstream.EventPublishFailed:
+		if errors.Is(ev.Err, upstream.ErrRejected) {
+			g.deviceLog(e).Warn().Str("client_id", e.session.ClientID()).Str("topic", ev.Topic).Uint8("qos", ev.QoS).Bool("retain", ev.Retain).
+				Err(ev.Err).Msg("message given up")
+		}
+	case upstream.EventBadPacket:
+		if line := g.deviceLog(e).Warn(); line.Enabled() {
+			line.Str("client_id", e.session.ClientID()).Str("topic", ev.Topic).Err(ev.Err).Msg("packet of the broker dropped")
 		}
 	case upstream.EventUp:
 		g.eventLog.Debug().Str("client_id", e.session.ClientID()).Bool("session_present", ev.SessionPresent).

@@ -72,6 +72,10 @@ func (s *shard) ownEvent(ev *upstream.Event) {
 		s.sayOnline()
 	case upstream.EventPublished, upstream.EventPublishFailed:
 		s.announced(ev)
+	case upstream.EventReleased:
+		s.own.link.Complete(ev.PacketID)
+	case upstream.EventDoubted:
+		s.own.link.Cancel(ev.Token) // the connection is worth more than the status
 	case upstream.EventDown:
 		s.gw.brokerDown(ev)
 	case upstream.EventRefused:

@@ -209,6 +209,9 @@ func (s *shard) settle(e *entry) {
 				continue
 			}
 			s.gw.logLink(e, &s.events[i])
+			if s.events[i].Kind == upstream.EventBadPacket {
+				continue
+			}
 			ev := toEvent(&s.events[i])
 			e.session.SetAllowance(s.gw.budget.free())
 			e.session.Upstream(s.now, &ev, s.outFor(e))
@@ -241,12 +244,11 @@ func (s *shard) settle(e *entry) {
 	s.timers.update(e, at)
 }
 
-// noteParked tells the session when its link waits for the device to speak. A device that
-// has gone does not, and its spool has to be delivered: for once, its session is taken
-// from the other gateway that may have it.
+// noteParked tells the session when its link waits for the device to speak, and the link
+// what the session wants it for all the same.
 func (s *shard) noteParked(e *entry) {
-	if e != s.own && e.link.Parked() && e.session.Draining() {
-		e.link.Nudge(s.now)
+	if e != s.own {
+		e.link.Want(s.now, wants[e.session.Wants()])
 	}
 	parked := e.link.Parked()
 	switch {

@@ -219,26 +219,3 @@ func TestConnectCleanDiscardsWhatIsInFlight(t *testing.T) {
 		p.WantQuiet("nothing resent, and the handle is stale")
 	})
 }
-
-func TestWillThatEndsEveryConnectionIsGivenUpAndCounted(t *testing.T) {
-	bubble(t, upstream.Options{DrainTimeout: 24 * time.Hour}, func(r *rig) {
-		o, p := r.up(persistent, false)
-		o.Publish(r.now(), 0, "will", []byte("gone"), 1, false)
-		o.Close(r.now(), upstream.CloseDrain)
-		o.wantQuiet("it is on its way")
-		for i := range 5 {
-			wantPublish(p, "gone", 1, i > 0, "not acknowledged")
-			p.Conn.Close()
-			o.want(upstream.EventDown, "the broker does not like it")
-			r.pass(o.Deadline() - r.now())
-			p = o.accept(true)
-			o.want(upstream.EventUp, "back")
-		}
-		upstreamtest.Want[*packets.DisconnectPacket](p, "nothing is left to wait for")
-		p.Conn.Close()
-		o.want(upstream.EventClosed, "closed")
-		if n := r.d.Stats().DroppedWills.Load(); n != 1 {
-			t.Errorf("%d wills counted as dropped, want 1", n)
-		}
-	})
-}

@@ -150,8 +150,12 @@ func (c *conn) open(rd *reader) error {
 	rd.decoder = decoder{src: newSource(nc), maxPayload: c.d.opt.MaxPayload}
 	ack := &rd.in.pkt
 	size, err := rd.next(ack)
-	if err == nil && ack.kind != typeConnack {
-		err = protocolError("the first packet is not CONNACK")
+	switch {
+	case err != nil:
+	case ack.kind == typeDisconnect:
+		err = disconnected(ack.code)
+	case ack.fault != faultNone:
+		err = protocolError(ack.fault.Error())
 	}
 	if err != nil {
 		*ack = packet{}
@@ -192,14 +196,17 @@ func (c *conn) read(rd *reader) error {
 			return err
 		}
 		size, err := rd.next(p)
-		if err == nil && p.kind == typeConnack {
-			err = protocolError("a second CONNACK")
-		}
 		if err != nil {
 			c.countFault(err)
 			return err
 		}
+		if p.kind == typeConnack {
+			p.fault = faultSecondConnack
+		}
 		c.countIn(p, size)
+		if p.kind == typeDisconnect {
+			return disconnected(p.code)
+		}
 		rd.in.size = len(p.topic) + len(p.payload) + 1
 		if !c.admit(rd.in.size) || !c.push(&rd.in) {
 			return net.ErrClosed
@@ -315,6 +322,9 @@ func (c *conn) countIn(p *packet, size int) {
 	c.d.stats.BytesIn.Add(uint64(size))
 	if p.oversize {
 		c.d.stats.Oversize.Add(1)
+	}
+	if p.fault != faultNone {
+		c.d.stats.BadPackets.Add(1)
 	}
 }
 

@@ -63,40 +63,38 @@ func encode(p packets.ControlPacket) []byte {
 	return b.Bytes()
 }
 
-// decodeConnack reads the two bytes of a CONNACK (MQTT 3.1.1 section 3.2). Codes the
-// specification does not know are refusals like the others.
-func decodeConnack(body []byte, p *packet) error {
-	if body[0]&^1 != 0 {
-		return protocolError("CONNACK with reserved flags")
+// decodeConnack reads a CONNACK (MQTT 3.1.1 section 3.2). Codes the specification does not
+// know are refusals like the others.
+func decodeConnack(body []byte, p *packet) packetFault {
+	if len(body) < 2 {
+		return faultShort
 	}
 	var ack packets.ConnackPacket
-	if err := ack.Unpack(bytes.NewReader(body)); err != nil {
-		return protocolError("CONNACK is malformed")
-	}
+	_ = ack.Unpack(bytes.NewReader(body[:2])) // a bytes.Reader with both bytes does not fail
 	p.present, p.code = ack.SessionPresent, ack.ReturnCode
-	return nil
+	return faultNone
 }
 
-// decodeSuback reads the three bytes of a SUBACK to a SUBSCRIBE with one filter
-// (MQTT 3.1.1 section 3.9).
-func decodeSuback(body []byte, p *packet) error {
+// decodeSuback reads a SUBACK to a SUBSCRIBE with one filter (MQTT 3.1.1 section 3.9). Every
+// code that grants no QoS is a refusal: brokers send those of MQTT 5.
+func decodeSuback(body []byte, p *packet) packetFault {
 	var ack packets.SubackPacket
-	if err := ack.Unpack(bytes.NewReader(body)); err != nil || len(ack.ReturnCodes) != 1 {
-		return protocolError("SUBACK is malformed")
+	if len(body) < 3 || ack.Unpack(bytes.NewReader(body)) != nil {
+		return faultShort
 	}
 	p.id, p.code = ack.MessageID, ack.ReturnCodes[0]
-	if p.code > 2 && p.code != 0x80 {
-		return protocolError("SUBACK with an unknown return code")
+	if p.code > 2 {
+		p.code = codeRefused
 	}
-	return nil
+	return faultNone
 }
 
-// decodeUnsuback reads the two bytes of an UNSUBACK (MQTT 3.1.1 section 3.11).
-func decodeUnsuback(body []byte, p *packet) error {
+// decodeUnsuback reads an UNSUBACK (MQTT 3.1.1 section 3.11).
+func decodeUnsuback(body []byte, p *packet) packetFault {
 	var ack packets.UnsubackPacket
-	if err := ack.Unpack(bytes.NewReader(body)); err != nil {
-		return protocolError("UNSUBACK is malformed")
+	if len(body) < 2 || ack.Unpack(bytes.NewReader(body)) != nil {
+		return faultShort
 	}
 	p.id = ack.MessageID
-	return nil
+	return faultNone
 }

@@ -1,14 +1,53 @@
 package upstream
 
 import (
+	"fmt"
 	"io"
 )
 
-// protocolError says what a broker sent that MQTT 3.1.1 does not allow. It costs
-// that connection.
+// protocolError says what a broker sent that leaves no way to tell where the next packet
+// begins, or that no connection begins with. It costs that connection.
 type protocolError string
 
 func (e protocolError) Error() string { return "upstream: protocol error: " + string(e) }
+
+// packetFault says what is wrong inside a packet whose end is known. It costs that packet. It
+// is one byte because the stack of each reader holds packets.
+type packetFault uint8
+
+const (
+	faultNone packetFault = iota
+	faultType
+	faultSecondConnack
+	faultShort
+	faultQoS
+	faultTopicLength
+	faultTopic
+	faultIdentifier
+)
+
+var packetFaults = [...]string{
+	faultType:          "a packet type no server sends",
+	faultSecondConnack: "a second CONNACK",
+	faultShort:         "too short for its type",
+	faultQoS:           "PUBLISH with QoS 3",
+	faultTopicLength:   "PUBLISH is shorter than its topic",
+	faultTopic:         "PUBLISH with an invalid topic",
+	faultIdentifier:    "PUBLISH with packet identifier 0",
+}
+
+func (e packetFault) Error() string { return "upstream: bad packet: " + packetFaults[e] }
+
+// disconnected is how a connection ends on which the broker has sent DISCONNECT. MQTT 3.1.1
+// knows that of clients only, but brokers send it, some with the reason code of MQTT 5.
+type disconnected uint8
+
+// codeTakenOver is the reason code of MQTT 5 for a session that another connection has.
+const codeTakenOver = 0x8e
+
+func (e disconnected) Error() string {
+	return fmt.Sprintf("upstream: the broker sent DISCONNECT with reason code 0x%02x", uint8(e))
+}
 
 // window is the part of a connection's byte stream that has been read and not yet
 // decoded: buf.b[r:w]. buf is nil while nothing is buffered and the source takes its
@@ -31,13 +70,22 @@ type decoder struct {
 	window
 	src        source
 	maxPayload int
+	faults     int  // bad packets in a row
+	begun      bool // CONNACK has been read
 }
 
-// bodyLen is the only remaining length each packet from a server can have, -1 for a
-// packet a server may not send. PUBLISH is apart. A SUBACK answers one filter.
-var bodyLen = [16]int{-1, -1, 2, -1, 2, 2, 2, 2, -1, 3, -1, 2, -1, 0, -1, -1}
+const (
+	// maxControl is the longest body, in bytes, of a packet that is not PUBLISH: what claims
+	// to be longer is not MQTT. A SUBACK answers one filter; MQTT 5 adds a reason.
+	maxControl = 256
+	// maxFaults is how many bad packets in a row, other than PUBLISH, show that the framing is
+	// lost.
+	maxFaults = 16
+)
 
-// next reads one packet into p and returns its size on the wire in bytes.
+// next reads one packet into p and returns its size on the wire in bytes. What is wrong
+// inside a packet is left in p.fault, and so are packets that have no meaning here: only an
+// error ends the connection.
 func (d *decoder) next(p *packet) (size int, err error) {
 	*p = packet{}
 	first, n, header, err := d.header()
@@ -45,26 +93,32 @@ func (d *decoder) next(p *packet) (size int, err error) {
 		return 0, err
 	}
 	p.kind = first >> 4
+	if !d.begun && p.kind != typeConnack && p.kind != typeDisconnect {
+		return 0, protocolError("the first packet is not CONNACK")
+	}
+	d.begun = true
 	if p.kind == typePublish {
 		return header + n, d.publish(first, n, p)
 	}
-	switch {
-	case bodyLen[p.kind] < 0:
-		return 0, protocolError("a packet type no server sends")
-	case n != bodyLen[p.kind]:
-		return 0, protocolError("a packet of wrong length")
-	case p.kind == typePubrel && first&0x0f != 2, p.kind != typePubrel && first&0x0f != 0:
-		return 0, protocolError("reserved flags are set")
+	if n > maxControl {
+		return 0, protocolError("a packet of impossible length")
 	}
 	body, err := d.need(n)
 	if err != nil {
 		return 0, err
 	}
 	d.r += n
-	return header + n, decodeBody(body, p)
+	if p.fault = decodeBody(body, p); p.fault == faultNone {
+		d.faults = 0
+	} else if d.faults++; d.faults > maxFaults {
+		return 0, protocolError("too many bad packets in a row")
+	}
+	return header + n, nil
 }
 
-func decodeBody(body []byte, p *packet) error {
+// decodeBody reads the body of a packet that is not PUBLISH. Flags of the fixed header and
+// what follows the fields of MQTT 3.1.1, such as the reason codes of MQTT 5, are ignored.
+func decodeBody(body []byte, p *packet) packetFault {
 	switch p.kind {
 	case typeConnack:
 		return decodeConnack(body, p)
@@ -72,11 +126,20 @@ func decodeBody(body []byte, p *packet) error {
 		return decodeSuback(body, p)
 	case typeUnsuback:
 		return decodeUnsuback(body, p)
+	case typePuback, typePubrec, typePubrel, typePubcomp:
+		if len(body) < 2 {
+			return faultShort
+		}
+		p.id = uint16(body[0])<<8 | uint16(body[1])
+	case typeDisconnect:
+		if len(body) > 0 {
+			p.code = body[0]
+		}
 	case typePingresp:
-		return nil
+	default:
+		return faultType
 	}
-	p.id = uint16(body[0])<<8 | uint16(body[1])
-	return nil
+	return faultNone
 }
 
 // header reads a fixed header: the first byte, the remaining length and the length
@@ -101,20 +164,23 @@ func (d *decoder) header() (first byte, remaining, size int, err error) {
 }
 
 // publish reads the body of a PUBLISH of n bytes (MQTT 3.1.1 section 3.3). DUP on
-// QoS 0 is tolerated: it means nothing there.
+// QoS 0 is tolerated: it means nothing there. The identifier of one that cannot be
+// delivered is read all the same where there is one, so that it can be acknowledged.
 func (d *decoder) publish(first byte, n int, p *packet) error {
 	p.qos = first >> 1 & 3
 	p.dup = first&flagDup != 0
 	p.retain = first&flagRetain != 0
-	if p.qos == 3 {
-		return protocolError("PUBLISH with QoS 3")
-	}
 	fixed := 2
 	if p.qos > 0 {
 		fixed = 4
 	}
-	if n < fixed {
-		return protocolError("PUBLISH is too short")
+	switch {
+	case p.qos == 3:
+		p.fault = faultQoS
+		return d.skip(n)
+	case n < fixed:
+		p.fault = faultShort
+		return d.skip(n)
 	}
 	b, err := d.need(2)
 	if err != nil {
@@ -123,32 +189,34 @@ func (d *decoder) publish(first byte, n int, p *packet) error {
 	topicLen := int(b[0])<<8 | int(b[1])
 	d.r += 2
 	if n < fixed+topicLen {
-		return protocolError("PUBLISH is shorter than its topic")
+		p.fault = faultTopicLength
+		return d.skip(n - 2)
 	}
 	topic, err := d.take(topicLen)
 	if err != nil {
 		return err
 	}
 	p.topic = string(topic)
-	if !validTopic(p.topic) {
-		return protocolError("PUBLISH with an invalid topic")
-	}
 	if p.qos > 0 {
 		if b, err = d.need(2); err != nil {
 			return err
 		}
 		p.id = uint16(b[0])<<8 | uint16(b[1])
 		d.r += 2
-		if p.id == 0 {
-			return protocolError("PUBLISH with packet identifier 0")
-		}
 	}
-	if n -= fixed + topicLen; n > d.maxPayload {
+	n -= fixed + topicLen
+	switch {
+	case p.qos > 0 && p.id == 0:
+		p.fault = faultIdentifier
+	case !validTopic(p.topic):
+		p.fault = faultTopic
+	case n > d.maxPayload:
 		p.oversize = true
-		return d.skip(n)
+	default:
+		p.payload = make([]byte, n)
+		return d.readFull(p.payload)
 	}
-	p.payload = make([]byte, n)
-	return d.readFull(p.payload)
+	return d.skip(n)
 }
 
 // need returns a view of the next n bytes, valid until the next call; n is small.

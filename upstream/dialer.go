@@ -15,10 +15,12 @@ import (
 // are no more than an entry: those a device waits for, and after them the others. It is
 // safe for concurrent use.
 type Dialer struct {
-	opt    Options
-	stats  Stats
-	losses losses
-	seed   maphash.Seed
+	opt     Options
+	stats   Stats
+	losses  losses
+	ill     illness
+	closers closers
+	seed    maphash.Seed
 
 	mu      sync.Mutex
 	active  int       // slots taken

@@ -29,8 +29,9 @@ const (
 // broker is one of the brokers of a Dialer.
 type broker struct {
 	address string
-	open    atomic.Int64 // connections it has accepted and that are open
-	heardAt atomic.Int64 // last packet from it, give or take a second
+	open    atomic.Int64  // connections it has accepted and that are open
+	heardAt atomic.Int64  // last packet from it, give or take a second
+	habits  atomic.Uint32 // bits 1 << Habit that have been reported
 }
 
 // heard notes a sign of life.
@@ -119,8 +120,7 @@ func (d *Dialer) failed(now time.Duration, c *conn) (outdated bool) {
 		d.mu.Unlock()
 		return b != nil
 	}
-	silent := now - time.Duration(b.heardAt.Load())
-	if b.open.Load() > 0 && silent <= d.opt.PingInterval*3/2 {
+	if d.serving(now, b) {
 		f.failures = 0
 		d.mu.Unlock()
 		return false

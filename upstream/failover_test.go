@@ -367,7 +367,7 @@ func (c *cluster) probed() *upstreamtest.Peer {
 }
 
 func TestFailsBackWhenThePreferredBrokerAnswers(t *testing.T) {
-	opt := upstream.Options{FailBack: 5 * time.Minute, ProbeClientID: "gw-probe", PingInterval: 10 * time.Hour}
+	opt := upstream.Options{FailBack: 5 * time.Minute, ProbeClientID: "gw-probe", PingInterval: 10 * time.Hour, AnswerTimeout: 10 * time.Hour}
 	withCluster(t, opt, func(c *cluster) {
 		c.r.d.StartAt("b:1")
 		c.use(c.b)
@@ -501,7 +501,7 @@ func (c *cluster) moving() (*owned, *upstreamtest.Peer) {
 }
 
 func TestCallsWhileAConnectionIsMoved(t *testing.T) {
-	opt := upstream.Options{FailBack: time.Minute, PingInterval: 10 * time.Hour}
+	opt := upstream.Options{FailBack: time.Minute, PingInterval: 10 * time.Hour, AnswerTimeout: 10 * time.Hour}
 	t.Run("the broker does not close", func(t *testing.T) {
 		withCluster(t, opt, func(c *cluster) {
 			o, old := c.moving()

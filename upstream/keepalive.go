@@ -20,6 +20,7 @@ type keepAlive struct {
 type ping struct {
 	token Token
 	n     int
+	probe bool // its answer shows that what was written before it has arrived
 }
 
 // pingTimes returns the interval of PINGREQs and how long the answer may take. The broker
@@ -49,12 +50,17 @@ func (l *dedicated) Ping(now time.Duration, t Token) {
 	}
 }
 
-func (l *dedicated) sendPing(now time.Duration, t Token) {
+func (l *dedicated) sendPing(now time.Duration, t Token) { l.queuePing(now, ping{token: t, n: 1}) }
+
+// sendProbe sends PINGREQ to learn that what was written before it has arrived.
+func (l *dedicated) sendProbe() { l.queuePing(l.now, ping{n: 1, probe: true}) }
+
+func (l *dedicated) queuePing(now time.Duration, p ping) {
 	k := &l.keep
-	if n := len(k.pings); t == 0 && n > 0 && k.pings[n-1].token == 0 {
+	if n := len(k.pings); p.token == 0 && !p.probe && n > 0 && k.pings[n-1].token == 0 && !k.pings[n-1].probe {
 		k.pings[n-1].n++
 	} else {
-		k.pings = append(k.pings, ping{t, 1})
+		k.pings = append(k.pings, p)
 	}
 	if !k.waiting || l.paused {
 		k.waiting, k.pingAt = true, now
@@ -71,6 +77,7 @@ func (l *dedicated) pong() {
 		return
 	}
 	first := &k.pings[0]
+	probe := first.probe
 	if first.token != 0 {
 		l.report(Event{Kind: EventPong, Token: first.token})
 	}
@@ -78,6 +85,10 @@ func (l *dedicated) pong() {
 		if k.pings = k.pings[1:]; len(k.pings) == 0 {
 			k.pings = nil
 		}
+	}
+	l.care.loose = 0
+	if probe {
+		l.proved()
 	}
 }
 

@@ -13,7 +13,7 @@ const (
 	stateOpening                  // a connect waits, dials, or expects CONNACK
 	stateUp
 	stateBackoff // lost; the next connect starts at retryAt
-	stateParked  // lost alone; the next connect starts when the device has spoken
+	stateParked  // lost alone; the next connect starts when the device has spoken, or at retryAt
 	stateClosing // DISCONNECT is sent; the broker's end is awaited until closeBy
 	stateMoving  // the same; then another broker is connected to
 )
@@ -32,7 +32,8 @@ type dedicated struct {
 	inbox Inbox
 	owner any
 
-	params Connect // of the last Connect; a will of its own
+	now    time.Duration // of the call in progress, where it has one
+	params Connect       // of the last Connect; a will of its own
 	state  linkState
 	conn   *conn   // opening, up, closing and moving only
 	home   *broker // of the last accepted connection: it may have the session; nil: none
@@ -44,17 +45,22 @@ type dedicated struct {
 	draining bool
 	paused   bool
 	renewed  bool // the broker has begun a session with this Link
+	want     Want
+	// willRefused: the broker closes connections at CONNECT with the will of params.
+	willRefused bool
 
 	connectBy time.Duration // opening; Never: no time runs before the dial begins
 	closeBy   time.Duration // closing and moving
 	drainBy   time.Duration // draining
-	retryAt   time.Duration // backoff
+	retryAt   time.Duration // backoff and parked
 
 	// The fault being lived through; see lost.
 	attempts  int  // since a connection settled
 	brokers   int  // taken into use since one has accepted
 	classify  bool // the next expiry of backoff asks whether to park
 	quick     bool // lost soon after an automatic reconnect, the device silent
+	taken     bool // the broker has said that another connection has the session
+	parks     int  // since the device spoke, or a connection lived for long
 	automatic bool // the open connection is a reconnect of our own
 	upAt      time.Duration
 	lostAt    time.Duration
@@ -62,6 +68,7 @@ type dedicated struct {
 	mark      lossMark
 
 	keep     keepAlive
+	care     caution
 	requests []request
 	out      outbox
 	in       inbound
@@ -84,8 +91,10 @@ func (l *dedicated) Connect(now time.Duration, c *Connect) {
 	l.reclaim()
 	l.setParams(c)
 	l.answer, l.draining, l.redial = true, false, false
-	l.spokeAt = now
-	l.attempts, l.classify = 0, false
+	l.now, l.spokeAt = now, now
+	l.attempts, l.parks, l.classify = 0, 0, false
+	// What the owner had not acknowledged it has not got any more: the broker sends it again.
+	l.in.release()
 	// The device is back: a will that has not been published yet would be false.
 	l.d.stats.DroppedWills.Add(uint64(l.out.forgo()))
 	if c.CleanSession {
@@ -119,12 +128,13 @@ func (l *dedicated) SetWill(w *Will) {
 		own.Message = slices.Clone(w.Message)
 		w = &own
 	}
-	l.params.Will = w
+	l.params.Will, l.willRefused = w, false
 }
 
 // Close implements Link.
 func (l *dedicated) Close(now time.Duration, mode CloseMode) {
 	l.reclaim()
+	l.now = now
 	l.closes++
 	l.answer, l.redial = false, false
 	l.in.release()
@@ -197,6 +207,7 @@ func (l *dedicated) ended(now time.Duration) {
 	l.dropBuffer()
 	l.state = stateIdle
 	l.draining = false
+	l.dropQoS0()
 	l.failRequests()
 	for ; l.closes > 0; l.closes-- {
 		l.report(Event{Kind: EventClosed})
@@ -258,7 +269,8 @@ func (l *dedicated) Deadline() time.Duration {
 		at = l.connectBy
 	case stateUp:
 		at, _ = l.keepAliveDue()
-	case stateBackoff:
+		at = min(at, l.answerDue(), l.provenDue())
+	case stateBackoff, stateParked:
 		at = l.retryAt
 	case stateClosing, stateMoving:
 		at = l.closeBy
@@ -272,6 +284,7 @@ func (l *dedicated) Deadline() time.Duration {
 // Advance implements Link.
 func (l *dedicated) Advance(now time.Duration) {
 	l.reclaim()
+	l.now = now
 	if l.draining && now >= l.drainBy {
 		l.draining = false
 		l.d.stats.DroppedWills.Add(uint64(l.out.forgo()))
@@ -286,7 +299,17 @@ func (l *dedicated) Advance(now time.Duration) {
 			l.refused(now, 0, ErrTimeout)
 		}
 	case stateUp:
-		l.keepAliveAdvance(now)
+		if l.keepAliveAdvance(now); l.state == stateUp {
+			l.answerAdvance(now)
+		}
+		if l.state == stateUp && now >= l.provenDue() {
+			l.care.proven = true
+			l.pump()
+		}
+	case stateParked:
+		if now >= l.retryAt {
+			l.dialAgain(now, false)
+		}
 	case stateBackoff:
 		if now >= l.retryAt {
 			l.retry(now)

@@ -156,6 +156,7 @@ func (s *shard) collect(o *device) {
 		case upstream.EventClosed:
 			o.closed++
 		case upstream.EventReleased:
+			defer o.Complete(e.PacketID)
 			o.released++
 		default:
 			s.t.Errorf("event %+v", e)

@@ -34,6 +34,10 @@ type Options struct {
 	// one of the Dialer: it must not block. nil: nobody is told.
 	Moved func(from, to string)
 
+	// Habit is called once for each broker and each habit of it that an operator should
+	// know of, from an owner's goroutine: it must not block. nil: nobody is told.
+	Habit func(broker string, h Habit)
+
 	// Username and Password go into every CONNECT (MQTT 3.1.1 section 3.1.3.4).
 	// HasUsername sends the user name even when it is empty; a user name that is not
 	// empty is always sent. Password nil means none; MQTT 3.1.1 allows no password
@@ -63,6 +67,11 @@ type Options struct {
 	// what is left of one and a half of the keep-alive, or of PingInterval if that is
 	// shorter or the keep-alive is 0: within that time a dead connection is noticed. 20 s.
 	PingTimeout time.Duration
+
+	// AnswerTimeout is how long the broker may leave a PUBLISH of QoS 1 or 2, a PUBREL, a
+	// SUBSCRIBE or an UNSUBSCRIBE unanswered, from when it has answered what was sent before
+	// it. Then the connection is ended, and the message is sent again in the next one. 20 s.
+	AnswerTimeout time.Duration
 
 	// ReconnectMin and ReconnectMax bound the pause before a lost connection is tried
 	// again; it doubles from one to the other, and is jittered. 1 s and 60 s.
@@ -113,6 +122,7 @@ func (o *Options) complete() error {
 	orDefault(&o.MaxWaiting, 10_000)
 	orDefault(&o.PingInterval, 60*time.Second)
 	orDefault(&o.PingTimeout, 20*time.Second)
+	orDefault(&o.AnswerTimeout, 20*time.Second)
 	orDefault(&o.ReconnectMin, time.Second)
 	orDefault(&o.ReconnectMax, 60*time.Second)
 	orDefault(&o.WriteBuffer, 256<<10)
@@ -152,7 +162,7 @@ func (o *Options) check() error {
 	if o.ReconnectMax < o.ReconnectMin {
 		return errors.New("upstream: ReconnectMax is shorter than ReconnectMin")
 	}
-	for _, d := range []time.Duration{o.ConnectTimeout, o.PingInterval, o.PingTimeout, o.ReconnectMin, o.WriteTimeout, o.DrainTimeout, o.FailBack} {
+	for _, d := range []time.Duration{o.ConnectTimeout, o.PingInterval, o.PingTimeout, o.AnswerTimeout, o.ReconnectMin, o.WriteTimeout, o.DrainTimeout, o.FailBack} {
 		if d < 0 {
 			return errors.New("upstream: a time in Options is negative")
 		}

@@ -278,30 +278,6 @@ func TestIdentifierOfTheOwnerIsChecked(t *testing.T) {
 	})
 }
 
-func TestOwnerDecidesOnAMessageThatEndsConnections_Case152(t *testing.T) {
-	bubble(t, upstream.Options{}, func(r *rig) {
-		o, p := r.up(persistent, false)
-		o.publishOwn(1, "x")
-		for i := range 5 {
-			wantOwn(p, i > 0, "not finished")
-			p.Conn.Close()
-			o.want(upstream.EventDown, "the broker does not like it")
-			r.pass(time.Millisecond)
-			o.Nudge(r.now())
-			r.pass(o.Deadline() - r.now())
-			p = o.accept(true)
-			o.want(upstream.EventUp, "back")
-		}
-		if e := o.want(upstream.EventPublishFailed, "not dropped in silence"); e.Token != 1 || !errors.Is(e.Err, upstream.ErrLost) {
-			t.Errorf("got %+v", e)
-		}
-		p.WantQuiet("the connection lives")
-		o.publishOwn(1, "x", again)
-		wantOwn(p, true, "the owner may go on with the exchange")
-		o.received(p, "PUBREC")
-	})
-}
-
 // What the broker has received is not dropped, however many connections are lost.
 func TestReceivedMessageOutlivesAnyNumberOfConnections(t *testing.T) {
 	bubble(t, upstream.Options{}, func(r *rig) {

@@ -27,9 +27,11 @@ const (
 	maxString    = 65535       // bytes of an MQTT string or binary field
 	maxRemaining = 268_435_455 // MQTT 3.1.1 section 2.2.3
 
-	codeUnavailable = 3 // CONNACK: server unavailable (MQTT 3.1.1 section 3.2.2.3)
+	codeUnavailable = 3    // CONNACK: server unavailable (MQTT 3.1.1 section 3.2.2.3)
+	codeRefused     = 0x80 // SUBACK: failure (MQTT 3.1.1 section 3.9.3)
 
 	flagDup    = 0x08
+	flagQoS    = 0x06
 	flagRetain = 0x01
 )
 
@@ -43,6 +45,7 @@ type packet struct {
 	retain   bool
 	present  bool // CONNACK: session present
 	oversize bool // PUBLISH: the payload was skipped
+	fault    packetFault
 	id       uint16
 	topic    string
 	payload  []byte
@@ -73,16 +76,20 @@ func appendPublish(b []byte, topic string, payload []byte, qos uint8, retain boo
 	return append(b, payload...)
 }
 
-// splitPublish returns topic and payload of what appendPublish has made, of QoS 1 or 2.
-// The payload is a part of raw.
+// splitPublish returns topic and payload of what appendPublish has made. The payload is a
+// part of raw.
 func splitPublish(raw []byte) (topic string, payload []byte) {
 	i := 1
 	for raw[i]&0x80 != 0 {
 		i++
 	}
 	b := raw[i+1:]
-	n := int(b[0])<<8 | int(b[1])
-	return string(b[2 : 2+n]), b[2+n+2:]
+	n := 2 + (int(b[0])<<8 | int(b[1]))
+	topic, payload = string(b[2:n]), b[n:]
+	if raw[0]&flagQoS != 0 {
+		payload = payload[2:] // the packet identifier
+	}
+	return topic, payload
 }
 
 // appendLength appends a remaining length (MQTT 3.1.1 section 2.2.3).

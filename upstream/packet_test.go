@@ -15,7 +15,7 @@ const testMaxPayload = 4096
 
 // decodeAll decodes a stream read from r to its end.
 func decodeAll(r io.Reader) (list []packet, sizes []int, err error) {
-	d := decoder{src: &plainSource{Reader: r}, maxPayload: testMaxPayload}
+	d := decoder{begun: true, src: &plainSource{Reader: r}, maxPayload: testMaxPayload}
 	for {
 		var p packet
 		size, err := d.next(&p)
@@ -201,7 +201,7 @@ func TestCodecAllocations(t *testing.T) {
 		{appendAck(nil, typePuback, 7), 0},
 	} {
 		r := bytes.NewReader(c.raw)
-		d := decoder{src: &plainSource{Reader: r}, maxPayload: testMaxPayload}
+		d := decoder{begun: true, src: &plainSource{Reader: r}, maxPayload: testMaxPayload}
 		if n := testing.AllocsPerRun(100, func() {
 			r.Reset(c.raw)
 			if _, err := d.next(&p); err != nil {

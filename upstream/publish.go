@@ -5,42 +5,39 @@ import (
 	"time"
 )
 
-// outgoing is a QoS 1 or 2 message not yet acknowledged by the broker.
+// outgoing is a message not yet acknowledged by the broker. Those of QoS 0 are here only
+// while the Link is cautious, and are answered by PINGRESP.
 type outgoing struct {
 	token    Token
 	id       uint16
 	qos      uint8
+	written  bool   // to the connection that is open
 	received bool   // QoS 2: PUBREC has come
 	released bool   // with received: PUBREL is due or sent
 	given    bool   // given up by the owner, see Cancel
-	tries    uint8  // connections it has been written to: DUP is set after the first
+	alone    bool   // nothing else is written before it is answered
+	silent   bool   // it is known that it is not answered: others do not wait for it
+	rejected bool   // QoS 0 only: it has been counted as given up
+	tries    uint8  // connections it has been written to, up to maxTriesGiven: DUP is set after the first
 	raw      []byte // the PUBLISH, kept until the end
 }
 
-// A message may be what the connections it is written to end of: some brokers close on
-// one they do not allow. So it is dropped after so many connections, and sooner if it was
-// given up: QoS 1 at once, QoS 2 after a few.
-const (
-	maxTries      = 5
-	maxTriesGiven = 3
-)
+// A message that its owner has given up is not written to another connection, one of QoS 2
+// not to many: its packet identifier may mean something to the broker.
+const maxTriesGiven = 3
 
 // owned reports whether the owner of the Link has chosen the packet identifier.
 func (m *outgoing) owned() bool { return m.id >= MinOwnerID }
 
+// awaitsBroker reports whether the broker has to answer m next.
+func (m *outgoing) awaitsBroker() bool { return m.written && (!m.received || m.released) }
+
 // hopeless reports whether m is not to be written to another connection.
 func (m *outgoing) hopeless() bool {
-	switch {
-	case m.received:
-		return false
-	case m.given:
-		return m.qos == 1 || m.tries >= maxTriesGiven
-	}
-	return m.tries >= maxTries
+	return m.given && !m.received && (m.qos == 1 || m.tries >= maxTriesGiven)
 }
 
-// outbox holds the outgoing messages in the order they were published. The first
-// sent of them have been written to the connection that is open.
+// outbox holds the outgoing messages in the order they were published.
 //
 // A QoS 2 message is kept whole until PUBCOMP. When the broker comes back without the
 // session, it is published again even if its PUBREC had come: the broker may have
@@ -49,7 +46,8 @@ func (m *outgoing) hopeless() bool {
 // the message on and forgot its session before PUBCOMP.
 type outbox struct {
 	list   []outgoing
-	sent   int
+	sent   int  // how many are written to the connection that is open
+	mixed  bool // they are not the first of the list
 	bytes  int
 	lastID uint16
 }
@@ -59,9 +57,10 @@ func (o *outbox) len() int { return len(o.list) }
 // restart prepares for a new connection. Without a session at the broker, every
 // exchange begins anew. The messages that are hopeless are dropped and returned.
 func (o *outbox) restart(present bool) (dropped []outgoing) {
-	o.sent = 0
+	o.sent, o.mixed = 0, false
 	for i := 0; i < len(o.list); i++ {
 		m := &o.list[i]
+		m.written, m.alone, m.silent = false, false, false
 		m.received = m.received && present
 		m.released = m.released && present
 		if m.hopeless() {
@@ -77,7 +76,7 @@ func (o *outbox) restart(present bool) (dropped []outgoing) {
 // there were.
 func (o *outbox) forgo() (dropped int) {
 	for i := 0; i < len(o.list); i++ {
-		if o.list[i].token == 0 {
+		if o.list[i].token == 0 && o.list[i].qos > 0 {
 			o.remove(i)
 			i--
 			dropped++
@@ -89,19 +88,19 @@ func (o *outbox) forgo() (dropped int) {
 // find returns the index of the message with the packet identifier id among those
 // sent, or -1.
 func (o *outbox) find(id uint16) int {
-	return slices.IndexFunc(o.list[:o.sent], func(m outgoing) bool { return m.id == id })
+	return slices.IndexFunc(o.list, func(m outgoing) bool { return m.id == id && m.written && m.qos > 0 })
 }
 
 func (o *outbox) uses(id uint16) bool {
-	return slices.ContainsFunc(o.list, func(m outgoing) bool { return m.id == id })
+	return slices.ContainsFunc(o.list, func(m outgoing) bool { return m.id == id && m.qos > 0 })
 }
 
 func (o *outbox) remove(i int) {
 	o.bytes -= len(o.list[i].raw)
-	o.list = slices.Delete(o.list, i, i+1)
-	if i < o.sent {
+	if o.list[i].written {
 		o.sent--
 	}
+	o.list = slices.Delete(o.list, i, i+1)
 	if len(o.list) == 0 && cap(o.list) > 4 {
 		o.list = nil
 	}
@@ -180,40 +179,65 @@ func (l *dedicated) publishQoS0(m *Publish, size int) {
 	switch {
 	case l.state != stateUp:
 		l.d.stats.DroppedDown.Add(1)
-	case l.congested(size):
+	case l.congested(size), l.care.window > 0 && l.out.len() >= l.d.opt.MaxInFlight:
 		l.d.stats.DroppedCongested.Add(1)
+	case !l.care.none() && l.care.isDenied(l.d.topicKey(typePublish, 0, m.Retain, m.Topic), l.now):
+		l.d.stats.RejectedMessages.Add(1)
+	case l.care.window > 0:
+		raw := appendPublish(make([]byte, 0, size), m.Topic, m.Payload, 0, m.Retain, 0)
+		l.out.list = append(l.out.list, outgoing{raw: raw})
+		l.out.bytes += len(raw)
+		l.pump()
 	default:
 		b := l.buffer()
 		b.b = appendPublish(b.b, m.Topic, m.Payload, 0, m.Retain, 0)
 		l.d.stats.PacketsOut[typePublish].Add(1)
+		l.care.loose++
 	}
 }
 
 // pump writes what has not been written to the open connection, in order, as far as
 // the window and the buffer have room. The rest follows when they have.
 func (l *dedicated) pump() {
-	for l.state == stateUp && l.out.sent < min(len(l.out.list), l.d.opt.SendWindow) {
-		m := &l.out.list[l.out.sent]
-		if l.congested(len(m.raw)) {
+	if l.state != stateUp {
+		return
+	}
+	l.pumpRequests(false)
+	for i := l.next(); i >= 0; i = l.next() {
+		if n := len(l.out.list[i].raw); l.congested(n) {
 			l.conn.starved.Store(true)
-			if l.congested(len(m.raw)) {
+			if l.congested(n) {
 				return // the flusher saw starved, or the owner's Flush comes back here
 			}
 		}
-		l.out.sent++
-		if m.received {
-			if m.released {
-				l.putAck(typePubrel, m.id)
-			}
-			continue
+		l.write(i)
+	}
+	l.pumpRequests(true)
+}
+
+// write writes a message, or goes on with its exchange.
+func (l *dedicated) write(i int) {
+	m := &l.out.list[i]
+	m.written = true
+	l.out.mixed = l.out.mixed || i != l.out.sent
+	l.out.sent++
+	if m.received {
+		if m.released {
+			l.putAck(typePubrel, m.id)
 		}
-		if m.tries > 0 {
-			m.raw[0] |= flagDup
-		}
-		m.tries = min(m.tries+1, maxTries)
-		b := l.buffer()
-		b.b = append(b.b, m.raw...)
-		l.d.stats.PacketsOut[typePublish].Add(1)
+		return
+	}
+	if m.tries > 0 {
+		m.raw[0] |= flagDup
+	}
+	if m.qos > 0 {
+		m.tries = min(m.tries+1, maxTriesGiven)
+	}
+	b := l.buffer()
+	b.b = append(b.b, m.raw...)
+	l.d.stats.PacketsOut[typePublish].Add(1)
+	if m.qos == 0 {
+		l.sendProbe()
 	}
 }
 
@@ -226,7 +250,7 @@ func (l *dedicated) Release(now time.Duration, t Token) {
 	}
 	m := &l.out.list[i]
 	m.released = true
-	if i < l.out.sent { // otherwise pump will come to it
+	if m.written { // otherwise pump will come to it
 		l.putAck(typePubrel, m.id)
 	}
 }
@@ -279,17 +303,31 @@ func (l *dedicated) acked(now time.Duration, kind uint8, id uint16) {
 	switch {
 	case kind == typePubrec && m.qos == 2:
 		l.pubrec(m)
+	case kind == typePuback && m.qos == 2 && !m.received:
+		// Some brokers treat QoS 2 as QoS 1. It has the message, and knows of no more.
+		l.d.notice(l.conn.broker, HabitNoQoS2)
+		l.published(now, i)
+	case kind == typePubrec: // of QoS 1: it has the message, and waits for PUBREL
+		l.putAck(typePubrel, id)
+		l.published(now, i)
 	case kind == typePuback && m.qos == 1, kind == typePubcomp && m.released:
-		t := m.token
-		l.out.remove(i)
-		if t != 0 {
-			l.report(Event{Kind: EventPublished, Token: t})
-		}
-		l.pump()
-		l.drained(now)
+		l.published(now, i)
 	default:
 		l.d.stats.StaleAcks.Add(1)
 	}
+}
+
+// published ends the exchange of a message that the broker has.
+func (l *dedicated) published(now time.Duration, i int) {
+	m := &l.out.list[i]
+	t := m.token
+	l.passedOne(m)
+	l.out.remove(i)
+	if t != 0 {
+		l.report(Event{Kind: EventPublished, Token: t})
+	}
+	l.pump()
+	l.drained(now)
 }
 
 // pubrec takes PUBREC, also one that is repeated. PUBREL follows at once, unless the
@@ -297,6 +335,7 @@ func (l *dedicated) acked(now time.Duration, kind uint8, id uint16) {
 func (l *dedicated) pubrec(m *outgoing) {
 	first := !m.received
 	m.received = true
+	l.care.progress, l.care.loose = true, 0
 	m.released = m.released || !m.owned()
 	switch {
 	case m.released:

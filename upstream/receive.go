@@ -48,6 +48,10 @@ func (r *inbound) add(id uint16, qos uint8, sum uint64) Handle {
 
 // packet takes one packet from the broker.
 func (l *dedicated) packet(now time.Duration, p *packet) {
+	if p.fault != faultNone {
+		l.badPacket(p)
+		return
+	}
 	switch p.kind {
 	case typePublish:
 		l.message(p)
@@ -62,6 +66,23 @@ func (l *dedicated) packet(now time.Duration, p *packet) {
 	case typePingresp:
 		l.pong()
 	}
+}
+
+// badPacket drops a packet because of what is in it. A PUBLISH is acknowledged, so that the
+// broker does not send it for ever.
+func (l *dedicated) badPacket(p *packet) {
+	e := Event{Kind: EventBadPacket, Err: p.fault, Topic: p.topic, QoS: p.qos}
+	l.report(e)
+	if p.kind != typePublish || p.id == 0 || p.qos == 0 || l.state != stateUp {
+		return
+	}
+	if p.qos == 2 {
+		h := l.in.add(p.id, 2, 0)
+		m := l.in.held[h.PacketID()]
+		m.acked = true
+		l.in.held[p.id] = m
+	}
+	l.acknowledge(p.id, p.qos)
 }
 
 // message takes a PUBLISH. One that the owner holds already, or has acknowledged, is
@@ -119,10 +140,17 @@ func (l *dedicated) acknowledge(id uint16, qos uint8) {
 	l.in.remove(id)
 }
 
+// Complete implements Link.
+func (l *dedicated) Complete(packetID uint16) {
+	l.reclaim()
+	l.putAck(typePubcomp, packetID)
+}
+
 // released takes PUBREL. It is answered even when the message is not known: it may be
 // one from before a restart, and the broker asks until it hears PUBCOMP. One that
 // comes before the PUBREC it answers is wrong and leaves the message held. The owner is
-// told of all others, because it may keep identifiers for longer than the Link.
+// told of all others, because it may keep identifiers for longer than the Link, and
+// answers by Complete.
 func (l *dedicated) released(id uint16) {
 	m, known := l.in.held[id]
 	if known && m.qos == 2 && !m.acked {
@@ -135,7 +163,6 @@ func (l *dedicated) released(id uint16) {
 		l.d.stats.StaleAcks.Add(1)
 	}
 	if l.state == stateUp { // otherwise it comes again in the next connection
-		l.putAck(typePubcomp, id)
 		l.report(Event{Kind: EventReleased, PacketID: id})
 	}
 }

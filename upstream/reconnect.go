@@ -14,7 +14,11 @@ import (
 
 // dial starts a connect; urgent if a device waits for it. connectBy is set.
 func (l *dedicated) dial(now time.Duration, urgent bool) {
-	hello := encodeConnect(&l.params, &l.d.opt)
+	params := l.params
+	if l.bare() {
+		params.Will = nil
+	}
+	hello := encodeConnect(&params, &l.d.opt)
 	l.conn = newConn(l, hello)
 	l.conn.announce = !l.answer
 	l.state = stateOpening
@@ -43,7 +47,7 @@ func (l *dedicated) Reopen(now time.Duration, c *Connect, when ReopenMode) {
 		return
 	}
 	l.setParams(c)
-	l.attempts, l.classify = 0, false
+	l.now, l.attempts, l.parks, l.classify = now, 0, 0, false
 	if when == ReopenWhenNudged {
 		l.state = stateDormant
 		return
@@ -55,7 +59,7 @@ func (l *dedicated) Reopen(now time.Duration, c *Connect, when ReopenMode) {
 // taken for one. The owner causes a few itself (it acknowledges what it drops); at worst
 // a Link without company then connects once more before it parks.
 func (l *dedicated) spoke(now time.Duration) {
-	l.spokeAt = now
+	l.now, l.spokeAt, l.parks = now, now, 0
 	if l.state != stateUp {
 		l.wake(now)
 	}
@@ -75,6 +79,7 @@ func (l *dedicated) wake(now time.Duration) {
 // Input implements Link.
 func (l *dedicated) Input(now time.Duration, in *Input) {
 	l.reclaim()
+	l.now = now
 	if in.conn == nil {
 		return
 	}
@@ -97,15 +102,17 @@ func (l *dedicated) Input(now time.Duration, in *Input) {
 		l.accepted(now, in.pkt.present)
 	case inputRefused:
 		l.conn = nil
-		if code := in.pkt.code; code != 0 && code != codeUnavailable {
+		code := in.pkt.code
+		if code != 0 && code != codeUnavailable {
 			l.d.answered(in.conn)
 		} else {
 			l.fell(now, in.conn)
+			code = l.closedAtConnect(now, in, code)
 		}
 		if l.state == stateClosing {
 			l.ended(now)
 		} else {
-			l.refused(now, in.pkt.code, in.err)
+			l.refused(now, code, in.err)
 		}
 	case inputEnded:
 		switch l.state {
@@ -137,6 +144,8 @@ func (l *dedicated) accepted(now time.Duration, present bool) {
 	l.home = l.conn.broker
 	l.state, l.upAt, l.automatic = stateUp, now, !l.answer
 	l.d.losses.opened()
+	l.d.closers.forget(l.params.ClientID)
+	l.care.opened()
 	l.keep = keepAlive{heardAt: now, sentAt: now}
 	l.keep.every, l.keep.limit = l.pingTimes()
 	if !present {
@@ -150,17 +159,9 @@ func (l *dedicated) accepted(now time.Duration, present bool) {
 		l.d.stats.Reconnects.Add(1)
 	}
 	l.answer, l.brokers = false, 0
-	l.report(Event{Kind: kind, SessionPresent: present})
+	l.report(Event{Kind: kind, SessionPresent: present, NoWill: l.bare()})
 	for _, m := range dropped {
-		if m.token == 0 {
-			l.d.stats.DroppedWills.Add(1)
-			continue
-		}
-		err := ErrLost
-		if m.given {
-			err = ErrCancelled
-		}
-		l.report(Event{Kind: EventPublishFailed, Token: m.token, Err: err})
+		l.report(Event{Kind: EventPublishFailed, Token: m.token, Err: ErrCancelled})
 	}
 	l.pump()
 	l.drained(now)
@@ -195,9 +196,10 @@ func (l *dedicated) move(now time.Duration) {
 	l.put(typeDisconnect)
 	l.conn.leave()
 	l.state, l.closeBy = stateMoving, now+closeWait
-	l.attempts, l.classify = 0, false
+	l.attempts, l.parks, l.classify = 0, 0, false
 	l.report(Event{Kind: EventDown, Err: ErrMoved})
 	l.failRequests()
+	l.dropQoS0()
 }
 
 // moved is reached when the connection that was left is gone.
@@ -213,9 +215,11 @@ func (l *dedicated) moved(now time.Duration) {
 // by then it shows who else was lost. If the broker closed this connection and left
 // the most of the others alone, the device has probably connected through another
 // gateway: coming back would take the session away from it, and so on for ever. So
-// the Link parks until the device speaks here. A Link without company cannot compare;
-// it parks when the broker closed it twice in a row, the second time within
-// settleTime of a reconnect of its own, and the device was silent in between.
+// the Link parks: until the device speaks here, or for a long pause if it is wanted all
+// the same (see Want). A Link without company cannot compare; it parks when the broker
+// closed it twice in a row, the second time within settleTime of a reconnect of its own,
+// and the device was silent in between. A connection that ended while the broker owed an
+// answer is not taken for a takeover: see blame.
 func (l *dedicated) lost(now time.Duration, err error) {
 	l.d.stats.Losses.Add(1)
 	l.mark = l.d.losses.lost(now)
@@ -223,20 +227,32 @@ func (l *dedicated) lost(now time.Duration, err error) {
 	l.conn = nil
 	l.dropBuffer()
 	byPeer := endedByPeer(err)
+	owed, _, _ := l.unanswered()
 	short := now-l.upAt < settleTime
-	l.classify = byPeer
+	l.classify = byPeer && owed == 0
 	l.quick = byPeer && short && l.automatic && l.spokeAt <= l.upAt
-	if !short {
+	if l.taken = errors.Is(err, disconnected(codeTakenOver)); l.taken {
+		l.classify = true
+	}
+	if !short || l.care.progress {
 		l.attempts = 0
 	}
+	if now-l.upAt >= longLife {
+		l.parks = 0
+	}
+	if byPeer {
+		l.blame(now, nil) // before the owner takes back what is in flight
+	}
 	l.report(Event{Kind: EventDown, Err: fmt.Errorf("%w: %w", ErrLost, err)})
+	l.dropQoS0()
 	l.failRequests()
 	l.backoff(now, false)
 }
 
 // endedByPeer reports whether a reader ended with err because the broker closed.
 func endedByPeer(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
+	var d disconnected
+	return errors.As(err, &d) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
 		errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) && !errors.Is(err, net.ErrClosed)
 }
 
@@ -268,15 +284,75 @@ func (l *dedicated) retry(now time.Duration) {
 	if l.classify && !l.draining {
 		l.classify = false
 		isolated, lone := l.d.losses.alone(l.mark)
-		if l.spokeAt <= l.lostAt && (isolated || lone && l.quick) {
-			if seen := l.lostAt + lossSlots*lossSlot; now < seen { // a broker may take its time to die
+		if l.spokeAt <= l.lostAt && (l.taken || isolated || lone && l.quick) {
+			if seen := l.lostAt + lossSlots*lossSlot; now < seen && !l.taken { // a broker may take its time to die
 				l.classify, l.retryAt = true, seen
 				return
 			}
-			l.d.stats.Parkings.Add(1)
-			l.state = stateParked
+			l.park(now)
 			return
 		}
 	}
 	l.dialAgain(now, false)
+}
+
+// park waits until the device speaks. A Link that is wanted is tried again after a long
+// pause, to find out whether the device really is elsewhere: then the broker closes it
+// once more, at once, and only messages that wait have it tried again after that.
+func (l *dedicated) park(now time.Duration) {
+	l.d.stats.Parkings.Add(1)
+	l.state, l.retryAt = stateParked, Never
+	l.planReturn(now)
+	l.parks++
+}
+
+const (
+	maxParks = 6 // how often the pause of a parked Link doubles at the most
+	// longLife is how long a connection has to live to say that no other gateway wants the
+	// session.
+	longLife = 10 * time.Minute
+)
+
+// bare reports whether connects carry no will: the broker does not take it, or the device
+// may be elsewhere, and the takeover of this connection would publish it.
+func (l *dedicated) bare() bool { return l.willRefused || l.parks > 0 }
+
+func (l *dedicated) planReturn(now time.Duration) {
+	switch {
+	case l.want == WantNothing, l.want == WantMessages && (l.taken || l.parks > 0):
+		return
+	}
+	span := max(l.d.opt.ReconnectMax/2, l.d.opt.ReconnectMin) << min(l.parks, maxParks)
+	l.retryAt = now + span + time.Duration(l.d.opt.Rand()*float64(span))
+}
+
+// Want implements Link.
+func (l *dedicated) Want(now time.Duration, w Want) {
+	if l.want == w {
+		return
+	}
+	l.want = w
+	if l.state == stateParked {
+		l.retryAt = Never
+		l.parks--
+		l.planReturn(now)
+		l.parks++
+	}
+}
+
+// closedAtConnect returns the code of a connect without an answer: CodeClosed if the
+// broker has closed this client's connections at CONNECT time and again while it serves
+// others. On the way back from a loss it is the will that may have changed, so the next
+// try is without one.
+func (l *dedicated) closedAtConnect(now time.Duration, in *Input, code uint8) uint8 {
+	b := in.conn.broker
+	if code != 0 || in.err == nil || b == nil || !endedByPeer(in.err) || !l.d.closers.note(now, l.params.ClientID, l.d.serving(now, b)) {
+		return code
+	}
+	if !l.answer && l.params.Will != nil && !l.willRefused {
+		l.willRefused = true
+		l.d.stats.DroppedWills.Add(1)
+		return code
+	}
+	return CodeClosed
 }

@@ -297,7 +297,7 @@ func TestLossFoundHereNeverParks(t *testing.T) {
 	bubble(t, upstream.Options{}, func(r *rig) {
 		r.up(&upstream.Connect{ClientID: "other"}, false)
 		o, p := r.up(persistent, false)
-		p.SendRaw(0xf0, 0)
+		p.SendRaw(0x30, 0xff, 0xff, 0xff, 0xff, 0x01)
 		o.want(upstream.EventDown, "protocol error")
 		r.pass(time.Second)
 		o.accept(true)

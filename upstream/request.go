@@ -7,9 +7,15 @@ import (
 
 // request is a SUBSCRIBE or UNSUBSCRIBE that is not answered.
 type request struct {
-	id    uint16
-	kind  EventKind // of the answer
-	token Token
+	id      uint16
+	kind    EventKind // of the answer
+	token   Token
+	sent    bool
+	alone   bool   // nothing else is written before it is answered
+	refused bool   // the broker ends connections on it
+	key     uint64 // see suspicion
+	filter  string // until it is sent
+	raw     []byte // the packet, until it is sent
 }
 
 // Subscribe implements Link.
@@ -38,16 +44,57 @@ func (l *dedicated) request(now time.Duration, t Token, kind EventKind, filter s
 		l.report(Event{Kind: kind, Token: t, Err: err})
 		return
 	}
-	id := l.newID()
-	l.requests = append(l.requests, request{id, kind, t})
-	b := l.buffer()
+	r := request{id: l.newID(), kind: kind, token: t, filter: filter}
 	if kind == EventSubscribed {
-		b.b = append(b.b, encodeSubscribe(id, filter, qos)...)
-		l.d.stats.PacketsOut[typeSubscribe].Add(1)
+		r.raw = encodeSubscribe(r.id, filter, qos)
+		r.key = l.d.topicKey(typeSubscribe, qos, false, filter)
 	} else {
-		b.b = append(b.b, encodeUnsubscribe(id, filter)...)
-		l.d.stats.PacketsOut[typeUnsubscribe].Add(1)
+		r.raw = encodeUnsubscribe(r.id, filter)
+		r.key = l.d.topicKey(typeUnsubscribe, 0, false, filter)
 	}
+	l.requests = append(l.requests, r)
+	l.pump()
+}
+
+// pumpRequests writes the requests that may be written now: those that connections have
+// ended of only alone, and last. None overtakes an earlier one for its filter.
+func (l *dedicated) pumpRequests(doubted bool) {
+	var blocked []string
+	for i := range l.requests {
+		r := &l.requests[i]
+		if r.sent {
+			continue
+		}
+		if l.isDoubted(r) != doubted || slices.Contains(blocked, r.filter) {
+			blocked = append(blocked, r.filter)
+			continue
+		}
+		busy, alone := l.busy()
+		switch {
+		case alone, busy > 0 && (doubted || l.care.careful()):
+			return
+		case doubted && !l.connectionWorks():
+			return
+		}
+		if doubted {
+			l.care.passed = 0
+		}
+		b := l.buffer()
+		b.b = append(b.b, r.raw...)
+		l.d.stats.PacketsOut[b.b[len(b.b)-len(r.raw)]>>4].Add(1)
+		r.sent, r.alone, r.filter, r.raw = true, doubted, "", nil
+	}
+}
+
+// isDoubted reports whether others go before a request, as connections have ended of it.
+func (l *dedicated) isDoubted(r *request) bool {
+	u := l.care.find(r.key)
+	return u != nil && u.alone >= asideAfter
+}
+
+// doubtsRequest reports whether a request waits for its turn to be alone.
+func (l *dedicated) doubtsRequest() bool {
+	return slices.ContainsFunc(l.requests, func(r request) bool { return !r.sent && l.isDoubted(&r) })
 }
 
 func (l *dedicated) findRequest(id uint16) int {
@@ -57,21 +104,34 @@ func (l *dedicated) findRequest(id uint16) int {
 // answered takes SUBACK and UNSUBACK.
 func (l *dedicated) answered(id uint16, kind EventKind, code uint8) {
 	i := l.findRequest(id)
-	if i < 0 || l.requests[i].kind != kind {
+	if i < 0 || l.requests[i].kind != kind || !l.requests[i].sent {
 		l.d.stats.StaleAcks.Add(1)
 		return
+	}
+	l.care.progress, l.care.loose = true, 0
+	if !l.care.none() {
+		l.care.clear(l.requests[i].key)
+		l.care.settle()
 	}
 	l.report(Event{Kind: kind, Token: l.requests[i].token, Code: code})
 	if l.requests = slices.Delete(l.requests, i, i+1); len(l.requests) == 0 {
 		l.requests = nil
 	}
+	l.pump()
 }
 
 // failRequests answers what went down with the connection: the requests, then the
 // barriers.
 func (l *dedicated) failRequests() {
 	for _, r := range l.requests {
-		l.report(Event{Kind: r.kind, Token: r.token, Err: ErrLost})
+		e := Event{Kind: r.kind, Token: r.token, Err: ErrLost}
+		switch {
+		case r.refused && r.kind == EventSubscribed:
+			e.Code, e.Err = codeRefused, nil
+		case r.refused: // what cannot be asked for was not granted either
+			e.Err = nil
+		}
+		l.report(e)
 	}
 	l.requests = nil
 	for _, p := range l.keep.pings {

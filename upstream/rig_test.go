@@ -1,11 +1,13 @@
 package upstream_test
 
 import (
+	"bytes"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/eclipse/paho.mqtt.golang/packets"
 	"go.uber.org/goleak"
 
 	"sngate/upstream"
@@ -32,6 +34,9 @@ type owned struct {
 	upstream.Link
 	r      *rig
 	events []upstream.Event
+
+	completes []uint16
+	forgetful bool // PUBREL is not answered
 }
 
 // bubble runs f in a synctest bubble with a rig whose dials arrive at r.lis, and with
@@ -96,7 +101,15 @@ func (r *rig) settle() {
 }
 
 func (o *owned) collect() {
-	o.events = append(o.events, o.Events()...)
+	for _, e := range o.Events() {
+		o.events = append(o.events, e)
+		if e.Kind == upstream.EventReleased && !o.forgetful {
+			o.completes = append(o.completes, e.PacketID)
+		}
+	}
+	for ; len(o.completes) > 0; o.completes = o.completes[1:] {
+		o.Complete(o.completes[0])
+	}
 	o.Flush(o.r.now())
 	o.events = append(o.events, o.Events()...)
 }
@@ -195,4 +208,20 @@ var persistent = &upstream.Connect{ClientID: "dev", KeepAlive: 600}
 // Publish publishes without an identifier of the owner.
 func (o *owned) Publish(now time.Duration, t upstream.Token, topic string, payload []byte, qos uint8, retain bool) {
 	o.Link.Publish(now, upstream.Publish{Token: t, Topic: topic, Payload: payload, QoS: qos, Retain: retain})
+}
+
+// wantRaw reads one packet, which must be these octets.
+func wantRaw(p *upstreamtest.Peer, raw []byte, why string) {
+	p.T.Helper()
+	var b bytes.Buffer
+	if err := p.Read().Write(&b); err != nil || !bytes.Equal(b.Bytes(), raw) {
+		p.T.Fatalf("%s: got % x (%v), want % x", why, b.Bytes(), err, raw)
+	}
+}
+
+// pong reads a PINGREQ and answers it.
+func pong(p *upstreamtest.Peer, why string) {
+	p.T.Helper()
+	upstreamtest.Want[*packets.PingreqPacket](p, why)
+	p.SendRaw(0xd0, 0)
 }

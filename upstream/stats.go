@@ -38,6 +38,10 @@ type Stats struct {
 	Oversize         atomic.Uint64 // payloads skipped unread
 	Duplicates       atomic.Uint64 // received messages suppressed as already held
 	ProtocolErrors   atomic.Uint64 // connections ended because of what the broker sent
+	BadPackets       atomic.Uint64 // packets dropped because of what is in them
+	RejectedMessages atomic.Uint64 // messages given up because the broker ends connections on them
+	RejectedRequests atomic.Uint64 // SUBSCRIBE and UNSUBSCRIBE given up for that
+	AnswerTimeouts   atomic.Uint64 // connections ended because a packet was not answered
 	WriteStalls      atomic.Uint64 // connections ended because the broker did not read
 	PingTimeouts     atomic.Uint64 // connections ended because the broker was silent
 	StaleAcks        atomic.Uint64 // acknowledgements that fit nothing outstanding

@@ -111,6 +111,21 @@ const (
 	ReopenWhenNudged
 )
 
+// Want says what a parked Link is wanted for, though its device is silent.
+type Want uint8
+
+// What a parked Link is wanted for.
+const (
+	// WantNothing: it waits until the device speaks.
+	WantNothing Want = iota
+	// WantMessages: the device listens. It is tried again once; if the connection is lost
+	// alone again, or the broker has said that another has the session, the device is
+	// elsewhere.
+	WantMessages
+	// WantDelivery: there are messages for the broker. It is tried again with growing pauses.
+	WantDelivery
+)
+
 // CloseMode says how a connection ends.
 type CloseMode uint8
 
@@ -133,8 +148,8 @@ type EventKind uint8
 const (
 	// EventConnected answers Connect: the broker accepted. SessionPresent is set.
 	EventConnected EventKind = iota + 1
-	// EventRefused answers Connect: Code is the broker's CONNACK return code, or 0
-	// and Err set when no answer was had in time. The Link is closed and does not
+	// EventRefused answers Connect: Code is the broker's CONNACK return code, CodeClosed, or
+	// 0 and Err set when no answer was had in time. The Link is closed and does not
 	// try again.
 	EventRefused
 	// EventDown: an accepted connection was lost, or ended because another broker is in
@@ -150,15 +165,17 @@ const (
 	EventPublished
 	// EventPublishFailed: the message of Token was not sent and will not be. Err says
 	// why: refused at once (ErrInvalid, ErrTooLarge, ErrCongested), cancelled or
-	// discarded (ErrCancelled), or written to several connections that were all lost before
-	// an answer (ErrLost). The Link has forgotten it. If it was written, the broker may
+	// discarded (ErrCancelled), or what connections ended of, time and again, while other
+	// messages passed (ErrRejected; Topic, QoS and Retain are set, also where Token is 0
+	// because nobody waits for it). The Link has forgotten it. If it was written, the broker may
 	// have it all the same. The owner of its ID may then publish it once more with the
 	// same ID and Again, at once or later, which goes on with the same exchange; or give
 	// it up, and then not use the ID for another message before the broker has begun a
 	// new session.
 	EventPublishFailed
 	// EventSubscribed: the broker answered SUBSCRIBE with Code: the granted QoS, or
-	// 0x80. Err is set instead when the connection went away first.
+	// 0x80, also where it ends connections instead. Err is set when the connection went away
+	// first.
 	EventSubscribed
 	// EventUnsubscribed: the broker answered UNSUBSCRIBE (Err as above).
 	EventUnsubscribed
@@ -176,9 +193,21 @@ const (
 	EventReceived
 	// EventReleased: the broker's PUBREL for the QoS 2 message it had sent with PacketID,
 	// or one it repeats. The broker does not send that message again, so the owner may
-	// forget the identifier. PUBCOMP is sent without being asked for.
+	// forget the identifier, and then has PUBCOMP sent by Link.Complete: from then on the
+	// broker may use it for another message.
 	EventReleased
+	// EventDoubted: connections have ended of the message of Token. Other messages go before
+	// it now, but for those to its topic.
+	EventDoubted
+	// EventBadPacket: a packet from the broker was dropped, and acknowledged if it was a
+	// PUBLISH, because of what is in it. Err says what; Topic is set if it was a PUBLISH.
+	EventBadPacket
 )
+
+// CodeClosed stands for a return code of CONNACK where the broker has closed the
+// connections of this client at CONNECT, several times, while it serves others: it does
+// not want this client, or not like this.
+const CodeClosed = 0xff
 
 // Event is one thing that happened on a Link. See EventKind for the fields in use.
 type Event struct {
@@ -186,7 +215,10 @@ type Event struct {
 	Token          Token
 	Code           uint8
 	SessionPresent bool
-	Err            error
+	// NoWill, of EventUp: the connection carries no will. The broker closes those that do, or
+	// it may have been taken from another gateway.
+	NoWill bool
+	Err    error
 
 	PacketID uint16 // EventReleased only
 
@@ -204,14 +236,16 @@ type Event struct {
 
 // Errors an Event may carry, possibly wrapped.
 var (
-	ErrTimeout   = errors.New("upstream: no answer in time")
-	ErrBusy      = errors.New("upstream: too many connects waiting")
-	ErrCancelled = errors.New("upstream: cancelled")
-	ErrCongested = errors.New("upstream: connection congested")
-	ErrMoved     = errors.New("upstream: another broker is in use now")
-	ErrLost      = errors.New("upstream: connection lost")
-	ErrTooLarge  = errors.New("upstream: message too large for MQTT")
-	ErrInvalid   = errors.New("upstream: not a valid MQTT topic, filter or packet identifier")
+	ErrTimeout    = errors.New("upstream: no answer in time")
+	ErrBusy       = errors.New("upstream: too many connects waiting")
+	ErrCancelled  = errors.New("upstream: cancelled")
+	ErrCongested  = errors.New("upstream: connection congested")
+	ErrMoved      = errors.New("upstream: another broker is in use now")
+	ErrLost       = errors.New("upstream: connection lost")
+	ErrTooLarge   = errors.New("upstream: message too large for MQTT")
+	ErrRejected   = errors.New("upstream: the broker ends the connection on this message")
+	ErrUnanswered = errors.New("upstream: the broker left a packet unanswered")
+	ErrInvalid    = errors.New("upstream: not a valid MQTT topic, filter or packet identifier")
 )
 
 // Link is one device's MQTT session with the broker. All methods are called by its
@@ -271,6 +305,10 @@ type Link interface {
 	// Ack acknowledges a received message. Unknown and stale handles are ignored.
 	Ack(now time.Duration, h Handle)
 
+	// Complete sends PUBCOMP, after EventReleased in this connection. In a later one the
+	// broker asks again.
+	Complete(packetID uint16)
+
 	// Ping sends PINGREQ as a barrier: EventPong.
 	Ping(now time.Duration, t Token)
 
@@ -287,9 +325,12 @@ type Link interface {
 
 	// Parked reports that the Link lost its connection alone, probably because the
 	// device is connected through another gateway now, and waits for Nudge before it
-	// reconnects. Nudge says that the device has spoken.
+	// reconnects, or for a long pause if it is wanted. Nudge says that the device has spoken.
 	Parked() bool
 	Nudge(now time.Duration)
+
+	// Want says what the Link is wanted for while it is parked.
+	Want(now time.Duration, w Want)
 
 	// Home is the address of the broker that accepted last, and may have the session; ""
 	// if none has.

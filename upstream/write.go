@@ -58,6 +58,11 @@ func (l *dedicated) putAck(kind uint8, id uint16) {
 // Flush implements Link.
 func (l *dedicated) Flush(now time.Duration) {
 	l.reclaim()
+	l.now = now
+	if l.state == stateUp {
+		l.pump()
+		l.watch(now)
+	}
 	for l.wbuf != nil && l.conn != nil {
 		l.conn.write(l.wbuf.b)
 		l.dropBuffer()

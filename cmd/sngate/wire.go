@@ -184,6 +184,7 @@ func upstreamOptions(cfg *conf.Config) upstream.Options {
 		DialRate:       b.DialRate,
 		MaxWaiting:     cfg.Session.MaxSessions,
 		PingInterval:   b.PingInterval,
+		AnswerTimeout:  b.AnswerTimeout,
 		ReconnectMin:   b.ReconnectMin,
 		ReconnectMax:   b.ReconnectMax,
 		MaxPayload:     cfg.Session.MaxPacketSize,

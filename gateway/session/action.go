@@ -29,7 +29,7 @@ func (w *Will) equal(v *Will) bool {
 // ActionKind says what an Action asks for.
 type ActionKind uint8
 
-// What a session asks of its shell. Those up to ActionRelease concern the upstream link.
+// What a session asks of its shell. Those up to ActionComplete concern the upstream link.
 const (
 	ActionConnect     ActionKind = iota + 1 // open the upstream session: Clean, KeepAlive, Will
 	ActionSetWill                           // Will, for later reconnects
@@ -48,6 +48,7 @@ const (
 	ActionResume                            // go on reading
 	ActionReopen                            // open it as after a loss, until it succeeds: Clean, KeepAlive, Will; Lazy
 	ActionRelease                           // Token: PUBREL may be sent
+	ActionComplete                          // PacketID: PUBCOMP may be sent
 	ActionState                             // the session has entered State because of Reason (to log)
 	ActionFree                              // the session is over; forget it
 )

@@ -86,16 +86,15 @@ func (s *Session) regulate(out *Out) {
 		out.do(Action{Kind: ActionPause})
 	case s.paused && !full && (scale > 1 || n <= s.cfg.MaxMessages/2 && b <= octets/2):
 		s.paused = false
+		s.barrier.rounds = max(s.barrier.rounds, 1) // the broker goes on with what it has
 		out.do(Action{Kind: ActionResume})
 	}
 }
 
 // awaiting reports whether an answer of the broker is awaited.
 func (s *Session) awaiting() bool {
-	for i := range s.window {
-		if s.window[i].stage == relaying && !s.window[i].old {
-			return true
-		}
+	if s.relays() {
+		return true
 	}
 	if s.durable != nil && s.durable.spool.len() > 0 {
 		return true

@@ -6,6 +6,37 @@ package session
 // deliver what has been acknowledged to the device.
 func (s *Session) Draining() bool { return s.draining() }
 
+// Wants is what a session wants of a connection that was taken for another gateway's.
+type Wants uint8
+
+// What a session wants.
+const (
+	WantsNothing  Wants = iota
+	WantsMessages       // the device listens
+	WantsDelivery       // there are messages for the broker
+)
+
+// Wants reports what the connection to the broker is wanted for while the device is silent.
+func (s *Session) Wants() Wants {
+	switch {
+	case s.willDue, s.durable != nil && s.durable.spool.len() > 0, s.relays():
+		return WantsDelivery
+	case s.connected() && (len(s.subs) > 0 || len(s.asked) > 0):
+		return WantsMessages
+	}
+	return WantsNothing
+}
+
+// relays reports whether a PUBLISH of the device is with the link.
+func (s *Session) relays() bool {
+	for i := range s.window {
+		if s.window[i].stage == relaying {
+			return true
+		}
+	}
+	return false
+}
+
 func (s *Session) draining() bool { return s.durable != nil && s.durable.closeAs != 0 }
 
 // closeLink ends the connection to the broker, or has it ended when the spool is empty. A

@@ -66,6 +66,7 @@ const (
 	savingConnect                         // CONNACK
 	savingAnswer                          // another answer to the device
 	savingGoodbye                         // the answer to DISCONNECT
+	savingComplete                        // PUBCOMP to the broker
 )
 
 // takenOver names a QoS 2 message of the broker that the broker has been told about and
@@ -206,6 +207,8 @@ func (s *Session) goOn(now Time, v *saving, ok bool, out *Out) {
 		out.raw(v.answer)
 	case savingGoodbye:
 		s.onGoodbyeStored(out)
+	case savingComplete:
+		out.do(Action{Kind: ActionComplete, PacketID: v.id})
 	case savingOutgoing:
 		s.onOutgoingStored(now, v, out)
 	case savingReleasing:

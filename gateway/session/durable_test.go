@@ -404,13 +404,13 @@ func TestCongestedLinkIsAskedAgain(t *testing.T) {
 	r.wantPublish("", "1", 1)
 }
 
-func TestMessageTheLinkGivesUpTimeAndAgainIsDropped(t *testing.T) {
+func TestMessageTheBrokerEndsConnectionsOnIsDropped(t *testing.T) {
 	r, _ := away(t, nil, "1")
 	r.event(Event{Kind: EventUp, SessionPresent: true})
-	for range spoolMaxFailures {
-		a := r.wantPublish("", "1", 1)
-		r.event(Event{Kind: EventPublishFailed, Token: a.Token})
-	}
+	a := r.wantPublish("", "1", 1)
+	r.event(Event{Kind: EventPublishFailed, Token: a.Token})
+	a = r.wantPublish("that is no reason to give it up", "1", 1)
+	r.event(Event{Kind: EventPublishFailed, Token: a.Token, Rejected: true})
 	r.wantDrop("counted", ReasonSpoolRejected)
 }
 

@@ -6,7 +6,7 @@ import "sngate/snpacket/sn12"
 // (MQTT-SN 1.2 section 6.14). A device that is probably connected through another
 // gateway now is told nothing: it would take the DISCONNECT for the other's.
 func (s *Session) lose(why Reason, out *Out) {
-	if !s.parked {
+	if !s.elsewhere() {
 		send(out, sn12.Disconnect{})
 	}
 	s.endLost(why, out)
@@ -21,7 +21,7 @@ func (s *Session) endLost(why Reason, out *Out) {
 	s.disown()
 	how := ActionCloseAbort
 	switch w := s.will; {
-	case s.parked: // the broker has closed the connection: it knows
+	case s.elsewhere(): // the broker has closed the connection: it knows
 	case w == nil && s.carried != nil:
 		how = ActionCloseClean
 	case w != nil && !w.equal(s.carried):
@@ -41,7 +41,7 @@ func (s *Session) end(state State, why Reason, how ActionKind, out *Out) {
 	s.asked = nil
 	s.retire(out)
 	s.barrier = barrier{at: Never}
-	s.lifeAt, s.retryAt, s.resumeAt = Never, Never, Never
+	s.lifeAt, s.retryAt, s.resumeAt, s.trialEnd = Never, Never, Never, Never
 	s.probing, s.fresh = false, false
 	s.enter(state, why, out)
 	s.mustSave()
@@ -96,7 +96,8 @@ func (s *Session) onLinkDown(now Time, out *Out) {
 	if s.link != linkUp {
 		return // reported before the session gave the connection up
 	}
-	s.link = linkDown
+	s.link, s.trialEnd = linkDown, Never
+	s.uncomplete()
 	s.retract(out)
 	if s.draining() && s.durable.closeAs == ActionCloseAbort {
 		s.durable.closeAs = ActionCloseClean // the broker publishes the will now
@@ -115,11 +116,16 @@ func (s *Session) onLinkUp(now Time, ev *Event, out *Out) {
 		return
 	}
 	s.link = linkUp
-	s.parked = false
+	if s.parked {
+		s.trialEnd = now + trial
+	}
 	s.carried = s.brokersWill()
 	if s.willLate {
 		s.willLate = false
 		s.carried = &Will{} // one or the other: no will the device can have set
+	}
+	if ev.NoWill {
+		s.carried = nil
 	}
 	s.resume(ev.SessionPresent, out)
 	s.askAgain(out)
@@ -139,6 +145,20 @@ func (s *Session) onParked() {
 		s.suspendDelivery()
 	}
 }
+
+// trial is how long a connection has to last that was opened though the device had not
+// spoken, before the device is sent anything: a gateway that has the device takes the
+// session back.
+const trial = Time(10e9)
+
+func (s *Session) endTrial(now Time, out *Out) {
+	s.parked, s.unheard, s.trialEnd = false, true, Never
+	s.resumeDelivery(now, out)
+}
+
+// elsewhere reports whether the device may be connected through another gateway: then its
+// loss here is nobody's business.
+func (s *Session) elsewhere() bool { return s.parked || s.unheard }
 
 // over reports whether nothing that the connection brings is wanted any more.
 func (l linkState) over() bool { return l == linkClosed || l == linkClosing }

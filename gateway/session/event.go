@@ -20,6 +20,7 @@ const (
 	EventReceived                           // Token: PUBREC for a message with PacketID
 	EventReleased                           // PacketID: the broker may use it for another message
 	EventStored                             // Token: the batch is in the store, or Failed
+	EventDoubted                            // Token: connections have ended of the message; others may go before it
 	EventRetracted                          // answers ActionRetract: Token, Topic, Payload, Retain, Dup; Failed: the link does not have it
 )
 
@@ -31,6 +32,8 @@ type Event struct {
 	SessionPresent bool
 	Failed         bool
 	Congested      bool // EventPublishFailed: there was no room; it may go later
+	Rejected       bool // EventPublishFailed: the broker ends connections on the message
+	NoWill         bool // EventUp: the connection carries no will
 	Token          Token
 
 	PacketID uint16 // of the broker; 0 for QoS 0

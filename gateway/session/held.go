@@ -1,8 +1,8 @@
 package session
 
 import (
-	"bytes"
 	"encoding/binary"
+	"slices"
 
 	"sngate/snpacket/sn12"
 )
@@ -66,6 +66,7 @@ func (s *Session) onHeldStored(v *saving, ok bool, out *Out) {
 		m.saved = true
 		if m.handle != 0 {
 			out.do(Action{Kind: ActionAck, Handle: m.handle})
+			s.barrier.rounds = max(s.barrier.rounds, m.qos)
 			m.handle = 0
 		}
 	}
@@ -104,15 +105,13 @@ func (s *Session) takenAs(packetID uint16) int {
 	return -1
 }
 
-// isTaken reports whether the broker sends a message again that it has been told is
+// isTaken reports whether the broker sends a QoS 2 message again that it has been told is
 // ours: it has not heard it. Another message with that packet identifier shows that it
-// has.
+// has. Of QoS 1 nothing is remembered: once it is acknowledged the identifier is free, and
+// what comes with it may be another message with the same content.
 func (s *Session) isTaken(ev *Event, out *Out) bool {
-	switch ev.QoS {
-	case 0:
+	if ev.QoS != 2 {
 		return false
-	case 1:
-		return ev.Dup && s.isHeld(ev)
 	}
 	i := s.takenAs(ev.PacketID)
 	if i < 0 {
@@ -122,18 +121,6 @@ func (s *Session) isTaken(ev *Event, out *Out) bool {
 		return true
 	}
 	s.release(ev.PacketID, out)
-	return false
-}
-
-// isHeld reports whether a QoS 1 message that the broker sends again is among those held
-// that it has been told are ours.
-func (s *Session) isHeld(ev *Event) bool {
-	for i := s.queue.head; i < len(s.queue.msgs); i++ {
-		m := &s.queue.msgs[i]
-		if m.saved && m.qos == 1 && m.packetID == ev.PacketID && m.topic == ev.Topic && bytes.Equal(m.payload, ev.Payload) {
-			return true
-		}
-	}
 	return false
 }
 
@@ -149,7 +136,27 @@ func (s *Session) wasSent(ev *Event) bool {
 	return s.durable.outgoing.sum == contentSum(ev.Topic, ev.Payload)
 }
 
-// release forgets a packet identifier: PUBREL has come.
+// onReleased takes the broker's PUBREL. PUBCOMP lets the broker use the identifier for
+// another message, so it waits until a restart would not take that for a repeat.
+func (s *Session) onReleased(packetID uint16, out *Out) {
+	known := s.takenAs(packetID) >= 0
+	s.release(packetID, out)
+	if known && s.storing(out) {
+		s.whenStored(saving{kind: savingComplete, id: packetID}, out)
+		return
+	}
+	out.do(Action{Kind: ActionComplete, PacketID: packetID})
+}
+
+// uncomplete drops the PUBCOMPs that wait for the store: the broker asks again in the next
+// connection.
+func (s *Session) uncomplete() {
+	if s.durable != nil {
+		s.durable.saving = slices.DeleteFunc(s.durable.saving, func(v saving) bool { return v.kind == savingComplete })
+	}
+}
+
+// release forgets a packet identifier.
 func (s *Session) release(packetID uint16, out *Out) {
 	i := s.takenAs(packetID)
 	if i < 0 {

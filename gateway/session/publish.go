@@ -216,7 +216,7 @@ func (s *Session) retire(out *Out) {
 
 func (s *Session) inflightOf(t Token) int {
 	for i := range s.window {
-		if s.window[i].token == t {
+		if t != 0 && s.window[i].token == t {
 			return i
 		}
 	}
@@ -249,14 +249,20 @@ func (s *Session) onPublished(t Token, out *Out) {
 }
 
 // onPublishFailed refuses a message the link has not sent and will not send.
-func (s *Session) onPublishFailed(t Token, out *Out) {
-	i := s.inflightOf(t)
+func (s *Session) onPublishFailed(ev *Event, out *Out) {
+	i := s.inflightOf(ev.Token)
 	if i < 0 {
 		return
 	}
+	why, code := ReasonBrokerCongested, sn12.RejectedCongestion
+	if ev.Rejected {
+		why, code = ReasonPublishRejected, sn12.RejectedNotSupported
+	}
 	if f := &s.window[i]; f.stage == relaying && !f.old {
-		out.drop(ReasonBrokerCongested)
-		send(out, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID, ReturnCode: sn12.RejectedCongestion})
+		out.drop(why)
+		send(out, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID, ReturnCode: code})
+	} else if ev.Rejected {
+		out.drop(why)
 	}
 	s.settle(i, out)
 }

@@ -53,6 +53,7 @@ const (
 	ReasonSpoolFull
 	ReasonSpoolExpired
 	ReasonSpoolRejected
+	ReasonPublishRejected
 
 	// Messages for the device not delivered.
 	ReasonBufferFull
@@ -117,6 +118,7 @@ var reasonNames = [numReasons]string{
 	ReasonSpoolFull:           "spool_full",
 	ReasonSpoolExpired:        "spool_expired",
 	ReasonSpoolRejected:       "spool_rejected",
+	ReasonPublishRejected:     "publish_rejected",
 	ReasonDuplicate:           "duplicate",
 	ReasonBufferFull:          "buffer_full",
 	ReasonMemoryLimit:         "memory_limit",

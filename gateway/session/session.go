@@ -25,8 +25,7 @@ type Session struct {
 	accepted   connectParams
 	lateBefore Time
 
-	// kept: the session outlives its connection (accepted with CleanSession=0).
-	kept bool
+	kept bool // the session outlives its connection (accepted with CleanSession=0)
 
 	will    *Will // what loss publishes; nil: nothing
 	carried *Will // the will the connection to the broker was opened with
@@ -52,11 +51,13 @@ type Session struct {
 	delivery  delivery // the one being delivered
 	lastQoS2  exchange // the last QoS 2 delivery, for its redelivery by the broker
 	nextMsgID uint16
-	allowance int  // octets that may be held beside MaxBytes: see SetAllowance
+	allowance int  // octets held beside MaxBytes at the most: see SetAllowance
 	paused    bool // the link has been told to stop reading
 	barrier   barrier
 	link      linkState
 	parked    bool     // the device may be connected elsewhere: see EventParked
+	unheard   bool     // it has not spoken since, though it is sent messages again
+	trialEnd  Time     // parked, and the link is up again: when it may be sent messages
 	durable   *durable // nil: the gateway has no store
 	lastToken Token
 	lifeAt    Time // when silence means loss
@@ -79,7 +80,7 @@ const (
 
 // New returns the session of a device that has not connected yet.
 func New(cfg *Config, clientID string) *Session {
-	s := &Session{cfg: cfg, clientID: clientID, allowance: math.MaxInt, lifeAt: Never, retryAt: Never, resumeAt: Never, barrier: barrier{at: Never}}
+	s := &Session{cfg: cfg, clientID: clientID, allowance: math.MaxInt, lifeAt: Never, retryAt: Never, resumeAt: Never, trialEnd: Never, barrier: barrier{at: Never}}
 	if cfg.Durable {
 		s.durable = &durable{spool: spool{retryAt: Never, packetID: firstPacketID}}
 	}
@@ -180,7 +181,7 @@ func stray(t sn12.Type) Reason {
 // gateway receives a message from a client it restarts the timer" (MQTT-SN 1.2
 // section 6.11). A sleeper that speaks without waking has shown that it lives as well.
 func (s *Session) heard(now Time) {
-	s.parked = false
+	s.parked, s.unheard, s.trialEnd = false, false, Never
 	if s.probing {
 		s.probing = false
 		s.retryAt = Never
@@ -276,12 +277,14 @@ func (s *Session) Upstream(now Time, ev *Event, out *Out) {
 		}
 	case EventPublishFailed:
 		if !s.onSpoolFailed(now, ev, out) {
-			s.onPublishFailed(ev.Token, out)
+			s.onPublishFailed(ev, out)
 		}
 	case EventReceived:
 		s.onReceived(ev.Token, out)
 	case EventReleased:
-		s.release(ev.PacketID, out)
+		s.onReleased(ev.PacketID, out)
+	case EventDoubted:
+		s.onDoubted(now, ev.Token, out)
 	case EventRetracted:
 		s.onRetracted(now, ev, out)
 	case EventStored:
@@ -303,7 +306,7 @@ func (s *Session) Upstream(now Time, ev *Event, out *Out) {
 
 // Deadline is when the session next wants Advance; Never if it waits for nothing.
 func (s *Session) Deadline() Time {
-	d := min(s.lifeAt, s.retryAt, s.resumeAt, s.barrier.at, s.spoolDeadline(), s.saveDeadline())
+	d := min(s.lifeAt, s.retryAt, s.resumeAt, s.trialEnd, s.barrier.at, s.spoolDeadline(), s.saveDeadline())
 	for i := range s.window {
 		d = min(d, s.window[i].holdAt)
 	}
@@ -324,6 +327,9 @@ func (s *Session) Advance(now Time, out *Out) {
 	if now >= s.resumeAt {
 		s.resumeAt = Never
 		s.pump(now, out)
+	}
+	if now >= s.trialEnd {
+		s.endTrial(now, out)
 	}
 	if now >= s.barrier.at {
 		s.barrier.giveUp()

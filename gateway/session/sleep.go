@@ -10,7 +10,8 @@ type barrier struct {
 	token Token // of the PINGREQ on its way; 0: none
 	done  bool  // no more barriers in this wake
 
-	// rounds is how many PINGREQs what has been acknowledged takes: QoS 1 one, QoS 2
+	// rounds is how many PINGREQs what has been acknowledged since the last wake takes, and
+	// what the broker could not send because its connection was not read: QoS 1 one, QoS 2
 	// two, because there the broker goes on at PUBCOMP. It is sent in answer to the
 	// PUBREL which the first PINGRESP comes behind.
 	rounds uint8
@@ -75,7 +76,7 @@ func (s *Session) onPingReq(now Time, body []byte, out *Out) {
 		send(out, sn12.PingResp{})
 	case StateAsleep:
 		s.enter(StateAwake, ReasonNone, out)
-		s.barrier = barrier{at: Never}
+		s.barrier = barrier{at: Never, rounds: s.barrier.rounds}
 		s.resumeAt = Never
 		s.resumeDelivery(now, out)
 	}
@@ -89,14 +90,14 @@ func (s *Session) onPingResp(body []byte, out *Out) {
 }
 
 // finishWake sends a device back to sleep when nothing is left for it, behind a
-// barrier if it has acknowledged anything in this wake.
+// barrier if the broker may have more for it.
 func (s *Session) finishWake(now Time, out *Out) {
 	switch {
 	case s.barrier.token != 0:
 		return
-	case s.barrier.rounds > 0 && !s.barrier.done && s.link == linkUp && s.resumeAt == Never && !s.tired():
+	case (s.barrier.rounds > 0 || s.paused) && !s.barrier.done && s.link == linkUp && s.resumeAt == Never && !s.tired():
 		s.barrier.at, s.barrier.token = now+s.cfg.BarrierTimeout, s.token()
-		s.barrier.rounds--
+		s.barrier.rounds -= min(s.barrier.rounds, 1)
 		out.do(Action{Kind: ActionPing, Token: s.barrier.token})
 		return
 	}

@@ -352,6 +352,7 @@ func TestSleepLateAnswersToASuspendedDelivery(t *testing.T) {
 	r.wantAck("y", 2)
 	r.wantHeld("nothing left", 0, 0)
 	r.wake()
+	r.pong("y was acknowledged since the last wake: the broker may have more")
 	r.want("PINGRESP", sn12.PingResp{})
 }
 

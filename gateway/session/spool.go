@@ -1,6 +1,9 @@
 package session
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // spool holds messages of the device that are in the store, or on the way there, until
 // the broker has them: those of QoS 2, and all while the broker is away or older ones
@@ -24,9 +27,9 @@ type spooled struct {
 	qos      uint8
 	retain   bool
 	stage    spoolStage
-	again    bool  // the broker may have seen it
-	released bool  // QoS 2: RecordReleased is in the store
-	failures uint8 // times the link has given it up
+	again    bool // the broker may have seen it
+	released bool // QoS 2: RecordReleased is in the store
+	doubted  bool // connections have ended of it: others go before it, but for those to its topic
 }
 
 type spoolStage uint8
@@ -49,7 +52,6 @@ const (
 
 	spoolAtOnce      = 16       // messages with the link
 	spoolAtOnceBytes = 64 << 10 // and their octets
-	spoolMaxFailures = 3        // times the link may give a message up
 	spoolRetry       = Time(1e9)
 )
 
@@ -180,14 +182,21 @@ func (s *Session) handOver(out *Out) {
 	if p.len() == 0 || s.link != linkUp || p.retryAt != Never {
 		return
 	}
-	n, octets, unreleased := 0, 0, false
+	n, octets := 0, 0
+	var before order
 	for i := 0; i < len(p.msgs) && n < spoolAtOnce && octets < spoolAtOnceBytes; i++ {
 		m := &p.msgs[i]
-		if m.stage == spoolSaving || unreleased && m.qos < 2 {
+		if m.stage == spoolSaving {
 			return // the ones behind it have to wait as well
 		}
+		if m.stage == spoolWaiting && before.holds(m) {
+			if before.all {
+				return
+			}
+			continue
+		}
+		before.pass(m)
 		n, octets = n+1, octets+m.size()
-		unreleased = unreleased || m.unreleased()
 		if m.stage != spoolWaiting {
 			continue
 		}
@@ -200,6 +209,37 @@ func (s *Session) handOver(out *Out) {
 			s.unspool(i, out)
 			i--
 		}
+	}
+}
+
+// order says which messages have to wait for those before them that are on their way: the
+// broker passes QoS 2 on at its PUBREL only, so what is not of QoS 2 would overtake. Behind
+// a message that connections have ended of only those to its topic wait.
+type order struct {
+	all    bool
+	topics []string
+}
+
+// pass goes by a message.
+func (o *order) pass(m *spooled) {
+	switch {
+	case !m.unreleased():
+	case m.doubted:
+		o.topics = append(o.topics, m.topic)
+	default:
+		o.all = true
+	}
+}
+
+func (o *order) holds(m *spooled) bool {
+	return m.qos < 2 && (o.all || slices.Contains(o.topics, m.topic))
+}
+
+// onDoubted lets others go before a spooled message.
+func (s *Session) onDoubted(now Time, t Token, out *Out) {
+	if i := s.spooledAs(t); i >= 0 {
+		s.durable.spool.msgs[i].doubted = true
+		s.drain(now, out)
 	}
 }
 
@@ -223,8 +263,8 @@ func (s *Session) onSpoolPublished(now Time, t Token, out *Out) bool {
 	return true
 }
 
-// onSpoolFailed takes a spooled message back from the link. One that the link has given
-// up time and again, each time after several connections, is what they end of.
+// onSpoolFailed takes a spooled message back from the link, or gives it up because
+// connections end of it.
 func (s *Session) onSpoolFailed(now Time, ev *Event, out *Out) bool {
 	i := s.spooledAs(ev.Token)
 	if i < 0 {
@@ -237,7 +277,7 @@ func (s *Session) onSpoolFailed(now Time, ev *Event, out *Out) bool {
 		s.durable.spool.retryAt = now + spoolRetry
 	case s.link != linkUp && s.link != linkDown: // a connect with CleanSession=1 has taken all back
 	default:
-		if m.failures++; m.failures >= spoolMaxFailures {
+		if ev.Rejected {
 			out.drop(ReasonSpoolRejected)
 			s.unspool(i, out)
 		}
@@ -317,51 +357,6 @@ func (s *Session) snapshotSpool(out *Out) {
 			s.putReleased(m, out)
 		}
 	}
-}
-
-// spoolDeadline is when the spool next wants attention.
-func (s *Session) spoolDeadline() Time {
-	if s.durable == nil {
-		return Never
-	}
-	at := s.durable.spool.retryAt
-	for i := range s.durable.spool.msgs {
-		if m := &s.durable.spool.msgs[i]; s.mayExpire(m) {
-			return min(at, m.at+s.cfg.SpoolAge)
-		}
-	}
-	return at
-}
-
-// mayExpire reports whether a message waits for the broker: also one that the link has,
-// while there is no connection. An exchange of QoS 2 that has begun is finished, however
-// long that takes: the broker remembers its packet identifier.
-func (s *Session) mayExpire(m *spooled) bool {
-	return m.stage == spoolWaiting || m.stage == spoolSent && m.qos < 2 && s.link != linkUp
-}
-
-// advanceSpool drops what has waited for too long, and asks the link again.
-func (s *Session) advanceSpool(now Time, out *Out) {
-	if now < s.spoolDeadline() {
-		return
-	}
-	p := &s.durable.spool
-	for i := 0; i < len(p.msgs); i++ {
-		m := &p.msgs[i]
-		if !s.mayExpire(m) || now < m.at+s.cfg.SpoolAge {
-			continue
-		}
-		if m.stage > spoolWaiting {
-			out.do(Action{Kind: ActionCancel, Token: m.token})
-		}
-		out.drop(ReasonSpoolExpired)
-		s.unspool(i, out)
-		i--
-	}
-	if now >= p.retryAt {
-		p.retryAt = Never
-	}
-	s.drain(now, out)
 }
 
 // resumeSpool goes on with what a restart has found in the store.

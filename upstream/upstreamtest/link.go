@@ -29,13 +29,14 @@ type Call struct {
 }
 
 // Link is an upstream.Link that connects to nothing: it lists the calls made, and
-// reports the events a test gives it. Deadline, Events, Parked, Advance, Input and
+// reports the events a test gives it. Deadline, Events, Parked, Want, Advance, Input and
 // Flush are not listed. It belongs to one goroutine, as every Link does.
 type Link struct {
 	Calls    []Call
 	IsParked bool          // what Parked says; Nudge clears it
 	IsPaused bool          // Pause was called last
 	HomeIs   string        // what Home says
+	Wanted   upstream.Want // as Want was called last
 	Due      time.Duration // what Deadline says; the zero value is Never
 	Advanced []time.Duration
 	Flushes  int
@@ -56,6 +57,9 @@ func (l *Link) Take() []Call {
 }
 
 func (l *Link) record(c Call) { l.Calls = append(l.Calls, c) }
+
+// Want implements upstream.Link.
+func (l *Link) Want(_ time.Duration, w upstream.Want) { l.Wanted = w }
 
 // Connect implements upstream.Link.
 func (l *Link) Connect(_ time.Duration, c *upstream.Connect) {
@@ -97,6 +101,9 @@ func (l *Link) Publish(_ time.Duration, m upstream.Publish) {
 func (l *Link) Release(_ time.Duration, t upstream.Token) {
 	l.record(Call{Method: "Release", Token: t})
 }
+
+// Complete implements upstream.Link.
+func (l *Link) Complete(packetID uint16) { l.record(Call{Method: "Complete", ID: packetID}) }
 
 // Keep implements upstream.Link.
 func (l *Link) Keep(t upstream.Token) { l.record(Call{Method: "Keep", Token: t}) }

@@ -1,0 +1,48 @@
+package session
+
+// Messages of the spool that have waited for too long.
+
+// spoolDeadline is when the spool next wants attention.
+func (s *Session) spoolDeadline() Time {
+	if s.durable == nil {
+		return Never
+	}
+	at := s.durable.spool.retryAt
+	for i := range s.durable.spool.msgs {
+		if m := &s.durable.spool.msgs[i]; s.mayExpire(m) {
+			return min(at, m.at+s.cfg.SpoolAge)
+		}
+	}
+	return at
+}
+
+// mayExpire reports whether a message waits for the broker: also one that the link has,
+// while there is no connection, or while connections end of it. An exchange of QoS 2 is
+// finished once PUBREC has come, however long that takes: the broker has the message.
+func (s *Session) mayExpire(m *spooled) bool {
+	return m.stage == spoolWaiting || m.stage == spoolSent && (s.link != linkUp || m.doubted)
+}
+
+// advanceSpool drops what has waited for too long, and asks the link again.
+func (s *Session) advanceSpool(now Time, out *Out) {
+	if now < s.spoolDeadline() {
+		return
+	}
+	p := &s.durable.spool
+	for i := 0; i < len(p.msgs); i++ {
+		m := &p.msgs[i]
+		if !s.mayExpire(m) || now < m.at+s.cfg.SpoolAge {
+			continue
+		}
+		if m.stage > spoolWaiting {
+			out.do(Action{Kind: ActionCancel, Token: m.token})
+		}
+		out.drop(ReasonSpoolExpired)
+		s.unspool(i, out)
+		i--
+	}
+	if now >= p.retryAt {
+		p.retryAt = Never
+	}
+	s.drain(now, out)
+}
