@@ -93,7 +93,7 @@ func toEvent(ev *upstream.Event) session.Event {
 		PacketID:       max(ev.PacketID, ev.Handle.PacketID()), // one of them is 0
 		Congested:      errors.Is(ev.Err, upstream.ErrCongested),
 		Rejected:       errors.Is(ev.Err, upstream.ErrRejected),
-		NoWill:    ev.NoWill,
+		NoWill:         ev.NoWill,
 		QoS:            ev.QoS,
 		Retain:         ev.Retain,
 		Dup:            ev.Dup,
