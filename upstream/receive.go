@@ -7,15 +7,17 @@ import "time"
 type inbound struct {
 	held map[uint16]received // nil while empty
 	seq  uint16
+	conn uint8 // tells the open connection from those before
 }
 
 // received is one of them. Acknowledged ones stay while the broker may send the
-// message again: QoS 2 until PUBREL; QoS 1 only if there was no connection to send
-// PUBACK on, until the broker asks.
+// message again: QoS 2 until PUBREL; QoS 1 only if it has not come in the open connection,
+// until it does: an answer to what the broker is about to send is none.
 type received struct {
 	sum   uint64 // of topic and payload
 	seq   uint16 // tells this message from an earlier one with the same identifier
 	qos   uint8
+	conn  uint8 // the last one it has come in
 	acked bool
 }
 
@@ -42,7 +44,7 @@ func (r *inbound) add(id uint16, qos uint8, sum uint64) Handle {
 		r.held = make(map[uint16]received)
 	}
 	r.seq++
-	r.held[id] = received{sum: sum, seq: r.seq, qos: qos}
+	r.held[id] = received{sum: sum, seq: r.seq, qos: qos, conn: r.conn}
 	return Handle(r.seq)<<16 | Handle(id)
 }
 
@@ -101,6 +103,8 @@ func (l *dedicated) message(p *packet) {
 		old, known := l.in.held[p.id]
 		if known && old.qos == p.qos && old.sum == sum && (p.qos == 2 || p.dup) {
 			l.d.stats.Duplicates.Add(1)
+			old.conn = l.in.conn
+			l.in.held[p.id] = old
 			if old.acked {
 				l.acknowledge(p.id, p.qos)
 			}
@@ -125,7 +129,7 @@ func (l *dedicated) Ack(now time.Duration, h Handle) {
 	l.spoke(now)
 	m.acked = true
 	l.in.held[id] = m
-	if l.state == stateUp {
+	if l.state == stateUp && m.conn == l.in.conn {
 		l.acknowledge(id, m.qos)
 	}
 }
