@@ -159,6 +159,7 @@ func TestHeldMessagesAreAcknowledgedWhenStoredAndOutliveARestart(t *testing.T) {
 	r.send(sn12.PingReq{ClientID: []byte("dev")})
 	r.want("only PUBREL is left", sn12.PubRel{MsgID: 0x4002})
 	r.send(sn12.PubComp{MsgID: 0x4002})
+	r.pong("barrier")
 	r.want("nothing is left", sn12.PingResp{})
 }
 

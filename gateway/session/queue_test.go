@@ -59,6 +59,7 @@ func TestQueueCountsEveryDroppedMessage_Case135(t *testing.T) {
 	for n := 5; n < 15; n++ {
 		r.want("the newest ten, in order", pub(0, id, 0, string(rune('a'+n))))
 	}
+	r.pong("barrier")
 	r.want("last", sn12.PingResp{})
 }
 

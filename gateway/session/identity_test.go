@@ -1,0 +1,177 @@
+package session
+
+import (
+	"testing"
+	"time"
+
+	"sngate/snpacket/sn12"
+)
+
+// What tells a repeat of the broker from a new message, and what may be on its way from it.
+
+// What is held fills the limit and has been acknowledged already, so the broker has more,
+// and nothing that is acknowledged in the wake tells of it.
+func TestSleepBarrierCoversWhatTheBrokerHasBehindAPause_Case127(t *testing.T) {
+	cfg := durableConfig()
+	cfg.MaxMessages = 2
+	r := newDurableRig(t, cfg)
+	id := r.begin()
+	r.subscribed()
+	r.slept()
+	for n := range uint16(2) {
+		r.event(fromBroker("a/b", string(rune('1'+n)), 1, n+1))
+	}
+	r.wantAction("the limit", Action{Kind: ActionPause})
+	r.stored()
+	for n := range Handle(2) {
+		r.wantAction("stored", Action{Kind: ActionAck, Handle: n + 1})
+	}
+	r.records = nil
+	r.wake()
+	r.want("1", pub(1, id, 1, "1"))
+	r.send(sn12.PubAck{MsgID: 1})
+	r.want("2", pub(1, id, 2, "2"))
+	r.wantAction("there is room", Action{Kind: ActionResume})
+	r.send(sn12.PubAck{MsgID: 2})
+	p := r.wantAction("the broker has more", Action{Kind: ActionPing})
+	r.event(fromBroker("a/b", "3", 0, 0))
+	r.want("it goes into this wake", pub(0, id, 0, "3"))
+	r.event(Event{Kind: EventPong, Token: p.Token})
+	r.want("last", sn12.PingResp{})
+}
+
+// The broker may use an identifier again as soon as it is acknowledged, also for a message
+// that looks the same, and a lost connection adds DUP to it.
+func TestEqualMessageWithAFreeIdentifierIsNew_Case173(t *testing.T) {
+	for _, qos := range []uint8{1, 2} {
+		r := newDurableRig(t, nil)
+		r.begin()
+		r.subscribed()
+		r.slept()
+		toggle := fromBroker("a/b", "toggle", qos, 1)
+		r.event(toggle)
+		r.stored()
+		r.wantAction("it is ours now", Action{Kind: ActionAck, Handle: 1})
+		if qos == 2 {
+			r.event(Event{Kind: EventReleased, PacketID: 1})
+			r.stored()
+			r.wantAction("released", Action{Kind: ActionComplete, PacketID: 1})
+		}
+		r.event(Event{Kind: EventDown})
+		r.event(Event{Kind: EventUp, SessionPresent: true})
+		toggle.Dup = true
+		r.event(toggle)
+		r.stored()
+		r.wantAction("another one", Action{Kind: ActionAck, Handle: 1})
+		if n, _ := r.s.Held(); n != 2 {
+			t.Errorf("QoS %d: %d messages held, want 2", qos, n)
+		}
+	}
+}
+
+// PUBCOMP lets the broker use the identifier again, so a restart must know by then that it
+// is free.
+func TestPubcompWaitsForTheStore(t *testing.T) {
+	begin := func() durableRig {
+		r := newDurableRig(t, nil)
+		r.begin()
+		r.subscribed()
+		r.slept()
+		r.event(fromBroker("a/b", "toggle", 2, 1))
+		r.stored()
+		r.wantAction("", Action{Kind: ActionAck, Handle: 1})
+		r.records = nil
+		r.event(Event{Kind: EventReleased, PacketID: 1})
+		r.wantRecords("the identifier is free", "-exchange")
+		r.wantQuiet("not before a restart knows it")
+		return r
+	}
+	r := begin()
+	r.stored()
+	r.wantAction("now", Action{Kind: ActionComplete, PacketID: 1})
+	r.event(Event{Kind: EventReleased, PacketID: 1})
+	r.wantAction("it was lost: at once", Action{Kind: ActionComplete, PacketID: 1})
+
+	r = begin()
+	r.event(Event{Kind: EventDown})
+	r.event(Event{Kind: EventUp, SessionPresent: true})
+	r.stored()
+	r.wantQuiet("in another connection the broker asks again")
+
+	r = begin()
+	r.storeFailed()
+	r.wantAction("a store that fails holds nothing up", Action{Kind: ActionComplete, PacketID: 1})
+}
+
+// A device of which connections end on one message of QoS 2 has its other topics served.
+func TestDoubtedMessageHoldsUpOnlyItsTopic_Case152(t *testing.T) {
+	r := newDurableRig(t, nil)
+	id := r.begin()
+	r.send(sn12.Register{MsgID: 2, TopicName: []byte("c/d")})
+	r.stored()
+	r.want("", sn12.RegAck{TopicID: 2, MsgID: 2})
+	r.send(sn12.Publish{QoS: 2, TopicID: id, MsgID: 3, Data: []byte("bad")})
+	r.stored()
+	r.want("", sn12.PubRec{MsgID: 3})
+	bad := r.wantPublish("QoS 2", "bad", 2)
+	r.send(sn12.Publish{QoS: 1, TopicID: id, MsgID: 4, Data: []byte("behind")})
+	r.send(sn12.Publish{QoS: 1, TopicID: 2, MsgID: 5, Data: []byte("other")})
+	r.stored()
+	r.want("", sn12.PubAck{TopicID: id, MsgID: 4})
+	r.want("", sn12.PubAck{TopicID: 2, MsgID: 5})
+	r.wantQuiet("the order of a device")
+	r.event(Event{Kind: EventDoubted, Token: bad.Token})
+	other := r.wantAction("another topic", Action{Kind: ActionPublish, Topic: "c/d", Payload: []byte("other"), QoS: 1})
+	r.wantQuiet("its topic waits")
+	r.event(Event{Kind: EventPublished, Token: other.Token})
+	r.event(Event{Kind: EventPublishFailed, Token: bad.Token, Rejected: true})
+	r.wantDrop("it is given up", ReasonSpoolRejected)
+	r.wantPublish("and then its topic goes on", "behind", 1)
+}
+
+// What is stuck expires as well.
+func TestDoubtedMessageExpires_Case152(t *testing.T) {
+	cfg := durableConfig()
+	cfg.SpoolAge = time.Minute
+	r := newDurableRig(t, cfg)
+	id := r.begin()
+	r.send(sn12.Publish{QoS: 2, TopicID: id, MsgID: 3, Data: []byte("stuck")})
+	r.stored()
+	r.want("", sn12.PubRec{MsgID: 3})
+	m := r.wantPublish("QoS 2", "stuck", 2)
+	r.event(Event{Kind: EventDoubted, Token: m.Token})
+	r.advance(time.Minute)
+	r.wantDrop("after max_age", ReasonSpoolExpired)
+	r.wantAction("the link need not try again", Action{Kind: ActionCancel, Token: m.Token})
+}
+
+func TestMessageTheBrokerDoesNotTakeIsRefusedWithoutASpool_Case152(t *testing.T) {
+	r := newRig(t, nil)
+	r.connect(true, 60)
+	id := r.register("a/b")
+	r.send(sn12.Publish{QoS: 1, TopicID: id, MsgID: 9, Data: []byte("x")})
+	a := r.wantAction("", Action{Kind: ActionPublish, Topic: "a/b", Payload: []byte("x"), QoS: 1})
+	r.event(Event{Kind: EventPublishFailed, Token: a.Token, Rejected: true})
+	r.wantDrop("counted", ReasonPublishRejected)
+	r.want("not congestion: it will not get better", sn12.PubAck{TopicID: id, MsgID: 9, ReturnCode: sn12.RejectedNotSupported})
+}
+
+// A connection that was opened though the device had not spoken may belong to another
+// gateway's session.
+func TestParkedSessionIsSilentOnTrial_Case157(t *testing.T) {
+	r, id := subscriber(t, nil, false, "a/b")
+	if r.s.Wants() != WantsMessages {
+		t.Error("a device that listens wants messages")
+	}
+	r.event(Event{Kind: EventDown})
+	r.event(Event{Kind: EventParked})
+	r.event(Event{Kind: EventUp, SessionPresent: true, NoWill: true})
+	r.event(fromBroker("a/b", "1", 0, 0))
+	r.wantQuiet("perhaps the device is elsewhere")
+	r.advance(10 * time.Second)
+	r.want("nobody has taken it over", pub(0, id, 0, "1"))
+	r.event(fromBroker("a/b", "2", 0, 0))
+	r.want("from now on", pub(0, id, 0, "2"))
+	r.advance(15 * time.Minute)
+	r.wantAction("it has never spoken: its loss is silent", Action{Kind: ActionCloseAbort})
+}
