@@ -3,6 +3,7 @@ package gateway
 import (
 	"container/list"
 	"errors"
+	"strings"
 	"time"
 
 	"sngate/gateway/session"
@@ -169,18 +170,29 @@ func (e *entry) open(now time.Duration, a *session.Action) {
 	}
 }
 
-// nowhere is the home of a session that no broker has the whole of. It is no address.
-const nowhere = "-"
+// partly stands before the home of a session whose subscriptions are being repeated.
+// Alone it is no address: earlier versions wrote it so.
+const partly = "-"
 
 // homeNow returns the address of the broker that has the session, "" if none ever had.
 func (e *entry) homeNow() string {
-	switch {
-	case e.session.Restoring():
-		return nowhere
-	case e.link != nil:
-		return e.link.Home()
+	home := e.home
+	if e.link != nil {
+		home = e.link.Home()
 	}
-	return e.home
+	if e.session.Restoring() && !strings.HasPrefix(home, partly) {
+		home = partly + home
+	}
+	return home
+}
+
+// setHome takes back what homeNow has said in an earlier process.
+func (e *entry) setHome(home string) {
+	e.home = home
+	if rest, found := strings.CutPrefix(home, partly); found && rest != "" {
+		e.home = rest
+		e.session.Restore()
+	}
 }
 
 // idle reports whether e has nothing on the way to the broker.

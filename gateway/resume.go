@@ -152,7 +152,7 @@ func (r *resumption) goOn(e *entry) {
 	g.sessions.Add(1)
 	s.clients[e.session.ClientID()] = e
 	at := r.records[e]
-	e.home = at.home
+	e.setHome(at.home)
 	// Where a crash came between one session losing an address and another one getting it,
 	// neither has it: what comes from there could be taken for the other device's.
 	if p, ok := g.peerOf(&at); ok && r.claims[p] == 1 {

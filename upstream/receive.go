@@ -1,6 +1,9 @@
 package upstream
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // inbound holds the QoS 1 and 2 messages received from the broker whose exchange is
 // not over, by packet identifier: at most 65,535 of them.
@@ -8,6 +11,29 @@ type inbound struct {
 	held map[uint16]received // nil while empty
 	seq  uint16
 	conn uint8 // tells the open connection from those before
+
+	// owed are the acknowledgements of QoS 1 and of QoS 2 that the open connection is owed:
+	// MQTT wants them in the order in which the messages came (MQTT 3.1.1 section 4.6).
+	owed [2][]owedAck
+}
+
+type owedAck struct {
+	id    uint16
+	ready bool
+}
+
+// opened begins a connection.
+func (r *inbound) opened() {
+	r.conn++
+	r.owed = [2][]owedAck{}
+}
+
+// owe notes that a message has come and is to be acknowledged some time.
+func (r *inbound) owe(id uint16, qos uint8) {
+	list := &r.owed[qos-1]
+	if !slices.ContainsFunc(*list, func(o owedAck) bool { return o.id == id }) {
+		*list = append(*list, owedAck{id: id})
+	}
 }
 
 // received is one of them. Acknowledged ones stay while the broker may send the
@@ -78,6 +104,7 @@ func (l *dedicated) badPacket(p *packet) {
 	if p.kind != typePublish || p.id == 0 || p.qos == 0 || l.state != stateUp {
 		return
 	}
+	l.in.owe(p.id, p.qos)
 	if p.qos == 2 {
 		h := l.in.add(p.id, 2, 0)
 		m := l.in.held[h.PacketID()]
@@ -100,6 +127,7 @@ func (l *dedicated) message(p *packet) {
 	var h Handle
 	if p.qos > 0 {
 		sum := l.d.sum(p)
+		l.in.owe(p.id, p.qos)
 		old, known := l.in.held[p.id]
 		if known && old.qos == p.qos && old.sum == sum && (p.qos == 2 || p.dup) {
 			l.d.stats.Duplicates.Add(1)
@@ -134,14 +162,25 @@ func (l *dedicated) Ack(now time.Duration, h Handle) {
 	}
 }
 
-// acknowledge sends PUBACK or PUBREC. PUBACK ends the exchange.
+// acknowledge sends PUBACK or PUBREC, when those of all messages before have been sent.
+// PUBACK ends the exchange.
 func (l *dedicated) acknowledge(id uint16, qos uint8) {
-	if qos == 2 {
-		l.putAck(typePubrec, id)
-		return
+	list := &l.in.owed[qos-1]
+	for i := range *list {
+		(*list)[i].ready = (*list)[i].ready || (*list)[i].id == id
 	}
-	l.putAck(typePuback, id)
-	l.in.remove(id)
+	n := 0
+	for ; n < len(*list) && (*list)[n].ready; n++ {
+		if next := (*list)[n].id; qos == 2 {
+			l.putAck(typePubrec, next)
+		} else {
+			l.putAck(typePuback, next)
+			l.in.remove(next)
+		}
+	}
+	if *list = (*list)[n:]; len(*list) == 0 {
+		*list = nil
+	}
 }
 
 // Complete implements Link.

@@ -204,6 +204,10 @@ func TestOversizeIsSkippedUnreadAndAcknowledged_Case7(t *testing.T) {
 		p.Publish("t", string(make([]byte, 1000)), 1, 1, false)
 		if e := o.want(upstream.EventMessage, "just fits"); e.Oversize || len(e.Payload) != 1000 {
 			t.Errorf("got %v, %d bytes", e.Oversize, len(e.Payload))
+		} else {
+			o.Ack(r.now(), e.Handle)
+			r.settle()
+			upstreamtest.Want[*packets.PubackPacket](p, "acknowledged")
 		}
 		p.Publish("t", string(make([]byte, 30_000)), 1, 2, false)
 		e := o.want(upstream.EventMessage, "too large")
@@ -265,4 +269,49 @@ func TestReaderStopsWhenItsInputsAreNotTaken(t *testing.T) {
 			t.Errorf("%d large inputs in the inbox, want 5: 256 KiB and one more", n)
 		}
 	})
+}
+
+// A client acknowledges in the order in which the messages came (MQTT 3.1.1 section 4.6).
+func TestAcknowledgementsKeepTheOrderOfTheMessages(t *testing.T) {
+	bubble(t, upstream.Options{}, func(r *rig) {
+		o, p := r.up(persistent, false)
+		var handles []upstream.Handle
+		for i, qos := range []byte{1, 2, 1, 2} {
+			p.Publish("t", fmt.Sprint(i), qos, uint16(i+1), false)
+			handles = append(handles, o.want(upstream.EventMessage, "taken").Handle)
+		}
+		for _, i := range []int{2, 3} {
+			o.Ack(r.now(), handles[i])
+		}
+		r.settle()
+		p.WantQuiet("the first of each are not acknowledged")
+		o.Ack(r.now(), handles[1])
+		r.settle()
+		wantRaw(p, []byte{0x50, 2, 0, 2}, "QoS 2")
+		wantRaw(p, []byte{0x50, 2, 0, 4}, "QoS 2")
+		o.Ack(r.now(), handles[0])
+		r.settle()
+		wantRaw(p, []byte{0x40, 2, 0, 1}, "QoS 1")
+		wantRaw(p, []byte{0x40, 2, 0, 3}, "QoS 1")
+	})
+}
+
+// What was acknowledged in the connection before is not answered in the next one until it
+// has come there: the broker would be answered twice, and the repeat taken for a new message.
+func TestAcknowledgementAheadOfTheRepeat_Case173(t *testing.T) {
+	for _, qos := range []byte{1, 2} {
+		bubble(t, upstream.Options{}, func(r *rig) {
+			o, p := r.up(persistent, false)
+			p.Publish("t", "x", qos, 1, false)
+			h := o.want(upstream.EventMessage, "taken").Handle
+			p = o.reconnect(p, true)
+			o.Ack(r.now(), h)
+			r.settle()
+			p.WantQuiet("the broker has not asked")
+			p.Publish("t", "x", qos, 1, true)
+			r.settle()
+			wantRaw(p, []byte{0x30 + 0x10*qos, 2, 0, 1}, "now")
+			o.wantQuiet("it is no new message")
+		})
+	}
 }

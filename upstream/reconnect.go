@@ -146,7 +146,7 @@ func (l *dedicated) accepted(now time.Duration, present bool) {
 	l.d.losses.opened()
 	l.d.closers.forget(l.params.ClientID)
 	l.care.opened()
-	l.in.conn++
+	l.in.opened()
 	l.keep = keepAlive{heardAt: now, sentAt: now}
 	l.keep.every, l.keep.limit = l.pingTimes()
 	if !present {

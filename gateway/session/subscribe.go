@@ -212,6 +212,10 @@ func (s *Session) noteRestoring() {
 // whole session then.
 func (s *Session) Restoring() bool { return s.restore.token != 0 }
 
+// Restore has the subscriptions repeated at the next connection, though the broker has the
+// session: an earlier process did not get to the end of it.
+func (s *Session) Restore() { s.restore.token = s.token() }
+
 func (s *Session) restoreMore(out *Out) {
 	for r := &s.restore; r.open < restoreAtOnce && r.next < len(s.subs); r.next++ {
 		sub := &s.subs[r.next]
