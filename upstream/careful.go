@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"bytes"
 	"slices"
 	"time"
 )
@@ -102,7 +103,7 @@ func (l *dedicated) unanswered() (n int, message *outgoing, r *request) {
 // next returns the index of the message that may be written now, or -1.
 func (l *dedicated) next() int {
 	c := &l.care
-	if c.window == 0 && c.none() && !l.out.mixed {
+	if c.window == 0 && c.none() && !l.out.mixed && (l.out.qos2 == 0 || l.out.qos2 == len(l.out.list)) {
 		if l.out.sent < min(len(l.out.list), l.d.opt.SendWindow) {
 			return l.out.sent
 		}
@@ -142,7 +143,7 @@ func (l *dedicated) busy() (n int, alone bool) {
 	}
 	for i := range l.requests {
 		if r := &l.requests[i]; r.sent {
-			n++
+			n += min(l.care.window, 1) // they have a limit of their own where nothing is wrong
 			alone = alone || r.alone
 		}
 	}
@@ -151,17 +152,20 @@ func (l *dedicated) busy() (n int, alone bool) {
 
 // candidates returns the first message that may be written, the first of those set aside,
 // and the one behind that which may overtake it. A message does not overtake an earlier
-// one to its topic.
+// one to its topic. The broker passes QoS 2 on at PUBREL only, so others wait for that.
 func (l *dedicated) candidates() (ready, aside, behind int) {
 	ready, aside, behind = -1, -1, -1
-	var blocked []string // topics
+	var blocked, unreleased [][]byte // topics
 	for i := range l.out.list {
 		m := &l.out.list[i]
+		topic := topicOf(m.raw)
+		waits := has(blocked, topic) || m.qos < 2 && has(unreleased, topic)
+		if m.qos == 2 && !m.released {
+			unreleased = append(unreleased, topic)
+		}
 		if m.written {
 			continue
 		}
-		topic, _ := splitPublish(m.raw)
-		waits := slices.Contains(blocked, topic)
 		switch {
 		case l.isAside(m):
 			if u := l.care.find(l.keyOf(m)); u != nil {
@@ -178,18 +182,19 @@ func (l *dedicated) candidates() (ready, aside, behind int) {
 		case behind < 0 && aside >= 0 && l.mayOvertake(aside, topic):
 			behind = i
 		}
-		if !waits {
-			blocked = append(blocked, topic)
-		}
+		blocked = append(blocked, topic)
 	}
 	return ready, aside, behind
 }
 
-func (l *dedicated) mayOvertake(aside int, topic string) bool {
+func has(topics [][]byte, topic []byte) bool {
+	return slices.ContainsFunc(topics, func(t []byte) bool { return bytes.Equal(t, topic) })
+}
+
+func (l *dedicated) mayOvertake(aside int, topic []byte) bool {
 	m := &l.out.list[aside]
-	first, _ := splitPublish(m.raw)
 	u := l.care.find(l.keyOf(m))
-	return first == topic && u != nil && u.mayOvertake(l.now)
+	return bytes.Equal(topicOf(m.raw), topic) && u != nil && u.mayOvertake(l.now)
 }
 
 func (l *dedicated) keyOf(m *outgoing) uint64 {

@@ -239,7 +239,7 @@ func TestIdentifiersOfOwnerAndLinkDoNotCollide(t *testing.T) {
 				if got := wantPublish(p, "x", 2, false, "with the owner's identifier"); got != id {
 					t.Fatalf("identifier %#x, want %#x", got, id)
 				}
-				o.Publish(r.now(), 1, "t", nil, 1, false)
+				o.Publish(r.now(), 1, "u", nil, 1, false)
 				r.settle()
 				if got := wantPublish(p, "", 1, false, "with the link's"); got == 0 || got >= upstream.MinOwnerID {
 					t.Fatalf("identifier %#x", got)

@@ -79,17 +79,23 @@ func appendPublish(b []byte, topic string, payload []byte, qos uint8, retain boo
 // splitPublish returns topic and payload of what appendPublish has made. The payload is a
 // part of raw.
 func splitPublish(raw []byte) (topic string, payload []byte) {
+	name := topicOf(raw)
+	payload = raw[len(raw)-cap(name)+len(name):]
+	if raw[0]&flagQoS != 0 {
+		payload = payload[2:] // the packet identifier
+	}
+	return string(name), payload
+}
+
+// topicOf returns the topic of what appendPublish has made, as a part of raw.
+func topicOf(raw []byte) []byte {
 	i := 1
 	for raw[i]&0x80 != 0 {
 		i++
 	}
-	b := raw[i+1:]
-	n := 2 + (int(b[0])<<8 | int(b[1]))
-	topic, payload = string(b[2:n]), b[n:]
-	if raw[0]&flagQoS != 0 {
-		payload = payload[2:] // the packet identifier
-	}
-	return topic, payload
+	b := raw[i+1 : len(raw) : len(raw)]
+	n := int(b[0])<<8 | int(b[1])
+	return b[2 : 2+n]
 }
 
 // appendLength appends a remaining length (MQTT 3.1.1 section 2.2.3).

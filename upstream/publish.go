@@ -48,6 +48,7 @@ type outbox struct {
 	list   []outgoing
 	sent   int  // how many are written to the connection that is open
 	mixed  bool // they are not the first of the list
+	qos2   int  // messages of QoS 2 in the list
 	bytes  int
 	lastID uint16
 }
@@ -100,6 +101,7 @@ func (o *outbox) remove(i int) {
 	if o.list[i].written {
 		o.sent--
 	}
+	o.qos2 -= int(o.list[i].qos >> 1)
 	o.list = slices.Delete(o.list, i, i+1)
 	if len(o.list) == 0 && cap(o.list) > 4 {
 		o.list = nil
@@ -153,6 +155,7 @@ func (l *dedicated) Publish(now time.Duration, m Publish) {
 	out.raw = appendPublish(make([]byte, 0, size), m.Topic, m.Payload, m.QoS, m.Retain, out.id)
 	l.out.list = append(l.out.list, out)
 	l.out.bytes += len(out.raw)
+	l.out.qos2 += int(m.QoS >> 1)
 	l.pump()
 }
 
@@ -253,6 +256,7 @@ func (l *dedicated) Release(now time.Duration, t Token) {
 	if m.written { // otherwise pump will come to it
 		l.putAck(typePubrel, m.id)
 	}
+	l.pump() // what waited for it to be passed on
 }
 
 // Cancel implements Link.
@@ -340,6 +344,7 @@ func (l *dedicated) pubrec(m *outgoing) {
 	switch {
 	case m.released:
 		l.putAck(typePubrel, m.id)
+		l.pump() // what waited for it to be passed on
 	case first:
 		l.report(Event{Kind: EventReceived, Token: m.token})
 	}

@@ -498,3 +498,33 @@ func TestWillFindsRoomInAFullOutbox(t *testing.T) {
 		wantPublish(p, "lost", 1, false, "the will")
 	})
 }
+
+// The broker passes QoS 2 on at PUBREL only, also when it has lost the session and everything
+// begins anew.
+func TestNothingOvertakesQoS2OnItsTopic_Case152(t *testing.T) {
+	bubble(t, upstream.Options{}, func(r *rig) {
+		o, p := r.up(persistent, false)
+		o.Publish(r.now(), 1, "t", []byte("a"), 2, false)
+		o.Publish(r.now(), 2, "t", []byte("b"), 1, false)
+		o.Publish(r.now(), 3, "u", []byte("c"), 1, false)
+		o.Publish(r.now(), 4, "t", []byte("d"), 2, false)
+		r.settle()
+		a := wantPublish(p, "a", 2, false, "first")
+		ack(p, puback, wantPublish(p, "c", 1, false, "another topic"))
+		o.want(upstream.EventPublished, "c")
+		p.WantQuiet("b waits for a, and d for b")
+		ack(p, pubrec, a)
+		r.settle()
+		upstreamtest.Want[*packets.PubrelPacket](p, "a is passed on")
+		wantPublish(p, "b", 1, false, "now")
+		wantPublish(p, "d", 2, false, "behind it")
+		p = o.reconnect(p, false)
+		a = wantPublish(p, "a", 2, true, "everything begins anew")
+		p.WantQuiet("b and d wait")
+		ack(p, pubrec, a)
+		r.settle()
+		upstreamtest.Want[*packets.PubrelPacket](p, "a is passed on")
+		wantPublish(p, "b", 1, true, "now")
+		wantPublish(p, "d", 2, true, "behind it")
+	})
+}
