@@ -266,7 +266,7 @@ func TestIdentifierOfTheOwnerIsChecked(t *testing.T) {
 			}
 		}
 		for _, change := range []func(m *upstream.Publish){
-			func(m *upstream.Publish) { m.QoS = 1 },
+			func(m *upstream.Publish) { m.QoS, m.Topic = 1, "another" },
 			func(m *upstream.Publish) { m.Token = 0 },
 		} {
 			o.publishOwn(3, "z", change, again)

@@ -71,7 +71,7 @@ func (l *dedicated) pumpRequests(doubted bool) {
 		}
 		busy, alone := l.busy()
 		switch {
-		case alone, busy > 0 && (doubted || l.care.careful()):
+		case alone, busy > 0 && (doubted || l.care.careful()), doubted && l.asks():
 			return
 		case doubted && !l.connectionWorks():
 			return
@@ -84,6 +84,11 @@ func (l *dedicated) pumpRequests(doubted bool) {
 		l.d.stats.PacketsOut[b.b[len(b.b)-len(r.raw)]>>4].Add(1)
 		r.sent, r.alone, r.filter, r.raw = true, doubted, "", nil
 	}
+}
+
+// asks reports whether a request is unanswered.
+func (l *dedicated) asks() bool {
+	return slices.ContainsFunc(l.requests, func(r request) bool { return r.sent })
 }
 
 // isDoubted reports whether others go before a request, as connections have ended of it.
