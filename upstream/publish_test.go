@@ -89,7 +89,7 @@ func TestResendWithSessionPresentContinuesEveryExchangeInOrder(t *testing.T) {
 		p := o.connect(persistent, false)
 		o.Publish(r.now(), 2, "t", []byte("b"), 2, false)
 		o.Publish(r.now(), 3, "t", []byte("c"), 2, false)
-		o.Publish(r.now(), 4, "t", []byte("d"), 1, false)
+		o.Publish(r.now(), 4, "u", []byte("d"), 1, false)
 		r.settle()
 		a := wantPublish(p, "a", 1, false, "kept from before")
 		b := wantPublish(p, "b", 2, false, "b")
@@ -100,7 +100,7 @@ func TestResendWithSessionPresentContinuesEveryExchangeInOrder(t *testing.T) {
 		o.want(upstream.EventPublished, "d")
 		p.Conn.Close()
 		o.want(upstream.EventDown, "lost")
-		o.Publish(r.now(), 5, "t", []byte("e"), 1, false) // while down
+		o.Publish(r.now(), 5, "u", []byte("e"), 1, false) // while down
 		r.pass(time.Second)
 		p = o.accept(true)
 		o.want(upstream.EventUp, "back")
@@ -122,7 +122,7 @@ func TestResendWithoutSessionPublishesEverythingNotCompleted(t *testing.T) {
 	bubble(t, upstream.Options{}, func(r *rig) {
 		o, p := r.up(persistent, false)
 		o.Publish(r.now(), 1, "t", []byte("a"), 2, false)
-		o.Publish(r.now(), 2, "t", []byte("b"), 1, false)
+		o.Publish(r.now(), 2, "u", []byte("b"), 1, false)
 		r.settle()
 		a := wantPublish(p, "a", 2, false, "a")
 		wantPublish(p, "b", 1, false, "b")

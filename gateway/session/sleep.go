@@ -96,7 +96,7 @@ func (s *Session) onPingResp(body []byte, out *Out) {
 // barrier if the broker may have more for it.
 func (s *Session) finishWake(now Time, out *Out) {
 	switch {
-	case s.barrier.token != 0:
+	case s.barrier.token != 0 && !s.tired(): // its answer may be behind messages that are not read
 		return
 	case (s.barrier.rounds > 0 || s.paused) && !s.barrier.done && s.link == linkUp && s.resumeAt == Never && !s.tired():
 		s.barrier.at, s.barrier.token = now+s.cfg.BarrierTimeout, s.token()
