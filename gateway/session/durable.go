@@ -209,6 +209,8 @@ func (s *Session) goOn(now Time, v *saving, ok bool, out *Out) {
 		s.onGoodbyeStored(out)
 	case savingComplete:
 		out.do(Action{Kind: ActionComplete, PacketID: v.id})
+		s.barrier.rounds = max(s.barrier.rounds, 1)
+		s.pump(now, out)
 	case savingOutgoing:
 		s.onOutgoingStored(now, v, out)
 	case savingReleasing:

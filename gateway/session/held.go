@@ -148,6 +148,11 @@ func (s *Session) onReleased(packetID uint16, out *Out) {
 	out.do(Action{Kind: ActionComplete, PacketID: packetID})
 }
 
+// completing reports whether a PUBCOMP waits for the store.
+func (s *Session) completing() bool {
+	return s.durable != nil && slices.ContainsFunc(s.durable.saving, func(v saving) bool { return v.kind == savingComplete })
+}
+
 // uncomplete drops the PUBCOMPs that wait for the store: the broker asks again in the next
 // connection.
 func (s *Session) uncomplete() {

@@ -98,6 +98,9 @@ func (s *Session) finishWake(now Time, out *Out) {
 	switch {
 	case s.barrier.token != 0 && !s.tired(): // its answer may be behind messages that are not read
 		return
+	case s.completing() && !s.barrier.done && !s.tired(): // the broker goes on behind PUBCOMP
+		s.barrier.at = min(s.barrier.at, now+s.cfg.BarrierTimeout)
+		return
 	case (s.barrier.rounds > 0 || s.paused) && !s.barrier.done && s.link == linkUp && s.resumeAt == Never && !s.tired():
 		s.barrier.at, s.barrier.token = now+s.cfg.BarrierTimeout, s.token()
 		s.barrier.rounds -= min(s.barrier.rounds, 1)
