@@ -76,13 +76,6 @@ var eventKinds = map[upstream.EventKind]session.EventKind{
 	upstream.EventDoubted:       session.EventDoubted,
 }
 
-// wants translates what a session wants of a link that is parked.
-var wants = [...]upstream.Want{
-	session.WantsNothing:  upstream.WantNothing,
-	session.WantsMessages: upstream.WantMessages,
-	session.WantsDelivery: upstream.WantDelivery,
-}
-
 func toEvent(ev *upstream.Event) session.Event {
 	return session.Event{
 		Kind:           eventKinds[ev.Kind],

@@ -229,7 +229,8 @@ func moveToAnotherGateway(t *testing.T, asleep bool) {
 	toFirst := r.addr
 	var fromFirst []gatewaytest.Sent
 	r.net.Tap(func(s gatewaytest.Sent) {
-		if s.From == toFirst && s.To == d.conn.LocalAddr() {
+		// An active device may be asked whether it is here.
+		if s.From == toFirst && s.To == d.conn.LocalAddr() && (asleep || string(s.Payload) != "\x02\x16") {
 			fromFirst = append(fromFirst, s)
 		}
 	})
@@ -248,8 +249,7 @@ func moveToAnotherGateway(t *testing.T, asleep bool) {
 			t.Fatalf("got %q", held)
 		}
 	}
-	// Each of the two finds out once whether the device is with the other.
-	if n := r.connects() - before; n > 4 {
+	if n := r.connects() - before; n > 1 {
 		t.Fatalf("%d MQTT CONNECTs in ten minutes: the gateways fight for the session", n)
 	}
 	synctest.Wait()

@@ -245,10 +245,10 @@ func (s *shard) settle(e *entry) {
 }
 
 // noteParked tells the session when its link waits for the device to speak, and the link
-// what the session wants it for all the same.
+// whether there are messages for the broker.
 func (s *shard) noteParked(e *entry) {
 	if e != s.own {
-		e.link.Want(s.now, wants[e.session.Wants()])
+		e.link.Want(s.now, e.session.Delivering())
 	}
 	parked := e.link.Parked()
 	switch {

@@ -45,7 +45,7 @@ type dedicated struct {
 	draining bool
 	paused   bool
 	renewed  bool // the broker has begun a session with this Link
-	want     Want
+	wanted   bool // see Want
 	// willRefused: the broker closes connections at CONNECT with the will of params.
 	willRefused bool
 

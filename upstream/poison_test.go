@@ -449,26 +449,16 @@ func TestWillThatClosesAtConnectIsLeftOut(t *testing.T) {
 	})
 }
 
-// A parked link that is wanted finds out whether its device is elsewhere.
+// A parked link that has something for the broker is tried again, after pauses that grow and
+// without a will: the session may be another gateway's.
 func TestParkedLinkThatIsWantedIsTriedAgain_Case157(t *testing.T) {
-	for _, c := range []struct {
-		want   upstream.Want
-		comes  bool // at all
-		again  bool // after it was taken over again at once
-		takenR bool // the broker says that the session is taken over
-	}{
-		{want: upstream.WantNothing},
-		{want: upstream.WantMessages, comes: true},
-		{want: upstream.WantMessages, takenR: true},
-		{want: upstream.WantDelivery, comes: true, again: true},
-		{want: upstream.WantDelivery, comes: true, again: true, takenR: true},
-	} {
+	for _, c := range []struct{ wanted, said bool }{{false, false}, {false, true}, {true, false}, {true, true}} {
 		bubble(t, fast, func(r *rig) {
 			r.up(&upstream.Connect{ClientID: "other"}, false)
-			o, p := r.up(persistent, false)
-			o.Want(r.now(), c.want)
+			o, p := r.up(&upstream.Connect{ClientID: "dev", Will: &upstream.Will{Topic: "w"}}, false)
+			o.Want(r.now(), c.wanted)
 			end := func() {
-				if c.takenR {
+				if c.said {
 					p.SendRaw(0xe0, 1, 0x8e)
 				} else {
 					p.Conn.Close()
@@ -480,21 +470,39 @@ func TestParkedLinkThatIsWantedIsTriedAgain_Case157(t *testing.T) {
 				}
 			}
 			end()
-			r.pass(10 * time.Second)
-			if got := r.lis.Dialled() > 0; got != c.comes {
-				t.Fatalf("%+v: tried again %v", c, got)
+			var pauses []time.Duration
+			for range 3 {
+				began := r.now()
+				for r.lis.Dialled() == 0 && r.now() < began+time.Minute {
+					r.pass(100 * time.Millisecond)
+				}
+				if r.lis.Dialled() > 0 != c.wanted {
+					t.Fatalf("%+v: tried again %v", c, !c.wanted)
+				}
+				if !c.wanted {
+					o.Want(r.now(), true)
+					for r.lis.Dialled() == 0 {
+						r.pass(100 * time.Millisecond)
+					}
+					o.accept(true)
+					return
+				}
+				pauses = append(pauses, r.now()-began)
+				p = r.lis.Accept(t)
+				if m := p.Accept(true); m.WillFlag {
+					t.Error("the will would be published at the next takeover")
+				}
+				if e := o.want(upstream.EventUp, "tried again"); !e.NoWill {
+					t.Error("the owner is not told")
+				}
+				end()
 			}
-			if !c.comes {
-				o.Nudge(r.now())
-				o.accept(true)
-				return
+			if !slices.IsSorted(pauses) || pauses[2] < 3*pauses[0] {
+				t.Errorf("pauses %v", pauses)
 			}
-			p = o.accept(true)
-			o.want(upstream.EventUp, "tried again")
-			end()
-			r.pass(time.Minute)
-			if got := r.lis.Dialled() > 0; got != c.again {
-				t.Fatalf("%+v: tried a second time %v", c, got)
+			o.Nudge(r.now())
+			if m := r.lis.Accept(t).Accept(true); !m.WillFlag {
+				t.Error("the device has spoken: it is here")
 			}
 		})
 	}

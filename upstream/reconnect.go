@@ -216,8 +216,8 @@ func (l *dedicated) moved(now time.Duration) {
 // by then it shows who else was lost. If the broker closed this connection and left
 // the most of the others alone, the device has probably connected through another
 // gateway: coming back would take the session away from it, and so on for ever. So
-// the Link parks: until the device speaks here, or for a long pause if it is wanted all
-// the same (see Want). A Link without company cannot compare; it parks when the broker
+// the Link parks: until the device speaks here, or for a long pause if there are messages
+// for the broker (see Want). A Link without company cannot compare; it parks when the broker
 // closed it twice in a row, the second time within settleTime of a reconnect of its own,
 // and the device was silent in between. A connection that ended while the broker owed an
 // answer is not taken for a takeover: see blame.
@@ -297,14 +297,13 @@ func (l *dedicated) retry(now time.Duration) {
 	l.dialAgain(now, false)
 }
 
-// park waits until the device speaks. A Link that is wanted is tried again after a long
-// pause, to find out whether the device really is elsewhere: then the broker closes it
-// once more, at once, and only messages that wait have it tried again after that.
+// park waits until the device speaks, or for a long pause if there are messages for the
+// broker.
 func (l *dedicated) park(now time.Duration) {
 	l.d.stats.Parkings.Add(1)
-	l.state, l.retryAt = stateParked, Never
-	l.planReturn(now)
+	l.state = stateParked
 	l.parks++
+	l.planReturn(now)
 }
 
 const (
@@ -314,30 +313,25 @@ const (
 	longLife = 10 * time.Minute
 )
 
+func (l *dedicated) planReturn(now time.Duration) {
+	l.retryAt = Never
+	if l.wanted {
+		span := max(l.d.opt.ReconnectMax/2, l.d.opt.ReconnectMin) << min(l.parks-1, maxParks)
+		l.retryAt = now + span + time.Duration(l.d.opt.Rand()*float64(span))
+	}
+}
+
 // bare reports whether connects carry no will: the broker does not take it, or the device
 // may be elsewhere, and the takeover of this connection would publish it.
 func (l *dedicated) bare() bool { return l.willRefused || l.parks > 0 }
 
-func (l *dedicated) planReturn(now time.Duration) {
-	switch {
-	case l.want == WantNothing, l.want == WantMessages && (l.taken || l.parks > 0):
-		return
-	}
-	span := max(l.d.opt.ReconnectMax/2, l.d.opt.ReconnectMin) << min(l.parks, maxParks)
-	l.retryAt = now + span + time.Duration(l.d.opt.Rand()*float64(span))
-}
-
 // Want implements Link.
-func (l *dedicated) Want(now time.Duration, w Want) {
-	if l.want == w {
+func (l *dedicated) Want(now time.Duration, wanted bool) {
+	if l.wanted == wanted {
 		return
 	}
-	l.want = w
-	if l.state == stateParked {
-		l.retryAt = Never
-		l.parks--
+	if l.wanted = wanted; l.state == stateParked {
 		l.planReturn(now)
-		l.parks++
 	}
 }
 

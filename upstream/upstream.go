@@ -111,21 +111,6 @@ const (
 	ReopenWhenNudged
 )
 
-// Want says what a parked Link is wanted for, though its device is silent.
-type Want uint8
-
-// What a parked Link is wanted for.
-const (
-	// WantNothing: it waits until the device speaks.
-	WantNothing Want = iota
-	// WantMessages: the device listens. It is tried again once; if the connection is lost
-	// alone again, or the broker has said that another has the session, the device is
-	// elsewhere.
-	WantMessages
-	// WantDelivery: there are messages for the broker. It is tried again with growing pauses.
-	WantDelivery
-)
-
 // CloseMode says how a connection ends.
 type CloseMode uint8
 
@@ -329,8 +314,9 @@ type Link interface {
 	Parked() bool
 	Nudge(now time.Duration)
 
-	// Want says what the Link is wanted for while it is parked.
-	Want(now time.Duration, w Want)
+	// Want says whether there are messages for the broker: then a Link that is parked is
+	// tried again all the same, after pauses that grow, and without a will.
+	Want(now time.Duration, wanted bool)
 
 	// Home is the address of the broker that accepted last, and may have the session; ""
 	// if none has.

@@ -6,25 +6,10 @@ package session
 // deliver what has been acknowledged to the device.
 func (s *Session) Draining() bool { return s.draining() }
 
-// Wants is what a session wants of a connection that was taken for another gateway's.
-type Wants uint8
-
-// What a session wants.
-const (
-	WantsNothing  Wants = iota
-	WantsMessages       // the device listens
-	WantsDelivery       // there are messages for the broker
-)
-
-// Wants reports what the connection to the broker is wanted for while the device is silent.
-func (s *Session) Wants() Wants {
-	switch {
-	case s.willDue, s.durable != nil && s.durable.spool.len() > 0, s.relays():
-		return WantsDelivery
-	case s.connected() && (len(s.subs) > 0 || len(s.asked) > 0):
-		return WantsMessages
-	}
-	return WantsNothing
+// Delivering reports whether the session has anything for the broker, whatever has become
+// of the device.
+func (s *Session) Delivering() bool {
+	return s.willDue || s.durable != nil && s.durable.spool.len() > 0 || s.relays()
 }
 
 // relays reports whether a PUBLISH of the device is with the link.

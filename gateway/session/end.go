@@ -6,7 +6,7 @@ import "sngate/snpacket/sn12"
 // (MQTT-SN 1.2 section 6.14). A device that is probably connected through another
 // gateway now is told nothing: it would take the DISCONNECT for the other's.
 func (s *Session) lose(why Reason, out *Out) {
-	if !s.elsewhere() {
+	if !s.parked {
 		send(out, sn12.Disconnect{})
 	}
 	s.endLost(why, out)
@@ -21,7 +21,7 @@ func (s *Session) endLost(why Reason, out *Out) {
 	s.disown()
 	how := ActionCloseAbort
 	switch w := s.will; {
-	case s.elsewhere(): // the broker has closed the connection: it knows
+	case s.parked: // the broker has closed the connection: it knows
 	case w == nil && s.carried != nil:
 		how = ActionCloseClean
 	case w != nil && !w.equal(s.carried):
@@ -41,7 +41,7 @@ func (s *Session) end(state State, why Reason, how ActionKind, out *Out) {
 	s.asked = nil
 	s.retire(out)
 	s.barrier = barrier{at: Never}
-	s.lifeAt, s.retryAt, s.resumeAt, s.trialEnd = Never, Never, Never, Never
+	s.lifeAt, s.retryAt, s.resumeAt, s.askAt = Never, Never, Never, Never
 	s.probing, s.fresh = false, false
 	s.enter(state, why, out)
 	s.mustSave()
@@ -96,7 +96,7 @@ func (s *Session) onLinkDown(now Time, out *Out) {
 	if s.link != linkUp {
 		return // reported before the session gave the connection up
 	}
-	s.link, s.trialEnd = linkDown, Never
+	s.link = linkDown
 	s.uncomplete()
 	s.retract(out)
 	if s.draining() && s.durable.closeAs == ActionCloseAbort {
@@ -116,9 +116,6 @@ func (s *Session) onLinkUp(now Time, ev *Event, out *Out) {
 		return
 	}
 	s.link = linkUp
-	if s.parked {
-		s.trialEnd = now + trial
-	}
 	s.carried = s.brokersWill()
 	if s.willLate {
 		s.willLate = false
@@ -135,8 +132,9 @@ func (s *Session) onLinkUp(now Time, ev *Event, out *Out) {
 
 // onParked stops sending: the broker has probably closed the connection because the
 // device is connected through another gateway. A word from the device shows that it is
-// not, and starts again what was stopped.
-func (s *Session) onParked() {
+// not, and starts again what was stopped; a device that listens is asked for one. Also when
+// the link is up again, for what is in the spool, the device is sent nothing before that.
+func (s *Session) onParked(now Time) {
 	if s.link != linkDown {
 		return
 	}
@@ -144,21 +142,31 @@ func (s *Session) onParked() {
 	if s.connected() {
 		s.suspendDelivery()
 	}
+	if s.state == StateActive && len(s.subs) > 0 && s.askAt == Never {
+		s.askLater(now)
+	}
 }
 
-// trial is how long a connection has to last that was opened though the device had not
-// spoken, before the device is sent anything: a gateway that has the device takes the
-// session back.
-const trial = Time(10e9)
+// askFirst is when a parked device that listens is first asked, by PINGREQ, whether it is
+// still here, and askLast how long the pauses get: where another gateway has it, the
+// session must not be taken from there, and nothing else would say so before it speaks.
+const (
+	askFirst = Time(5e9)
+	askLast  = Time(300e9)
+)
 
-func (s *Session) endTrial(now Time, out *Out) {
-	s.parked, s.unheard, s.trialEnd = false, true, Never
-	s.resumeDelivery(now, out)
+func (s *Session) askWhether(now Time, out *Out) {
+	s.askAt = Never
+	if s.parked && s.state == StateActive {
+		s.askLater(now)
+		send(out, sn12.PingReq{})
+	}
 }
 
-// elsewhere reports whether the device may be connected through another gateway: then its
-// loss here is nobody's business.
-func (s *Session) elsewhere() bool { return s.parked || s.unheard }
+func (s *Session) askLater(now Time) {
+	s.askPause = min(max(2*s.askPause, askFirst), askLast)
+	s.askAt = now + s.askPause
+}
 
 // over reports whether nothing that the connection brings is wanted any more.
 func (l linkState) over() bool { return l == linkClosed || l == linkClosing }

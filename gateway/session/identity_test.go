@@ -1,6 +1,7 @@
 package session
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -156,22 +157,44 @@ func TestMessageTheBrokerDoesNotTakeIsRefusedWithoutASpool_Case152(t *testing.T)
 	r.want("not congestion: it will not get better", sn12.PubAck{TopicID: id, MsgID: 9, ReturnCode: sn12.RejectedNotSupported})
 }
 
-// A connection that was opened though the device had not spoken may belong to another
-// gateway's session.
-func TestParkedSessionIsSilentOnTrial_Case157(t *testing.T) {
+// A device that listens is asked whether it is here, and not sent anything else before it
+// says so: another gateway may have it.
+func TestParkedDeviceThatListensIsAsked_Case157(t *testing.T) {
 	r, id := subscriber(t, nil, false, "a/b")
-	if r.s.Wants() != WantsMessages {
-		t.Error("a device that listens wants messages")
-	}
 	r.event(Event{Kind: EventDown})
 	r.event(Event{Kind: EventParked})
+	r.advance(5*time.Second - 1)
+	r.wantQuiet("the device may have spoken by then")
+	r.advance(1)
+	r.want("are you here?", sn12.PingReq{})
+	r.advance(10 * time.Second)
+	r.want("again, after a longer pause", sn12.PingReq{})
 	r.event(Event{Kind: EventUp, SessionPresent: true, NoWill: true})
 	r.event(fromBroker("a/b", "1", 0, 0))
-	r.wantQuiet("perhaps the device is elsewhere")
-	r.advance(10 * time.Second)
-	r.want("nobody has taken it over", pub(0, id, 0, "1"))
-	r.event(fromBroker("a/b", "2", 0, 0))
-	r.want("from now on", pub(0, id, 0, "2"))
+	r.wantQuiet("it has not answered")
+	r.send(sn12.PingResp{})
+	r.want("it is here", pub(0, id, 0, "1"))
+	r.advance(time.Minute)
+	r.wantQuiet("it need not be asked any more")
+
+	r, _ = subscriber(t, nil, false, "a/b")
+	r.event(Event{Kind: EventDown})
+	r.event(Event{Kind: EventParked})
 	r.advance(15 * time.Minute)
-	r.wantAction("it has never spoken: its loss is silent", Action{Kind: ActionCloseAbort})
+	if n := r.asked(); n < 5 || n > 10 {
+		t.Errorf("asked %d times", n)
+	}
+	r.wantAction("its loss is silent", Action{Kind: ActionCloseAbort})
+}
+
+// asked takes the PINGREQs among what was sent, and counts them.
+func (r *rig) asked() (n int) {
+	r.sent = slices.DeleteFunc(r.sent, func(b []byte) bool {
+		ping := string(b) == "\x02\x16"
+		if ping {
+			n++
+		}
+		return ping
+	})
+	return n
 }

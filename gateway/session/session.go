@@ -56,8 +56,8 @@ type Session struct {
 	barrier   barrier
 	link      linkState
 	parked    bool     // the device may be connected elsewhere: see EventParked
-	unheard   bool     // it has not spoken since, though it is sent messages again
-	trialEnd  Time     // parked, and the link is up again: when it may be sent messages
+	askAt     Time     // parked: when the device is asked whether it is here
+	askPause  Time     // and how long that was put off
 	durable   *durable // nil: the gateway has no store
 	lastToken Token
 	lifeAt    Time // when silence means loss
@@ -80,7 +80,7 @@ const (
 
 // New returns the session of a device that has not connected yet.
 func New(cfg *Config, clientID string) *Session {
-	s := &Session{cfg: cfg, clientID: clientID, allowance: math.MaxInt, lifeAt: Never, retryAt: Never, resumeAt: Never, trialEnd: Never, barrier: barrier{at: Never}}
+	s := &Session{cfg: cfg, clientID: clientID, allowance: math.MaxInt, lifeAt: Never, retryAt: Never, resumeAt: Never, askAt: Never, barrier: barrier{at: Never}}
 	if cfg.Durable {
 		s.durable = &durable{spool: spool{retryAt: Never, packetID: firstPacketID}}
 	}
@@ -181,7 +181,7 @@ func stray(t sn12.Type) Reason {
 // gateway receives a message from a client it restarts the timer" (MQTT-SN 1.2
 // section 6.11). A sleeper that speaks without waking has shown that it lives as well.
 func (s *Session) heard(now Time) {
-	s.parked, s.unheard, s.trialEnd = false, false, Never
+	s.parked, s.askAt, s.askPause = false, Never, 0
 	if s.probing {
 		s.probing = false
 		s.retryAt = Never
@@ -270,7 +270,7 @@ func (s *Session) Upstream(now Time, ev *Event, out *Out) {
 	case EventUp:
 		s.onLinkUp(now, ev, out)
 	case EventParked:
-		s.onParked()
+		s.onParked(now)
 	case EventPublished:
 		if !s.onSpoolPublished(now, ev.Token, out) {
 			s.onPublished(ev.Token, out)
@@ -306,7 +306,7 @@ func (s *Session) Upstream(now Time, ev *Event, out *Out) {
 
 // Deadline is when the session next wants Advance; Never if it waits for nothing.
 func (s *Session) Deadline() Time {
-	d := min(s.lifeAt, s.retryAt, s.resumeAt, s.trialEnd, s.barrier.at, s.spoolDeadline(), s.saveDeadline())
+	d := min(s.lifeAt, s.retryAt, s.resumeAt, s.askAt, s.barrier.at, s.spoolDeadline(), s.saveDeadline())
 	for i := range s.window {
 		d = min(d, s.window[i].holdAt)
 	}
@@ -328,8 +328,8 @@ func (s *Session) Advance(now Time, out *Out) {
 		s.resumeAt = Never
 		s.pump(now, out)
 	}
-	if now >= s.trialEnd {
-		s.endTrial(now, out)
+	if now >= s.askAt {
+		s.askWhether(now, out)
 	}
 	if now >= s.barrier.at {
 		s.barrier.giveUp()

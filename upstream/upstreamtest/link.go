@@ -36,7 +36,7 @@ type Link struct {
 	IsParked bool          // what Parked says; Nudge clears it
 	IsPaused bool          // Pause was called last
 	HomeIs   string        // what Home says
-	Wanted   upstream.Want // as Want was called last
+	Wanted   bool          // as Want was called last
 	Due      time.Duration // what Deadline says; the zero value is Never
 	Advanced []time.Duration
 	Flushes  int
@@ -59,7 +59,7 @@ func (l *Link) Take() []Call {
 func (l *Link) record(c Call) { l.Calls = append(l.Calls, c) }
 
 // Want implements upstream.Link.
-func (l *Link) Want(_ time.Duration, w upstream.Want) { l.Wanted = w }
+func (l *Link) Want(_ time.Duration, wanted bool) { l.Wanted = wanted }
 
 // Connect implements upstream.Link.
 func (l *Link) Connect(_ time.Duration, c *upstream.Connect) {
