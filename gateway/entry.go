@@ -73,6 +73,7 @@ var eventKinds = map[upstream.EventKind]session.EventKind{
 	upstream.EventClosed:        session.EventClosed,
 	upstream.EventReceived:      session.EventReceived,
 	upstream.EventReleased:      session.EventReleased,
+	upstream.EventRepeated:      session.EventRepeated,
 	upstream.EventDoubted:       session.EventDoubted,
 }
 

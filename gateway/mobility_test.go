@@ -243,6 +243,8 @@ func moveToAnotherGateway(t *testing.T, asleep bool) {
 	before := r.connects()
 	for range 20 { // ten minutes
 		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		d.drain() // the first gateway may ask whether it is there
 		d.ping("through the second gateway")
 		r.publish("t", "x", 1)
 		if held := d.receive(100 * time.Millisecond); !slices.Equal(held, []string{"x"}) {

@@ -125,6 +125,7 @@ func (l *dedicated) next() int {
 	}
 	if behind >= 0 && c.suspicion != nil && c.last == l.keyOf(&l.out.list[aside]) {
 		aside = behind // in turn
+		c.suspicion.overtook = l.now
 	}
 	m := &l.out.list[aside]
 	c.passed, m.alone = 0, !m.silent
@@ -194,7 +195,7 @@ func has(topics [][]byte, topic []byte) bool {
 func (l *dedicated) mayOvertake(aside int, topic []byte) bool {
 	m := &l.out.list[aside]
 	u := l.care.find(l.keyOf(m))
-	return bytes.Equal(topicOf(m.raw), topic) && u != nil && u.mayOvertake(l.now)
+	return bytes.Equal(topicOf(m.raw), topic) && u != nil && l.care.mayOvertake(u, l.now)
 }
 
 func (l *dedicated) keyOf(m *outgoing) uint64 {

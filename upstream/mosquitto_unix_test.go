@@ -155,6 +155,7 @@ func (s *shard) collect(o *device) {
 			o.pongs++
 		case upstream.EventClosed:
 			o.closed++
+		case upstream.EventRepeated:
 		case upstream.EventReleased:
 			defer o.Complete(e.PacketID)
 			o.released++

@@ -18,13 +18,9 @@ type outgoing struct {
 	alone    bool   // nothing else is written before it is answered
 	silent   bool   // it is known that it is not answered: others do not wait for it
 	rejected bool   // QoS 0 only: it has been counted as given up
-	tries    uint8  // connections it has been written to, up to maxTriesGiven: DUP is set after the first
+	again    bool   // it has been written to a connection: DUP is set
 	raw      []byte // the PUBLISH, kept until the end
 }
-
-// A message that its owner has given up is not written to another connection, one of QoS 2
-// not to many: its packet identifier may mean something to the broker.
-const maxTriesGiven = 3
 
 // owned reports whether the owner of the Link has chosen the packet identifier.
 func (m *outgoing) owned() bool { return m.id >= MinOwnerID }
@@ -32,10 +28,9 @@ func (m *outgoing) owned() bool { return m.id >= MinOwnerID }
 // awaitsBroker reports whether the broker has to answer m next.
 func (m *outgoing) awaitsBroker() bool { return m.written && (!m.received || m.released) }
 
-// hopeless reports whether m is not to be written to another connection.
-func (m *outgoing) hopeless() bool {
-	return m.given && !m.received && (m.qos == 1 || m.tries >= maxTriesGiven)
-}
+// hopeless reports whether m is not to be written to another connection. An exchange of
+// QoS 2 is finished though its owner has given it up: the broker may be in the middle of it.
+func (m *outgoing) hopeless() bool { return m.given && m.qos == 1 }
 
 // outbox holds the outgoing messages in the order they were published.
 //
@@ -147,7 +142,7 @@ func (l *dedicated) Publish(now time.Duration, m Publish) {
 	if m.ID == 0 {
 		out.id = l.newID()
 	} else if m.Again || m.Released {
-		out.tries = 1
+		out.again = true
 		// A session that has begun since does not know of it.
 		out.received = m.Released && !l.renewed
 		out.released = out.received
@@ -230,12 +225,10 @@ func (l *dedicated) write(i int) {
 		}
 		return
 	}
-	if m.tries > 0 {
+	if m.again {
 		m.raw[0] |= flagDup
 	}
-	if m.qos > 0 {
-		m.tries = min(m.tries+1, maxTriesGiven)
-	}
+	m.again = m.qos > 0
 	b := l.buffer()
 	b.b = append(b.b, m.raw...)
 	l.d.stats.PacketsOut[typePublish].Add(1)
@@ -265,7 +258,7 @@ func (l *dedicated) Cancel(t Token) {
 	i := slices.IndexFunc(l.out.list, func(m outgoing) bool { return m.token == t })
 	switch {
 	case t == 0 || i < 0:
-	case l.out.list[i].tries == 0:
+	case !l.out.list[i].again:
 		l.out.remove(i)
 		l.report(Event{Kind: EventPublishFailed, Token: t, Err: ErrCancelled})
 	default:
@@ -282,7 +275,7 @@ func (l *dedicated) Retract(t Token) (Publish, bool) {
 	}
 	m := l.out.list[i]
 	l.out.remove(i)
-	p := Publish{Token: t, QoS: m.qos, Retain: m.raw[0]&flagRetain != 0, Again: m.tries > 0}
+	p := Publish{Token: t, QoS: m.qos, Retain: m.raw[0]&flagRetain != 0, Again: m.again}
 	p.Topic, p.Payload = splitPublish(m.raw)
 	return p, true
 }
@@ -301,6 +294,9 @@ func (l *dedicated) acked(now time.Duration, kind uint8, id uint16) {
 	i := l.out.find(id)
 	if i < 0 {
 		l.d.stats.StaleAcks.Add(1)
+		if kind == typePubrec {
+			l.putAck(typePubrel, id) // the broker waits for it
+		}
 		return
 	}
 	m := &l.out.list[i]

@@ -135,6 +135,7 @@ func (l *dedicated) message(p *packet) {
 			l.in.held[p.id] = old
 			if old.acked {
 				l.acknowledge(p.id, p.qos)
+				l.report(Event{Kind: EventRepeated, QoS: p.qos})
 			}
 			return
 		}

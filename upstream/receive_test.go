@@ -312,6 +312,9 @@ func TestAcknowledgementAheadOfTheRepeat_Case173(t *testing.T) {
 			r.settle()
 			wantRaw(p, []byte{0x30 + 0x10*qos, 2, 0, 1}, "now")
 			o.wantQuiet("it is no new message")
+			if o.repeated != 1 {
+				t.Errorf("%d repeats reported", o.repeated)
+			}
 		})
 	}
 }

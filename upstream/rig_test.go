@@ -35,6 +35,7 @@ type owned struct {
 	r      *rig
 	events []upstream.Event
 
+	repeated  int // EventRepeated
 	completes []uint16
 	forgetful bool // PUBREL is not answered
 }
@@ -102,6 +103,10 @@ func (r *rig) settle() {
 
 func (o *owned) collect() {
 	for _, e := range o.Events() {
+		if e.Kind == upstream.EventRepeated {
+			o.repeated++
+			continue
+		}
 		o.events = append(o.events, e)
 		if e.Kind == upstream.EventReleased && !o.forgetful {
 			o.completes = append(o.completes, e.PacketID)

@@ -31,8 +31,11 @@ const (
 	// Where nothing but messages to the topic of the one that is set aside is left, the next
 	// of them is tried after this many connections and this long: if it passes, the order of
 	// the topic is at stake, but without it nothing would ever be known.
+	// If connections have ended of that one as well, the broker is probably ill, and the next
+	// trial has time.
 	aloneToOvertake = 5
 	quietToOvertake = 30 * time.Second
+	retryOvertaking = 10 * time.Minute
 
 	maxSuspects = 32
 	maxDenied   = 16
@@ -63,7 +66,8 @@ type denial struct {
 type suspicion struct {
 	suspects []suspect
 	denied   []denial
-	last     uint64 // key of the packet tried last among those set aside and those behind it
+	last     uint64        // key of the packet tried last among those set aside and those behind it
+	overtook time.Duration // when one behind was tried last; 0: never
 }
 
 func (s *suspicion) none() bool { return s == nil }
@@ -163,8 +167,11 @@ func (u *suspect) guilty(now time.Duration, denied, ill bool) bool {
 	return !ill && u.proven > 0 && u.alone >= aloneToReject && now-u.passedAt >= quietToReject
 }
 
-// mayOvertake reports whether the next message to the same topic may be tried.
-func (u *suspect) mayOvertake(now time.Duration) bool {
+// mayOvertake reports whether the next message to the topic of u may be tried.
+func (s *suspicion) mayOvertake(u *suspect, now time.Duration) bool {
+	if s.overtook > 0 && now-s.overtook < retryOvertaking && len(s.suspects) > 1 {
+		return false
+	}
 	return u.alone >= aloneToOvertake && now-u.since >= quietToOvertake
 }
 

@@ -184,6 +184,9 @@ const (
 	// EventDoubted: connections have ended of the message of Token. Other messages go before
 	// it now, but for those to its topic.
 	EventDoubted
+	// EventRepeated: the broker has repeated a message of QoS, and has been acknowledged once
+	// more: it may go on behind that.
+	EventRepeated
 	// EventBadPacket: a packet from the broker was dropped, and acknowledged if it was a
 	// PUBLISH, because of what is in it. Err says what; Topic is set if it was a PUBLISH.
 	EventBadPacket
@@ -270,8 +273,9 @@ type Link interface {
 
 	// Cancel takes back the message of t if it has never been written to a
 	// connection: EventPublishFailed with ErrCancelled follows. A message that was
-	// written stays in flight, and no event follows now; if the connection is lost, it
-	// is not written to another one (QoS 2: not to many), and the event follows then.
+	// written stays in flight, and no event follows now; if the connection is lost, one of
+	// QoS 1 is not written to another one, and the event follows then. An exchange of QoS 2
+	// is finished.
 	Cancel(t Token)
 
 	// Retract gives the QoS 1 or 2 message of t back to the owner, and forgets it: no event

@@ -20,6 +20,7 @@ const (
 	EventReceived                           // Token: PUBREC for a message with PacketID
 	EventReleased                           // PacketID: the broker may use it for another message
 	EventStored                             // Token: the batch is in the store, or Failed
+	EventRepeated                           // QoS: the broker has been acknowledged a message once more, and may go on
 	EventDoubted                            // Token: connections have ended of the message; others may go before it
 	EventRetracted                          // answers ActionRetract: Token, Topic, Payload, Retain, Dup; Failed: the link does not have it
 )

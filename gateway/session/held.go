@@ -145,6 +145,7 @@ func (s *Session) onReleased(packetID uint16, out *Out) {
 		s.whenStored(saving{kind: savingComplete, id: packetID}, out)
 		return
 	}
+	s.barrier.rounds = max(s.barrier.rounds, 1)
 	out.do(Action{Kind: ActionComplete, PacketID: packetID})
 }
 

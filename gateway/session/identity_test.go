@@ -143,7 +143,7 @@ func TestDoubtedMessageExpires_Case152(t *testing.T) {
 	r.event(Event{Kind: EventDoubted, Token: m.Token})
 	r.advance(time.Minute)
 	r.wantDrop("after max_age", ReasonSpoolExpired)
-	r.wantAction("the link need not try again", Action{Kind: ActionCancel, Token: m.Token})
+	r.wantAction("the link need not try again", Action{Kind: ActionRetract, Token: m.Token})
 }
 
 func TestMessageTheBrokerDoesNotTakeIsRefusedWithoutASpool_Case152(t *testing.T) {

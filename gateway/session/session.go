@@ -283,6 +283,8 @@ func (s *Session) Upstream(now Time, ev *Event, out *Out) {
 		s.onReceived(ev.Token, out)
 	case EventReleased:
 		s.onReleased(ev.PacketID, out)
+	case EventRepeated:
+		s.barrier.rounds = max(s.barrier.rounds, ev.QoS)
 	case EventDoubted:
 		s.onDoubted(now, ev.Token, out)
 	case EventRetracted:

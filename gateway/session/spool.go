@@ -193,6 +193,7 @@ func (s *Session) handOver(out *Out) {
 			if before.all {
 				return
 			}
+			before.skipped = append(before.skipped, m.topic)
 			continue
 		}
 		before.pass(m)
@@ -216,8 +217,9 @@ func (s *Session) handOver(out *Out) {
 // broker passes QoS 2 on at its PUBREL only, so what is not of QoS 2 would overtake. Behind
 // a message that connections have ended of only those to its topic wait.
 type order struct {
-	all    bool
-	topics []string
+	all     bool
+	topics  []string
+	skipped []string // topics of those that wait: nothing goes past them
 }
 
 // pass goes by a message.
@@ -232,7 +234,7 @@ func (o *order) pass(m *spooled) {
 }
 
 func (o *order) holds(m *spooled) bool {
-	return m.qos < 2 && (o.all || slices.Contains(o.topics, m.topic))
+	return m.qos < 2 && (o.all || slices.Contains(o.topics, m.topic)) || slices.Contains(o.skipped, m.topic)
 }
 
 // onDoubted lets others go before a spooled message.

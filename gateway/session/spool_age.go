@@ -35,7 +35,7 @@ func (s *Session) advanceSpool(now Time, out *Out) {
 			continue
 		}
 		if m.stage > spoolWaiting {
-			out.do(Action{Kind: ActionCancel, Token: m.token})
+			out.do(Action{Kind: ActionRetract, Token: m.token})
 		}
 		out.drop(ReasonSpoolExpired)
 		s.unspool(i, out)

@@ -62,6 +62,9 @@ func (u *user) run(d time.Duration) {
 		if u.ack {
 			for _, e := range u.events[len(u.events)-len(list):] {
 				u.Ack(u.now(), e.Handle)
+				if e.Kind == upstream.EventReleased {
+					u.Complete(e.PacketID)
+				}
 			}
 		}
 		u.Flush(u.now())
