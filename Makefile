@@ -17,11 +17,15 @@ TESTTIMEOUT ?= 10m
 N          ?= 1000
 CRASHFLAGS ?=
 
+# How long "make torture" goes on, and more of its flags.
+FOR          ?= 1h
+TORTUREFLAGS ?=
+
 # GOOS/GOARCH[/GOARM] that have to build. linux/arm/6 is the oldest Raspberry Pi.
 PLATFORMS := linux/arm/6 linux/arm64 darwin/arm64 windows/amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help go run build test deps fmt-check vet cross fuzz footprint test-race crash bench lint coverage-table clean
+.PHONY: help go run build test deps fmt-check vet cross fuzz footprint test-race crash torture bench lint coverage-table clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -72,6 +76,10 @@ test-race: go ## run all tests with the race detector in random order
 # A kill takes about a second at most; CRASHFLAGS='-crash.seed=7 -crash.what=gateway' repeats one kind.
 crash: go ## kill the gateway and the broker N times (1000) under traffic and account for every message
 	$(GO) test -count=1 -v -timeout $$((600 + $(N) * 3))s ./test/crash -run Kills -crash.kills=$(N) $(CRASHFLAGS)
+
+# A world that fails is shown with the flags that repeat it: TORTUREFLAGS='-torture.seed=7 -torture.worlds=1'.
+torture: go ## drive the gateway through random worlds with a strict broker for FOR (1h) and account for every message
+	$(GO) test -count=1 -v -timeout 0 ./test/torture -torture.for=$(FOR) $(TORTUREFLAGS)
 
 bench: go ## run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...

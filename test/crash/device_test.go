@@ -34,6 +34,9 @@ type device struct {
 	msgID  uint16
 	lost   bool // the gateway has sent DISCONNECT
 	asleep bool // it has told the gateway so
+
+	leaving  bool // it says goodbye, and returns
+	restless bool // it has a QoS 2 message that it has not acknowledged, and is going to leave
 }
 
 func newDevice(w *world, id string, seed uint64) (*device, error) {
@@ -124,6 +127,7 @@ func (d *device) listenUntil(done func() bool) {
 	for d.running() && !done() {
 		if m := d.read(time.Now().Add(10 * time.Millisecond)); m != nil {
 			d.handle(m)
+			d.perhapsLeave()
 		}
 		if d.lost {
 			d.connect()
@@ -245,6 +249,10 @@ func (d *device) receive(m sn12.Publish) {
 	if !open {
 		d.opened[m.MsgID] = string(m.Data)
 		d.w.ledger.arrived(d.id, name, 2, m.Data)
+		if d.leaves(leaveBusy) {
+			d.restless = true // its PUBREC is as good as lost
+			return
+		}
 	}
 	d.send(sn12.PubRec{MsgID: m.MsgID})
 }

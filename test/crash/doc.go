@@ -5,7 +5,8 @@
 //
 // What has to hold is in ledger_test.go. Devices go on after a kill as if nothing had
 // happened: they repeat what was not answered and connect again only when the gateway tells
-// them to (device_test.go). MQTT clients at the broker's side keep their state as well
+// them to (device_test.go), or when they have said goodbye, which they do at any point of what they
+// are doing, with an empty spool or a full one (leave_test.go). MQTT clients at the broker's side keep their state as well
 // (mqtt_test.go), and mosquitto, which saves its state after it has answered, is made a broker
 // that says only what it has saved (durable_test.go). So every message can be accounted for, also
 // when the broker dies, and there are no excuses.

@@ -79,6 +79,7 @@ type counts struct {
 	wakes       int
 	registers   int
 	subscribes  int
+	goodbyes    int
 }
 
 // offence is something that must not happen.

@@ -97,6 +97,10 @@ func (s *subscriber) live() {
 				s.sleepy()
 			}
 			s.drowse(length)
+			if s.leaves(leaveBusy) {
+				s.leave()
+				continue
+			}
 			s.wake()
 		} else {
 			s.listen(length)

@@ -90,8 +90,9 @@ func (d *device) publish(s *stream, qos uint8) {
 	}
 	p.MsgID = d.newMsgID()
 	var answer sn12.Message
+	left := d.sendAndLeave(p)
 	if !d.exchange(func(again bool) sn12.Message {
-		p.DUP = again
+		p.DUP = again || left
 		return p
 	}, func(m sn12.Message) bool {
 		answer = m
@@ -110,6 +111,9 @@ func (d *device) publish(s *stream, qos uint8) {
 	}
 	d.w.ledger.acked(m)
 	if qos == 2 {
+		if !d.sendAndLeave(sn12.PubRel{MsgID: p.MsgID}) && d.leaves(leaveBusy) {
+			d.leave()
+		}
 		d.exchange(func(bool) sn12.Message { return sn12.PubRel{MsgID: p.MsgID} }, func(m sn12.Message) bool {
 			comp, ok := m.(sn12.PubComp)
 			return ok && comp.MsgID == p.MsgID
