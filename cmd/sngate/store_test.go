@@ -31,6 +31,13 @@ embedded_broker.address = "127.0.0.1:0"
 ops.address = ""
 log.format = "json"
 `, path))
+	return runUntilStarted(t, file)
+}
+
+// runUntilStarted runs the gateway with a configuration until it has started, and returns
+// its exit code and log.
+func runUntilStarted(t *testing.T, file string) (code int, log string) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel() // to stop is the first thing it does
 	var stdout bytes.Buffer
