@@ -32,7 +32,11 @@ func (d *decoder) password(b *Broker) {
 		}
 		text := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
 		if text == "" {
-			d.fault(at, "names an empty file")
+			if b.PasswordFile.Reveal() != path {
+				d.fault(at, "names an empty credential; is the file there that LoadCredential= names?")
+			} else {
+				d.fault(at, "names an empty file")
+			}
 			return
 		}
 		if len(text) > maxMQTTText {

@@ -72,6 +72,19 @@ func TestMissingPasswordFileSaysWhereItWasLookedFor(t *testing.T) {
 	}
 }
 
+// The unit gives a credential without a file the content "\n", so that it starts.
+func TestCredentialThatWasNotLoadedIsAFault(t *testing.T) {
+	credentials := t.TempDir()
+	put(t, filepath.Join(credentials, "password"), "\n", 0o400)
+	got := mustRefuse(t, strings.Replace(passwordFileText, "%s", "password", 1), "CREDENTIALS_DIRECTORY="+credentials)
+	if want := "test.toml:3: broker.password_file: names an empty credential; is the file there that LoadCredential= names?"; got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+	if _, err := Parse("", nil, []string{"CREDENTIALS_DIRECTORY=" + credentials}); err != nil {
+		t.Errorf("a credential that nobody asks for: %v", err)
+	}
+}
+
 func TestPasswordFileOfAnotherUserSaysWhatToDo(t *testing.T) {
 	for _, path := range []string{"/etc/sngate/password", "password"} {
 		got := (&decoder{credentials: "/run/credentials"}).advice(path, &fs.PathError{Op: "open", Path: path, Err: syscall.EACCES})

@@ -38,7 +38,9 @@ func startReading(t *testing.T, command ...string) (*testgateway.Process, *os.Fi
 	return p, file
 }
 
-func hangups(p *testgateway.Process) int { return strings.Count(p.Stderr.String(), "SIGHUP is ignored") }
+func hangups(p *testgateway.Process) int {
+	return strings.Count(p.Stderr.String(), "SIGHUP is ignored")
+}
 
 // Whoever closes a terminal or expects a reload sends SIGHUP. It is logged, and neither
 // ends the gateway, nor keeps it from starting or stopping.
