@@ -44,7 +44,7 @@ func TestMakeTestRunsEveryStepForReal(t *testing.T) {
 	}
 	want := map[string][]string{
 		"deps":      {"test/deps.sh"},
-		"fmt-check": {"gofmt -l"},
+		"fmt-check": {"/bin/gofmt", "-l .", "exit 1"},
 		"vet":       {"vet ./..."},
 		"cross":     nil, // by pattern, below
 		"footprint": {"-bench .", "Footprint", "./..."},
