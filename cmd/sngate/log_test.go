@@ -34,9 +34,9 @@ func TestLogger(t *testing.T) {
 	}
 }
 
-// A terminal is a character device; so is /dev/ptmx, the end of one that nobody has taken.
-func TestLogOfATerminalIsToRead(t *testing.T) {
-	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
+// Terminals are character devices, as is the null device, which is everywhere.
+func TestLogOfACharacterDeviceIsToRead(t *testing.T) {
+	terminal, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
