@@ -7,7 +7,7 @@ LDFLAGS ?= -s -w
 
 # What "sngate version" tells. Asked of git rather than left to Go, which fails where git
 # does not trust the owner of the folder, and finds nothing in a linked worktree.
-COMMIT ?= $(shell git describe --always --dirty --abbrev=40 --exclude '*' 2>/dev/null)
+COMMIT ?= $(shell test -e .git && git describe --always --dirty --abbrev=40 --exclude '*' 2>/dev/null)
 
 # Time per fuzz target. The session machine is where all input from the network
 # ends up, so its targets get more.
