@@ -9,10 +9,12 @@ import (
 )
 
 // catchHangups keeps SIGHUP from ending the process, from now on and for good: terminals
-// that close and habits of operators send it, also at the start and during a stop.
+// that close and habits of operators send it, also at the start and during a stop. Nor does
+// a log that nobody reads any more end it (SIGPIPE).
 func catchHangups() <-chan os.Signal {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
+	signal.Ignore(syscall.SIGPIPE)
 	return hangups
 }
 

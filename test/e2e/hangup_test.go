@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bufio"
 	"fmt"
 	"net"
 	"os"
@@ -79,6 +80,48 @@ func TestHangupNeverEndsTheGateway(t *testing.T) {
 				t.Errorf("it did not stop in good order:\n%s", log)
 			}
 		})
+	}
+}
+
+// The reader of the log ends: a pager that is left, a terminal that closes.
+func TestLogThatNobodyReadsDoesNotEndTheGateway(t *testing.T) {
+	t.Parallel()
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer write.Close()
+	config := writeFile(t, "sngate.toml", hangupConfig)
+	cmd := exec.Command(built.check, "run", "-c", config)
+	cmd.Dir, cmd.Stderr = t.TempDir(), write
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	defer func() { _ = cmd.Process.Kill() }() // fails where it has ended
+	lines := bufio.NewScanner(read)
+	for lines.Scan() && !strings.Contains(lines.Text(), "connected to the broker") {
+	}
+	if err := read.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 { // each is a line that cannot be written
+		if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * testgateway.Tick)
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("it ended with %v", err)
+		}
+	case <-time.After(testgateway.Patience):
+		t.Error("it did not end")
 	}
 }
 
