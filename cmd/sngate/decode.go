@@ -68,31 +68,34 @@ func (e *explainer) one(text, where string) {
 	}
 }
 
-// arguments explains what the arguments have. Hex dumps come in groups of octets, so that
-// several arguments, or lines in one, may be one datagram: they are if together they can be
-// decoded and not each alone, or if they are groups of one or two octets.
+// arguments explains what the arguments, or the lines in them, have.
 func (e *explainer) arguments(operands []string) {
 	pieces := strings.FieldsFunc(strings.Join(operands, "\n"), func(r rune) bool { return r == '\n' })
-	all := strings.Join(pieces, " ")
-	switch {
-	case len(pieces) < 2:
-		e.one(all, "")
-	case every(pieces, decodable), !decodable(all) && !every(pieces, isGroup):
-		for i, piece := range pieces {
-			e.one(piece, fmt.Sprintf("datagram %d: ", i+1))
-		}
-	default:
-		e.one(all, "")
+	if together(pieces) {
+		e.one(strings.Join(pieces, " "), "")
+		return
+	}
+	for i, piece := range pieces {
+		e.one(piece, fmt.Sprintf("datagram %d: ", i+1))
 	}
 }
 
-func every(list []string, f func(string) bool) bool {
-	for _, s := range list {
-		if !f(s) {
-			return false
+// together reports whether pieces are one datagram: hex dumps come in groups of octets. They
+// are if they can be decoded only when put together, or if they are groups of one or two
+// octets and none is a datagram.
+func together(pieces []string) bool {
+	whole := 0
+	groups := true
+	for _, piece := range pieces {
+		if decodable(piece) {
+			whole++
 		}
+		groups = groups && isGroup(piece)
 	}
-	return true
+	if len(pieces) < 2 || whole < len(pieces) && decodable(strings.Join(pieces, " ")) {
+		return true
+	}
+	return groups && whole == 0
 }
 
 // decodable reports whether a text is a datagram without a fault.

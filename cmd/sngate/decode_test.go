@@ -69,6 +69,8 @@ func TestDecodeTakesSeveralDatagrams(t *testing.T) {
 		{[]string{badAck, connect}, exitFailure, []string{badAck, connect}, ""},
 		{[]string{connect, "zz", pingReq}, exitFailure, []string{connect, pingReq}, "sngate decode: datagram 2: \"zz\" is no hexadecimal octets: invalid byte: U+007A 'z'\n"},
 		{[]string{connect, connect[:14]}, exitFailure, []string{connect, connect[:14]}, ""},
+		{[]string{pingReq, "0205"}, exitFailure, []string{pingReq, "0205"}, ""},
+		{[]string{"0205", pingReq}, exitFailure, []string{"0205", pingReq}, ""},
 		// Groups of octets that break off are one datagram.
 		{[]string{"08", "04", "04"}, exitFailure, []string{"080404"}, ""},
 		{[]string{"0804", "0401", "00"}, exitFailure, []string{"0804040100"}, ""},
