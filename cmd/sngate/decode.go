@@ -21,16 +21,20 @@ func setupDecode() (options, action) { return nil, decode }
 // input. One that is wrong does not keep it from the others; the exit code tells of it.
 func decode(_ context.Context, s streams, operands []string) error {
 	e := &explainer{streams: s}
-	if len(operands) > 0 && (len(operands) > 1 || operands[0] != "-") {
+	switch {
+	case len(operands) > 1 || len(operands) == 1 && operands[0] != "-":
 		e.arguments(operands)
-	} else if len(operands) == 0 && isTerminal(s.stdin) {
+	case len(operands) == 0 && isTerminal(s.stdin):
 		return usagef("no datagram given")
-	} else if err := e.lines(); err != nil {
-		return err
-	} else if e.count == 0 {
-		return usagef("no datagram given: the standard input is empty")
+	default:
+		if err := e.lines(); err != nil {
+			return err
+		}
 	}
-	if e.err == nil && e.bad {
+	switch {
+	case !e.given:
+		return usagef("no datagram given: the standard input is empty")
+	case e.err == nil && e.bad:
 		return &exitError{exitFailure}
 	}
 	return e.err
@@ -39,26 +43,28 @@ func decode(_ context.Context, s streams, operands []string) error {
 // explainer explains one datagram after the other.
 type explainer struct {
 	streams
-	count int   // of datagrams so far, those that are none included
-	bad   bool  // one of them was wrong
-	err   error // from writing; nothing is written after it
+	given   bool  // there was something to explain
+	printed bool  // and something was explained
+	bad     bool  // something was wrong
+	err     error // from writing; nothing is written after it
 }
 
 // one explains a datagram in hexadecimal digits; where says which it is.
 func (e *explainer) one(text, where string) {
-	e.count++
+	e.given = true
 	datagram, err := parseHex(text)
 	if err != nil {
 		e.bad = true
 		fmt.Fprintf(e.stderr, "sngate decode: %s%v\n", where, err)
 		return
 	}
-	if e.count > 1 && e.err == nil {
+	if e.printed && e.err == nil {
 		_, e.err = fmt.Fprintln(e.stdout)
 	}
 	if e.err != nil {
 		return
 	}
+	e.printed = true
 	err = explain.Datagram(e.stdout, datagram)
 	var fault *explain.Error
 	if errors.As(err, &fault) { // the explanation ends with it
@@ -118,7 +124,7 @@ func (e *explainer) lines() error {
 		where := fmt.Sprintf("line %d: ", n)
 		switch {
 		case errors.Is(err, bufio.ErrTooLong):
-			e.count, e.bad = e.count+1, true
+			e.given, e.bad = true, true
 			fmt.Fprintf(e.stderr, "sngate decode: %sis longer than %d characters\n", where, maxHex)
 		case err != nil && !errors.Is(err, io.EOF):
 			return err

@@ -100,7 +100,7 @@ func TestDecodeTakesOneDatagramALine(t *testing.T) {
 	} {
 		for _, args := range [][]string{{"decode"}, {"decode", "-"}} {
 			code, stdout, stderr := call(t, tt.input, args...)
-			if code != tt.code || strings.Trim(stdout, "\n") != strings.Trim(explained(t, tt.want...), "\n") {
+			if code != tt.code || stdout != explained(t, tt.want...) {
 				t.Errorf("%.60q: code %d,\n%s", tt.input, code, stdout)
 			}
 			lines := strings.Split(strings.TrimSuffix(stderr, "\n"), "\n")
