@@ -1,8 +1,13 @@
-# sngate. The two targets a newcomer needs are "make run" and "make test"; every
-# step of "make test" is a target of its own, so a failing step has a name.
+# sngate. The targets a newcomer needs are "make run", "make check" while working and
+# "make test" before it is done; every step of "make test" is a target of its own, so a
+# failing step has a name.
 
 GO      ?= go
 LDFLAGS ?= -s -w
+
+# What "sngate version" tells. Asked of git rather than left to Go, which fails where git
+# does not trust the owner of the folder, and finds nothing in a linked worktree.
+COMMIT ?= $(shell test -e .git && git describe --always --dirty --abbrev=40 --exclude '*' 2>/dev/null)
 
 # Time per fuzz target. The session machine is where all input from the network
 # ends up, so its targets get more.
@@ -25,23 +30,32 @@ TORTUREFLAGS ?=
 PLATFORMS := linux/arm/6 linux/arm64 darwin/arm64 windows/amd64
 
 .DEFAULT_GOAL := help
+<<<<<<< HEAD
 .PHONY: help go run build test deps fmt-check vet cross fuzz footprint test-race crash torture bench lint coverage-table clean
+=======
+.PHONY: help go run build check test deps fmt-check vet cross fuzz footprint test-race crash bench lint coverage-table licenses clean
+>>>>>>> ops
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-15s %s\n", $$1, $$2 }'
 
 go:
-	@command -v $(GO) >/dev/null || { echo 'Go is needed and was not found in PATH: https://go.dev/dl/' >&2; exit 1; }
+	@GO='$(GO)' sh test/go.sh
 
 run: build ## build sngate and start it: gateway on UDP 1883, built-in broker on TCP 1883
 	./bin/sngate
 
 build: go ## build bin/sngate, a static binary
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/sngate ./cmd/sngate
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS) -X sngate/internal/version.commit=$(COMMIT)' -o bin/sngate ./cmd/sngate
+
+# Below test/ are the tests that run the whole program, with brokers, crashes and outages;
+# they need mosquitto and take minutes.
+check: go fmt-check vet ## the checks and tests that take less than two minutes and need nothing but Go
+	$(GO) test -timeout $(TESTTIMEOUT) $(TESTFLAGS) $$($(GO) list ./... | grep -v '/test/')
 
 # The recursive calls keep the order also under "make -j"; the main test run
 # comes last, so that its summary is what one sees at the end.
-test: go ## install what the tests need, then run every check and test
+test: go ## install what the tests need, then run every check and test; about 15 minutes on two cores
 	@for step in deps fmt-check vet cross footprint fuzz test-race; do \
 		echo "==> make $$step"; \
 		$(MAKE) --no-print-directory $$step || { echo "==> make $$step FAILED" >&2; exit 1; }; \
@@ -51,7 +65,7 @@ deps: ## install mosquitto, its clients and a C compiler (for the race detector)
 	@sh test/deps.sh
 
 fmt-check: go
-	@files=$$(gofmt -l .); \
+	@files=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .) || exit 1; \
 	if [ -n "$$files" ]; then echo "not formatted, run gofmt -w on:" >&2; echo "$$files" >&2; exit 1; fi
 
 vet: go
@@ -89,6 +103,10 @@ lint: fmt-check vet ## format, vet and the project's own rules
 
 coverage-table: go ## rewrite docs/COVERAGE.md from the names of the tests
 	$(GO) test ./test -run TestCoveragePageIsFresh -update
+
+licenses: go ## collect the licence texts that go with the binary in bin/licenses
+	@rm -rf bin/licenses
+	@GO='$(GO)' sh packaging/licenses.sh bin/licenses
 
 clean: ## remove what was built
 	rm -rf bin

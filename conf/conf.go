@@ -18,6 +18,7 @@ import (
 	"net/netip"
 	"os"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/BurntSushi/toml"
@@ -67,12 +68,22 @@ type Gateway struct {
 const MinMemoryLimit = 1 << 20
 
 // MQTTClientID is the client id of the gateway's own connection to the broker:
-// client_id, or a name made of the host's name and the gateway's id.
+// client_id, or a name made of the host's name and the gateway's id. Some brokers refuse
+// a client id with other characters than letters, digits and "-".
 func (g Gateway) MQTTClientID(hostname string) string {
 	if g.ClientID != "" {
 		return g.ClientID
 	}
-	return fmt.Sprintf("sngate-%s-%d", hostname, g.ID)
+	plain := func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}
+	if host := strings.Trim(strings.Map(plain, hostname), "-"); host != "" {
+		return fmt.Sprintf("sngate-%s-%d", host, g.ID)
+	}
+	return fmt.Sprintf("sngate-%d", g.ID)
 }
 
 // KeepsOnStop reports whether a stop leaves the sessions of the devices as they are: what
@@ -201,7 +212,7 @@ type Ops struct {
 // Log is about the log.
 type Log struct {
 	Level  string `toml:"level" enum:"trace,debug,info,warn,error"`
-	Format string `toml:"format" enum:"console,json"`
+	Format string `toml:"format" enum:",console,json"` // "": console on a terminal, otherwise json
 }
 
 // Default returns what holds where neither a file nor the environment says otherwise.
@@ -262,7 +273,7 @@ func Default() *Config {
 		QoSMinusOne: QoSMinusOne{Enabled: true, MessageRate: 1000},
 		Forwarder:   Forwarder{Enabled: true, Allow: []netip.Prefix{}},
 		Ops:         Ops{Address: "127.0.0.1:9883"},
-		Log:         Log{Level: "info", Format: "console"},
+		Log:         Log{Level: "info"},
 	}
 }
 
@@ -276,35 +287,47 @@ func defaultListener() Listener {
 const maxFile = 4 << 20
 
 // Load reads the file at path and the environment, which is a list of "NAME=value" as of
-// os.Environ. An empty path means no file. The error is an *Error when the configuration
-// has faults, and otherwise says why the file cannot be read.
-func Load(path string, env []string) (*Config, error) {
-	if path == "" {
-		return Parse("", nil, env)
+// os.Environ. An empty path means no file. The warnings are those of a valid configuration.
+// The error is an *Error when the configuration has faults, and otherwise says why the file
+// cannot be read.
+func Load(path string, env []string) (*Config, []Warning, error) {
+	var data []byte
+	if path != "" {
+		var err error
+		if data, err = readFile(path, maxFile); err != nil {
+			return nil, nil, fmt.Errorf("cannot read the configuration file: %w", err)
+		}
 	}
-	data, err := readFile(path, maxFile)
+	cfg, passwordInside, err := parse(path, data, env)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the configuration file: %w", err)
+		return nil, nil, err
 	}
-	return Parse(path, data, env)
+	return cfg, exposures(path, passwordInside, cfg), nil
 }
 
 // Parse is Load for a file already read; name stands for it in messages, and for what
 // store.path must not be. It reads the file that broker.password_file names.
 func Parse(name string, data []byte, env []string) (*Config, error) {
+	cfg, _, err := parse(name, data, env)
+	return cfg, err
+}
+
+// parse also tells whether the file has a password in it, whatever the environment says.
+func parse(name string, data []byte, env []string) (cfg *Config, passwordInside bool, err error) {
 	var tree map[string]any
 	if _, err := toml.Decode(string(data), &tree); err != nil {
-		return nil, &Error{File: name, Faults: []Fault{syntaxFault(string(data), err)}}
+		return nil, false, &Error{File: name, Faults: []Fault{syntaxFault(string(data), err)}}
 	}
-	cfg := Default()
+	cfg = Default()
 	d := newDecoder(name, string(data))
 	d.table("", tree, reflect.ValueOf(cfg).Elem())
+	passwordInside = cfg.Broker.Password.Reveal() != ""
 	d.environment(env, reflect.ValueOf(cfg).Elem())
 	d.validate(cfg)
 	if len(d.faults) > 0 {
-		return nil, &Error{File: name, Faults: sortFaults(d.faults)}
+		return nil, false, &Error{File: name, Faults: sortFaults(d.faults)}
 	}
-	return cfg, nil
+	return cfg, passwordInside, nil
 }
 
 // readFile reads a file of at most limit octets.

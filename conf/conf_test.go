@@ -117,8 +117,8 @@ func TestBrokerURL(t *testing.T) {
 			t.Errorf("%s: address %q, embedded %v, want %q", url, b.Address(), b.Embedded(), want)
 		}
 	}
-	for _, url := range []string{"", "localhost", "localhost:1883", "tcp://", "tcp://:1883", "tcp://a:0", "tcp://a:70000", "tcp://a b",
-		"tcp://a:x", "mqtt://a", "ws://a", "tcp:a", "tcp://a/b", "tcp://a?b", "tcp://a#b", "ssl://a", "Embedded", "tcp://u:p@a", "tcp://%zz"} {
+	for _, url := range []string{"", "tcp://", "tcp://:1883", "tcp://a:0", "tcp://a:70000", "tcp://a b",
+		"tcp://a:x", "ws://a", "tcp:a", "tcp://a/b", "tcp://a?b", "tcp://a#b", "ssl://a", "Embedded", "tcp://u:p@a", "tcp://%zz"} {
 		if msg := mustRefuse(t, "[broker]\nurl = '"+url+"'"); !strings.HasPrefix(msg, "test.toml:2: broker.url: ") {
 			t.Errorf("%q: %s", url, msg)
 		}
@@ -156,11 +156,20 @@ func TestKeepsOnStop(t *testing.T) {
 	}
 }
 
-func TestGatewaysOwnClientID(t *testing.T) {
-	if got := Default().Gateway.MQTTClientID("host"); got != "sngate-host-1" {
-		t.Errorf("derived client id %q", got)
+func TestGatewaysOwnClientIDIsOfLettersDigitsAndHyphens(t *testing.T) {
+	for host, want := range map[string]string{
+		"host":               "sngate-host-1",
+		"Gw-7":               "sngate-Gw-7-1",
+		"gw7.hall3.example":  "sngate-gw7-hall3-example-1",
+		"a_b*c>d#e/f+g h$é!": "sngate-a-b-c-d-e-f-g-h-1",
+		".":                  "sngate-1",
+		"":                   "sngate-1",
+	} {
+		if got := Default().Gateway.MQTTClientID(host); got != want {
+			t.Errorf("host %q: client id %q, want %q", host, got, want)
+		}
 	}
-	if got := mustParse(t, "[gateway]\nclient_id = 'me'").Gateway.MQTTClientID("host"); got != "me" {
+	if got := mustParse(t, "[gateway]\nclient_id = 'me.and/you'").Gateway.MQTTClientID("host"); got != "me.and/you" {
 		t.Errorf("client id %q", got)
 	}
 }
@@ -195,28 +204,28 @@ func TestPasswordFile(t *testing.T) {
 
 func TestLoad(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "sngate.toml")
-	if _, err := Load(file, nil); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), file) {
+	if _, _, err := Load(file, nil); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), file) {
 		t.Errorf("missing file: %v", err)
 	}
 	if err := os.WriteFile(file, []byte("[gateway]\nid = 300\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(file, nil); err == nil || err.Error() != file+":2: gateway.id: 300 is out of range; want 0..255" {
+	if _, _, err := Load(file, nil); err == nil || err.Error() != file+":2: gateway.id: 300 is out of range; want 0..255" {
 		t.Errorf("faulty file: %v", err)
 	}
 	if err := os.WriteFile(file, []byte("[gateway]\nid = 30\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if cfg, err := Load(file, []string{"SNGATE_GATEWAY_SHARDS=2"}); err != nil || cfg.Gateway != (Gateway{ID: 30, Shards: 2}) {
+	if cfg, _, err := Load(file, []string{"SNGATE_GATEWAY_SHARDS=2"}); err != nil || cfg.Gateway != (Gateway{ID: 30, Shards: 2}) {
 		t.Errorf("good file: %v, %v", cfg, err)
 	}
-	if cfg, err := Load("", []string{"SNGATE_GATEWAY_ID=5"}); err != nil || cfg.Gateway.ID != 5 {
+	if cfg, _, err := Load("", []string{"SNGATE_GATEWAY_ID=5"}); err != nil || cfg.Gateway.ID != 5 {
 		t.Errorf("no file: %v, %v", cfg, err)
 	}
 	if err := os.WriteFile(file, make([]byte, maxFile+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(file, nil); err == nil || !strings.Contains(err.Error(), "too large") {
+	if _, _, err := Load(file, nil); err == nil || !strings.Contains(err.Error(), "too large") {
 		t.Errorf("huge file: %v", err)
 	}
 }
@@ -253,7 +262,7 @@ func TestFiles(t *testing.T) {
 		t.Fatal("no files in testdata")
 	}
 	for _, file := range good {
-		if _, err := Load(file, nil); err != nil {
+		if _, _, err := Load(file, nil); err != nil {
 			t.Errorf("%s: %v", file, err)
 		}
 	}

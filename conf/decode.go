@@ -19,6 +19,8 @@ type decoder struct {
 	given  map[string]bool   // paths that a file or variable had
 	bad    map[string]bool   // paths with a fault
 	faults []Fault
+
+	credentials string // directory of the service's credentials, "" for none
 }
 
 // origin is a line of the file or a variable of the environment.

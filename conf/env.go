@@ -3,6 +3,7 @@ package conf
 import (
 	"maps"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -21,7 +22,12 @@ func envName(path string) string {
 func (d *decoder) environment(env []string, cfg reflect.Value) {
 	vars := make(map[string]string)
 	for _, e := range env {
-		if name, value, ok := strings.Cut(e, "="); ok && strings.HasPrefix(name, envPrefix) {
+		name, value, ok := strings.Cut(e, "=")
+		switch {
+		case !ok:
+		case name == credentialsVariable:
+			d.credentials = value
+		case strings.HasPrefix(name, envPrefix) && !ofKubernetes(e):
 			vars[name] = value
 		}
 	}
@@ -37,6 +43,25 @@ func (d *decoder) environment(env []string, cfg reflect.Value) {
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
 		d.faults = append(d.faults, Fault{Env: name, Msg: "unknown variable" + didYouMean(nearestName(name, names))})
 	}
+}
+
+// ofKubernetes reports whether a variable tells of a Service, as Kubernetes puts them into
+// containers: for a Service "sngate", or "sngate-mqtt", they begin as ours do. The value is
+// looked at too, because "SNGATE_BROKER_PORT=1883" is a mistake.
+func ofKubernetes(variable string) bool {
+	for _, pattern := range []string{
+		`_SERVICE_HOST=[0-9A-Fa-f.:]+`,
+		`_SERVICE_PORT(_[A-Z0-9_]+)?=[0-9]+`,
+		`_PORT(_[0-9]+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://.*`,
+		`_PORT_[0-9]+_(TCP|UDP|SCTP)_PROTO=(tcp|udp|sctp)`,
+		`_PORT_[0-9]+_(TCP|UDP|SCTP)_PORT=[0-9]+`,
+		`_PORT_[0-9]+_(TCP|UDP|SCTP)_ADDR=[0-9A-Fa-f.:]+`,
+	} {
+		if regexp.MustCompile(`^SNGATE(_[A-Z0-9_]+)?` + pattern + `$`).MatchString(variable) {
+			return true
+		}
+	}
+	return false
 }
 
 // eachKey calls f with every key that has a variable: those of the sections, and whole

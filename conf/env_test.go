@@ -66,7 +66,7 @@ func TestFaultsOfTheEnvironmentNameTheVariable(t *testing.T) {
 		{"SNGATE_GATEWAY_CLIENT_ID=\xff", "SNGATE_GATEWAY_CLIENT_ID: gateway.client_id: is not well-formed UTF-8"},
 		{"SNGATE_SESSION_HOLD=5", `SNGATE_SESSION_HOLD: session.hold: "5" is not a duration; want a number with a unit, such as "10s" or "1h30m"`},
 		{"SNGATE_LOG_LEVEL=INFO", `SNGATE_LOG_LEVEL: log.level: "INFO" is not known; want one of "trace", "debug", "info", "warn", "error"`},
-		{"SNGATE_BROKER_URL=x", `SNGATE_BROKER_URL: broker.url: is not the URL of a broker; want "embedded" or one such as "tcp://broker.example:1883"`},
+		{"SNGATE_BROKER_URL=http://x", `SNGATE_BROKER_URL: broker.url: is not the URL of a broker; want "embedded" or one such as "tcp://broker.example:1883"`},
 		{"SNGATE_BROKER_PASSWORD=hunter2", "SNGATE_BROKER_PASSWORD: broker.password: needs broker.username as well; MQTT has no password without a user name"},
 		{"SNGATE_FORWARDER_ALLOW=10.0.0.0/8,x", `SNGATE_FORWARDER_ALLOW: forwarder.allow[1]: "x" is not a network; want an IP address or a CIDR such as "10.1.0.0/16"`},
 		{"SNGATE_SESSION_ALLOW=[1]", "SNGATE_SESSION_ALLOW: session.allow[0]: want a string, got an integer"},
@@ -139,6 +139,58 @@ func FuzzEnvironment(f *testing.F) {
 		cfg, err := Parse("", nil, []string{name + "=" + value})
 		if (cfg == nil) == (err == nil) {
 			t.Fatalf("configuration %v, error %v", cfg, err)
+		}
+	})
+}
+
+// What Kubernetes puts into the containers of a namespace with a Service "sngate", and with
+// others whose names begin with it.
+func TestVariablesOfKubernetesAreIgnored(t *testing.T) {
+	env := []string{
+		"SNGATE_SERVICE_HOST=10.0.0.1",
+		"SNGATE_SERVICE_PORT=1883",
+		"SNGATE_SERVICE_PORT_MQTT_SN=1883",
+		"SNGATE_SERVICE_PORT_OPS=9883",
+		"SNGATE_PORT=tcp://10.0.0.1:1883",
+		"SNGATE_PORT_1883_TCP=tcp://10.0.0.1:1883",
+		"SNGATE_PORT_1883_UDP=udp://10.0.0.1:1883",
+		"SNGATE_PORT_1883_UDP_PROTO=udp",
+		"SNGATE_PORT_1883_UDP_PORT=1883",
+		"SNGATE_PORT_1883_UDP_ADDR=10.0.0.1",
+		"SNGATE_PORT_9883_SCTP=sctp://[fd00::1]:9883",
+		"SNGATE_PORT_9883_SCTP_ADDR=fd00::1",
+		"SNGATE_MQTT_SERVICE_HOST=fd00::1",
+		"SNGATE_MQTT_SERVICE_PORT=1883",
+		"SNGATE_BROKER_PORT=tcp://10.0.0.2:1883",
+		"SNGATE_BROKER_PORT_1883_TCP_ADDR=10.0.0.2",
+		"SNGATE_HALL_3_PORT_1883_UDP_PORT=1883",
+	}
+	if diff := cmp.Diff(Default(), mustParse(t, "", env...), prefixes); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestMistakesThatLookLikeKubernetesAreFaults(t *testing.T) {
+	for _, variable := range []string{
+		"SNGATE_PORT=1883", "SNGATE_PORT=", "SNGATE_BROKER_PORT=1883", "SNGATE_LISTENER_PORT=1884", "SNGATE_OPS_PORT=9883",
+		"SNGATE_EMBEDDED_BROKER_PORT=:1883", "SNGATE_BROKER_HOST=10.0.0.1", "SNGATE_HOST=10.0.0.1", "SNGATE_SERVICE=10.0.0.1",
+		"SNGATE_SERVICE_HOST=tcp://broker", "SNGATE_PORT_1883=tcp://10.0.0.1:1883",
+		"SNGATE_PORT_X_UDP=udp://10.0.0.1:1", "SNGATE_PORT_1883_UDP_NAME=x", "SNGATE_XSERVICE_HOST_X=10.0.0.1", "SNGATEX_SERVICE_PORTS=1",
+	} {
+		name, _, _ := strings.Cut(variable, "=")
+		_, err := Parse("", nil, []string{variable})
+		if ours := strings.HasPrefix(name, envPrefix); ours != (err != nil) || ours && !strings.HasPrefix(err.Error(), name+": unknown variable") {
+			t.Errorf("%s: %v", variable, err)
+		}
+	}
+}
+
+func TestNoKeyHasAVariableOfKubernetes(t *testing.T) {
+	eachKey(reflect.ValueOf(Default()).Elem(), func(path string, _ reflect.Value, _ reflect.StructTag) {
+		for _, value := range []string{"tcp://10.0.0.1:1883", "10.0.0.1", "1883", "tcp"} {
+			if ofKubernetes(envName(path) + "=" + value) {
+				t.Errorf("%s=%s would be ignored", envName(path), value)
+			}
 		}
 	})
 }

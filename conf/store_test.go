@@ -29,7 +29,7 @@ func TestStoreInTheConfigurationFileIsRefused(t *testing.T) {
 	for _, path := range []string{"sngate.toml", "./x/../sngate.toml", filepath.Join(dir, "sngate.toml"), "link.db", "hard.db"} {
 		write(t, "sngate.toml", "[store]\npath = '"+path+"'\n")
 		for _, name := range []string{"sngate.toml", filepath.Join(dir, "sngate.toml")} {
-			cfg, err := Load(name, nil)
+			cfg, _, err := Load(name, nil)
 			want := name + ":2: store.path: is this configuration file; want a file of its own"
 			if cfg != nil || err == nil || err.Error() != want {
 				t.Errorf("%s in %s: %v, want %q", path, name, err, want)

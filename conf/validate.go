@@ -2,11 +2,8 @@ package conf
 
 import (
 	"errors"
-	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -15,20 +12,9 @@ import (
 )
 
 const (
-	embeddedURL = "embedded"
-	brokerPort  = "1883" // of a broker.url without one
-	maxMQTTText = 65535  // octets: MQTT writes the length of a text in 16 bits
-	maxMQTTID   = 1024   // octets of gateway.client_id
+	maxMQTTText = 65535 // octets: MQTT writes the length of a text in 16 bits
+	maxMQTTID   = 1024  // octets of gateway.client_id
 )
-
-// Embedded reports whether the built-in broker is to run.
-func (b Broker) Embedded() bool { return b.URL == embeddedURL }
-
-// Address is the "host:port" of a broker that is not embedded.
-func (b Broker) Address() string {
-	address, _ := parseBrokerURL(b.URL)
-	return address
-}
 
 // validate applies the rules that a type and a range cannot say. A key that has a fault
 // already is not looked at again.
@@ -141,77 +127,6 @@ func (d *decoder) broker(b *Broker) {
 		}
 		d.fault(at, "reconnect_min (%v) is above reconnect_max (%v)", b.ReconnectMin, b.ReconnectMax)
 	}
-}
-
-// password reads the password's file. Neither is shown in a message: somebody may have put
-// the password itself where its file belongs.
-func (d *decoder) password(b *Broker) {
-	const at = "broker.password_file"
-	path, given := b.PasswordFile.Reveal(), "broker.password"
-	if path != "" && b.Password.Reveal() != "" {
-		d.fault(at, "is set, and broker.password as well; want only one of them")
-		return
-	}
-	if path != "" {
-		given = at
-		data, err := readFile(path, maxMQTTText+2)
-		if err != nil {
-			var pathErr *fs.PathError
-			if errors.As(err, &pathErr) {
-				err = pathErr.Err
-			}
-			d.fault(at, "cannot be read: %v", err)
-			return
-		}
-		text := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
-		if text == "" {
-			d.fault(at, "names an empty file")
-			return
-		}
-		if len(text) > maxMQTTText {
-			d.fault(at, "names a file with a password longer than %d octets", maxMQTTText)
-			return
-		}
-		b.Password = NewSecret(text)
-	}
-	if b.Password.Reveal() != "" && b.Username == "" && !d.bad["broker.username"] {
-		d.fault(given, "needs broker.username as well; MQTT has no password without a user name")
-	}
-}
-
-// parseBrokerURL returns the "host:port" of a broker.url, or "" for the built-in broker. Its
-// errors do not show the URL, which may have a password in it.
-func parseBrokerURL(text string) (string, error) {
-	if text == embeddedURL {
-		return "", nil
-	}
-	want := errors.New(`is not the URL of a broker; want "embedded" or one such as "tcp://broker.example:1883"`)
-	u, err := url.Parse(text)
-	if err != nil {
-		return "", want
-	}
-	switch u.Scheme {
-	case "tcp":
-	case "ssl", "tls", "mqtts":
-		return "", fmt.Errorf("%s:// is not available in this version; want tcp:// or \"embedded\"", u.Scheme)
-	default:
-		return "", want
-	}
-	if u.User != nil {
-		return "", errors.New("has a user name in it; want it in broker.username and broker.password")
-	}
-	if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "" {
-		return "", errors.New("has a part behind the port; want only tcp://host:port")
-	}
-	port := u.Port()
-	if port == "" {
-		port = brokerPort
-	}
-	address := net.JoinHostPort(u.Hostname(), port)
-	if h, err := parseAddress(address); err != nil || h.name == "" || h.port == 0 {
-		return "", want
-	}
-	return address, nil
 }
 
 // tcpServers checks the addresses of the built-in broker and of the operator's pages.

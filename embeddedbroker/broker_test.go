@@ -145,7 +145,11 @@ func TestRetainedMessageIsKeptReplacedAndRemoved(t *testing.T) {
 func TestWillIsPublishedOnLossAndNotOnDisconnect(t *testing.T) {
 	b := start(t, embeddedbroker.Options{})
 	got := make(chan mqtt.Message, 10)
-	subscribe(t, mustConnect(t, b, "watcher"), "gone/#", 1, got)
+	watcher := mustConnect(t, b, "watcher")
+	subscribe(t, watcher, "gone/#", 1, got)
+	// The broker looks for retained messages after SUBACK: the will must not be there yet. It
+	// answers this when it is done with that.
+	done(t, "publish", watcher.Publish("other", 1, false, ""))
 
 	polite := mustConnect(t, b, "polite", func(o *mqtt.ClientOptions) { o.SetWill("gone/polite", "bye", 1, false) })
 	polite.Disconnect(50)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/rs/zerolog"
+
 	"sngate/upstream"
 )
 
@@ -70,14 +72,29 @@ func (g *Gateway) brokerDown(ev *upstream.Event) {
 		msg = "connection to the broker lost"
 	}
 	if !errors.Is(ev.Err, upstream.ErrMoved) {
-		g.log.Warn().Err(connectError(ev)).Str("broker", g.brokerInUse()).Msg(msg)
+		g.brokerFault(ev).Msg(msg)
 	}
 }
 
 // brokerRefused logs why the gateway's own connection was not accepted.
 func (g *Gateway) brokerRefused(ev *upstream.Event) {
-	g.log.Warn().Err(connectError(ev)).Str("broker", g.brokerInUse()).Dur("retry_in", g.own.wait).Msg("broker not available")
+	g.brokerFault(ev).Dur("retry_in", g.own.wait).Msg("broker not available")
 }
+
+// brokerFault begins a line about the gateway's own connection. Of a client id that the
+// broker refuses it tells which one that is and where another can be set: it may be one
+// that nobody has chosen.
+func (g *Gateway) brokerFault(ev *upstream.Event) *zerolog.Event {
+	line := g.log.Warn().Err(connectError(ev)).Str("broker", g.brokerInUse())
+	if ev.Code == refusedClientID {
+		line.Str("client_id", g.own.clientID).Str("advice", "set gateway.client_id to one that the broker accepts")
+	}
+	return line
+}
+
+// refusedClientID is the CONNACK return code for a client identifier that the server does
+// not allow (MQTT 3.1.1 section 3.2.2.3).
+const refusedClientID = 2
 
 // connectError says why the broker was not connected to.
 func connectError(ev *upstream.Event) error {
@@ -95,7 +112,7 @@ func refusal(code uint8) string {
 	switch code {
 	case 1:
 		return "protocol version"
-	case 2:
+	case refusedClientID:
 		return "client identifier"
 	case 3:
 		return "server unavailable"

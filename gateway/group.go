@@ -31,6 +31,9 @@ type udpGroup struct {
 	setHops func(hops int) error
 }
 
+// ErrGroup says that the group of a listener is what has failed, and not its address.
+var ErrGroup = errors.New("join group")
+
 // ListenGroup joins a group for a listener that ListenUDP returned with the same
 // Group in its options. It is not available on Windows, where a socket cannot be
 // bound to a group.
@@ -41,7 +44,7 @@ func ListenGroup(listener PacketConn, opts GroupOptions) (GroupConn, error) {
 		if opts.Interface == "" && !isAddressInUse(err) {
 			hint = " (naming an interface may help)"
 		}
-		return nil, fmt.Errorf("join group %s: %w%s", opts.Group, err, hint)
+		return nil, fmt.Errorf("%w %s: %w%s", ErrGroup, opts.Group, err, hint)
 	}
 	return g, nil
 }

@@ -58,12 +58,15 @@ type opsServer struct {
 	served   chan error // the result of Serve, when it has ended
 }
 
+// ErrOpsAddress says that it is Options.OpsAddress that cannot be listened on.
+var ErrOpsAddress = errors.New("operator's address")
+
 // listenOps binds the address, so that a wrong one is an error at the start, and
 // begins to serve. shutdown ends it.
 func listenOps(opts opsOptions) (*opsServer, error) {
 	listener, err := net.Listen("tcp", opts.address)
 	if err != nil {
-		return nil, fmt.Errorf("operator's address %s: %w", opts.address, err)
+		return nil, fmt.Errorf("%w %s: %w", ErrOpsAddress, opts.address, err)
 	}
 	s := &opsServer{
 		server: &http.Server{

@@ -23,11 +23,11 @@ import (
 // prints is for the test that started it.
 func runChild(part string, args []string) int {
 	parts := map[string]func(path string) error{
-		"write":     childWrite,
-		"hold":      childHold,
-		"limit":     childSizeLimit,
-		"tmpfs":     childTmpfs,
-		"cut short": childCutShort,
+		"write":      childWrite,
+		"hold":       childHold,
+		"limit":      childSizeLimit,
+		"small disk": childSmallDisk,
+		"cut short":  childCutShort,
 	}
 	if err := parts[part](args[0]); err != nil {
 		fmt.Println("FAIL:", err)

@@ -44,7 +44,7 @@ func TestMakeTestRunsEveryStepForReal(t *testing.T) {
 	}
 	want := map[string][]string{
 		"deps":      {"test/deps.sh"},
-		"fmt-check": {"gofmt -l"},
+		"fmt-check": {"/bin/gofmt", "-l .", "exit 1"},
 		"vet":       {"vet ./..."},
 		"cross":     nil, // by pattern, below
 		"footprint": {"-bench .", "Footprint", "./..."},
@@ -108,6 +108,8 @@ func TestServiceRunsConfinedAndForEver(t *testing.T) {
 		"Service.ProtectHome":           "yes",
 		"Service.NoNewPrivileges":       "yes",
 		"Service.CapabilityBoundingSet": "",
+		"Service.LoadCredential":        "password:/etc/sngate/password",
+		"Service.SetCredential":         `password:\n`, // else the unit would not start without the file
 		"Install.WantedBy":              "multi-user.target",
 	} {
 		if got := settings[key]; len(got) != 1 || got[0] != want {

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"bytes"
 	"debug/elf"
 	"fmt"
 	"os"
@@ -57,6 +58,10 @@ func dockerfileFaults(text string, exists func(path string) bool) []string {
 			owned = nil
 			if at := slices.Index(words, "AS"); at >= 0 && at+1 < len(words) {
 				stages = append(stages, words[at+1])
+			}
+		case "RUN":
+			if strings.HasPrefix(i.args, "--") || strings.HasPrefix(i.args, "<<") {
+				fault(i, "RUN %s needs BuildKit", words[0])
 			}
 		case "COPY":
 			for _, word := range words {
@@ -131,6 +136,7 @@ ENTRYPOINT /sngate
 	wantFaults(t, dockerfileFaults(strings.ReplaceAll(sound, "65532:65532", "0:0"), nil), "USER")
 	wantFaults(t, dockerfileFaults(strings.Replace(sound, "--chown=65532:65532 ", "", 1), nil), "is not made for user 65532:65532")
 	wantFaults(t, dockerfileFaults(strings.Replace(sound, "VOLUME /a", "VOLUME /b", 1), nil), "is not the volume")
+	wantFaults(t, dockerfileFaults("FROM golang AS build\nRUN --mount=type=cache,target=/x true\n"+strings.TrimPrefix(sound, "FROM golang AS build\n"), nil), "line 2: RUN --mount=type=cache,target=/x needs BuildKit")
 }
 
 // TestDockerfileBuildIsStatic runs the build command of the Dockerfile, with
@@ -148,8 +154,9 @@ func TestDockerfileBuildIsStatic(t *testing.T) {
 	if m == nil {
 		t.Fatalf("build command %q, want CGO_ENABLED=0 go build ... -o /out/sngate ./cmd/sngate", build)
 	}
-	args := append(splitQuoted(m[1]), "-o", binary, m[2])
-	for _, flag := range []string{"-trimpath", "-s -w"} {
+	const commit = "0123456789abcdef0123456789abcdef01234567"
+	args := append(splitQuoted(strings.ReplaceAll(m[1], "$COMMIT", commit)), "-o", binary, m[2])
+	for _, flag := range []string{"-trimpath", "-s -w -X sngate/internal/version.commit=" + commit} {
 		if !slices.Contains(args, flag) {
 			t.Errorf("build command %q has no %q", build, flag)
 		}
@@ -159,6 +166,9 @@ func TestDockerfileBuildIsStatic(t *testing.T) {
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64") // the image is for Linux wherever we are
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", cmd, err, out)
+	}
+	if data, err := os.ReadFile(binary); err != nil || !bytes.Contains(data, []byte(commit)) {
+		t.Errorf("the binary does not know its commit (%v)", err)
 	}
 	f, err := elf.Open(binary)
 	if err != nil {

@@ -72,9 +72,10 @@ func tooLong(s source) []string {
 // interface checks, by "folder: name", with the reason why each must be one.
 func globals() map[string]string {
 	return map[string]string{
-		"conf: example":        "go:embed of example.toml needs a variable",
-		"upstream: buffers":    "a sync.Pool works only when all connections share it",
-		"upstream: eventLists": "a sync.Pool works only when all connections share it",
+		"conf: example":            "go:embed of example.toml needs a variable",
+		"internal/version: commit": "the linker sets it",
+		"upstream: buffers":        "a sync.Pool works only when all connections share it",
+		"upstream: eventLists":     "a sync.Pool works only when all connections share it",
 	}
 }
 

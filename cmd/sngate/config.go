@@ -18,11 +18,15 @@ func check(_ context.Context, s streams, operands []string) error {
 	if len(operands) != 1 {
 		return usagef("give exactly one configuration file")
 	}
-	if _, err := conf.Load(operands[0], os.Environ()); err != nil {
-		fmt.Fprintln(s.stderr, err) // one line per fault
+	_, warnings, err := conf.Load(operands[0], os.Environ())
+	if err != nil {
+		printFaults(s.stderr, err)
 		return &exitError{exitFailure}
 	}
-	_, err := fmt.Fprintln(s.stdout, "ok")
+	for _, w := range warnings {
+		fmt.Fprintln(s.stderr, "warning:", w)
+	}
+	_, err = fmt.Fprintln(s.stdout, "ok")
 	return err
 }
 
@@ -42,7 +46,7 @@ func printVersion(_ context.Context, s streams, operands []string) error {
 	if err := noOperands(operands); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(s.stdout, "sngate %s (%s, %s/%s)\n",
-		version.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	_, err := fmt.Fprintf(s.stdout, "sngate %s (commit %s, %s, %s/%s)\n",
+		version.Version, version.Commit(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return err
 }

@@ -53,13 +53,12 @@ func commands() []command {
 		{"config", "", "print a configuration file with every key explained", setupConfig},
 		{"pub", "{-t TOPIC | --predefined ID} {-m TEXT | -f FILE | -l | -n | -s} [options]", "publish messages as an MQTT-SN client", setupPub},
 		{"sub", "{-t TOPIC | --predefined ID}... [options]", "subscribe as an MQTT-SN client and print what arrives", setupSub},
-		{"decode", "HEX... | -", "explain a datagram", setupDecode},
+		{"decode", "[HEX... | -]", "explain datagrams", setupDecode},
 		{"version", "", "print the version", setupVersion},
 	}
 }
 
-// usageError is a fault of the command line: it is printed with the usage, and the
-// exit code is 2.
+// usageError is a fault of the command line: the exit code is 2.
 type usageError struct{ msg string }
 
 func (e *usageError) Error() string { return e.msg }
@@ -77,22 +76,33 @@ func (e *exitError) Error() string { return fmt.Sprintf("exit code %d", e.code) 
 // It returns the exit code. A done ctx is the wish to end cleanly.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	s := streams{stdin, stdout, stderr}
-	name := "run" // without any argument the gateway runs
+	name := "run" // without a command the gateway runs
 	if len(args) > 0 {
-		name, args = args[0], args[1:]
-	}
-	switch name {
-	case "help", "--help":
-		return help(s, args)
-	case "--version":
-		name = "version"
+		switch first := args[0]; {
+		case first == "help" || first == "--help" || first == "-h":
+			return help(s, args[1:])
+		case first == "--version":
+			name, args = "version", args[1:]
+		case !strings.HasPrefix(first, "-"):
+			name, args = first, args[1:]
+		}
 	}
 	for _, c := range commands() {
 		if c.name == name {
 			return c.run(ctx, s, args)
 		}
 	}
-	fmt.Fprintf(stderr, "sngate: unknown command %q\n\n%s", name, overview())
+	hint := ""
+	if strings.HasSuffix(name, ".toml") {
+		hint = "; to run with this configuration: sngate -c " + name
+	}
+	return wrongUsage(s, "sngate [COMMAND] [ARGUMENTS]", "sngate", fmt.Sprintf("unknown command %q%s", name, hint))
+}
+
+// wrongUsage tells of a fault of the command line and returns the exit code. The fault
+// comes last, where a reader looks first, and on a line of its own.
+func wrongUsage(s streams, usage, command, fault string) int {
+	fmt.Fprintf(s.stderr, "Usage: %s (more by \"%s --help\")\n%s: %s\n", usage, command, command, fault)
 	return exitUsage
 }
 
@@ -112,8 +122,7 @@ func (c command) run(ctx context.Context, s streams, args []string) int {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &usage):
-		fmt.Fprintf(s.stderr, "sngate %s: %v\n\n%s", c.name, err, c.usage(opts))
-		return exitUsage
+		return wrongUsage(s, c.line(), "sngate "+c.name, err.Error())
 	case errors.As(err, &exit):
 		return exit.code
 	}
@@ -134,28 +143,30 @@ func help(s streams, args []string) int {
 			return exitOK
 		}
 	}
-	fmt.Fprintf(s.stderr, "sngate: no help for %q\n\n%s", strings.Join(args, " "), overview())
-	return exitUsage
+	return wrongUsage(s, "sngate help [COMMAND]", "sngate", fmt.Sprintf("no help for %q", strings.Join(args, " ")))
 }
 
 func overview() string {
 	var b strings.Builder
 	b.WriteString("sngate is an MQTT-SN gateway.\n\nUsage:\n" +
-		"  sngate                 run with ./sngate.toml if it is there, else with the defaults\n" +
+		"  sngate [-c FILE]       run the gateway, with ./sngate.toml if it is there, else with the defaults\n" +
 		"  sngate COMMAND [ARGUMENTS]\n\nCommands:\n")
 	for _, c := range commands() {
 		fmt.Fprintf(&b, "  %-9s %s\n", c.name, c.summary)
 	}
-	b.WriteString("\n\"sngate COMMAND --help\" explains a command.\n")
+	b.WriteString("\n\"sngate COMMAND --help\" explains a command, \"sngate --version\" prints the version.\n")
 	return b.String()
 }
 
 func (c command) usage(opts options) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Usage: %s\n  %s\n\nOptions:\n", strings.TrimSpace("sngate "+c.name+" "+c.synopsis), c.summary)
+	fmt.Fprintf(&b, "Usage: %s\n  %s\n\nOptions:\n", c.line(), c.summary)
 	opts.describe(&b)
 	return b.String()
 }
+
+// line is the command with its arguments.
+func (c command) line() string { return strings.TrimSpace("sngate " + c.name + " " + c.synopsis) }
 
 // noOperands refuses arguments that are no options.
 func noOperands(operands []string) error {

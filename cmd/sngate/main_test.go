@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
 	"sngate/conf"
@@ -27,13 +26,19 @@ func call(t *testing.T, stdin string, args ...string) (code int, stdout, stderr 
 	return code, out.String(), errs.String()
 }
 
-func TestWrongCommandLinesGiveUsageAndCode2(t *testing.T) {
+func TestWrongCommandLinesEndWithTheFaultAndCode2(t *testing.T) {
 	for _, tc := range []struct {
 		args string // separated by spaces; "_" stands for an empty argument
 		want string // in the message
 	}{
 		{"frobnicate", `unknown command "frobnicate"`},
-		{"-c x", `unknown command "-c"`},
+		{"sngate.toml", `unknown command "sngate.toml"; to run with this configuration: sngate -c sngate.toml`},
+		{"-x", "unknown option -x"},
+		{"-c", "-c needs a value: FILE"},
+		{"-c x y", `unexpected argument "y"; a configuration file is given by -c FILE`},
+		{"--config", "--config needs a value: FILE"},
+		{"-- run", `unexpected argument "run"`},
+		{"--version x", `unexpected argument "x"`},
 		{"help frobnicate", `no help for "frobnicate"`},
 		{"help pub sub", `no help for "pub sub"`},
 		{"run extra", `unexpected argument "extra"`},
@@ -100,14 +105,15 @@ func TestWrongCommandLinesGiveUsageAndCode2(t *testing.T) {
 		if code != exitUsage || stdout != "" {
 			t.Errorf("sngate %s: code %d, output %q, want code 2 and none", tc.args, code, stdout)
 		}
-		if !strings.Contains(stderr, tc.want) || !strings.Contains(stderr, "Usage:") {
-			t.Errorf("sngate %s: want %q and the usage, got:\n%s", tc.args, tc.want, stderr)
+		lines := strings.Split(strings.TrimSuffix(stderr, "\n"), "\n")
+		if len(lines) != 2 || !strings.HasPrefix(lines[0], "Usage: sngate ") || !strings.Contains(lines[1], tc.want) {
+			t.Errorf("sngate %s: want a line of usage and last %q, got:\n%s", tc.args, tc.want, stderr)
 		}
 	}
 }
 
 func TestHelpGoesToTheStandardOutput(t *testing.T) {
-	for _, args := range [][]string{{"help"}, {"--help"}} {
+	for _, args := range [][]string{{"help"}, {"--help"}, {"-h"}} {
 		code, stdout, stderr := call(t, "", args...)
 		if code != exitOK || stderr != "" {
 			t.Errorf("%v: code %d, error output %q", args, code, stderr)
@@ -120,7 +126,11 @@ func TestHelpGoesToTheStandardOutput(t *testing.T) {
 	}
 	for _, c := range commands() {
 		opts, _ := c.setup()
-		for _, args := range [][]string{{"help", c.name}, {c.name, "--help"}, {c.name, "--help", "--nonsense"}} {
+		calls := [][]string{{"help", c.name}, {c.name, "--help"}, {c.name, "--help", "--nonsense"}}
+		if opts.find("-h") == nil {
+			calls = append(calls, []string{c.name, "-h"})
+		}
+		for _, args := range calls {
 			code, stdout, stderr := call(t, "", args...)
 			if code != exitOK || stderr != "" || !strings.Contains(stdout, "Usage: sngate "+c.name) {
 				t.Errorf("%v: code %d, output %q, error output %q", args, code, stdout, stderr)
@@ -160,46 +170,12 @@ func TestOptionsMayComeInAnyOrder(t *testing.T) {
 	}
 }
 
-func TestVersion(t *testing.T) {
+func TestVersionTellsTheCommit(t *testing.T) {
 	for _, arg := range []string{"version", "--version"} {
 		code, stdout, _ := call(t, "", arg)
-		if code != exitOK || !regexp.MustCompile(`^sngate `+regexp.QuoteMeta(version.Version)+` \(go\S+, \w+/\w+\)\n$`).MatchString(stdout) {
+		want := `^sngate ` + regexp.QuoteMeta(version.Version) + ` \(commit ` + regexp.QuoteMeta(version.Commit()) + `, go\S+, \w+/\w+\)\n$`
+		if code != exitOK || !regexp.MustCompile(want).MatchString(stdout) {
 			t.Errorf("%s: code %d, %q", arg, code, stdout)
-		}
-	}
-}
-
-func TestDecode(t *testing.T) {
-	for _, args := range [][]string{
-		{"0405013c"}, // too few octets for their Length
-	} {
-		if code, stdout, stderr := call(t, "", append([]string{"decode"}, args...)...); code != exitFailure || stdout == "" || stderr != "" {
-			t.Errorf("%q: code %d, %q, %q", args, code, stdout, stderr)
-		}
-	}
-	_, want, _ := call(t, "", "decode", "08040401003c6c33")
-	if !strings.Contains(want, "CONNECT") {
-		t.Fatalf("got %q", want)
-	}
-	for _, args := range [][]string{
-		{"08", "04", "04", "01", "00", "3c", "6c", "33"},
-		{"08:04:04:01:00:3C:6C:33"},
-		{"0x0804", "0X04", "0x01,0x00,0x3c", "6c-33"},
-		{" 08 04\t04 01\r\n003c6c33 "},
-	} {
-		code, got, stderr := call(t, "", append([]string{"decode"}, args...)...)
-		if code != exitOK || got != want {
-			t.Errorf("%q: code %d, %q, %q", args, code, got, stderr)
-		}
-	}
-	if code, got, _ := call(t, "08 04 04 01 00\n3c 6c 33\n", "decode", "-"); code != exitOK || got != want {
-		t.Errorf("standard input: code %d, %q", code, got)
-	}
-	for arg, want := range map[string]string{
-		"080": "odd number of digits", "08 0g": "invalid byte", "0x": "\"0x\"", " ": "no hexadecimal digits",
-	} {
-		if code, _, stderr := call(t, "", "decode", arg); code != exitFailure || !strings.Contains(stderr, want) {
-			t.Errorf("%q: code %d, %q, want %q", arg, code, stderr, want)
 		}
 	}
 }
@@ -214,7 +190,7 @@ func TestCheckAndConfig(t *testing.T) {
 		t.Errorf("code %d, %q, %q", code, stdout, stderr)
 	}
 	bad := write(t, "bad.toml", "[gateway]\nid = 300\nname = 1\n")
-	for _, args := range [][]string{{"check", bad}, {"run", "-c", bad}} {
+	for _, args := range [][]string{{"check", bad}, {"run", "-c", bad}, {"-c", bad}, {"--config", bad}, {"--config=" + bad}} {
 		code, stdout, stderr := call(t, "", args...)
 		if code != exitFailure || stdout != "" {
 			t.Errorf("%v: code %d, %q", args, code, stdout)
@@ -228,7 +204,7 @@ func TestCheckAndConfig(t *testing.T) {
 			t.Errorf("%v: %d lines, want one per fault:\n%s", args, n, stderr)
 		}
 	}
-	for _, args := range [][]string{{"check", "no/such.toml"}, {"run", "--config", "no/such.toml"}} {
+	for _, args := range [][]string{{"check", "no/such.toml"}, {"run", "--config", "no/such.toml"}, {"-c", "no/such.toml"}} {
 		if code, _, stderr := call(t, "", args...); code != exitFailure || !strings.Contains(stderr, "no/such.toml") {
 			t.Errorf("%v: code %d, %q", args, code, stderr)
 		}
@@ -249,24 +225,6 @@ func TestBareProgramReadsTheFileInTheWorkingDirectory(t *testing.T) {
 	}
 	if got, err := configPath(""); got != "" || err != nil {
 		t.Errorf("without the file: %q, %v", got, err)
-	}
-}
-
-func TestLogger(t *testing.T) {
-	for format, want := range map[string]string{"console": " WRN hello\n", "json": `"level":"warn"`} {
-		var b bytes.Buffer
-		log, err := newLogger(conf.Log{Level: "warn", Format: format}, &b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		log.Info().Msg("quiet")
-		log.Warn().Msg("hello")
-		if got := b.String(); !strings.Contains(got, want) || strings.Contains(got, "quiet") || strings.Contains(got, "\x1b") {
-			t.Errorf("%s: %q", format, got)
-		}
-	}
-	if log, err := newLogger(conf.Log{Level: "loud"}, os.Stderr); err == nil || log.GetLevel() != zerolog.Disabled {
-		t.Errorf("level loud: %v", err)
 	}
 }
 

@@ -22,7 +22,7 @@ type option struct {
 
 type options []option
 
-// errHelp says that --help was among the arguments.
+// errHelp says that --help was among the arguments, or -h where that is no option.
 var errHelp = errors.New("help requested")
 
 // parse sets the options in args and returns the other arguments. Options may stand
@@ -35,7 +35,7 @@ func (o options) parse(args []string) (operands []string, err error) {
 		switch {
 		case arg == "--":
 			return append(operands, args...), nil
-		case arg == "--help":
+		case arg == "--help", arg == "-h" && o.find(arg) == nil:
 			return nil, errHelp
 		case arg == "-" || !strings.HasPrefix(arg, "-"):
 			operands = append(operands, arg)

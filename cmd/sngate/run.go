@@ -3,14 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"strings"
-	"time"
-
-	"github.com/rs/zerolog"
+	"sync"
 
 	"sngate/conf"
 	"sngate/internal/version"
@@ -25,8 +21,8 @@ func setupRun() (options, action) {
 		{[]string{"-c", "--config"}, "FILE", "configuration file, default ./sngate.toml if it is there", toText(&path)},
 	}
 	return opts, func(ctx context.Context, s streams, operands []string) error {
-		if err := noOperands(operands); err != nil {
-			return err
+		if len(operands) > 0 {
+			return usagef("unexpected argument %q; a configuration file is given by -c FILE", operands[0])
 		}
 		return start(ctx, s, path)
 	}
@@ -34,26 +30,36 @@ func setupRun() (options, action) {
 
 // start loads the configuration and runs the gateway until ctx is done.
 func start(ctx context.Context, s streams, path string) error {
+	hangups := catchHangups()
 	path, err := configPath(path)
 	if err != nil {
 		return err
 	}
-	cfg, err := conf.Load(path, os.Environ())
+	cfg, warnings, err := conf.Load(path, os.Environ())
 	if err != nil {
-		fmt.Fprintln(s.stderr, err) // one line per fault
+		printFaults(s.stderr, err)
 		return &exitError{exitFailure}
 	}
 	log, err := newLogger(cfg.Log, s.stderr)
 	if err != nil {
 		return err
 	}
+	done := make(chan struct{})
+	var logging sync.WaitGroup
+	logging.Go(func() { logHangups(hangups, done, log) })
+	defer logging.Wait()
+	defer close(done)
 	log.Info().
 		Str("version", version.Version).
+		Str("commit", version.Commit()).
 		Str("config", configName(path)).
 		Str("listen", listeners(cfg)).
 		Str("broker", brokerName(cfg)).
 		Str("ops", cfg.Ops.Address).
 		Msg("sngate starts")
+	for _, w := range warnings {
+		log.Warn().Str("key", w.Key).Msg(w.Msg)
+	}
 	if err := runGateway(ctx, cfg, log); err != nil {
 		log.Error().Err(err).Msg("sngate ends")
 		return &exitError{exitFailure}
@@ -98,26 +104,4 @@ func brokerName(cfg *conf.Config) string {
 		return "embedded, on " + cfg.EmbeddedBroker.Address
 	}
 	return "tcp://" + cfg.Broker.Address()
-}
-
-// newLogger makes the logger of [log]. It is the console format that looks at where it
-// goes: colours are for terminals.
-func newLogger(c conf.Log, w io.Writer) (zerolog.Logger, error) {
-	level, err := zerolog.ParseLevel(c.Level)
-	if err != nil {
-		return zerolog.Nop(), fmt.Errorf("log.level: %w", err)
-	}
-	if c.Format == "console" {
-		w = zerolog.ConsoleWriter{Out: w, NoColor: !isTerminal(w), TimeFormat: time.RFC3339}
-	}
-	return zerolog.New(w).Level(level).With().Timestamp().Logger(), nil
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

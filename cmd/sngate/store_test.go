@@ -9,7 +9,6 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -31,6 +30,13 @@ embedded_broker.address = "127.0.0.1:0"
 ops.address = ""
 log.format = "json"
 `, path))
+	return runUntilStarted(t, file)
+}
+
+// runUntilStarted runs the gateway with a configuration until it has started, and returns
+// its exit code and log.
+func runUntilStarted(t *testing.T, file string) (code int, log string) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel() // to stop is the first thing it does
 	var stdout bytes.Buffer
@@ -117,6 +123,23 @@ func TestWithoutAStoreNothingIsWritten(t *testing.T) {
 	}
 }
 
+// unwritable is a folder where this user cannot make a file. For root, who may write
+// everywhere else, it is the one of the kernel's objects, "" in a chroot without it.
+func unwritable(t *testing.T) string {
+	t.Helper()
+	if os.Getuid() == 0 {
+		if _, err := os.Stat("/sys/kernel"); err != nil {
+			return ""
+		}
+		return "/sys"
+	}
+	dir := filepath.Join(t.TempDir(), "closed")
+	if err := os.Mkdir(dir, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // What only the operator can resolve ends the start, and says what to do.
 func TestStoreThatCannotBeUsedEndsTheStart(t *testing.T) {
 	dir := t.TempDir()
@@ -144,11 +167,11 @@ func TestStoreThatCannotBeUsedEndsTheStart(t *testing.T) {
 		{at("missing/sngate.db"), []string{"the directory of", "does not exist; create it first"}},
 		{dir, []string{"is not a regular file"}},
 	}
-	if runtime.GOOS == "linux" { // a place where nobody can make a file
+	if place := unwritable(t); place != "" {
 		tests = append(tests, struct {
 			path string
 			want []string
-		}{"/sys/sngate.db", []string{"set store.path to a file that can be written"}})
+		}{filepath.Join(place, "sngate.db"), []string{"set store.path to a file that can be written"}})
 	}
 	for _, tt := range tests {
 		code, log := runWithStore(t, tt.path)

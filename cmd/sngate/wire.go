@@ -54,7 +54,11 @@ func runGateway(ctx context.Context, cfg *conf.Config, log zerolog.Logger) (err 
 		opts.Upstream.Address = dialable(broker.Addr().String())
 	}
 	warnOfDescriptors(cfg.Session.MaxSessions, log)
+	opts.Listen = listen
 	g, err := gateway.Start(opts)
+	if errors.Is(err, gateway.ErrOpsAddress) {
+		return unusable("ops.address", err)
+	}
 	if err != nil {
 		return err
 	}
@@ -73,7 +77,7 @@ func gatewayOptions(cfg *conf.Config, log zerolog.Logger) (gateway.Options, erro
 		return gateway.Options{}, err
 	}
 	host, err := os.Hostname()
-	if err != nil {
+	if err != nil && cfg.Gateway.ClientID == "" {
 		return gateway.Options{}, fmt.Errorf("gateway.client_id is not set and the host has no name: %w", err)
 	}
 	listeners, err := listenerOptions(cfg.Listener)
@@ -248,8 +252,11 @@ func startBroker(cfg *conf.Config, log zerolog.Logger) (*embeddedbroker.Broker, 
 			log.WithLevel(brokerLevel(level)).Str("part", "embedded_broker").Fields(fields).Msg(msg)
 		},
 	})
-	if err != nil {
+	if errors.Is(err, syscall.EADDRINUSE) { // its text says what to do
 		return nil, err
+	}
+	if err != nil {
+		return nil, unusable("embedded_broker.address", err)
 	}
 	log.Info().Str("addr", broker.Addr().String()).Msg("built-in broker")
 	return broker, nil

@@ -97,8 +97,8 @@ func TestWrongCommandLineGivesUsageAndCode2(t *testing.T) {
 	} {
 		p := sngate(t, args...)
 		p.WantExit(2)
-		if text := p.Stderr.String(); !strings.HasPrefix(text, "sngate") || !strings.Contains(text, "Usage:") {
-			t.Errorf("sngate %v says %q, want a reason and the usage", args, text)
+		if lines := p.Stderr.Lines(); len(lines) != 2 || !strings.HasPrefix(lines[0], "Usage: ") || !strings.HasPrefix(lines[1], "sngate") {
+			t.Errorf("sngate %v says %q, want the usage and in the end a reason", args, lines)
 		}
 	}
 }
@@ -110,6 +110,8 @@ func TestHelpAndVersionAndDecode(t *testing.T) {
 		want string
 	}{
 		{[]string{"--help"}, "Usage:"},
+		{[]string{"-h"}, "Usage:"},
+		{[]string{"--version"}, "commit "},
 		{[]string{"pub", "--help"}, "--predefined"},
 		{[]string{"version"}, "sngate "},
 		{[]string{"decode", "08 04 04 01 00 3c 6c 33"}, "CONNECT"},
@@ -243,7 +245,7 @@ func TestPortInUseIsOneClearErrorAndCode1(t *testing.T) {
 			p.WantExit(1)
 			var faults []string
 			for _, line := range p.Stderr.Lines() {
-				if !strings.Contains(line, " INF ") && !strings.Contains(line, " WRN ") {
+				if !strings.Contains(line, `"level":"info"`) && !strings.Contains(line, `"level":"warn"`) {
 					faults = append(faults, line)
 				}
 			}

@@ -129,7 +129,7 @@ func connectAll(devices []*testgateway.Node) {
 // defaultOptions are those of the default configuration, but for the addresses.
 func defaultOptions(t *testing.T, broker string) sngateway.Options {
 	t.Helper()
-	cfg, err := conf.Load("", nil)
+	cfg, _, err := conf.Load("", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ func TestDefaultConfigurationIsAWorkingSystem(t *testing.T) {
 		t.Helper()
 		var match []string
 		testgateway.Eventually(t, "the log says "+message, func() bool {
-			match = regexp.MustCompile(message + ` addr=(\S+)`).FindStringSubmatch(p.Stderr.String())
+			match = regexp.MustCompile(`"level":"info".*"addr":"([^"]*)".*"message":"` + message + `"`).FindStringSubmatch(p.Stderr.String())
 			return match != nil
 		})
 		host, port, err := net.SplitHostPort(match[1])
@@ -32,9 +32,9 @@ func TestDefaultConfigurationIsAWorkingSystem(t *testing.T) {
 		}
 		return host, port
 	}
-	host, udp := addr("INF listening")
-	_, tcp := addr("INF built-in broker")
-	_, ops := addr("INF metrics and health")
+	host, udp := addr("listening")
+	_, tcp := addr("built-in broker")
+	_, ops := addr("metrics and health")
 	g := &testgateway.Gateway{Process: p, Addr: net.JoinHostPort(host, udp), Ops: net.JoinHostPort(host, ops)}
 	g.AwaitReady(200)
 

@@ -1,0 +1,96 @@
+package conf
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestBrokerAddressesMayLackTheScheme(t *testing.T) {
+	tests := map[string]string{
+		"tcp://broker.example:1884":   "broker.example:1884",
+		"mqtt://broker.example:1884":  "broker.example:1884",
+		"MQTT://broker.example":       "broker.example:1883",
+		"mqtt://broker.example/":      "broker.example:1883",
+		"broker.example:1884":         "broker.example:1884",
+		"broker.example":              "broker.example:1883",
+		"broker.example:1883/":        "broker.example:1883",
+		"localhost":                   "localhost:1883",
+		"mqtt":                        "mqtt:1883",
+		"mqtt:1884":                   "mqtt:1884",
+		"tcp":                         "tcp:1883",
+		"192.0.2.7":                   "192.0.2.7:1883",
+		"192.0.2.7:1884":              "192.0.2.7:1884",
+		"[2001:db8::7]:1884":          "[2001:db8::7]:1884",
+		"[2001:db8::7]":               "[2001:db8::7]:1883",
+		"2001:db8::7":                 "[2001:db8::7]:1883",
+		"fe80::7%eth0":                "[fe80::7%eth0]:1883",
+		"mqtt://[2001:db8::7]":        "[2001:db8::7]:1883",
+		"my_broker":                   "my_broker:1883",
+		"embedded.example":            "embedded.example:1883",
+		"tcp://embedded.example:1883": "embedded.example:1883",
+	}
+	for text, want := range tests {
+		cfg := mustParse(t, "[broker]\nurl = '"+text+"'\nfallback_urls = ['other', '192.0.2.99:1', 'mqtt://third']")
+		if got := cfg.Broker.Address(); got != want || cfg.Broker.Embedded() {
+			t.Errorf("url %q: broker %q, want %q", text, got, want)
+		}
+		cfg = mustParse(t, "[broker]\nurl = 'other'\nfallback_urls = ['"+text+"']")
+		if diff := cmp.Diff([]string{want}, cfg.Broker.Fallbacks()); diff != "" {
+			t.Errorf("fallback %q: %s", text, diff)
+		}
+	}
+}
+
+func TestWhatIsNoBrokerAddressIsRefused(t *testing.T) {
+	tests := map[string]string{
+		"":                   "is not the URL of a broker; want",
+		" ":                  "is not the URL of a broker; want",
+		":1883":              "is not the URL of a broker; want",
+		"//broker":           "has a part behind the port",
+		"broker:":            "", // as in a URL: the usual port
+		"broker:0":           "is not the URL of a broker; want",
+		"broker:65536":       "is not the URL of a broker; want",
+		"broker:mqtt":        "is not the URL of a broker; want",
+		"broker 1883":        "is not the URL of a broker; want",
+		"tcp:broker:1883":    "is not the URL of a broker; want",
+		"2001:db8::7:x":      "is not the URL of a broker; want",
+		"http://broker":      "is not the URL of a broker; want",
+		"ws://broker":        "is not the URL of a broker; want",
+		"mqtts://broker":     "mqtts:// is not available in this version",
+		"ssl://broker":       "ssl:// is not available in this version",
+		"broker/topic":       "has a part behind the port",
+		"broker?x=1":         "has a part behind the port",
+		"mqtt://broker#x":    "has a part behind the port",
+		"u:hunter2@broker":   "has a user name in it",
+		"u@broker:1883":      "has a user name in it",
+		"mqtt://u:p@broker":  "has a user name in it",
+		"Embedded":           `did you mean "embedded"?`,
+		"embeded":            `did you mean "embedded"?`,
+		"embedded ":          `did you mean "embedded"?`,
+		"http://embedded.eu": "is not the URL of a broker; want",
+	}
+	for text, want := range tests {
+		for _, file := range []string{"[broker]\nurl = '" + text + "'", "[broker]\nurl = 'other'\nfallback_urls = ['" + text + "']"} {
+			_, err := Parse("test.toml", []byte(file), nil)
+			switch {
+			case want == "":
+				if err != nil {
+					t.Errorf("%q: %v", text, err)
+				}
+			case err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2"):
+				t.Errorf("%q: %v, want %q", text, err, want)
+			}
+		}
+	}
+}
+
+func TestOneBrokerInTwoSpellingsIsOneBroker(t *testing.T) {
+	for _, text := range []string{"tcp://broker:1883", "mqtt://broker", "broker", "broker:1883", "broker/"} {
+		got := mustRefuse(t, "[broker]\nurl = 'tcp://broker'\nfallback_urls = ['"+text+"']")
+		if !strings.Contains(got, "is the broker of broker.url too") {
+			t.Errorf("%q: %s", text, got)
+		}
+	}
+}
