@@ -45,6 +45,9 @@ type device struct {
 	wake       *wake
 	asked      map[uint16]string // names of its REGISTERs and SUBSCRIBEs, by MsgId
 	untold     bool              // one of them was interrupted
+
+	pings, pongs int  // PINGREQs of the last wake, and PINGRESPs
+	misled       bool // the gateway may take it for active though it sleeps
 }
 
 type deviceState uint8
@@ -126,6 +129,9 @@ func (d *device) send(m sn12.Message) {
 		d.w.t.Fatal(err)
 	}
 	d.note("-> %s", describe(m))
+	if m.Type() == sn12.TypePingReq {
+		d.pings++
+	}
 	d.up = append(d.up, b)
 }
 

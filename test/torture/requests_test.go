@@ -2,6 +2,7 @@ package torture
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"sngate/snpacket/sn12"
@@ -106,6 +107,8 @@ func (d *device) sleep() {
 				return false
 			}
 			d.state, d.since = asleep, time.Now()
+			// It may be the answer to an earlier goodbye: then the gateway takes the device for active.
+			d.misled = slices.ContainsFunc(d.up, func(b []byte) bool { return len(b) == 4 && b[1] == byte(sn12.TypeDisconnect) })
 			return true
 		},
 	})
@@ -124,6 +127,7 @@ func (d *device) ping() {
 		message: func(bool) sn12.Message { return sn12.PingReq{ClientID: id} },
 		answered: func(m sn12.Message) bool {
 			if m.Type() == sn12.TypePingResp {
+				d.pongs++
 				d.endWake()
 				return true
 			}
@@ -135,8 +139,11 @@ func (d *device) ping() {
 // beginWake takes down what has to be delivered before PINGRESP.
 func (d *device) beginWake() *wake {
 	k := &wake{owed: d.w.ledger.owing(d, false)}
+	// PINGRESP does not say what it answers: it may be the end of an earlier wake, whose PINGREQ was repeated.
+	unsure := d.misled || d.pings != d.pongs
+	d.pings, d.pongs = 0, 0
 	s := d.w.broker.session(d.id)
-	k.disturbed = s == nil || s.conn == nil || s.conn.orphan || !s.conn.accepted || d.w.process.running == nil || len(s.waiting())+len(k.owed) > 5*d.w.profile.maxMessages
+	k.disturbed = unsure || s == nil || s.conn == nil || s.conn.orphan || !s.conn.accepted || d.w.process.running == nil || len(s.waiting())+len(k.owed) > 5*d.w.profile.maxMessages
 	return k
 }
 
