@@ -3,6 +3,8 @@ package gateway
 import (
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"sngate/gateway/session"
 )
 
@@ -45,6 +47,7 @@ func (s *shard) expire() {
 
 // logExpired logs that a kept session is given up.
 func (g *Gateway) logExpired(e *entry) {
-	g.eventLog.Debug().Str("client_id", e.session.ClientID()).Stringer("reason", session.ReasonSessionExpired).
+	id := e.session.ClientID()
+	g.lines.at(sessionLines, zerolog.DebugLevel, id).Str("client_id", id).Stringer("reason", session.ReasonSessionExpired).
 		Msg("session that was kept is given up")
 }

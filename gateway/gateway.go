@@ -33,9 +33,7 @@ import (
 type Gateway struct {
 	opts       Options
 	log        zerolog.Logger
-	eventLog   zerolog.Logger // sampled: what devices can cause that have been accepted before
-	strayLog   zerolog.Logger // sampled: what anybody can cause
-	faultLog   zerolog.Logger // sampled: errors of sockets, and our own
+	lines      *lines // the log, bounded: for all that others can cause
 	start      time.Time
 	seed       maphash.Seed
 	listeners  []Listener
@@ -53,6 +51,7 @@ type Gateway struct {
 
 	sessions    atomic.Int64
 	brokerReady atomic.Bool
+	brokerFault atomic.Pointer[string] // why it is not; nil: not known
 	stopping    atomic.Bool
 	storeDown   atomic.Bool   // the store did not take something
 	spoolOctets atomic.Int64  // in the store for the broker, of all devices
@@ -97,9 +96,7 @@ func Start(opts Options) (*Gateway, error) {
 			Msg("the spool may take half of the memory limit, which is less than what is configured for it")
 	}
 	g.opts.Session = &shared
-	g.eventLog = sampled(opts.Log, eventsPerSecond)
-	g.strayLog = sampled(opts.Log, strangersPerSecond)
-	g.faultLog = sampled(opts.Log, faultsPerSecond)
+	g.lines = newLines(opts.Log, g.now)
 	if g.opts.FirstMsgID == nil {
 		g.opts.FirstMsgID = func() uint16 { return uint16(rand.Uint32()) }
 	}
@@ -170,7 +167,7 @@ func (g *Gateway) run() {
 			noMemory: func(int) { r.counters.drop(int(session.ReasonShardFull)) },
 			failed: func(err error) {
 				r.counters.drop(int(session.ReasonReceiveFailed))
-				g.faultLog.Warn().Err(err).Msg("receiving failed")
+				g.lines.at(faultLines, zerolog.WarnLevel, err.Error()).Err(err).Msg("receiving failed")
 			},
 			done: g.stopped,
 		}

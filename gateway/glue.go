@@ -1,17 +1,14 @@
 package gateway
 
 import (
-	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"sngate/gateway/session"
-	"sngate/snpacket"
 	"sngate/snpacket/sn12"
 	"sngate/upstream"
 )
@@ -199,7 +196,7 @@ func (g *Gateway) opsOptions() opsOptions {
 				faults = append(faults, "stopping")
 			}
 			if !g.brokerReady.Load() {
-				faults = append(faults, "no connection to the broker")
+				faults = append(faults, g.noBroker())
 			}
 			return faults
 		},
@@ -236,7 +233,7 @@ func (g *Gateway) discoveryOptions() discoveryOptions {
 		drop: func(reason discoveryDrop, err error) {
 			shared.drop(int(discoveryReasons[reason]))
 			if err != nil && reason >= discoveryReadFailed {
-				g.faultLog.Warn().Err(err).Msg("discovery")
+				g.lines.at(faultLines, zerolog.WarnLevel, err.Error()).Err(err).Msg("discovery failed to send or receive")
 			}
 		},
 	}
@@ -264,76 +261,4 @@ func (g *Gateway) logListener(o ListenerOptions, l Listener) {
 		g.log.Warn().Int("wanted", want).Int("granted", l.ReceiveBuffer).
 			Msg("receive buffer smaller than asked: bursts may be dropped by the system; raise net.core.rmem_max")
 	}
-}
-
-// logState logs one change of a session's state: sleeping and waking are everyday and
-// logged at debug level.
-func (g *Gateway) logState(e *entry, from session.State, a *session.Action) {
-	level := zerolog.InfoLevel
-	switch {
-	case a.State == session.StateActive && from != session.StateConnecting,
-		a.State != session.StateActive && a.State != session.StateDisconnected && a.State != session.StateLost:
-		level = zerolog.DebugLevel
-	case a.State == session.StateLost:
-		level = zerolog.WarnLevel
-	}
-	log := g.deviceLog(e)
-	ev := log.WithLevel(level)
-	if !ev.Enabled() {
-		return
-	}
-	ev.Str("client_id", e.session.ClientID()).Str("addr", e.peer.String()).Stringer("state", a.State)
-	if a.Reason != session.ReasonNone {
-		ev.Stringer("reason", a.Reason)
-	}
-	ev.Msg("session")
-}
-
-// logRefused logs a CONNECT that the gateway itself has refused. Its client id may be
-// anything.
-func (g *Gateway) logRefused(a *arrival, why session.Reason) {
-	ev := g.strayLog.Info()
-	if !ev.Enabled() {
-		return
-	}
-	var id []byte
-	if _, body, err := snpacket.Split(a.body); err == nil {
-		id = connectID(body)
-	}
-	ev.Str("client_id", strconv.QuoteToASCII(string(id[:min(len(id), loggedIDLimit)]))).
-		Str("addr", a.peer.String()).Stringer("reason", why).Msg("connect refused")
-}
-
-// logLink logs what has become of a device's connection to the broker. One that came to
-// nothing is the broker's or the network's fault, and a warning, whether the device is
-// refused for it or served from the store; losses are counted, and logged one by one at
-// debug level.
-func (g *Gateway) logLink(e *entry, ev *upstream.Event) {
-	switch ev.Kind {
-	case upstream.EventRefused:
-		if line := g.deviceLog(e).Warn(); line.Enabled() {
-			line.Str("client_id", e.session.ClientID()).Str("addr", e.peer.String()).Err(connectError(ev)).
-				Msg("the broker did not take the connection of a device")
-		}
-	case upstream.EventDown:
-		if line := g.eventLog.Debug(); line.Enabled() {
-			line.Str("client_id", e.session.ClientID()).Err(connectError(ev)).Msg("link to the broker down")
-		}
-	case upstream.EventPublishFailed:
-		if errors.Is(ev.Err, upstream.ErrRejected) {
-			g.deviceLog(e).Warn().Str("client_id", e.session.ClientID()).Str("topic", ev.Topic).Uint8("qos", ev.QoS).Bool("retain", ev.Retain).
-				Err(ev.Err).Msg("message given up")
-		}
-	case upstream.EventBadPacket:
-		if line := g.deviceLog(e).Warn(); line.Enabled() {
-			line.Str("client_id", e.session.ClientID()).Str("topic", ev.Topic).Err(ev.Err).Msg("packet of the broker dropped")
-		}
-	case upstream.EventUp:
-		g.eventLog.Debug().Str("client_id", e.session.ClientID()).Bool("session_present", ev.SessionPresent).
-			Msg("link to the broker up again")
-	}
-}
-
-func (g *Gateway) logParked(e *entry) {
-	g.eventLog.Debug().Str("client_id", e.session.ClientID()).Msg("link to the broker parked until the device speaks")
 }
