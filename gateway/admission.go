@@ -98,6 +98,7 @@ func (s *shard) admit(a *arrival, clientID string) (*entry, session.Reason) {
 	}
 	e := s.newEntry(clientID)
 	s.clients[clientID] = e
+	s.roster.add(e)
 	return e, session.ReasonNone
 }
 

@@ -19,6 +19,7 @@ type entry struct {
 	timerSlot
 	shard   *shard
 	session *session.Session
+	serial  uint64        // in shard.roster
 	link    upstream.Link // nil until the first ActionConnect
 	home    string        // until then: which broker had the session in an earlier process
 

@@ -45,7 +45,9 @@ type Gateway struct {
 	discoverer *discoverer
 	metrics    *metrics
 	ops        *opsServer
-	own        ownConnection // owned by shard 0
+	// inspections has room for the questions of operators that are under way.
+	inspections chan struct{}
+	own         ownConnection // owned by shard 0
 
 	started bool // run was called
 
@@ -81,7 +83,9 @@ func Start(opts Options) (*Gateway, error) {
 		admission: newAdmission(opts.ConnectRates),
 		budget:    budget{limit: opts.MemoryLimit},
 		stopped:   make(chan struct{}),
-		own:       ownConnection{clientID: opts.ClientID, retryAt: never},
+
+		inspections: make(chan struct{}, maxInspections),
+		own:         ownConnection{clientID: opts.ClientID, retryAt: never},
 	}
 	shared := *opts.Session
 	shared.MaxPacketSize = min(shared.MaxPacketSize, maxUDPPayload)

@@ -202,6 +202,7 @@ func (g *Gateway) opsOptions() opsOptions {
 		},
 		degraded: g.degraded,
 		store:    g.storeLine,
+		api:      g,
 		sessions: func() []stateCount {
 			names := session.StateNames()
 			byState := make([]int64, len(names))

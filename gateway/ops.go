@@ -31,6 +31,8 @@ type opsOptions struct {
 	degraded func() []string
 	// store describes the store in a few words.
 	store func() string
+	// api answers questions about sessions.
+	api inspector
 	// sessions returns the number of sessions in each state, in a fixed order.
 	sessions func() []stateCount
 }
@@ -111,6 +113,7 @@ func opsHandler(opts opsOptions) http.Handler {
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		writeState(w, "ready", opts.notReady(), opts.degraded())
 	})
+	handleAPI(mux, opts.api)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { writeIndex(w, index, opts) })
 	return mux
 }
@@ -148,6 +151,7 @@ func indexTemplate() *template.Template {
 {{end}}</table>
 <ul>
 <li><a href="metrics">metrics</a></li>
+<li><a href="api/v1/sessions">api/v1/sessions</a>: the sessions, as JSON</li>
 <li><a href="healthz">healthz</a>: whether the process works</li>
 <li><a href="readyz">readyz</a>: whether it can serve devices</li>
 </ul>

@@ -243,4 +243,3 @@ func TestReadinessNamesWhatTheBrokerAnswers(t *testing.T) {
 		})
 	}
 }
-

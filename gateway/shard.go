@@ -62,6 +62,7 @@ type shard struct {
 
 	// Owned by run.
 	clients map[string]*entry
+	roster  roster
 	ended   list.List // of *entry: sessions kept without a connection, the one ended first in front
 	// halfOpen are the sessions in a will dialogue that have never been accepted, the
 	// one that began first in front.
@@ -376,5 +377,6 @@ func (s *shard) forget(e *entry) {
 		s.past.put(e.session.ClientID(), e.refusals)
 	}
 	delete(s.clients, e.session.ClientID())
+	s.roster.remove(e)
 	s.gw.sessions.Add(-1)
 }
