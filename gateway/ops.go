@@ -48,7 +48,7 @@ type stateCount struct {
 const (
 	opsReadTimeout  = 5 * time.Second
 	opsWriteTimeout = 15 * time.Second
-	opsIdleTimeout  = 60 * time.Second
+	opsIdleTimeout  = 5 * time.Second // who asks once a minute may connect again
 	opsMaxHeader    = 8 << 10
 	opsMaxConns     = 64
 )
@@ -69,7 +69,8 @@ func listenOps(opts opsOptions) (*opsServer, error) {
 	}
 	s := &opsServer{
 		server: &http.Server{
-			Handler:           opsHandler(opts),
+			Handler:           notingAnswers(opsHandler(opts)),
+			ConnContext:       withOpsConn,
 			ReadHeaderTimeout: opsReadTimeout,
 			ReadTimeout:       opsReadTimeout,
 			WriteTimeout:      opsWriteTimeout,
@@ -81,7 +82,7 @@ func listenOps(opts opsOptions) (*opsServer, error) {
 		listener: listener,
 		served:   make(chan error, 1),
 	}
-	limited := &limitedListener{Listener: listener, slots: make(chan struct{}, opsMaxConns), closed: make(chan struct{})}
+	limited := newOpsListener(listener, opsMaxConns)
 	go func() { s.served <- s.server.Serve(limited) }()
 	return s, nil
 }
