@@ -21,6 +21,9 @@ func (g *Gateway) upstreamOptions() upstream.Options {
 	o := g.opts.Upstream
 	o.Moved = g.brokerMoved
 	o.Habit = g.brokerHabit
+	if g.tracer != nil {
+		o.Trace = g.tracePacket
+	}
 	o.ProbeClientID = g.opts.ClientID + "-probe"
 	return o
 }

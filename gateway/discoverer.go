@@ -49,6 +49,8 @@ type discoveryOptions struct {
 
 	brokerReady func() bool          // whether a broker is connected
 	now         func() time.Duration // monotonic time since the process started
+	// trace is told every datagram that does not come through a listener; nil: nobody is.
+	trace func(message string, p peer, datagram []byte)
 	// drop is called once for each drop, from any goroutine; err may be nil.
 	drop func(reason discoveryDrop, err error)
 }
@@ -184,6 +186,9 @@ func (d *discoverer) enqueue(s search) {
 // client's session messages go to the listener's own address.
 func (d *discoverer) groupDatagram(dg *datagram) {
 	defer dg.recycle()
+	if d.opts.trace != nil {
+		d.opts.trace(fromDevice, peer{listener: dg.listener, addr: dg.from}, dg.bytes())
+	}
 	msgType, body, err := snpacket.Split(dg.bytes())
 	if err != nil {
 		d.opts.drop(discoveryMalformed, err)
@@ -257,6 +262,13 @@ func (d *discoverer) send(a announcement) bool {
 	if err != nil {
 		d.opts.drop(discoverySendFailed, err)
 		return false
+	}
+	if d.opts.trace != nil {
+		to := a.to
+		if a.toGroup {
+			to = l.group.Group()
+		}
+		d.opts.trace(toDevice, peer{listener: a.listener, addr: to}, a.payload)
 	}
 	d.opts.counters.out(byte(a.msgType), len(a.payload))
 	return true

@@ -33,7 +33,8 @@ import (
 type Gateway struct {
 	opts       Options
 	log        zerolog.Logger
-	lines      *lines // the log, bounded: for all that others can cause
+	lines      *lines  // the log, bounded: for all that others can cause
+	tracer     *tracer // nil: nothing is traced
 	start      time.Time
 	seed       maphash.Seed
 	listeners  []Listener
@@ -101,6 +102,7 @@ func Start(opts Options) (*Gateway, error) {
 	}
 	g.opts.Session = &shared
 	g.lines = newLines(opts.Log, g.now)
+	g.tracer = newTracer(&opts)
 	if g.opts.FirstMsgID == nil {
 		g.opts.FirstMsgID = func() uint16 { return uint16(rand.Uint32()) }
 	}

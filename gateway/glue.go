@@ -222,7 +222,12 @@ func (g *Gateway) discoveryOptions() discoveryOptions {
 		listeners[i] = discoveryListener{conn: l.Conn, group: l.Group}
 	}
 	shared := g.metrics.newCounters()
+	var trace func(string, peer, []byte)
+	if g.tracer != nil {
+		trace = g.traceDatagram
+	}
 	return discoveryOptions{
+		trace:            trace,
 		gwID:             g.opts.ID,
 		advertiseEvery:   g.opts.AdvertiseInterval,
 		answersPerSecond: answersPerSecond,

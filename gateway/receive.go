@@ -49,8 +49,14 @@ func newReceiver(gw *Gateway, listener int) *receiver {
 func (r *receiver) handle(d *datagram) {
 	a := arrival{datagram: d, body: d.bytes(), peer: peer{listener: r.listener, addr: d.from}}
 	if why := r.unwrap(&a); why != session.ReasonNone {
+		if r.gw.tracer != nil {
+			r.gw.traceDatagram(fromDevice, a.peer, a.body)
+		}
 		r.drop(&a, nil, why)
 		return
+	}
+	if r.gw.tracer != nil {
+		r.gw.traceDatagram(fromDevice, a.peer, a.body)
 	}
 	t, body, err := snpacket.Split(a.body)
 	if err != nil {
@@ -195,6 +201,9 @@ func (r *receiver) unknown(a *arrival, t sn12.Type) {
 		return
 	}
 	b, err := sn12.Disconnect{}.Append(nil)
+	if r.gw.tracer != nil {
+		r.gw.traceDatagram(toDevice, a.peer, b)
+	}
 	if err == nil {
 		b, err = a.peer.wrap(nil, b)
 	}

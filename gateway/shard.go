@@ -323,6 +323,9 @@ func (s *shard) sendTo(p peer, datagram []byte) {
 		s.counters.drop(int(session.ReasonSendFailed))
 		return
 	}
+	if s.gw.tracer != nil {
+		s.gw.traceDatagram(toDevice, p, datagram)
+	}
 	s.counters.out(messageType(datagram), len(frame))
 	if p.node != "" {
 		s.counters.out(byte(sn12.TypeEncapsulated), 0)
