@@ -3,7 +3,9 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strings"
+	"syscall"
 
 	"github.com/rs/zerolog"
 
@@ -41,7 +43,7 @@ func (g *Gateway) brokerMoved(from, to string) {
 
 // brokerHabit logs what a broker does that an operator should know of.
 func (g *Gateway) brokerHabit(broker string, h upstream.Habit) {
-	g.log.Warn().Str("broker", broker).Msg("the broker does not keep to MQTT: " + h.String())
+	g.brokerLine(zerolog.WarnLevel, broker+h.String()).Str("broker", broker).Msg("the broker does not keep to MQTT: " + h.String())
 }
 
 // saveBroker keeps which broker is in use, where there is a choice.
@@ -121,11 +123,14 @@ func (g *Gateway) noBroker() string {
 
 // connectError says why the broker was not connected to.
 func connectError(ev *upstream.Event) error {
-	switch ev.Code {
-	case 0:
-		return ev.Err
-	case upstream.CodeClosed:
+	switch {
+	case ev.Code == upstream.CodeClosed:
 		return fmt.Errorf("the broker closes the connection at CONNECT each time, while it serves others: it does not take this client id, user or will: %w", ev.Err)
+	case ev.Code != 0:
+	case errors.Is(ev.Err, io.EOF), errors.Is(ev.Err, io.ErrUnexpectedEOF), errors.Is(ev.Err, syscall.ECONNRESET):
+		return fmt.Errorf("the broker closed the connection: %w", ev.Err)
+	default:
+		return ev.Err
 	}
 	refused := fmt.Errorf("the broker answers CONNECT with return code %d (%s)", ev.Code, connackText(ev.Code))
 	if ev.Err == nil {

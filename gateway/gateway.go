@@ -97,7 +97,7 @@ func Start(opts Options) (*Gateway, error) {
 	shared.Spool = shared.Spool && shared.Durable
 	g.spoolLimit = limitSpool(&opts)
 	if shared.Spool && g.spoolLimit < opts.SpoolTotalBytes {
-		g.log.Info().Int64("spool_total_bytes", opts.SpoolTotalBytes).Int64("memory_limit", opts.MemoryLimit).Int64("bytes", g.spoolLimit).
+		g.log.Info().Int64("spool_total_bytes", opts.SpoolTotalBytes).Int64("memory_limit_bytes", opts.MemoryLimit).Int64("spool_bytes", g.spoolLimit).
 			Msg("the spool may take half of the memory limit, which is less than what is configured for it")
 	}
 	g.opts.Session = &shared

@@ -258,13 +258,13 @@ var discoveryReasons = [...]session.Reason{
 }
 
 func (g *Gateway) logListener(o ListenerOptions, l Listener) {
-	ev := g.log.Info().Str("addr", l.Conn.LocalAddr().String()).Int("receive_buffer", l.ReceiveBuffer)
+	ev := g.log.Info().Str("addr", l.Conn.LocalAddr().String()).Int("receive_buffer_bytes", l.ReceiveBuffer)
 	if l.Group != nil {
 		ev = ev.Str("multicast", l.Group.Group().String())
 	}
 	ev.Msg("listening")
 	if want := o.ReceiveBuffer; want > 0 && l.ReceiveBuffer < want {
-		g.log.Warn().Int("wanted", want).Int("granted", l.ReceiveBuffer).
+		g.log.Warn().Int("wanted_bytes", want).Int("granted_bytes", l.ReceiveBuffer).
 			Msg("receive buffer smaller than asked: bursts may be dropped by the system; raise net.core.rmem_max")
 	}
 }

@@ -35,16 +35,16 @@ type lineLimits struct {
 }
 
 // dailyLogLimit is what the log of a day stays below, in octets, at level info: what
-// lineLimitsOf adds up to, with the levels, and room for the lines that are not bounded
-// because only the operator causes them.
+// lineLimitsOf adds up to, with the levels, and room for the lines of the built-in broker,
+// which has bounds of its own, and for those that only the operator causes.
 const dailyLogLimit = 100_000_000
 
 var lineLimitsOf = [...]lineLimits{
-	sessionLines:  {perSecond: 100, daily: 20_000_000},
-	deviceLines:   {perSecond: 100, daily: 18_000_000},
-	strangerLines: {perSecond: 50, daily: 12_000_000},
-	brokerLines:   {perSecond: 10, daily: 5_000_000},
-	faultLines:    {perSecond: 10, daily: 5_000_000},
+	sessionLines:  {perSecond: 100, daily: 18_000_000},
+	deviceLines:   {perSecond: 100, daily: 16_000_000},
+	strangerLines: {perSecond: 50, daily: 11_000_000},
+	brokerLines:   {perSecond: 10, daily: 4_500_000},
+	faultLines:    {perSecond: 10, daily: 4_500_000},
 }
 
 // lineOverhead is what a line has at most beside the texts that are given to lines.at:

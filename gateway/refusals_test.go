@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"fmt"
+	"io"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +13,7 @@ import (
 
 	"sngate/gateway/session"
 	"sngate/snpacket/sn12"
+	"sngate/upstream"
 )
 
 var refusalFields = []string{"level", "client_id", "addr", "reason", "packet", "topic_id", "topic_id_type", "topic", "advice"}
@@ -241,5 +244,24 @@ func TestReadinessNamesWhatTheBrokerAnswers(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func TestABrokerThatClosesIsNamed(t *testing.T) {
+	for err, want := range map[error]string{
+		io.EOF: "the broker closed the connection: EOF",
+		fmt.Errorf("upstream: no CONNACK: %w", io.ErrUnexpectedEOF): "the broker closed the connection: upstream: no CONNACK: unexpected EOF",
+		syscall.ECONNRESET:   "the broker closed the connection: connection reset by peer",
+		upstream.ErrTimeout:  "upstream: no answer in time",
+		syscall.ECONNREFUSED: "connection refused",
+	} {
+		if got := connectError(&upstream.Event{Err: err}).Error(); got != want {
+			t.Errorf("%v: %q, want %q", err, got, want)
+		}
+	}
+	for code, want := range map[uint8]string{1: "unacceptable protocol version", 2: "identifier rejected", 3: "server unavailable", 4: "bad user name or password", 5: "not authorized", 99: "no code of MQTT 3.1.1"} {
+		if got := connectError(&upstream.Event{Code: code}).Error(); got != fmt.Sprintf("the broker answers CONNECT with return code %d (%s)", code, want) {
+			t.Errorf("%d: %q", code, got)
+		}
 	}
 }

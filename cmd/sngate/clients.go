@@ -199,7 +199,9 @@ func escapeID(id string) string {
 }
 
 func printSession(w io.Writer, d *gateway.SessionDetail) {
-	row := func(name, format string, args ...any) { fmt.Fprintf(w, "%-18s %s\n", name, fmt.Sprintf(format, args...)) }
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "%-18s %s\n", name, fmt.Sprintf(format, args...))
+	}
 	row("client id", "%s", shown(d.ClientID))
 	row("state", "%s", d.State)
 	row("address", "%s", orDash(shown(d.Address)))
