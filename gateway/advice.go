@@ -47,6 +47,7 @@ var adviceFor = map[session.Reason]string{
 	session.ReasonSpoolFull:           "the spool is full: spool.max_messages, spool.max_bytes or spool.total_bytes",
 	session.ReasonSpoolExpired:        "the broker was away for longer than spool.max_age",
 	session.ReasonSpoolRejected:       "the broker ends the connection whenever this message is sent: see its access rules and limits",
+	session.ReasonPublishRejected:     "the broker ends the connection whenever this message is sent: see its access rules and limits",
 
 	session.ReasonBufferFull:     "more messages came for the device than sleep.max_messages or sleep.max_bytes",
 	session.ReasonMemoryLimit:    "more messages are held for all devices than gateway.memory_limit",
