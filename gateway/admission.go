@@ -118,6 +118,7 @@ func (s *shard) makeRoom() {
 		e := front.Value.(*entry)
 		if s.now >= e.endedAt+keptFor && e.idle() {
 			s.counters.drop(int(session.ReasonMaxSessions))
+			s.remember(e, session.ReasonMaxSessions)
 			s.forget(e)
 		}
 	}

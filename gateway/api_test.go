@@ -323,3 +323,18 @@ func TestRosterKeepsItsPlacesWhileEntriesComeAndGo(t *testing.T) {
 		}
 	}
 }
+
+// A session that was given up while its device was away is explained to who asks for it.
+func TestASessionThatHasExpiredIsExplained(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(o *Options) { o.Expiry = time.Hour })
+		d := r.device("10.0.1.1:5000")
+		d.connectWith(false, 60, "pump-1")
+		d.send("02 18")
+		time.Sleep(90 * time.Minute)
+		var got apiError
+		if status := r.ask("/api/v1/sessions/pump-1", &got); status != 404 || len(got.Refusals) != 1 || got.Refusals[0].Reason != "session_expired" {
+			t.Errorf("status %d, %+v", status, got)
+		}
+	})
+}

@@ -67,6 +67,7 @@ func (s *shard) arriveAddress(a *arrival) {
 		s.disown(a, session.ReasonUnknownSender)
 	case !live(e.session.State()) && messageType(a.body) == byte(sn12.TypeDisconnect) && !s.farewells.allow(s.now):
 		s.counters.drop(int(session.ReasonRateLimited)) // as for strangers: see farewellsPerSecond
+		s.remember(e, session.ReasonRateLimited)
 	default:
 		s.handle(e, a)
 	}

@@ -41,6 +41,7 @@ func (s *shard) expire() {
 		return
 	}
 	s.counters.drop(int(session.ReasonSessionExpired))
+	s.remember(e, session.ReasonSessionExpired)
 	s.gw.logExpired(e)
 	s.settle(e)
 }

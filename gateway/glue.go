@@ -227,6 +227,7 @@ func (g *Gateway) discoveryOptions() discoveryOptions {
 		trace = g.traceDatagram
 	}
 	return discoveryOptions{
+		malformed:        g.noteMalformed(),
 		trace:            trace,
 		gwID:             g.opts.ID,
 		advertiseEvery:   g.opts.AdvertiseInterval,

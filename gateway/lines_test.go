@@ -81,8 +81,8 @@ func TestAFloodOfADayStaysBelowTheDailyLimitOfTheLog(t *testing.T) {
 		topic: printable(strings.Repeat("\x00", 60000), loggedTopicLimit), octets: 65535, advice: adviceFor[session.ReasonMessageRate]}
 	l := newLineLab()
 	total := 0
-	for ; l.now < 24*time.Hour; l.now += 5 * time.Second {
-		for range 2 {
+	for ; l.now < 24*time.Hour; l.now += 10 * time.Second {
+		for range 3 {
 			worstLines(l.lines, x)
 		}
 		total += l.out.Len()
@@ -93,7 +93,7 @@ func TestAFloodOfADayStaysBelowTheDailyLimitOfTheLog(t *testing.T) {
 	}
 	// The next day begins without a new burst.
 	next := 0
-	for ; l.now < 48*time.Hour; l.now += 5 * time.Second {
+	for ; l.now < 48*time.Hour; l.now += 10 * time.Second {
 		worstLines(l.lines, x)
 		next += l.out.Len()
 		l.out.Reset()

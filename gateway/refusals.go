@@ -2,11 +2,13 @@ package gateway
 
 import (
 	"hash/maphash"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"sngate/gateway/session"
+	"sngate/snpacket/sn12"
 	"sngate/upstream"
 )
 
@@ -129,6 +131,15 @@ func (s *shard) refusalsOf(e *entry) *refusals {
 	return e.refusals
 }
 
+// remember is noteRefusal without a line in the log.
+func (s *shard) remember(e *entry, why session.Reason) {
+	f, _ := s.refusalsOf(e).note(s.now, why)
+	f.explanation = explanation{advice: adviceFor[why]}
+	f.told = f.count
+}
+
+// noteRefusal logs what was dropped or refused of a device or for it, if it is the first of
+// its reason and minute, and keeps it for who asks.
 func (s *shard) noteRefusal(e *entry, why session.Reason, about session.About) {
 	f, first := s.refusalsOf(e).note(s.now, why)
 	if !first {
@@ -216,6 +227,25 @@ func (g *Gateway) noteSender(seen *strangersSeen, now time.Duration, sender *ent
 	}
 	x := g.explain(nil, why, &cause{datagram: body}, session.About{})
 	g.logRefusal(deviceLines, zerolog.InfoLevel, sender.session.ClientID(), p, why, &x, 1)
+}
+
+// noteMalformed returns what discovery tells of messages that it cannot read. It may be
+// called from many goroutines.
+func (g *Gateway) noteMalformed() func(p peer, msgType sn12.Type, err error) {
+	var mu sync.Mutex
+	seen := newStrangersSeen()
+	return func(p peer, msgType sn12.Type, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !seen.first(g.now(), p, session.ReasonMalformed) {
+			return
+		}
+		x := explanation{advice: err.Error()}
+		if msgType.Known() {
+			x.packet = msgType.String()
+		}
+		g.logRefusal(strangerLines, zerolog.InfoLevel, "", p, session.ReasonMalformed, &x, 1)
+	}
 }
 
 // logRefusal writes the line. n is how many there were since the last one, this included.

@@ -77,6 +77,8 @@ func TestTheFirstRefusalOfADeviceIsLoggedWithWhatWouldBeRight(t *testing.T) {
 			"info | <nil> | 10.0.1.1:5000 | malformed | <nil> | <nil> | <nil> | <nil> | at offset 0x0000: Length is 7, but only 2 octets are there: 5 missing"},
 		{"malformed, of a device with a session", func(d *device) { d.connect("pump-1"); d.send("04 0c 00 00") },
 			"info | pump-1 | 10.0.1.1:5000 | malformed | PUBLISH | <nil> | <nil> | <nil> | at offset 0x0003: TopicId takes 2 octets, but the message ends after 1"},
+		{"a malformed SEARCHGW", func(d *device) { d.send("02 01") },
+			"info | <nil> | 10.0.1.1:5000 | malformed | SEARCHGW | <nil> | <nil> | <nil> | message does not fit the layout of its type"},
 		{"a filter that is none", func(d *device) {
 			d.connect("pump-1")
 			d.sendMessage(sn12.Subscribe{MsgID: 3, TopicName: []byte("a/#/b")})

@@ -306,12 +306,16 @@ func (s *shard) carryOut(e *entry) {
 func (s *shard) send(e *entry, datagram []byte) {
 	if !e.bound {
 		s.counters.drop(int(session.ReasonNoAddress))
+		s.noteRefusal(e, session.ReasonNoAddress, session.About{})
 		return
 	}
-	s.sendTo(e.peer, datagram)
+	if !s.sendTo(e.peer, datagram) {
+		s.noteRefusal(e, session.ReasonSendFailed, session.About{})
+	}
 }
 
-func (s *shard) sendTo(p peer, datagram []byte) {
+// sendTo reports whether the system has taken the datagram.
+func (s *shard) sendTo(p peer, datagram []byte) bool {
 	frame, err := p.wrap(s.frame, datagram)
 	if err == nil {
 		if p.node != "" {
@@ -321,7 +325,7 @@ func (s *shard) sendTo(p peer, datagram []byte) {
 	}
 	if err != nil {
 		s.counters.drop(int(session.ReasonSendFailed))
-		return
+		return false
 	}
 	if s.gw.tracer != nil {
 		s.gw.traceDatagram(toDevice, p, datagram)
@@ -330,6 +334,7 @@ func (s *shard) sendTo(p peer, datagram []byte) {
 	if p.node != "" {
 		s.counters.out(byte(sn12.TypeEncapsulated), 0)
 	}
+	return true
 }
 
 // countHeld brings what the gauges count of e up to date. Most steps change none of it,
