@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"io"
+	"net/netip"
 	"strings"
 	"syscall"
 	"testing"
@@ -265,5 +266,24 @@ func TestABrokerThatClosesIsNamed(t *testing.T) {
 		if got := connectError(&upstream.Event{Code: code}).Error(); got != fmt.Sprintf("the broker answers CONNECT with return code %d (%s)", code, want) {
 			t.Errorf("%d: %q", code, got)
 		}
+	}
+}
+
+// Floods are made of repeats: those cost a few comparisons.
+func TestARepeatedRefusalAllocatesNothing(t *testing.T) {
+	r, seen := newRefusals(), newStrangersSeen()
+	p := peer{listener: 1, addr: netip.MustParseAddrPort("[2001:db8::1]:5000"), node: "node-7"}
+	r.note(0, session.ReasonUnknownTopicID)
+	if !seen.first(0, p, session.ReasonUnknownSender) {
+		t.Fatal("not the first")
+	}
+	if n := testing.AllocsPerRun(1000, func() {
+		r.note(time.Second, session.ReasonUnknownTopicID)
+		seen.first(time.Second, p, session.ReasonUnknownSender)
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	if seen.first(time.Second, p, session.ReasonUnknownSender) || !seen.first(time.Minute, p, session.ReasonUnknownSender) {
+		t.Error("the minute of a stranger is not kept")
 	}
 }
