@@ -213,6 +213,9 @@ type Ops struct {
 type Log struct {
 	Level  string `toml:"level" enum:"trace,debug,info,warn,error"`
 	Format string `toml:"format" enum:",console,json"` // "": console on a terminal, otherwise json
+	// Sessions: a line for each device that connects, sleeps or goes.
+	Sessions     bool     `toml:"sessions"`
+	TraceClients []string `toml:"trace_clients"` // for topicreg.Match, at level trace; empty: every client
 }
 
 // Default returns what holds where neither a file nor the environment says otherwise.
@@ -273,7 +276,7 @@ func Default() *Config {
 		QoSMinusOne: QoSMinusOne{Enabled: true, MessageRate: 1000},
 		Forwarder:   Forwarder{Enabled: true, Allow: []netip.Prefix{}},
 		Ops:         Ops{Address: "127.0.0.1:9883"},
-		Log:         Log{Level: "info"},
+		Log:         Log{Level: "info", Sessions: true, TraceClients: []string{}},
 	}
 }
 

@@ -172,9 +172,11 @@ var wrong = map[string][][2]string{
 	"ops":         {{`ops = ""`, `want a table`}},
 	"ops.address": {{`9883`, `want a string`}, {`"9883"`, `want host:port`}, {`":1x"`, `want host:port`}, {`"127.0.0.1:1883"`, `is the address of embedded_broker too`}},
 
-	"log":        {{`log = "info"`, `want a table`}},
-	"log.level":  {{`"verbose"`, `"verbose" is not known; want one of "trace", "debug", "info", "warn", "error"`}, {`3`, `want a string`}},
-	"log.format": {{`"text"`, `"text" is not known; want one of "", "console", "json"`}, {`1`, `want a string`}},
+	"log":               {{`log = "info"`, `want a table`}},
+	"log.level":         {{`"verbose"`, `"verbose" is not known; want one of "trace", "debug", "info", "warn", "error"`}, {`3`, `want a string`}},
+	"log.format":        {{`"text"`, `"text" is not known; want one of "", "console", "json"`}, {`1`, `want a string`}},
+	"log.sessions":      {{`1`, `want true or false, got an integer`}, {`"no"`, `want true or false, got a string`}},
+	"log.trace_clients": {{`"pump-*"`, `want an array of strings`}, {`[""]`, `is empty; want a client id or a pattern`}, {`[7]`, `want a string, got an integer`}},
 }
 
 func TestAWrongValueOfEveryKeyIsRefused(t *testing.T) {

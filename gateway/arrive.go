@@ -67,6 +67,7 @@ func (s *shard) arriveAddress(a *arrival) {
 		s.disown(a, session.ReasonUnknownSender)
 	case !live(e.session.State()) && messageType(a.body) == byte(sn12.TypeDisconnect) && !s.farewells.allow(s.now):
 		s.counters.drop(int(session.ReasonRateLimited)) // as for strangers: see farewellsPerSecond
+		s.remember(e, session.ReasonRateLimited)
 	default:
 		s.handle(e, a)
 	}
@@ -77,14 +78,18 @@ func (s *shard) handle(e *entry, a *arrival) {
 	if e.link != nil {
 		e.link.Nudge(s.now)
 	}
+	e.heardAt = s.now
 	e.session.Datagram(s.now, a.body, s.outFor(e))
+	s.cause.datagram = a.body
+	s.carryOut(e)
+	s.cause.datagram = nil
 	s.settle(e)
 }
 
 // disown answers a sender that has no session here with DISCONNECT (MQTT-SN 1.2
 // section 5.4.21), within a rate for all: the sender may be forged.
 func (s *shard) disown(a *arrival, why session.Reason) {
-	s.counters.drop(int(why))
+	s.refusedWithout(a, why)
 	s.reply(a.peer, sn12.Disconnect{})
 }
 
@@ -110,7 +115,7 @@ func (s *shard) arriveConnect(a *arrival) {
 			s.refuse(a, sn12.RejectedNotSupported, session.ReasonClientID)
 			return
 		}
-		s.counters.drop(int(session.ReasonMalformed))
+		s.refusedWithout(a, session.ReasonMalformed)
 		return
 	}
 	if code, why := s.gw.checkConnect(&c); why != session.ReasonNone {
@@ -153,7 +158,7 @@ func (s *shard) arriveWake(a *arrival) {
 	var m sn12.PingReq
 	_, body, err := snpacket.Split(a.body)
 	if err != nil || m.Parse(body) != nil {
-		s.counters.drop(int(session.ReasonMalformed))
+		s.refusedWithout(a, session.ReasonMalformed)
 		return
 	}
 	e := s.clients[string(m.ClientID)]
@@ -179,13 +184,12 @@ func connected(st session.State) bool {
 
 // refuse answers a CONNECT for which there is no session.
 func (s *shard) refuse(a *arrival, code sn12.ReturnCode, why session.Reason) {
-	s.counters.drop(int(why))
-	s.gw.logRefused(a, why)
+	s.refusedWithout(a, why)
 	s.reply(a.peer, sn12.ConnAck{ReturnCode: code})
 }
 
 func (s *shard) newEntry(clientID string) *entry {
-	e := &entry{shard: s, session: session.New(s.gw.opts.Session, clientID)}
+	e := &entry{shard: s, session: session.New(s.gw.opts.Session, clientID), refusals: s.past.take(clientID), heardAt: never}
 	e.session.StartMsgIDs(s.gw.opts.FirstMsgID())
 	return e
 }

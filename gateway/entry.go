@@ -19,12 +19,14 @@ type entry struct {
 	timerSlot
 	shard   *shard
 	session *session.Session
+	serial  uint64        // in shard.roster
 	link    upstream.Link // nil until the first ActionConnect
 	home    string        // until then: which broker had the session in an earlier process
 
-	flow  flow // what the device sends; readers count it
-	peer  peer
-	bound bool // the directory maps peer to this entry
+	flow     flow     // what the device sends; readers count it
+	overload overload // what of it they have dropped
+	peer     peer
+	bound    bool // the directory maps peer to this entry
 
 	ended   *list.Element // in shard.ended; nil: not there
 	endedAt time.Duration // when it was put there
@@ -32,6 +34,9 @@ type entry struct {
 	holder holder // of shard.holders
 
 	halfOpen *list.Element // in shard.halfOpen; nil: not there
+
+	heardAt  time.Duration // when the device last spoke; never: not in this process
+	refusals *refusals     // nil: none
 
 	accepted bool // it has been active
 	parked   bool // the session has been told that the link is parked

@@ -48,8 +48,14 @@ type Options struct {
 
 	AdvertiseInterval time.Duration // whole seconds, up to 65535; 0: no ADVERTISE
 
-	OpsAddress string // of /metrics, /healthz and /readyz; "": none
+	OpsAddress string // of /metrics, /healthz, /readyz and the API; "": none
 	Log        zerolog.Logger
+	// QuietSessions leaves out the lines of everyday: devices that connect, sleep, go.
+	QuietSessions bool
+	// Trace logs every datagram and MQTT packet, at level trace; TraceClients says of which
+	// client ids or patterns, empty: of all.
+	Trace        bool
+	TraceClients []string
 
 	// FirstMsgID returns the MsgId a session counts from. nil: a random one.
 	FirstMsgID func() uint16

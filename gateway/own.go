@@ -95,7 +95,7 @@ func (s *shard) ownEvent(ev *upstream.Event) {
 // no answer whatever happens (MQTT-SN 1.2 section 6.8).
 func (s *shard) publishOwn(a *arrival) {
 	if why := s.relayOwn(a); why != session.ReasonNone {
-		s.counters.drop(int(why))
+		s.refusedWithout(a, why)
 	}
 }
 

@@ -151,6 +151,7 @@ func (r *resumption) goOn(e *entry) {
 	s.now = g.now()
 	g.sessions.Add(1)
 	s.clients[e.session.ClientID()] = e
+	s.roster.add(e)
 	at := r.records[e]
 	e.setHome(at.home)
 	// Where a crash came between one session losing an address and another one getting it,

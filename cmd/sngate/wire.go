@@ -107,6 +107,9 @@ func gatewayOptions(cfg *conf.Config, log zerolog.Logger) (gateway.Options, erro
 		SpoolTotalBytes:   cfg.Spool.TotalBytes,
 		OpsAddress:        cfg.Ops.Address,
 		Log:               log,
+		QuietSessions:     !cfg.Log.Sessions,
+		Trace:             cfg.Log.Level == "trace",
+		TraceClients:      cfg.Log.TraceClients,
 	}, nil
 }
 

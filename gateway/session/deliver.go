@@ -121,7 +121,7 @@ func (s *Session) admit(m *outgoing, out *Out) bool {
 			continue
 		}
 		if m.qos == 0 {
-			out.drop(why)
+			out.dropOf(why, m.topic, len(m.payload))
 			return false
 		}
 		return true
@@ -130,7 +130,7 @@ func (s *Session) admit(m *outgoing, out *Out) bool {
 
 // discard gives a message up for good: the broker must not send it again.
 func (s *Session) discard(m *outgoing, why Reason, out *Out) {
-	out.drop(why)
+	out.dropOf(why, m.topic, len(m.payload))
 	s.acknowledge(m, out)
 }
 
@@ -148,7 +148,7 @@ func (s *Session) acknowledge(m *outgoing, out *Out) {
 // it is no loss unless the broker's session ends as well.
 func (s *Session) leave(m *outgoing, why Reason, out *Out) {
 	if m.qos == 0 || !s.kept || m.saved {
-		out.drop(why)
+		out.dropOf(why, m.topic, len(m.payload))
 	}
 	if m.number != 0 {
 		out.remove(RecordHeld, key32(m.number))

@@ -25,8 +25,7 @@ type Session struct {
 	accepted   connectParams
 	lateBefore Time
 
-	kept bool // the session outlives its connection (accepted with CleanSession=0)
-
+	kept    bool  // the session outlives its connection (accepted with CleanSession=0)
 	will    *Will // what loss publishes; nil: nothing
 	carried *Will // the will the connection to the broker was opened with
 	// willLate: will has changed while the link was not up; a connect in progress may
@@ -45,11 +44,10 @@ type Session struct {
 
 	messages, octets bucket // of Config.MessageRate and ByteRate
 
-	window []inflight // QoS 1 and 2 PUBLISHes of the device, oldest first
-
-	queue     queue    // messages for the device
-	delivery  delivery // the one being delivered
-	lastQoS2  exchange // the last QoS 2 delivery, for its redelivery by the broker
+	window    []inflight // QoS 1 and 2 PUBLISHes of the device, oldest first
+	queue     queue      // messages for the device
+	delivery  delivery   // the one being delivered
+	lastQoS2  exchange   // the last QoS 2 delivery, for its redelivery by the broker
 	nextMsgID uint16
 	allowance int  // octets held beside MaxBytes at the most: see SetAllowance
 	paused    bool // the link has been told to stop reading
@@ -57,7 +55,7 @@ type Session struct {
 	link      linkState
 	parked    bool     // the device may be connected elsewhere: see EventParked
 	askAt     Time     // parked: when the device is asked whether it is here
-	askPause  Time     // and how long that was put off
+	askPause  Time     // how long that was put off
 	durable   *durable // nil: the gateway has no store
 	lastToken Token
 	lifeAt    Time // when silence means loss

@@ -239,7 +239,7 @@ func (s *Session) onRestored(ev *Event, out *Out) {
 		}
 		return
 	case ev.Code > 2:
-		out.drop(ReasonSubscriptionRefused)
+		out.drop(ReasonSubscriptionRefused) // which one is not known: they are repeated several at a time
 	}
 	s.restoreMore(out)
 }
@@ -274,7 +274,7 @@ func (s *Session) onSubscribed(ev *Event, out *Out) {
 		return
 	}
 	if ev.Code > 2 {
-		out.drop(ReasonSubscriptionRefused)
+		out.dropOf(ReasonSubscriptionRefused, r.filter, 0)
 		if !r.quiet {
 			send(out, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedNotSupported})
 		}
@@ -301,7 +301,7 @@ func (s *Session) granted(r *request, qos uint8, out *Out) {
 			}
 		}
 		if !ok {
-			out.drop(ReasonTopicsFull)
+			out.dropOf(ReasonTopicsFull, r.filter, 0)
 			out.do(Action{Kind: ActionUnsubscribe, Topic: r.filter})
 			send(out, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedCongestion})
 			return
@@ -370,7 +370,7 @@ func (s *Session) expireAsked(now Time, out *Out) {
 			kept = append(kept, r)
 			continue
 		}
-		out.drop(ReasonBrokerDown)
+		out.dropOf(ReasonBrokerDown, r.filter, 0)
 		if !r.remove && !r.quiet {
 			send(out, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedCongestion})
 		}
