@@ -40,6 +40,9 @@ func (s *Session) onPublish(now Time, body []byte, out *Out) {
 		return
 	}
 	topic, code, why := s.topicOf(m.TopicIDType, m.TopicID)
+	if why == ReasonNone && m.TopicIDType == sn12.TopicIDNormal {
+		s.told(now, m.TopicID, out) // it uses it, so it knows it
+	}
 	if m.QoS == sn12.QoSMinusOne {
 		switch {
 		case !s.cfg.QoSMinusOne:
@@ -95,9 +98,7 @@ func (s *Session) topicOf(t sn12.TopicIDType, id uint16) (string, sn12.ReturnCod
 	var ok bool
 	switch t {
 	case sn12.TopicIDNormal:
-		if name, ok = s.topics.Name(id); ok {
-			s.topics.SetAnnounced(id, true) // it used it, so it knows it
-		}
+		name, ok = s.topics.Name(id)
 	case sn12.TopicIDPredefined:
 		name, ok = s.cfg.Predefined.Name(s.clientID, id)
 	case sn12.TopicIDShort:

@@ -158,6 +158,12 @@ func (s *Session) Datagram(now Time, b []byte, out *Out) {
 	if parked && !s.parked {
 		s.resumeDelivery(now, out)
 	}
+	s.finish(now, out)
+}
+
+// finish ends a step: what is held may have been waiting for what it brought.
+func (s *Session) finish(now Time, out *Out) {
+	s.pump(now, out)
 	s.regulate(out)
 	s.save(now, out)
 }
@@ -233,7 +239,7 @@ func (s *Session) onConnected(now Time, t sn12.Type, body []byte, out *Out) {
 	case sn12.TypePubComp:
 		s.onPubComp(now, body, out)
 	case sn12.TypeRegister:
-		s.onRegister(body, out)
+		s.onRegister(now, body, out)
 	case sn12.TypeRegAck:
 		s.onRegAck(now, body, out)
 	case sn12.TypeSubscribe:
@@ -290,7 +296,7 @@ func (s *Session) Upstream(now Time, ev *Event, out *Out) {
 	case EventStored:
 		s.onStored(now, ev, out)
 	case EventSubscribed:
-		s.onSubscribed(ev, out)
+		s.onSubscribed(now, ev, out)
 	case EventUnsubscribed:
 		s.onUnsubscribed(ev, out)
 	case EventMessage:
@@ -300,8 +306,7 @@ func (s *Session) Upstream(now Time, ev *Event, out *Out) {
 	case EventClosed:
 		s.onLinkClosed(out)
 	}
-	s.regulate(out)
-	s.save(now, out)
+	s.finish(now, out)
 }
 
 // Deadline is when the session next wants Advance; Never if it waits for nothing.
@@ -337,8 +342,7 @@ func (s *Session) Advance(now Time, out *Out) {
 	}
 	s.expireHeld(now, out)
 	s.advanceSpool(now, out)
-	s.regulate(out)
-	s.save(now, out)
+	s.finish(now, out)
 }
 
 // onSilence ends a session whose device has not spoken in time. A device without
