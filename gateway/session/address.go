@@ -23,10 +23,11 @@ func (s *Session) AddressTaken(now Time, out *Out) {
 	s.save(now, out)
 }
 
-// AddressChanged says that what comes next comes from a new address, so that a
-// CONNECT is not taken for a repeat.
+// AddressChanged says that what comes next comes from a new address, so that a CONNECT is
+// taken neither for a repeat nor for that of a sleeper which stays awake: it has probably
+// restarted.
 func (s *Session) AddressChanged() {
-	s.fresh, s.lateBefore = false, 0
+	s.fresh, s.lateBefore, s.moved = false, 0, true
 	s.changed()
 }
 

@@ -79,7 +79,7 @@ func (s *Session) onConnect(now Time, body []byte, out *Out) {
 		if !s.accepting() {
 			send(out, sn12.ConnAck{})
 		}
-	case s.state != StateActive && p.clean == s.clean && (!p.clean || p.will == s.accepted.will):
+	case s.state != StateActive && !s.moved && p.clean == s.clean && (!p.clean || !p.will && !s.accepted.will):
 		s.begin(now, p, &dialogue{connect: p, wake: true}, out)
 	default:
 		s.begin(now, p, &dialogue{connect: p, reopen: p.clean || s.clean}, out)
@@ -123,17 +123,14 @@ func (s *Session) begin(now Time, p connectParams, d *dialogue, out *Out) {
 // the dialogue (MQTT-SN 1.2 section 5.4.7).
 func (s *Session) onWillTopic(now Time, body []byte, out *Out) {
 	var m sn12.WillTopic
-	if m.Parse(body) != nil {
-		out.drop(ReasonMalformed)
-		return
-	}
+	err := m.Parse(body)
 	s.retryAt = Never
 	s.dialogue.willSeen = true
-	if m.Empty {
+	if err == nil && m.Empty {
 		s.carryOut(now, out)
 		return
 	}
-	if m.QoS > 2 || topicreg.ValidName(m.Topic) != nil {
+	if err != nil || m.QoS > 2 || topicreg.ValidName(m.Topic) != nil { // err: flags and no topic
 		s.refuseConnect(sn12.RejectedNotSupported, ReasonWill, out)
 		return
 	}

@@ -139,15 +139,16 @@ func (s *Session) refusePublish(m *sn12.Publish, code sn12.ReturnCode, why Reaso
 }
 
 // repeated handles a PUBLISH whose MsgId is in flight. It is a new message all the same
-// if its QoS or content is another one, or if the MsgId is of an earlier connection and
-// it comes without DUP: the device has started to count anew.
+// if its QoS or content is another one, or if it comes without DUP and the MsgId is free
+// for it: the exchange is complete, or it is of an earlier connection and the device has
+// started to count anew.
 func (s *Session) repeated(now Time, m *sn12.Publish, out *Out) bool {
 	for i := range s.window {
 		f := &s.window[i]
 		if f.msgID != m.MsgID {
 			continue
 		}
-		if f.qos != m.QoS || f.old && !m.DUP || f.sum != checksum(m) {
+		if f.qos != m.QoS || (f.old || f.stage == finished) && !m.DUP || f.sum != checksum(m) {
 			s.settle(i, out)
 			return false
 		}

@@ -22,6 +22,7 @@ type Session struct {
 	// nothing else has been heard since (fresh), and that the network has delivered it
 	// twice if it comes before lateBefore. Otherwise the device has restarted.
 	fresh      bool
+	moved      bool // what comes now is the first from a new address
 	accepted   connectParams
 	lateBefore Time
 
@@ -163,6 +164,7 @@ func (s *Session) Datagram(now Time, b []byte, out *Out) {
 
 // finish ends a step: what is held may have been waiting for what it brought.
 func (s *Session) finish(now Time, out *Out) {
+	s.moved = false
 	s.pump(now, out)
 	s.regulate(out)
 	s.save(now, out)
