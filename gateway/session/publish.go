@@ -68,6 +68,7 @@ func (s *Session) onPublish(now Time, body []byte, out *Out) {
 	if s.repeated(now, &m, out) {
 		return
 	}
+	s.msgIDs.published(m.MsgID)
 	if why := s.overRate(now, &m); why != ReasonNone {
 		s.refusePublish(&m, sn12.RejectedCongestion, why, out)
 		return
@@ -140,15 +141,16 @@ func (s *Session) refusePublish(m *sn12.Publish, code sn12.ReturnCode, why Reaso
 
 // repeated handles a PUBLISH whose MsgId is in flight. It is a new message all the same
 // if its QoS or content is another one, or if it comes without DUP and the MsgId is free
-// for it: the exchange is complete, or it is of an earlier connection and the device has
-// started to count anew.
+// for it: it is of an earlier connection and the device has started to count anew, or the
+// exchange is complete. Of a device that counts, the latter can only be a duplicate that
+// the network has delivered late.
 func (s *Session) repeated(now Time, m *sn12.Publish, out *Out) bool {
 	for i := range s.window {
 		f := &s.window[i]
 		if f.msgID != m.MsgID {
 			continue
 		}
-		if f.qos != m.QoS || (f.old || f.stage == finished) && !m.DUP || f.sum != checksum(m) {
+		if f.qos != m.QoS || !m.DUP && (f.old || f.stage == finished && !s.msgIDs.counts) || f.sum != checksum(m) {
 			s.settle(i, out)
 			return false
 		}

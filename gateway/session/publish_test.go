@@ -335,7 +335,16 @@ func TestLateDuplicateOfAFinishedQoS2PublishIsNotRelayed_Case66(t *testing.T) {
 		r.send(sn12.PubRel{MsgID: 5})
 		r.want("", sn12.PubComp{MsgID: 5})
 	}
+	m.MsgID = 4
+	tok := r.publish(m)
+	r.event(Event{Kind: EventPublished, Token: tok})
+	r.want("", sn12.PubRec{MsgID: 4})
+	m.MsgID = 5
 	finish()
+	r.send(m)
+	r.want("the device counts: the network has delivered it twice", sn12.PubRec{MsgID: 5})
+	r.send(sn12.PubRel{MsgID: 5})
+	r.want("", sn12.PubComp{MsgID: 5})
 	r.send(dup(m))
 	r.want("a late repetition", sn12.PubRec{MsgID: 5})
 	r.send(sn12.PubRel{MsgID: 5})
@@ -363,6 +372,10 @@ func TestQoS2WithAlwaysTheSameMsgID_Case66(t *testing.T) {
 		r.want("", sn12.PubComp{MsgID: 1})
 		r.send(sn12.PubRel{MsgID: 1})
 		r.want("PUBCOMP was lost", sn12.PubComp{MsgID: 1})
+		r.send(dup(m))
+		r.want("a late repetition", sn12.PubRec{MsgID: 1})
+		r.send(sn12.PubRel{MsgID: 1})
+		r.want("", sn12.PubComp{MsgID: 1})
 		r.advance(100 * time.Millisecond)
 	}
 }

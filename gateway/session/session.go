@@ -52,8 +52,10 @@ type Session struct {
 	delivery  delivery // the one being delivered
 	lastQoS2  exchange // the last QoS 2 delivery, for its redelivery by the broker
 	nextMsgID uint16
+	msgIDs    deviceIDs
 	allowance int  // octets held beside MaxBytes at the most: see SetAllowance
 	paused    bool // the link has been told to stop reading
+	probing   bool // PINGREQ sent to a device without keep-alive
 	barrier   barrier
 	link      linkState
 	parked    bool     // the device may be connected elsewhere: see EventParked
@@ -65,7 +67,6 @@ type Session struct {
 	retryAt   Time // when the unanswered request is sent again
 	tries     int  // how often it has been sent again
 	resumeAt  Time // end of the pause after the device's "congestion"
-	probing   bool // PINGREQ sent to a device without keep-alive
 }
 
 // linkState is what the session knows of its connection to the broker.
