@@ -131,6 +131,7 @@ type Session struct {
 	SourceConnectBurst int           `toml:"source_connect_burst" range:"1..1000000"`
 	MaxPacketSize      int           `toml:"max_packet_size" range:"32..65535"`
 	MaxClientID        int           `toml:"max_client_id" range:"1..1024"`
+	AssignClientIDs    bool          `toml:"assign_client_ids"`
 	MaxInflight        int           `toml:"max_inflight" range:"1..1024"`
 	MessageRate        int           `toml:"message_rate" range:"0..1000000"` // per second; 0: no limit
 	MessageBurst       int           `toml:"message_burst" range:"1..1000000"`
@@ -185,6 +186,7 @@ type Topics struct {
 type QoSMinusOne struct {
 	Enabled     bool `toml:"enabled"`
 	MessageRate int  `toml:"message_rate" range:"0..1000000"` // per second; 0: no limit
+	LongNames   bool `toml:"long_names"`                      // for session.LongName
 }
 
 // Forwarder is about encapsulated messages (MQTT-SN 1.2 section 5.5).
@@ -229,6 +231,7 @@ func Default() *Config {
 			SourceConnectBurst: 5000,
 			MaxPacketSize:      65535,
 			MaxClientID:        256,
+			AssignClientIDs:    true,
 			MaxInflight:        16,
 			MessageRate:        200,
 			MessageBurst:       1000,

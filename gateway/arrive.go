@@ -132,7 +132,7 @@ func (s *shard) arriveConnect(a *arrival) {
 	}
 	if err != nil {
 		if errors.Is(err, sn12.ErrNoClientID) {
-			s.refuse(a, sn12.RejectedNotSupported, session.ReasonClientID)
+			s.arriveNameless(a, &c)
 			return
 		}
 		s.counters.drop(int(session.ReasonMalformed))

@@ -10,6 +10,7 @@ import (
 type connecting struct {
 	peer  peer
 	shard *shard
+	id    string      // the client id it gets, if it has none
 	done  atomic.Bool // the shard has handled it
 }
 
@@ -29,10 +30,10 @@ func (t *connectingTable) slot(p peer) **connecting {
 	return &t.slots[maphash.Comparable(t.seed, p)%connectingSlots]
 }
 
-// add remembers a CONNECT from p on its way to s.
-func (t *connectingTable) add(p peer, s *shard) *connecting {
-	c := &connecting{peer: p, shard: s}
-	*t.slot(p) = c
+// add remembers a CONNECT on its way to s.
+func (t *connectingTable) add(a *arrival, s *shard) *connecting {
+	c := &connecting{peer: a.peer, shard: s, id: a.assigned}
+	*t.slot(a.peer) = c
 	return c
 }
 

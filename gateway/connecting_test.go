@@ -103,7 +103,7 @@ func TestConnectingTableForgets(t *testing.T) {
 	addr := func(n int) peer {
 		return peer{addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}), 1)}
 	}
-	c := table.add(addr(1), nil)
+	c := table.add(&arrival{peer: addr(1)}, nil)
 	if table.find(addr(1)) != c || table.find(addr(2)) != nil {
 		t.Error("the wrong one is found")
 	}
@@ -112,7 +112,7 @@ func TestConnectingTableForgets(t *testing.T) {
 		t.Error("one that has been handled is kept")
 	}
 	for n := range 10 * connectingSlots {
-		table.add(addr(n), nil)
+		table.add(&arrival{peer: addr(n)}, nil)
 	}
 	if last := addr(10*connectingSlots - 1); table.find(last) == nil {
 		t.Error("the latest gives way")

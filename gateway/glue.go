@@ -304,6 +304,12 @@ func (g *Gateway) logRefused(a *arrival, why session.Reason) {
 		Str("addr", a.peer.String()).Stringer("reason", why).Msg("connect refused")
 }
 
+// logAssigned tells which client id a device has got that came without one. It is not
+// accepted yet.
+func (g *Gateway) logAssigned(e *entry, a *arrival) {
+	g.strayLog.Info().Str("client_id", e.session.ClientID()).Str("addr", a.peer.String()).Msg("client id assigned")
+}
+
 // logLink logs what has become of a device's connection to the broker. One that came to
 // nothing is the broker's or the network's fault, and a warning, whether the device is
 // refused for it or served from the store; losses are counted, and logged one by one at

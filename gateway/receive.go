@@ -78,7 +78,7 @@ func (r *receiver) handle(d *datagram) {
 // offerStranger leaves what comes from a stranger, or in another device's name, with s.
 func (r *receiver) offerStranger(s *shard, a *arrival) bool {
 	if a.kind == byConnect {
-		a.connect = r.connecting.add(a.peer, s)
+		a.connect = r.connecting.add(a, s)
 	}
 	if s.offerStranger(*a) {
 		return true
@@ -144,6 +144,10 @@ func (r *receiver) route(a *arrival, t sn12.Type, body []byte) (*shard, *entry) 
 	switch {
 	case t == sn12.TypeConnect:
 		a.kind, id = byConnect, connectID(body)
+		if len(id) == 0 {
+			a.assigned = r.assign(body, sender, behind)
+			id = []byte(a.assigned)
+		}
 	case behind != nil && !unsolicited(a.body):
 		return behind.shard, nil // kind is byAddress, and there is no entry yet
 	case t == sn12.TypePingReq && len(body) > 0:

@@ -28,6 +28,7 @@ type arrival struct {
 	peer     peer
 	entry    *entry      // whose address it came from; nil when it is to be found by client id
 	connect  *connecting // of a CONNECT in the queue for strangers
+	assigned string      // the client id for a CONNECT that has none; "": it gets none
 	kind     arrivalKind
 }
 

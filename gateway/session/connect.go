@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"time"
 
 	"sngate/snpacket/sn12"
@@ -47,6 +48,20 @@ func CheckConnect(cfg *Config, c *sn12.Connect) (sn12.ReturnCode, Reason) {
 	return sn12.Accepted, ReasonNone
 }
 
+// CheckAssigned is CheckConnect for a CONNECT without a client id, to which the shell
+// assigns one. A session that could not be found again is not kept (CleanSession=0).
+func CheckAssigned(cfg *Config, c *sn12.Connect, clientID string) (sn12.ReturnCode, Reason) {
+	switch {
+	case c.ProtocolID != sn12.ProtocolID:
+		return sn12.RejectedNotSupported, ReasonProtocolID
+	case clientID == "" || !c.CleanSession:
+		return sn12.RejectedNotSupported, ReasonClientID
+	case !allowed(cfg.Allow, clientID):
+		return sn12.RejectedNotSupported, ReasonClientNotAllowed
+	}
+	return sn12.Accepted, ReasonNone
+}
+
 func allowed(patterns []string, clientID string) bool {
 	for _, p := range patterns {
 		if topicreg.Match(p, clientID) {
@@ -60,7 +75,7 @@ func allowed(patterns []string, clientID string) bool {
 // for a connected device see the table in the package documentation).
 func (s *Session) onConnect(now Time, body []byte, out *Out) {
 	var c sn12.Connect
-	if c.Parse(body) != nil {
+	if err := c.Parse(body); err != nil && !(s.assigned && errors.Is(err, sn12.ErrNoClientID)) {
 		out.drop(ReasonMalformed)
 		return
 	}

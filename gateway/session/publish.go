@@ -44,13 +44,7 @@ func (s *Session) onPublish(now Time, body []byte, out *Out) {
 		s.told(now, m.TopicID, out) // it uses it, so it knows it
 	}
 	if m.QoS == sn12.QoSMinusOne {
-		switch {
-		case !s.cfg.QoSMinusOne:
-			why = ReasonQoSMinusOneDisabled
-		case why == ReasonNone:
-			why = s.overRate(now, &m)
-		}
-		s.relayUnanswered(now, topic, why, &m, out)
+		s.onQoSMinusOne(now, topic, why, &m, out)
 		return
 	}
 	if why != ReasonNone {
@@ -90,6 +84,38 @@ func (s *Session) onPublish(now Time, body []byte, out *Out) {
 		holdAt: now + s.cfg.Hold, token: t, sum: checksum(&m), msgID: m.MsgID, topicID: m.TopicID, qos: m.QoS,
 	})
 	out.do(Action{Kind: ActionPublish, Token: t, Topic: topic, Payload: m.Data, QoS: m.QoS, Retain: m.Retain})
+}
+
+// onQoSMinusOne relays a PUBLISH of QoS -1 as QoS 0. An id that the device does not have
+// may be the length of a name.
+func (s *Session) onQoSMinusOne(now Time, topic string, why Reason, m *sn12.Publish, out *Out) {
+	if why == ReasonUnknownTopicID && m.TopicIDType == sn12.TopicIDNormal {
+		if name, data, ok := LongName(m); ok {
+			topic, m.Data, why = name, data, ReasonNone
+			if !s.cfg.LongNames {
+				why = ReasonQoSMinusOneLongName
+			}
+		}
+	}
+	switch {
+	case !s.cfg.QoSMinusOne:
+		why = ReasonQoSMinusOneDisabled
+	case why == ReasonNone:
+		why = s.overRate(now, m)
+	}
+	s.relayUnanswered(now, topic, why, m, out)
+}
+
+// LongName reads a PUBLISH of QoS -1 in the form that some clients use for names which are
+// neither predefined nor short: the topic id, of type "normal", is the length of the name,
+// and the name comes before the data. It reports false if that makes no sense. data is a
+// part of m.Data.
+func LongName(m *sn12.Publish) (name string, data []byte, ok bool) {
+	n := int(m.TopicID)
+	if m.TopicIDType != sn12.TopicIDNormal || n > len(m.Data) || topicreg.ValidName(m.Data[:n]) != nil {
+		return "", nil, false
+	}
+	return string(m.Data[:n]), m.Data[n:], true
 }
 
 // topicOf finds the topic name a PUBLISH, SUBSCRIBE or UNSUBSCRIBE means by an id or a

@@ -15,6 +15,7 @@ type Session struct {
 	clientID string
 	state    State
 	clean    bool
+	assigned bool   // the client id is of the shell's making: the device does not know it
 	duration uint16 // keep-alive of the last CONNECT, seconds
 	sleepFor uint16 // duration of the last DISCONNECT that had one, seconds
 
