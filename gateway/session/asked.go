@@ -16,7 +16,8 @@ const (
 // request is a SUBSCRIBE or UNSUBSCRIBE waiting for the broker.
 type request struct {
 	holdAt   Time
-	token    Token // 0: not asked yet
+	token    Token // 0: not with the link
+	sent     bool  // it has been: the broker may know of it
 	filter   string
 	idType   sn12.TopicIDType
 	id       uint16 // predefined id, or short name
@@ -131,6 +132,20 @@ func (s *Session) submitMore(out *Out) {
 	}
 }
 
+// forgetAsked forgets what the device waited for, because it has gone or begins anew. What
+// it has been told to be done is still to be done where the session is kept.
+func (s *Session) forgetAsked() {
+	kept := s.asked[:0]
+	for _, r := range s.asked {
+		if r.remove && r.quiet && r.holdAt == Never && s.kept {
+			kept = append(kept, r)
+		}
+	}
+	if s.asked = kept; len(kept) == 0 {
+		s.asked = nil
+	}
+}
+
 func (s *Session) dropAsked(i int) {
 	if s.asked = append(s.asked[:i], s.asked[i+1:]...); len(s.asked) == 0 {
 		s.asked = nil
@@ -144,7 +159,7 @@ func (s *Session) answerUnsubscribe(r *request, out *Out) {
 }
 
 func (s *Session) submit(r *request, out *Out) {
-	r.token = s.token()
+	r.token, r.sent = s.token(), true
 	kind := ActionSubscribe
 	if r.remove {
 		kind = ActionUnsubscribe

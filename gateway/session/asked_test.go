@@ -75,6 +75,46 @@ func TestBurstOfRequestsWhileTheBrokerIsAwayIsAnswered(t *testing.T) {
 	r.acts = nil
 }
 
+func TestUnsubscribeThatIsConfirmedOutlivesTheConnection(t *testing.T) {
+	r := newRig(t, nil)
+	r.connect(false, 600)
+	r.subscribe("a/b", 1)
+	r.event(Event{Kind: EventDown})
+	r.send(sn12.Unsubscribe{MsgID: 1, TopicName: []byte("a/b")})
+	r.advance(20 * time.Second)
+	r.want("the broker is away", sn12.UnsubAck{MsgID: 1})
+	r.send(sn12.Disconnect{})
+	r.want("goodbye", sn12.Disconnect{})
+	r.wantAction("", Action{Kind: ActionCloseClean})
+	r.event(Event{Kind: EventClosed})
+	r.send(connectMsg(false, false, 60))
+	r.wantAction("", Action{Kind: ActionConnect, KeepAlive: 60})
+	r.event(Event{Kind: EventConnected, SessionPresent: true})
+	r.want("", sn12.ConnAck{})
+	a := r.wantAction("the broker still has it", Action{Kind: ActionUnsubscribe, Topic: "a/b"})
+	r.event(Event{Kind: EventUnsubscribed, Token: a.Token})
+	r.wantQuiet("the device knows")
+	r.send(connectMsg(true, false, 60))
+	r.wantAction("", Action{Kind: ActionConnect, Clean: true, KeepAlive: 60})
+	r.event(Event{Kind: EventConnected})
+	r.want("", sn12.ConnAck{})
+}
+
+func TestMessageWaitsForASubAckThatTheBrokerIsAskedForAgain(t *testing.T) {
+	r := newRig(t, nil)
+	r.connect(true, 600)
+	a := r.subscribeVia(sn12.Subscribe{MsgID: 9, TopicName: []byte("c/d")}, "c/d")
+	r.event(fromBroker("c/d", "y", 0, 0))
+	r.event(Event{Kind: EventSubscribed, Token: a.Token, Failed: true})
+	r.event(Event{Kind: EventDown})
+	r.wantQuiet("SUBACK first")
+	r.event(Event{Kind: EventUp})
+	a = r.wantAction("again", Action{Kind: ActionSubscribe, Topic: "c/d"})
+	r.event(Event{Kind: EventSubscribed, Token: a.Token})
+	r.want("SUBACK", sn12.SubAck{TopicID: 1, MsgID: 9})
+	r.want("then", pub(0, 1, 0, "y"))
+}
+
 func TestUnsubscribeBehindItsSubscribe(t *testing.T) {
 	r := newRig(t, nil)
 	r.connect(false, 600)

@@ -119,7 +119,7 @@ func (s *Session) begin(now Time, p connectParams, d *dialogue, out *Out) {
 	if !d.wake {
 		s.disown()
 		s.retire(out)
-		s.asked = nil
+		s.forgetAsked()
 	}
 	s.suspendDelivery()
 	s.barrier = barrier{at: Never}
@@ -203,7 +203,7 @@ func (s *Session) forget(out *Out) {
 	s.kept = false
 	s.topics.Reset()
 	s.topicOctets = 0
-	s.subs = nil
+	s.subs, s.asked = nil, nil
 	s.restore = restore{}
 	s.window = nil
 	s.dropHeld(ReasonCleanSession, out)
@@ -233,6 +233,7 @@ func (s *Session) onBrokerConnected(now Time, ev *Event, out *Out) {
 	}
 	s.link = linkUp
 	s.resume(ev.SessionPresent, out)
+	s.askAgain(out)
 	if s.state != StateConnecting {
 		s.drain(now, out)
 		return // the device has sent another CONNECT meanwhile, and its will is awaited

@@ -142,6 +142,9 @@ func (s *Session) Datagram(now Time, b []byte, out *Out) {
 		if !s.accepting() {
 			send(out, sn12.ConnAck{}) // the last step of the will dialogue again: the CONNACK was lost
 		}
+	case s.accepting() && s.state == StateActive && sn12.Type(t) != sn12.TypeDisconnect:
+		s.heard(now)
+		out.drop(ReasonUnexpectedMessage) // too early: nothing comes before the CONNACK
 	default:
 		s.fresh = false
 		s.heard(now)

@@ -51,7 +51,7 @@ func (s *Session) gated() bool {
 // message on topic; nil if there is none.
 func (s *Session) gate(topic string) *request {
 	for i := range s.asked {
-		if r := &s.asked[i]; r.token != 0 && r.announces(topic) {
+		if r := &s.asked[i]; r.sent && r.announces(topic) {
 			return r
 		}
 	}
