@@ -207,6 +207,8 @@ type Log struct {
 }
 
 // Default returns what holds where neither a file nor the environment says otherwise.
+//
+// long function: a line for each key.
 func Default() *Config {
 	return &Config{
 		Gateway:  Gateway{ID: 1, Shards: 1},

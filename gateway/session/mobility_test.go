@@ -149,6 +149,7 @@ func TestMobilityConnectAfterAWakeFromElsewhereIsAWakeUp_Case142_146(t *testing.
 	r, id := sleeper(t, nil, false)
 	r.s.AddressChanged()
 	r.wake()
+	r.pong("barrier")
 	r.want("nothing held", sn12.PingResp{})
 	r.event(fromBroker("a/b", "x", 0, 0))
 	r.send(connectMsg(false, false, 60))
