@@ -82,6 +82,27 @@ func TestWhatFollowsAConnectIsNotGivenToTheAddressesLastDevice(t *testing.T) {
 	}
 }
 
+// Strangers who forge the address of a device do not have it wait with them.
+func TestForgedConnectsDoNotHoldADeviceUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(o *Options) { o.ConnectRates = ConnectRates{Rate: 1, Burst: 1} })
+		d := r.device("10.0.1.1:5000")
+		d.connect("dev")
+		release := r.busy()
+		for n := range 4 * turnSize {
+			d.sendMessage(sn12.Connect{CleanSession: true, ProtocolID: 1, Duration: 60, ClientID: fmt.Append(nil, "forged", n)})
+		}
+		d.sendMessage(sn12.PingReq{})
+		release()
+		for range 3 { // one stranger may be served before a known device
+			if m := d.next(1e9); m.Type() == sn12.TypePingResp {
+				return
+			}
+		}
+		t.Fatal("the device waits behind strangers")
+	})
+}
+
 func TestSenderIsToldToConnectWhenItsConnectHasBeenRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, func(o *Options) { o.Session.Allow = []string{"nobody"} })

@@ -140,6 +140,9 @@ func (r *receiver) discovery(a *arrival, t byte, body []byte) bool {
 func (r *receiver) route(a *arrival, t sn12.Type, body []byte) (*shard, *entry) {
 	behind := r.connecting.find(a.peer) // before the directory: that is changed first
 	sender := r.gw.directory.find(a.peer)
+	if behind != nil && sender != nil && len(behind.shard.strangers) > turnSize {
+		behind = nil // a crowd of strangers, who may have forged its address, must not hold it up
+	}
 	id := []byte(nil)
 	switch {
 	case t == sn12.TypeConnect:
