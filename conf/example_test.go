@@ -118,6 +118,7 @@ var wrong = map[string][][2]string{
 	"session.source_connect_burst": {{`0`, `want 1..1000000`}, {`1000001`, `want 1..1000000`}, {`1.5`, `want an integer`}},
 	"session.max_packet_size":      {{`31`, `want 32..65535`}, {`65536`, `want 32..65535`}},
 	"session.max_client_id":        {{`0`, `want 1..1024`}, {`1025`, `want 1..1024`}},
+	"session.assign_client_ids":    {{`1`, `want true or false, got an integer`}, {`"no"`, `want true or false`}},
 	"session.max_inflight":         {{`0`, `want 1..1024`}, {`1025`, `want 1..1024`}},
 	"session.message_rate":         {{`-1`, `want 0..1000000`}, {`1000001`, `want 0..1000000`}, {`"x"`, `want an integer`}},
 	"session.message_burst":        {{`0`, `want 1..1000000`}, {`1000001`, `want 1..1000000`}, {`1.5`, `want an integer`}},
@@ -163,6 +164,7 @@ var wrong = map[string][][2]string{
 
 	"qos_minus_one":              {{`qos_minus_one = true`, `want a table`}},
 	"qos_minus_one.enabled":      {{`1`, `want true or false, got an integer`}, {`"yes"`, `want true or false, got a string`}},
+	"qos_minus_one.long_names":   {{`1`, `want true or false, got an integer`}, {`"yes"`, `want true or false`}},
 	"qos_minus_one.message_rate": {{`-1`, `want 0..1000000`}, {`1000001`, `want 0..1000000`}, {`"x"`, `want an integer`}},
 
 	"forwarder":         {{`forwarder = false`, `want a table`}},

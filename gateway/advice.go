@@ -33,6 +33,7 @@ var adviceFor = map[session.Reason]string{
 	session.ReasonInvalidTopic:        "a topic name has no wildcards, a filter has them as whole levels, and neither is empty",
 	session.ReasonInvalidMessageID:    "a message that is to be answered needs a MsgId other than 0",
 	session.ReasonQoSMinusOneDisabled: "QoS -1 is switched off: qos_minus_one.enabled",
+	session.ReasonQoSMinusOneLongName: "a PUBLISH with QoS -1 and a whole topic name: qos_minus_one.long_names allows it",
 
 	session.ReasonBrokerDown:          "there is no connection to the broker for this device: send again later, or use QoS 1 with the spool",
 	session.ReasonBrokerCongested:     "the broker takes messages more slowly than they come: send again later",

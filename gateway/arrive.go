@@ -23,7 +23,11 @@ func (s *shard) arrive(a *arrival) {
 	if a.kind == byAddress && s.passOn(a) {
 		return
 	}
-	defer a.datagram.recycle()
+	defer func() {
+		if a.datagram != nil {
+			a.datagram.recycle()
+		}
+	}()
 	if s.gw.stopping.Load() {
 		s.counters.drop(int(session.ReasonStopping))
 		return
@@ -31,6 +35,9 @@ func (s *shard) arrive(a *arrival) {
 	switch a.kind {
 	case byConnect:
 		s.arriveConnect(a)
+		if a.connect != nil {
+			a.connect.done.Store(true)
+		}
 	case byWake:
 		s.arriveWake(a)
 	case byTopic:
@@ -44,7 +51,7 @@ func (s *shard) arrive(a *arrival) {
 // shard that relays it without a session.
 func (s *shard) passOn(a *arrival) bool {
 	e := a.entry
-	if !unsolicited(a.body) || !e.gone && e.bound && e.peer == a.peer && connected(e.session.State()) {
+	if e == nil || !unsolicited(a.body) || !e.gone && e.bound && e.peer == a.peer && connected(e.session.State()) {
 		return false
 	}
 	a.kind, a.entry = byTopic, nil
@@ -59,10 +66,18 @@ func (s *shard) passOn(a *arrival) bool {
 }
 
 // arriveAddress handles what is found by its address. Between the reader's look and now
-// that may have changed hands.
+// that may have changed hands, or come into the hands of a device whose CONNECT was before
+// this in the queue.
 func (s *shard) arriveAddress(a *arrival) {
 	e := a.entry
+	if e == nil || e.gone || !e.bound || e.peer != a.peer {
+		e = s.gw.directory.find(a.peer)
+	}
 	switch {
+	case e == nil:
+		s.disown(a, session.ReasonUnknownSender)
+	case e.shard != s:
+		s.handOver(e, a)
 	case e.gone || !e.bound || e.peer != a.peer:
 		s.disown(a, session.ReasonUnknownSender)
 	case !live(e.session.State()) && messageType(a.body) == byte(sn12.TypeDisconnect) && !s.farewells.allow(s.now):
@@ -71,6 +86,16 @@ func (s *shard) arriveAddress(a *arrival) {
 	default:
 		s.handle(e, a)
 	}
+}
+
+// handOver gives what belongs to a session of another shard to that one.
+func (s *shard) handOver(e *entry, a *arrival) {
+	b := arrival{datagram: a.datagram, body: a.body, peer: a.peer, entry: e}
+	if !e.shard.offer(b) {
+		s.counters.drop(int(session.ReasonShardFull))
+		return
+	}
+	a.datagram = nil // the other shard's to recycle
 }
 
 // handle lets the session of e handle the datagram.
@@ -112,7 +137,7 @@ func (s *shard) arriveConnect(a *arrival) {
 	}
 	if err != nil {
 		if errors.Is(err, sn12.ErrNoClientID) {
-			s.refuse(a, sn12.RejectedNotSupported, session.ReasonClientID)
+			s.arriveNameless(a, &c)
 			return
 		}
 		s.refusedWithout(a, session.ReasonMalformed)

@@ -106,6 +106,9 @@ func Start(opts Options) (*Gateway, error) {
 	if g.opts.FirstMsgID == nil {
 		g.opts.FirstMsgID = func() uint16 { return uint16(rand.Uint32()) }
 	}
+	if g.opts.NewClientID == nil {
+		g.opts.NewClientID = rand.Uint64
+	}
 	var err error
 	if g.dialer, err = upstream.NewDialer(g.upstreamOptions()); err != nil {
 		return nil, err

@@ -28,20 +28,22 @@ type receiver struct {
 	counters *counters
 	rate     flowRate
 	// Owned by the reader's goroutine.
-	seen      *strangersSeen
-	replies   limiter
-	farewells limiter
+	connecting *connectingTable
+	seen       *strangersSeen
+	replies    limiter
+	farewells  limiter
 }
 
 func newReceiver(gw *Gateway, listener int) *receiver {
 	return &receiver{
-		gw:        gw,
-		listener:  listener,
-		counters:  gw.metrics.newCounters(),
-		rate:      newFlowRate(gw.opts.DatagramRate),
-		seen:      newStrangersSeen(),
-		replies:   newLimiter(repliesPerSecond, replyBurst),
-		farewells: newLimiter(farewellsPerSecond, farewellBurst),
+		gw:         gw,
+		listener:   listener,
+		counters:   gw.metrics.newCounters(),
+		rate:       newFlowRate(gw.opts.DatagramRate),
+		connecting: newConnectingTable(),
+		seen:       newStrangersSeen(),
+		replies:    newLimiter(repliesPerSecond, replyBurst),
+		farewells:  newLimiter(farewellsPerSecond, farewellBurst),
 	}
 }
 
@@ -74,11 +76,25 @@ func (r *receiver) handle(d *datagram) {
 		r.unknown(&a, sn12.Type(t))
 	case sender != nil && !sender.flow.allow(r.rate, r.gw.now()):
 		r.drop(&a, sender, session.ReasonDatagramRate)
-	case sender == nil && !s.offerStranger(a):
+	case sender == nil && !r.offerStranger(s, &a):
 		r.drop(&a, nil, session.ReasonStrangersFull)
 	case sender != nil && !s.offer(a):
 		r.drop(&a, sender, session.ReasonShardFull)
 	}
+}
+
+// offerStranger leaves what comes from a stranger, or in another device's name, with s.
+func (r *receiver) offerStranger(s *shard, a *arrival) bool {
+	if a.kind == byConnect {
+		a.connect = r.connecting.add(a, s)
+	}
+	if s.offerStranger(*a) {
+		return true
+	}
+	if a.connect != nil {
+		a.connect.done.Store(true)
+	}
+	return false
 }
 
 // drop lets go of an arrival, of the device of sender where that is not nil.
@@ -142,11 +158,21 @@ func (r *receiver) discovery(a *arrival, t byte, body []byte) bool {
 // message makes none. The entry is that of the device that has sent it, as far as an
 // address can tell: nil for a stranger, and for a message in another device's name.
 func (r *receiver) route(a *arrival, t sn12.Type, body []byte) (*shard, *entry) {
+	behind := r.connecting.find(a.peer) // before the directory: that is changed first
 	sender := r.gw.directory.find(a.peer)
+	if behind != nil && sender != nil && len(behind.shard.strangers) > turnSize {
+		behind = nil // a crowd of strangers, who may have forged its address, must not hold it up
+	}
 	id := []byte(nil)
 	switch {
 	case t == sn12.TypeConnect:
 		a.kind, id = byConnect, connectID(body)
+		if len(id) == 0 {
+			a.assigned = r.assign(body, sender, behind)
+			id = []byte(a.assigned)
+		}
+	case behind != nil && !unsolicited(a.body):
+		return behind.shard, nil // kind is byAddress, and there is no entry yet
 	case t == sn12.TypePingReq && len(body) > 0:
 		a.kind, id = byWake, body
 	case sender != nil:

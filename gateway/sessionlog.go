@@ -74,6 +74,13 @@ func (s *shard) logState(e *entry, from session.State, a *session.Action) {
 	ev.Msg(line.message)
 }
 
+// logAssigned tells which client id a device has got that came without one. It is not
+// accepted yet.
+func (g *Gateway) logAssigned(e *entry, a *arrival) {
+	id, addr := e.session.ClientID(), a.peer.String()
+	g.lines.at(strangerLines, zerolog.InfoLevel, id, addr).Str("client_id", id).Str("addr", addr).Msg("client id assigned")
+}
+
 // seconds is a duration of MQTT-SN with its unit.
 func seconds(n uint16) string { return (time.Duration(n) * time.Second).String() }
 

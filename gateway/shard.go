@@ -26,7 +26,9 @@ type arrival struct {
 	datagram *datagram // recycled by the shard
 	body     []byte    // the MQTT-SN message in it, without encapsulation
 	peer     peer
-	entry    *entry // whose address it came from; nil when it is to be found by client id
+	entry    *entry      // whose address it came from; nil when it is to be found by client id
+	connect  *connecting // of a CONNECT in the queue for strangers
+	assigned string      // the client id for a CONNECT that has none; "": it gets none
 	kind     arrivalKind
 }
 

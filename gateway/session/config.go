@@ -31,6 +31,7 @@ type Config struct {
 	BarrierTimeout Time // how long a waking device is kept waiting for the broker's PINGRESP
 
 	QoSMinusOne bool // whether QoS -1 is relayed
+	LongNames   bool // and with a topic name before the data: see LongName
 	KeepsWills  bool // the gateway publishes wills itself, and the broker is told of none
 
 	MaxPacketSize    int // octets of one datagram towards the device

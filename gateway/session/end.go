@@ -38,7 +38,7 @@ func (s *Session) end(state State, why Reason, how ActionKind, out *Out) {
 	s.dialogue = nil
 	s.suspendDelivery()
 	s.dropHeld(ReasonSessionEnded, out)
-	s.asked = nil
+	s.forgetAsked()
 	s.retire(out)
 	s.barrier = barrier{at: Never}
 	s.lifeAt, s.retryAt, s.resumeAt, s.askAt = Never, Never, Never, Never

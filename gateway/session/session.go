@@ -15,6 +15,7 @@ type Session struct {
 	clientID string
 	state    State
 	clean    bool
+	assigned bool   // the client id is of the shell's making: the device does not know it
 	duration uint16 // keep-alive of the last CONNECT, seconds
 	sleepFor uint16 // duration of the last DISCONNECT that had one, seconds
 
@@ -22,6 +23,7 @@ type Session struct {
 	// nothing else has been heard since (fresh), and that the network has delivered it
 	// twice if it comes before lateBefore. Otherwise the device has restarted.
 	fresh      bool
+	moved      bool // what comes now is the first from a new address
 	accepted   connectParams
 	lateBefore Time
 
@@ -49,8 +51,10 @@ type Session struct {
 	delivery  delivery   // the one being delivered
 	lastQoS2  exchange   // the last QoS 2 delivery, for its redelivery by the broker
 	nextMsgID uint16
+	msgIDs    deviceIDs
 	allowance int  // octets held beside MaxBytes at the most: see SetAllowance
 	paused    bool // the link has been told to stop reading
+	probing   bool // PINGREQ sent to a device without keep-alive
 	barrier   barrier
 	link      linkState
 	parked    bool     // the device may be connected elsewhere: see EventParked
@@ -62,19 +66,7 @@ type Session struct {
 	retryAt   Time // when the unanswered request is sent again
 	tries     int  // how often it has been sent again
 	resumeAt  Time // end of the pause after the device's "congestion"
-	probing   bool // PINGREQ sent to a device without keep-alive
 }
-
-// linkState is what the session knows of its connection to the broker.
-type linkState uint8
-
-const (
-	linkClosed  linkState = iota // none, and none wanted
-	linkOpening                  // ActionConnect not answered yet
-	linkUp
-	linkDown    // lost; the link reconnects
-	linkClosing // an ActionClose kind not answered yet
-)
 
 // New returns the session of a device that has not connected yet.
 func New(cfg *Config, clientID string) *Session {
@@ -148,6 +140,9 @@ func (s *Session) Datagram(now Time, b []byte, out *Out) {
 		if !s.accepting() {
 			send(out, sn12.ConnAck{}) // the last step of the will dialogue again: the CONNACK was lost
 		}
+	case s.accepting() && s.state == StateActive && sn12.Type(t) != sn12.TypeDisconnect:
+		s.heard(now)
+		out.drop(ReasonUnexpectedMessage) // too early: nothing comes before the CONNACK
 	default:
 		s.fresh = false
 		s.heard(now)
@@ -156,6 +151,13 @@ func (s *Session) Datagram(now Time, b []byte, out *Out) {
 	if parked && !s.parked {
 		s.resumeDelivery(now, out)
 	}
+	s.finish(now, out)
+}
+
+// finish ends a step: what is held may have been waiting for what it brought.
+func (s *Session) finish(now Time, out *Out) {
+	s.moved = false
+	s.pump(now, out)
 	s.regulate(out)
 	s.save(now, out)
 }
@@ -231,7 +233,7 @@ func (s *Session) onConnected(now Time, t sn12.Type, body []byte, out *Out) {
 	case sn12.TypePubComp:
 		s.onPubComp(now, body, out)
 	case sn12.TypeRegister:
-		s.onRegister(body, out)
+		s.onRegister(now, body, out)
 	case sn12.TypeRegAck:
 		s.onRegAck(now, body, out)
 	case sn12.TypeSubscribe:
@@ -290,7 +292,7 @@ func (s *Session) Upstream(now Time, ev *Event, out *Out) {
 	case EventStored:
 		s.onStored(now, ev, out)
 	case EventSubscribed:
-		s.onSubscribed(ev, out)
+		s.onSubscribed(now, ev, out)
 	case EventUnsubscribed:
 		s.onUnsubscribed(ev, out)
 	case EventMessage:
@@ -300,8 +302,7 @@ func (s *Session) Upstream(now Time, ev *Event, out *Out) {
 	case EventClosed:
 		s.onLinkClosed(out)
 	}
-	s.regulate(out)
-	s.save(now, out)
+	s.finish(now, out)
 }
 
 // Deadline is when the session next wants Advance; Never if it waits for nothing.
@@ -337,8 +338,7 @@ func (s *Session) Advance(now Time, out *Out) {
 	}
 	s.expireHeld(now, out)
 	s.advanceSpool(now, out)
-	s.regulate(out)
-	s.save(now, out)
+	s.finish(now, out)
 }
 
 // onSilence ends a session whose device has not spoken in time. A device without

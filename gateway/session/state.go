@@ -32,3 +32,14 @@ func (s State) String() string {
 
 // StateNames lists the names of all states, indexed by State.
 func StateNames() []string { return append([]string(nil), stateNames[:]...) }
+
+// linkState is what the session knows of its connection to the broker.
+type linkState uint8
+
+const (
+	linkClosed  linkState = iota // none, and none wanted
+	linkOpening                  // ActionConnect not answered yet
+	linkUp
+	linkDown    // lost; the link reconnects
+	linkClosing // an ActionClose kind not answered yet
+)
