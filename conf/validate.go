@@ -44,7 +44,23 @@ func (d *decoder) validate(cfg *Config) {
 			d.fault(path, "is empty; want a client id or a pattern")
 		}
 	}
+	d.packetSizes(cfg.Session.MaxPacketSizes)
 	d.predefined(cfg.Topics.Predefined)
+}
+
+func (d *decoder) packetSizes(list []PacketSize) {
+	for i, p := range list {
+		at := index("session.max_packet_sizes", i)
+		if d.bad[at] {
+			continue
+		}
+		if client := join(at, "client"); p.Client == "" && !d.bad[client] {
+			d.fault(client, "is empty; want a client id or a pattern")
+		}
+		if octets := join(at, "octets"); !d.given[octets] {
+			d.fault(octets, "is missing")
+		}
+	}
 }
 
 func (d *decoder) listeners(list []Listener) {

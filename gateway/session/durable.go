@@ -241,7 +241,7 @@ func (s *Session) Snapshot(out *Out) {
 		s.putSubscription(&s.subs[i], out)
 	}
 	for id := range s.topics.All {
-		s.putTopic(id, s.topics.Announced(id), out)
+		s.putTopic(id, s.topics.State(id).Told, out)
 	}
 	for i := range d.taken {
 		d.taken[i].put(out)
@@ -322,6 +322,7 @@ func (s *Session) Resume(now Time, out *Out) bool {
 		return false
 	}
 	d.state = s.state
+	s.topics.Distrust(s.cfg.MaxTopics)
 	s.resumeSpool(now, out)
 	s.resumeOutgoing()
 	if !s.connected() {

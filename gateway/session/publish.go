@@ -54,6 +54,11 @@ func (s *Session) onPublish(now Time, body []byte, out *Out) {
 		s.refusePublish(&m, code, why, out)
 		return
 	}
+	if m.TopicIDType == sn12.TopicIDNormal {
+		if !s.claim(m.TopicID, out) {
+			s.topics.Touch(m.TopicID, now)
+		}
+	}
 	if m.QoS == 0 {
 		s.relayUnanswered(now, topic, s.overRate(now, &m), &m, out)
 		return
@@ -96,7 +101,9 @@ func (s *Session) topicOf(t sn12.TopicIDType, id uint16) (string, sn12.ReturnCod
 	switch t {
 	case sn12.TopicIDNormal:
 		if name, ok = s.topics.Name(id); ok {
-			s.topics.SetAnnounced(id, true) // it used it, so it knows it
+			if ok = !s.topics.Doubtful(id); ok {
+				s.know(id) // it used it
+			}
 		}
 	case sn12.TopicIDPredefined:
 		name, ok = s.cfg.Predefined.Name(s.clientID, id)

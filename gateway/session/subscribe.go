@@ -123,12 +123,12 @@ func (s *Session) hasPlace(filter string) bool {
 	return len(s.subs)+len(s.asked) < s.cfg.MaxSubscriptions && octets <= s.cfg.MaxSubscriptions*averageName
 }
 
-// hasRoom reports whether a topic id can be had for name.
+// hasRoom reports whether the device can have a topic id for name.
 func (s *Session) hasRoom(name string) bool {
-	if _, ok := s.topics.ID(name); ok {
+	if id, ok := s.topics.ID(name); ok && s.topics.State(id).Own {
 		return true
 	}
-	return s.topics.Len()+len(s.asked) < s.cfg.MaxTopics
+	return s.topics.Owned()+len(s.asked) < s.cfg.MaxTopics
 }
 
 func (s *Session) subscribed(filter string) int {
@@ -294,8 +294,8 @@ func (s *Session) granted(r *request, qos uint8, out *Out) {
 	allots := false
 	if r.idType == sn12.TopicIDNormal && !topicreg.HasWildcard(r.filter) {
 		id, ok := s.topics.ID(r.filter)
-		if !ok {
-			if id, ok = s.newID(r.filter); ok && s.durable != nil {
+		if !ok || s.topics.Doubtful(id) || !s.claim(id, out) {
+			if id, ok = s.ownID(r.filter, out); ok && s.durable != nil {
 				s.putTopic(id, true, out)
 				allots = true
 			}
@@ -322,7 +322,7 @@ func (s *Session) answerSubscribe(r *request, answer sn12.SubAck, out *Out) {
 	case r.idType == sn12.TopicIDPredefined:
 		answer.TopicID = r.id
 	case answer.TopicID != 0:
-		s.topics.SetAnnounced(answer.TopicID, true)
+		s.know(answer.TopicID)
 	}
 	send(out, answer)
 }
