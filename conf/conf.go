@@ -109,6 +109,12 @@ type Discovery struct {
 	AdvertiseInterval time.Duration `toml:"advertise_interval" range:"0s..65535s"` // whole seconds; 0: never
 }
 
+// PacketSize is the largest datagram towards the clients that match a pattern.
+type PacketSize struct {
+	Client string `toml:"client"` // for topicreg.Match; required
+	Octets int    `toml:"octets" range:"32..65535"`
+}
+
 // Broker is the MQTT broker and how to reach it.
 type Broker struct {
 	URL            string        `toml:"url"`                       // see Embedded and Address
@@ -141,6 +147,7 @@ type Session struct {
 	SourceConnectRate  int           `toml:"source_connect_rate" range:"0..1000000"` // per second; 0: no limit
 	SourceConnectBurst int           `toml:"source_connect_burst" range:"1..1000000"`
 	MaxPacketSize      int           `toml:"max_packet_size" range:"32..65535"`
+	MaxPacketSizes     []PacketSize  `toml:"max_packet_sizes"` // the first one that fits a client goes before MaxPacketSize
 	MaxClientID        int           `toml:"max_client_id" range:"1..1024"`
 	AssignClientIDs    bool          `toml:"assign_client_ids"`
 	MaxInflight        int           `toml:"max_inflight" range:"1..1024"`
@@ -246,6 +253,7 @@ func Default() *Config {
 			SourceConnectRate:  200,
 			SourceConnectBurst: 5000,
 			MaxPacketSize:      65535,
+			MaxPacketSizes:     []PacketSize{},
 			MaxClientID:        256,
 			AssignClientIDs:    true,
 			MaxInflight:        16,

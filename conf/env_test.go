@@ -74,6 +74,8 @@ func TestFaultsOfTheEnvironmentNameTheVariable(t *testing.T) {
 		{"SNGATE_LISTENER=[{address=':1'},{adress=':2',address='x'}]", "SNGATE_LISTENER: listener[1].adress: unknown key; did you mean listener.address?\n" +
 			`SNGATE_LISTENER: listener[1].address: "x" is not an address; want host:port, such as ":1883", "192.0.2.1:1883" or "[::1]:1883"`},
 		{"SNGATE_TOPICS_PREDEFINED=[{id=1}]", "SNGATE_TOPICS_PREDEFINED: topics.predefined[0].name: is missing"},
+		{"SNGATE_SESSION_MAX_PACKET_SIZES=[{client='a'}]", "SNGATE_SESSION_MAX_PACKET_SIZES: session.max_packet_sizes[0].octets: is missing"},
+		{"SNGATE_SESSION_MAX_PACKET_SIZES=[{octets=99}]", "SNGATE_SESSION_MAX_PACKET_SIZES: session.max_packet_sizes[0].client: is empty; want a client id or a pattern"},
 		{"SNGATE_BROKER_PORT=1", "SNGATE_BROKER_PORT: unknown variable; did you mean SNGATE_BROKER_URL?"},
 		{"SNGATE_BROKER_URI=hunter2", "SNGATE_BROKER_URI: unknown variable; did you mean SNGATE_BROKER_URL?"},
 		{"SNGATE_X=hunter2", "SNGATE_X: unknown variable"},
@@ -121,7 +123,7 @@ func TestEveryKeyHasItsOwnVariable(t *testing.T) {
 	})
 	for _, key := range knownKeys("", reflect.TypeFor[Config]()) {
 		table, _ := splitPath(key)
-		leaf := table != "" && table != "listener" && table != "topics.predefined"
+		leaf := table != "" && table != "listener" && table != "topics.predefined" && table != "session.max_packet_sizes"
 		if leaf != slices.Contains(names, envName(key)) && key != "listener" {
 			t.Errorf("%s: variable %s", key, envName(key))
 		}

@@ -22,7 +22,7 @@ func TestExampleHasEveryKeyExplained(t *testing.T) {
 	lines := keyLines(Example())
 	text := strings.Split(Example(), "\n")
 	for _, key := range knownKeys("", reflect.TypeFor[Config]()) {
-		if strings.HasPrefix(key, "topics.predefined.") {
+		if strings.HasPrefix(key, "topics.predefined.") || strings.HasPrefix(key, "session.max_packet_sizes.") {
 			continue // in the variant below
 		}
 		line, ok := lines[strings.Replace(key, "listener.", "listener[0].", 1)]
@@ -56,9 +56,12 @@ func TestExampleVariantsAreValid(t *testing.T) {
 		t.Errorf("variants: %+v", cfg)
 	}
 	lines := keyLines(text)
-	for _, key := range []string{"id", "name", "client"} {
-		if _, ok := lines["topics.predefined[1]."+key]; !ok {
-			t.Errorf("the example shows no topics.predefined.%s", key)
+	for _, key := range []string{
+		"topics.predefined[1].id", "topics.predefined[1].name", "topics.predefined[1].client",
+		"session.max_packet_sizes[1].client", "session.max_packet_sizes[1].octets",
+	} {
+		if _, ok := lines[key]; !ok {
+			t.Errorf("the example shows no %s", key)
 		}
 	}
 }
@@ -156,6 +159,10 @@ var wrong = map[string][][2]string{
 	"spool.max_age":      {{`"0s"`, `want 1s..8760h`}, {`"8761h"`, `want 1s..8760h`}, {`86400`, `want a duration`}, {`"1d"`, `"1d" is not a duration`}},
 	"spool.full":         {{`"drop"`, `"drop" is not known; want one of "refuse", "drop_oldest"`}, {`true`, `want a string`}},
 
+	"session.max_packet_sizes":        {{`128`, `want an array of tables, got an integer`}, {`{ client = "a" }`, `want an array of tables, got a table`}, {`[128]`, `want a table, got an integer`}},
+	"session.max_packet_sizes.client": {{`1`, `want a string`}, {`""`, `is empty; want a client id or a pattern`}},
+	"session.max_packet_sizes.octets": {{`31`, `31 is out of range; want 32..65535`}, {`65536`, `want 32..65535`}, {`"128"`, `want an integer`}},
+
 	"topics":                   {{`topics = []`, `want a table`}},
 	"topics.predefined":        {{`"a"`, `want an array of tables, got a string`}, {`{ id = 1 }`, `want an array of tables, got a table`}, {`["a"]`, `want a table, got a string`}},
 	"topics.predefined.id":     {{`0`, `0 is out of range; want 1..65534`}, {`65535`, `want 1..65534`}, {`"1"`, `want an integer`}},
@@ -210,6 +217,10 @@ func snippet(key, value string) (text, prefix string) {
 		return "\n" + value, "test.toml:2: " + key + ": "
 	case "listener":
 		return "\n[[listener]]\n" + name + " = " + value, "test.toml:3: listener[0]." + name + ": "
+	case "session.max_packet_sizes":
+		entry := map[string]string{"client": "client = 'a'", "octets": "octets = 128"}
+		entry[name] = name + " = " + value
+		return "[session]\nmax_packet_sizes = [\n{ " + entry["client"] + ", " + entry["octets"] + " }]", "test.toml:3: session.max_packet_sizes[0]." + name + ": "
 	case "topics.predefined":
 		entry := map[string]string{"id": "id = 1", "name": "name = 'a'"}
 		entry[name] = name + " = " + value

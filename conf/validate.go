@@ -41,6 +41,7 @@ func (d *decoder) validate(cfg *Config) {
 	}
 	d.patterns("session.allow", cfg.Session.Allow)
 	d.patterns("log.trace_clients", cfg.Log.TraceClients)
+	d.packetSizes(cfg.Session.MaxPacketSizes)
 	d.predefined(cfg.Topics.Predefined)
 }
 
@@ -49,6 +50,21 @@ func (d *decoder) patterns(key string, list []string) {
 	for i, pattern := range list {
 		if path := index(key, i); pattern == "" && !d.bad[path] {
 			d.fault(path, "is empty; want a client id or a pattern")
+		}
+	}
+}
+
+func (d *decoder) packetSizes(list []PacketSize) {
+	for i, p := range list {
+		at := index("session.max_packet_sizes", i)
+		if d.bad[at] {
+			continue
+		}
+		if client := join(at, "client"); p.Client == "" && !d.bad[client] {
+			d.fault(client, "is empty; want a client id or a pattern")
+		}
+		if octets := join(at, "octets"); !d.given[octets] {
+			d.fault(octets, "is missing")
 		}
 	}
 }

@@ -294,6 +294,8 @@ func (s *shard) carryOut(e *entry) {
 			s.entered(e, a)
 		case session.ActionFree:
 			free = true
+		case session.ActionGivenUp:
+			s.gw.logGivenUp(e, a)
 		default:
 			e.do(s, a)
 		}

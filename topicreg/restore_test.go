@@ -20,13 +20,13 @@ func TestRestoredTableGoesOnAsItWas(t *testing.T) {
 				}
 			}
 			for id, name := range old.All {
-				if err := restored.Restore(id, name, old.Allotted(id)); err != nil {
+				if err := restored.Restore(id, name, State{Allotted: old.State(id).Allotted, Told: true}); err != nil {
 					t.Fatal(err)
 				}
 			}
 			for id, name := range old.All {
-				if got, ok := restored.ID(name); !ok || got != id || restored.Allotted(id) != old.Allotted(id) {
-					t.Errorf("%q: id %d, allotted %v; want %d, %v", name, got, restored.Allotted(id), id, old.Allotted(id))
+				if got, ok := restored.ID(name); !ok || got != id || restored.State(id).Allotted != old.State(id).Allotted {
+					t.Errorf("%q: id %d, allotted %v; want %d, %v", name, got, restored.State(id).Allotted, id, old.State(id).Allotted)
 				}
 			}
 			id, err := restored.Add("new", 100, nil)
@@ -39,7 +39,7 @@ func TestRestoredTableGoesOnAsItWas(t *testing.T) {
 
 func TestRestoreRefusesWhatIsTaken(t *testing.T) {
 	var table Table
-	if err := table.Restore(7, "a", true); err != nil {
+	if err := table.Restore(7, "a", State{Allotted: true, Told: true}); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -49,7 +49,7 @@ func TestRestoreRefusesWhatIsTaken(t *testing.T) {
 	}{
 		{7, "b", ErrBound}, {8, "a", ErrBound}, {7, "a", ErrBound}, {0, "c", ErrID}, {0xFFFF, "c", ErrID},
 	} {
-		if err := table.Restore(c.id, c.name, true); !errors.Is(err, c.want) {
+		if err := table.Restore(c.id, c.name, State{Allotted: true}); !errors.Is(err, c.want) {
 			t.Errorf("Restore(%d, %q): %v, want %v", c.id, c.name, err, c.want)
 		}
 	}

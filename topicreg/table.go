@@ -3,6 +3,7 @@ package topicreg
 import (
 	"slices"
 	"sort"
+	"time"
 )
 
 // mapAbove is the number of topics from which a table keeps a map from names to ids as
@@ -18,13 +19,34 @@ type Table struct {
 	topics []topic           // in id order
 	byName map[string]uint16 // nil up to mapAbove topics
 	last   uint16            // the highest id that Add has handed out or passed over
+	own    uint16            // how many of them are the device's own
+	octets uint32            // of all names
+	clock  time.Duration     // of the latest use
 }
 
 type topic struct {
-	name      string
-	id        uint16
-	announced bool // the device is known to know the id
-	bound     bool // by Bind, not from the sequence
+	name  string
+	used  time.Duration // no two are equal, but for those of an earlier process
+	id    uint16
+	marks marks
+}
+
+type marks uint8
+
+const (
+	announced marks = 1 << iota // the device knows the id, in its present connection
+	told                        // it has known the id with this name
+	bound                       // by Bind, not from the sequence
+	own                         // the device has registered, subscribed to or used it itself
+	moved                       // the id has stood for another name before
+)
+
+// State is what has to be kept of a topic beside its id and name.
+type State struct {
+	Allotted bool // the id was handed out by Add, and not given by Bind
+	Told     bool // the device has known the id with this name
+	Own      bool // see Claim
+	Moved    bool // see Move
 }
 
 // ID returns the id of a name.
@@ -80,7 +102,7 @@ func (t *Table) Add(name string, limit int, avoid func(id uint16) bool) (uint16,
 		if _, used := t.find(t.last); used || avoid != nil && avoid(t.last) {
 			continue
 		}
-		t.insert(topic{name: name, id: t.last})
+		t.insert(topic{name: name, id: t.last, used: t.tick(0)})
 		return t.last, nil
 	}
 	return 0, ErrFull
@@ -93,31 +115,33 @@ func (t *Table) Bind(id uint16, name string, limit int) error {
 	if id < minID || id > maxID {
 		return ErrID
 	}
-	bound, hasID := t.ID(name)
+	has, hasID := t.ID(name)
 	_, used := t.find(id)
 	switch {
-	case hasID && bound == id:
+	case hasID && has == id:
 		return nil
 	case hasID || used:
 		return ErrBound
 	case len(t.topics) >= limit:
 		return ErrFull
 	}
-	t.insert(topic{name: name, id: id, bound: true})
+	t.insert(topic{name: name, id: id, used: t.tick(0), marks: bound})
 	return nil
 }
 
-// Allotted reports whether an id was handed out by Add, and not given by Bind.
-func (t *Table) Allotted(id uint16) bool {
-	i, ok := t.find(id)
-	return ok && !t.topics[i].bound
+// State returns the state of an id; that of one that stands for nothing is zero.
+func (t *Table) State(id uint16) State {
+	m := t.marksOf(id)
+	if m == nil {
+		return State{}
+	}
+	return State{Allotted: *m&bound == 0, Told: *m&told != 0, Own: *m&own != 0, Moved: *m&moved != 0}
 }
 
-// Restore puts back an id of an earlier process, known to the device, as Add (allotted)
-// or Bind had made it. Add hands out only higher ids than the restored ones it had
-// allotted. Restore returns ErrID for a reserved id and ErrBound when the id or the name
-// is taken.
-func (t *Table) Restore(id uint16, name string, allotted bool) error {
+// Restore puts back an id of an earlier process; one that the device has been told counts
+// as known to it. Add hands out only higher ids than the restored ones it had allotted.
+// Restore returns ErrID for a reserved id and ErrBound when the id or the name is taken.
+func (t *Table) Restore(id uint16, name string, s State) error {
 	if id < minID || id > maxID {
 		return ErrID
 	}
@@ -125,19 +149,31 @@ func (t *Table) Restore(id uint16, name string, allotted bool) error {
 	if _, used := t.find(id); used || hasID {
 		return ErrBound
 	}
-	t.insert(topic{name: name, id: id, announced: true, bound: !allotted})
-	if allotted {
+	var m marks
+	for _, v := range []struct {
+		set  bool
+		mark marks
+	}{{!s.Allotted, bound}, {s.Told, told | announced}, {s.Own, own}, {s.Moved, moved}} {
+		if v.set {
+			m |= v.mark
+		}
+	}
+	t.insert(topic{name: name, id: id, marks: m})
+	if s.Allotted {
 		t.last = max(t.last, id)
 	}
 	return nil
 }
 
-// Remove takes back an id that the device has not been told. Add does not hand it out
-// again.
+// Remove takes an id back. It stands for nothing then, and Add does not hand it out again.
 func (t *Table) Remove(id uint16) {
 	i, ok := t.find(id)
 	if !ok {
 		return
+	}
+	t.octets -= uint32(len(t.topics[i].name))
+	if t.topics[i].marks&own != 0 {
+		t.own--
 	}
 	if t.byName != nil {
 		delete(t.byName, t.topics[i].name)
@@ -147,27 +183,34 @@ func (t *Table) Remove(id uint16) {
 
 // Announced reports whether the device is known to know the id.
 func (t *Table) Announced(id uint16) bool {
-	i, ok := t.find(id)
-	return ok && t.topics[i].announced
+	m := t.marksOf(id)
+	return m != nil && *m&announced != 0
 }
 
 // SetAnnounced notes whether the device is known to know the id. An id that stands for
 // nothing is ignored.
 func (t *Table) SetAnnounced(id uint16, known bool) {
-	if i, ok := t.find(id); ok {
-		t.topics[i].announced = known
+	switch m := t.marksOf(id); {
+	case m == nil:
+	case known:
+		*m |= announced | told
+	default:
+		*m &^= announced
 	}
 }
 
 // ForgetAnnounced notes that the device may have lost all ids, for example by a restart.
 func (t *Table) ForgetAnnounced() {
 	for i := range t.topics {
-		t.topics[i].announced = false
+		t.topics[i].marks &^= announced
 	}
 }
 
 // Len returns the number of names.
 func (t *Table) Len() int { return len(t.topics) }
+
+// Octets returns the octets of all names together.
+func (t *Table) Octets() int { return int(t.octets) }
 
 // Reset empties the table and ends its life: ids may be handed out anew.
 func (t *Table) Reset() { *t = Table{} }
@@ -188,9 +231,20 @@ func (t *Table) find(id uint16) (int, bool) {
 	return i, i < len(t.topics) && t.topics[i].id == id
 }
 
+func (t *Table) marksOf(id uint16) *marks {
+	if i, ok := t.find(id); ok {
+		return &t.topics[i].marks
+	}
+	return nil
+}
+
 func (t *Table) insert(e topic) {
 	i, _ := t.find(e.id)
 	t.topics = slices.Insert(t.topics, i, e)
+	t.octets += uint32(len(e.name))
+	if e.marks&own != 0 {
+		t.own++
+	}
 	switch {
 	case t.byName != nil:
 		t.byName[e.name] = e.id

@@ -150,6 +150,14 @@ func listenerOptions(list []conf.Listener) ([]gateway.ListenerOptions, error) {
 	return opts, nil
 }
 
+func packetSizes(list []conf.PacketSize) []session.PacketSize {
+	sizes := make([]session.PacketSize, len(list))
+	for i, p := range list {
+		sizes[i] = session.PacketSize{Client: p.Client, Octets: p.Octets}
+	}
+	return sizes
+}
+
 func sessionConfig(cfg *conf.Config, predefined *topicreg.Predefined) *session.Config {
 	s := &cfg.Session
 	return &session.Config{
@@ -166,6 +174,7 @@ func sessionConfig(cfg *conf.Config, predefined *topicreg.Predefined) *session.C
 		LongNames:        cfg.QoSMinusOne.LongNames,
 		KeepsWills:       s.WillKeeper == "gateway",
 		MaxPacketSize:    s.MaxPacketSize,
+		PacketSizes:      packetSizes(s.MaxPacketSizes),
 		MaxClientID:      s.MaxClientID,
 		MaxInFlight:      s.MaxInflight,
 		MaxTopics:        s.MaxTopics,

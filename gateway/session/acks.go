@@ -4,30 +4,6 @@ import "sngate/snpacket/sn12"
 
 // The answers of the device to what deliver.go sends.
 
-func (s *Session) onRegAck(now Time, body []byte, out *Out) {
-	var m sn12.RegAck
-	if m.Parse(body) != nil {
-		out.drop(ReasonMalformed)
-		return
-	}
-	d := &s.delivery
-	if d.phase != registering || d.msgID != m.MsgID {
-		out.drop(ReasonUnexpectedMessage)
-		return
-	}
-	s.retryAt = Never
-	switch m.ReturnCode {
-	case sn12.Accepted:
-		s.told(now, d.topicID, out)
-	case sn12.RejectedCongestion:
-		s.congested(now, out)
-	default:
-		// It does not want the topic: the same as unsubscribing from it (section 6.10).
-		s.giveUp(ReasonClientRejected, out)
-		s.pump(now, out)
-	}
-}
-
 func (s *Session) onPubAck(now Time, body []byte, out *Out) {
 	var m sn12.PubAck
 	if m.Parse(body) != nil {
@@ -43,25 +19,22 @@ func (s *Session) onPubAck(now Time, body []byte, out *Out) {
 		return
 	}
 	switch {
-	case m.ReturnCode == sn12.Accepted && d.msg.qos == 1:
-		s.acknowledge(&d.msg, out)
-		s.finishDelivery()
 	case m.ReturnCode == sn12.Accepted:
-		out.drop(ReasonUnexpectedMessage) // QoS 2 wants PUBREC
-		return
-	case m.ReturnCode == sn12.RejectedCongestion:
+		// A device that answers so to QoS 2, too, has the message, and waits for nothing.
+		s.takenAtOnce(out)
+	case m.ReturnCode == sn12.RejectedCongestion && d.count() < s.cfg.patience():
 		s.congested(now, out)
 		return
 	case m.ReturnCode == sn12.RejectedInvalidTopicID && d.idType == sn12.TopicIDShort:
 		s.giveUp(ReasonClientRejected, out) // there is no other id for such a name
-	case m.ReturnCode == sn12.RejectedInvalidTopicID && !d.register:
+	case m.ReturnCode == sn12.RejectedInvalidTopicID && d.msg.refusal != toldAgain && d.count() < s.cfg.patience():
 		if d.idType == sn12.TopicIDNormal {
-			s.topics.SetAnnounced(d.topicID, false)
+			s.refuseID(d.topicID)
 		}
-		d.register = true
-		s.sendRegister(now, out)
-		s.pump(now, out)
-		return
+		d.msg.refusal = refusedID
+		s.tally(&d.msg).sends = d.end()
+		s.queue.unpop(d.msg)
+		s.finishDelivery()
 	case m.ReturnCode == sn12.RejectedInvalidTopicID && s.tries == 0:
 		// A duplicate of the refusal that led to the REGISTER, come late. If it is not,
 		// the device refuses the repetition as well.
@@ -78,12 +51,24 @@ func (s *Session) onPubAck(now Time, body []byte, out *Out) {
 func (s *Session) onStrayPubAck(now Time, m *sn12.PubAck, out *Out) {
 	switch {
 	case m.ReturnCode == sn12.RejectedInvalidTopicID:
-		s.topics.SetAnnounced(m.TopicID, false)
+		s.refuseID(m.TopicID)
 	case m.ReturnCode == sn12.RejectedCongestion && m.MsgID == 0:
 		s.congested(now, out)
 	default:
 		out.drop(ReasonUnexpectedMessage)
 	}
+}
+
+// takenAtOnce ends a delivery that the device has answered as QoS 1.
+func (s *Session) takenAtOnce(out *Out) {
+	d := &s.delivery
+	s.confirm(d)
+	s.acknowledge(&d.msg, out)
+	if d.msg.qos == 2 {
+		s.lastQoS2 = exchange{}
+		s.forgetOutgoing(out)
+	}
+	s.finishDelivery()
 }
 
 // onPubRec acknowledges to the broker what the device has now, and goes on with
@@ -99,12 +84,15 @@ func (s *Session) onPubRec(now Time, body []byte, out *Out) {
 	d := &s.delivery
 	switch {
 	case d.phase == publishing && d.msgID == m.MsgID && d.msg.qos == 2:
+		s.confirm(d)
 		if s.storing(out) {
 			s.putReleasing(out)
 			return
 		}
 		s.released(now, out)
 		return
+	case d.phase == publishing && d.msgID == m.MsgID:
+		s.takenAtOnce(out) // a device that answers so to QoS 1 has it, and waits for PUBREL
 	case d.phase == recording && d.msgID == m.MsgID:
 		return
 	case m.MsgID == s.lastQoS2.msgID:

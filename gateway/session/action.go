@@ -51,6 +51,7 @@ const (
 	ActionComplete                          // PacketID: PUBCOMP may be sent
 	ActionState                             // the session has entered State because of Reason (to log)
 	ActionFree                              // the session is over; forget it
+	ActionGivenUp                           // a message for the device is given up: Reason, Topic, Payload, QoS (to log)
 )
 
 // Action is one thing a session asks of its shell. See ActionKind for the fields in

@@ -5,15 +5,15 @@ import "sngate/snpacket/sn12"
 // Topic ids and subscriptions that wait for the store: a device must not be told what a
 // restart would forget.
 
-// allotment finds what goes on when a topic id is in the store; nil if that is there
-// already. A REGISTER of the device goes before the rest.
+// allotment finds what goes on when a topic id, or that it is the device's own, is in the
+// store; nil if that is there already. A REGISTER of the device goes before the rest.
 func (s *Session) allotment(id uint16) (found *saving) {
 	if s.durable == nil {
 		return nil
 	}
 	for i := range s.durable.saving {
 		switch v := &s.durable.saving[i]; {
-		case v.id != id || !v.allots:
+		case v.id != id:
 		case v.kind == savingRegister:
 			return v
 		case v.kind == savingAllotment, v.kind == savingSubscribe:
@@ -33,7 +33,7 @@ func (s *Session) answerWith(id, msgID uint16) bool {
 	case v.kind == savingRegister:
 		v.msgID = msgID // the device has asked again
 	case len(s.durable.saving) < maxSaving:
-		s.durable.saving = append(s.durable.saving, saving{token: v.token, kind: savingRegister, id: id, allots: true, msgID: msgID})
+		s.durable.saving = append(s.durable.saving, saving{token: v.token, kind: savingRegister, id: id, allots: v.allots, msgID: msgID})
 	}
 	return true
 }
@@ -46,7 +46,7 @@ func (s *Session) onRegisterStored(now Time, v *saving, ok bool, out *Out) {
 	if !ok {
 		out.drop(ReasonStoreFailed)
 		send(out, sn12.RegAck{MsgID: v.msgID, ReturnCode: sn12.RejectedCongestion})
-		s.registerAllotted(now, v.id, out)
+		s.goOnRegistering(now, v.id, out)
 		return
 	}
 	send(out, sn12.RegAck{TopicID: v.id, MsgID: v.msgID})
@@ -72,48 +72,39 @@ func (s *Session) onSubscribeStored(now Time, v *saving, ok bool, out *Out) {
 	case !r.quiet:
 		s.answerSubscribe(now, r, sn12.SubAck{QoS: v.code, MsgID: r.msgID, TopicID: v.id}, out)
 	}
-	s.registerAllotted(now, v.id, out)
+	s.goOnRegistering(now, v.id, out)
 }
 
 // allotted ends the way of a topic id into the store. An id that did not get there is
 // taken back, and not used for another name either; one that was there before stays.
 func (s *Session) allotted(now Time, v *saving, ok bool, out *Out) bool {
 	id := v.id
-	name, known := s.topics.Name(id)
-	if !known {
+	if _, known := s.topics.Name(id); !known {
 		return false // the topic ids have been forgotten meanwhile
 	}
 	if !ok && v.allots {
-		s.topics.Remove(id)
-		out.remove(RecordTopic, key16(id))
-		s.topicOctets -= len(name)
-		if s.waitsForID(id) {
-			s.waitForStore(now, out)
+		s.removeTopic(id, out)
+		if s.registering(id) {
+			s.suspendRegistration()
+			s.waitForStore(now)
 		}
 	}
 	return ok
 }
 
-func (s *Session) waitsForID(id uint16) bool {
-	return s.delivery.phase == allotting && s.delivery.topicID == id
+// registering reports whether a registration waits for an id to be in the store.
+func (s *Session) registering(id uint16) bool {
+	return s.reg != nil && s.reg.phase == allotting && s.reg.topicID == id
 }
 
-// registerAllotted goes on with the delivery that waits for a topic id, unless the device
-// has been told that already.
-func (s *Session) registerAllotted(now Time, id uint16, out *Out) {
-	if s.waitsForID(id) {
+// goOnRegistering sends the REGISTER that has waited for an id to be in the store, unless
+// an answer to the device has told it the id.
+func (s *Session) goOnRegistering(now Time, id uint16, out *Out) {
+	if s.registering(id) && s.listening() {
 		s.writeRegister(now, out)
 	}
 }
 
 // waitForStore pauses the deliveries to the device: the next one needs a topic id, and
 // the store takes none.
-func (s *Session) waitForStore(now Time, out *Out) {
-	if s.delivery.phase == idle { // not begun
-		s.queue.unpop(s.delivery.msg)
-		s.delivery = delivery{}
-	} else {
-		s.suspendDelivery()
-	}
-	s.resumeAt = now + s.cfg.RetryInterval
-}
+func (s *Session) waitForStore(now Time) { s.resumeAt = now + s.cfg.RetryInterval }

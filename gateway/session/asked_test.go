@@ -210,6 +210,7 @@ func TestQoS0OfADeviceThatDoesNotAnswerIsNotWaitedFor(t *testing.T) {
 		r.advance(10 * time.Second)
 		r.want("again", first)
 	}
+	r.want("is it there at all?", sn12.PingReq{})
 	r.wantDrop("it does not answer: oldest first", ReasonBufferFull, ReasonBufferFull, ReasonBufferFull)
 	r.wantHeld("the bound", 4, len("t/0")+3*len("late")+4+4*messageOverhead)
 	r.wantAction("and its connection is read", Action{Kind: ActionResume})

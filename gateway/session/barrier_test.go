@@ -161,6 +161,7 @@ func TestSleepWakeIsSupervised(t *testing.T) {
 	for range 3 {
 		r.want("repeated", dup(pub(1, id, 1, "1")))
 	}
+	r.want("is it there at all?", sn12.PingReq{})
 	r.want("lost", sn12.Disconnect{})
 	r.wantAction("lost", Action{Kind: ActionCloseAbort})
 	r.wantState("lost", StateLost)

@@ -38,7 +38,14 @@ func (s *Session) taking() bool {
 	if !s.listening() || s.resumeAt != Never {
 		return false
 	}
-	return s.retryAt == Never || s.tries == 0 || s.tries < s.cfg.RetryCount && !s.awaiting()
+	tries := 0
+	if s.retryAt != Never {
+		tries = int(s.tries)
+	}
+	if s.reg != nil {
+		tries = max(tries, int(s.reg.tries))
+	}
+	return tries == 0 || tries < s.cfg.RetryCount && !s.awaiting()
 }
 
 // trim drops the QoS 0 messages that are held beyond the bounds.

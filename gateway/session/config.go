@@ -34,10 +34,11 @@ type Config struct {
 	LongNames   bool // and with a topic name before the data: see LongName
 	KeepsWills  bool // the gateway publishes wills itself, and the broker is told of none
 
-	MaxPacketSize    int // octets of one datagram towards the device
-	MaxClientID      int // octets
-	MaxInFlight      int // QoS 1 and 2 PUBLISHes of the device waiting at once
-	MaxTopics        int // topic ids of one device
+	MaxPacketSize    int          // octets of one datagram towards the device
+	PacketSizes      []PacketSize // of some devices; the first entry that fits a client id goes before MaxPacketSize
+	MaxClientID      int          // octets
+	MaxInFlight      int          // QoS 1 and 2 PUBLISHes of the device waiting at once
+	MaxTopics        int          // topic ids of one device
 	MaxSubscriptions int
 	MaxMessages      int // messages held for one device
 	MaxBytes         int // octets of topic names and payloads held for one device
@@ -55,6 +56,22 @@ type Config struct {
 	MessageRate, ByteRate Rate
 
 	Allow []string // client ids or patterns that may connect; empty: any
+}
+
+// PacketSize bounds the datagrams towards the devices whose client id matches a pattern.
+type PacketSize struct {
+	Client string // a client id, or a pattern for topicreg.Match
+	Octets int
+}
+
+// packetSize is the size of the longest datagram, in octets, that a device may be sent.
+func (c *Config) packetSize(clientID string) int {
+	for i := range c.PacketSizes {
+		if p := &c.PacketSizes[i]; topicreg.Match(p.Client, clientID) {
+			return min(p.Octets, c.MaxPacketSize)
+		}
+	}
+	return c.MaxPacketSize
 }
 
 // messageOverhead is what a held message counts beside its topic and payload, so

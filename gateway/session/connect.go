@@ -90,6 +90,7 @@ func (s *Session) onConnect(now Time, body []byte, out *Out) {
 		s.begin(now, p, &dialogue{connect: p, reopen: true}, out)
 	case s.state == StateActive && p == s.accepted && (s.fresh && !p.will || now < s.lateBefore):
 		s.heard(now)
+		s.noteReturn()
 		s.lateBefore = now + lateWindow // this one may have duplicates as well
 		if !s.accepting() {
 			send(out, sn12.ConnAck{})
@@ -202,7 +203,7 @@ func (s *Session) carryOut(now Time, out *Out) {
 func (s *Session) forget(out *Out) {
 	s.kept = false
 	s.topics.Reset()
-	s.topicOctets = 0
+	s.reg, s.tallies, s.mute = nil, nil, false
 	s.subs, s.asked = nil, nil
 	s.restore = restore{}
 	s.window = nil

@@ -9,9 +9,9 @@ import (
 // 6.6, mirrored for the gateway).
 type delivery struct {
 	phase    phase
-	register bool // the device has refused the id: give it a registered one
-	msgID    uint16
 	idType   sn12.TopicIDType
+	attempts // of PUBLISH, then of PUBREL
+	msgID    uint16
 	topicID  uint16
 	msg      outgoing
 }
@@ -20,13 +20,11 @@ type delivery struct {
 type phase uint8
 
 const (
-	idle        phase = iota
-	registering       // REGISTER
-	publishing        // PUBLISH of QoS 1 or 2
-	releasing         // PUBREL
+	idle       phase = iota
+	publishing       // PUBLISH of QoS 1 or 2
+	releasing        // PUBREL
 
 	// What the store's answer is awaited for.
-	allotting // the topic id; then REGISTER
 	assigning // the MsgId; then PUBLISH of QoS 2
 	recording // that PUBREC has come; then PUBREL
 )
@@ -49,8 +47,12 @@ func (s *Session) onMessage(now Time, ev *Event, out *Out) {
 		s.discard(&m, ReasonDuplicate, out)
 		return
 	}
-	if ev.Oversize || m.publish().Len() > s.maxPacket() {
+	if ev.Oversize {
 		s.discard(&m, ReasonTooLarge, out)
+		return
+	}
+	if m.publish().Len() > s.maxPacket() {
+		s.abandonMessage(&m, ReasonTooLarge, out)
 		return
 	}
 	if s.wasSent(ev) {
@@ -64,7 +66,7 @@ func (s *Session) onMessage(now Time, ev *Event, out *Out) {
 }
 
 // maxPacket is the longest message that may be sent to the device.
-func (s *Session) maxPacket() int { return s.cfg.MaxPacketSize - s.overhead }
+func (s *Session) maxPacket() int { return int(s.maxSize) - s.overhead }
 
 // discard gives a message up for good: the broker must not send it again.
 func (s *Session) discard(m *outgoing, why Reason, out *Out) {
@@ -126,36 +128,38 @@ func (s *Session) pump(now Time, out *Out) {
 	if s.barrier.token == 0 && !s.gated() {
 		s.barrier.at = Never // the SUBACK has come
 	}
-	for s.delivery.phase == idle && s.queue.len() > 0 && s.resumeAt == Never && !s.tired() && !s.gated() {
-		s.deliver(now, s.queue.pop(), out)
+	for s.delivery.phase == idle && s.resumeAt == Never && !s.tired() && !s.gated() {
+		i, ok := s.next(now, out)
+		if !ok {
+			break
+		}
+		s.deliver(now, s.queue.take(i), out)
 	}
 	if s.state == StateAwake && s.delivery.phase == idle && (s.queue.len() == 0 || s.resumeAt != Never || s.tired() || s.gated()) {
 		s.finishWake(now, out)
 	}
 }
 
-// deliver starts the delivery of m, with a REGISTER where the device has no id for its
-// topic yet.
+// deliver starts the delivery of m.
 func (s *Session) deliver(now Time, m outgoing, out *Out) {
-	if m.publish().Len() > s.maxPacket() { // it was shorter where the device was before
-		s.discard(&m, ReasonTooLarge, out)
+	if why := s.undeliverable(&m); why != ReasonNone {
+		s.abandonMessage(&m, why, out)
 		return
 	}
 	s.delivery = delivery{msg: m}
 	s.barrier.sent++
 	d := &s.delivery
-	var ok bool
-	if d.idType, d.topicID, ok = s.address(m.topic); ok {
-		s.sendPublish(now, out)
-		return
+	d.idType, d.topicID, _ = s.address(m.topic)
+	if t := s.tallyOf(&m); t != nil {
+		d.before = t.sends
 	}
-	s.sendRegister(now, out)
+	s.sendPublish(now, out)
 }
 
 // address chooses how the device is told the topic: by an id it has registered or been
 // given, by a predefined id, or by its two octets.
 func (s *Session) address(topic string) (sn12.TopicIDType, uint16, bool) {
-	if id, ok := s.topics.ID(topic); ok && s.topics.Announced(id) {
+	if id, ok := s.topics.ID(topic); ok && (s.topics.Announced(id) || s.reg != nil && s.reg.tried && s.reg.topicID == id) {
 		return sn12.TopicIDNormal, id, true
 	}
 	if id, ok := s.cfg.Predefined.ID(s.clientID, topic); ok {
@@ -167,49 +171,14 @@ func (s *Session) address(topic string) (sn12.TopicIDType, uint16, bool) {
 	return 0, 0, false
 }
 
-// sendRegister tells the device the id of the topic before its first message (section
-// 6.10). "The gateway silently gives up" a REGISTER that is too long.
-func (s *Session) sendRegister(now Time, out *Out) {
-	d := &s.delivery
-	id, known := s.topics.ID(d.msg.topic)
-	ok := known
-	if !known && s.durable != nil && !s.storing(out) {
-		s.waitForStore(now, out)
-		return
-	}
-	if !known {
-		id, ok = s.newID(d.msg.topic)
-	}
-	switch {
-	case !ok:
-		s.giveUp(ReasonTopicsFull, out)
-		return
-	case sn12.Register{TopicName: []byte(d.msg.topic)}.Len() > s.maxPacket():
-		s.giveUp(ReasonTooLarge, out)
-		return
-	}
-	d.phase, d.idType, d.topicID = allotting, sn12.TopicIDNormal, id
-	switch {
-	case !known && s.durable != nil:
-		s.putTopic(id, false, out)
-		s.whenStored(saving{kind: savingAllotment, id: id, allots: true}, out)
-	case s.allotment(id) != nil: // goes on with that
-	default:
-		s.writeRegister(now, out)
-	}
-}
-
-func (s *Session) writeRegister(now Time, out *Out) {
-	d := &s.delivery
-	d.phase, d.msgID = registering, s.newMsgID()
-	send(out, sn12.Register{TopicID: d.topicID, MsgID: d.msgID, TopicName: []byte(d.msg.topic)})
-	s.await(now)
-}
-
 func (s *Session) sendPublish(now Time, out *Out) {
 	d := &s.delivery
+	if d.idType == sn12.TopicIDNormal {
+		s.topics.Touch(d.topicID, now)
+	}
 	if d.msg.qos == 0 {
 		s.writePublish(false, out)
+		s.forgetTally(&d.msg)
 		s.delivery = delivery{}
 		return
 	}
@@ -236,6 +205,7 @@ func (s *Session) writePublish(dup bool, out *Out) {
 	if dup {
 		out.retry(sn12.TypePublish)
 	}
+	s.delivery.now = more(s.delivery.now, 1)
 	send(out, p)
 }
 
@@ -250,18 +220,23 @@ func (s *Session) newMsgID() uint16 {
 }
 
 // repeatDelivery sends the unanswered step again.
-func (s *Session) repeatDelivery(out *Out) {
+func (s *Session) repeatDelivery(now Time, out *Out) {
 	d := &s.delivery
 	switch d.phase {
-	case registering:
-		out.retry(sn12.TypeRegister)
-		send(out, sn12.Register{TopicID: d.topicID, MsgID: d.msgID, TopicName: []byte(d.msg.topic)})
 	case publishing:
+		if d.idType == sn12.TopicIDNormal {
+			s.topics.Touch(d.topicID, now)
+		}
 		s.writePublish(true, out)
 	case releasing:
 		out.retry(sn12.TypePubRel)
-		send(out, sn12.PubRel{MsgID: d.msgID})
+		s.writePubRel(out)
 	}
+}
+
+func (s *Session) writePubRel(out *Out) {
+	s.delivery.now = more(s.delivery.now, 1)
+	send(out, sn12.PubRel{MsgID: s.delivery.msgID})
 }
 
 // suspendDelivery stops the delivery in progress, to go on with resumeDelivery. A
@@ -269,20 +244,35 @@ func (s *Session) repeatDelivery(out *Out) {
 // left to be sent.
 func (s *Session) suspendDelivery() {
 	s.retryAt = Never
-	switch s.delivery.phase {
+	s.suspendRegistration()
+	for i := range s.queue.len() {
+		s.queue.at(i).refusal = unrefused // the device may refuse an id once more
+	}
+	d := &s.delivery
+	d.msg.refusal = unrefused
+	switch d.phase {
 	case assigning:
 		// Not sent yet, and perhaps not in the store.
-		s.delivery.msg.msgID, s.lastQoS2 = 0, exchange{}
-		fallthrough
-	case allotting, registering, publishing:
-		s.queue.unpop(s.delivery.msg)
-		s.delivery = delivery{}
+		d.msg.msgID, s.lastQoS2 = 0, exchange{}
+	case publishing:
+		s.tally(&d.msg).sends = d.end()
+	case releasing:
+		d.end()
+		return
+	default:
+		return
 	}
+	s.queue.unpop(d.msg)
+	s.delivery = delivery{}
 }
 
 func (s *Session) resumeDelivery(now Time, out *Out) {
-	if s.delivery.phase == releasing && s.retryAt == Never && s.listening() {
-		send(out, sn12.PubRel{MsgID: s.delivery.msgID})
+	switch d := &s.delivery; {
+	case d.phase != releasing || s.retryAt != Never || !s.listening():
+	case d.count() >= s.cfg.patience():
+		s.giveUpRelease(out)
+	default:
+		s.writePubRel(out)
 		s.await(now)
 	}
 	s.pump(now, out)
@@ -292,21 +282,20 @@ func (s *Session) resumeDelivery(now Time, out *Out) {
 // come after all. Sent once more, a QoS 2 message would be a second one for a device
 // that has been told to release the first.
 func (s *Session) recall(msgID uint16, qos uint8) {
-	if s.delivery.phase != idle || s.queue.len() == 0 || msgID == 0 {
+	if s.delivery.phase != idle || msgID == 0 {
 		return
 	}
-	if m := &s.queue.msgs[s.queue.head]; m.msgID == msgID && m.qos == qos {
-		s.delivery = delivery{phase: publishing, msgID: msgID, msg: s.queue.pop()}
+	for i := range s.queue.len() {
+		if m := s.queue.at(i); m.msgID == msgID && m.qos == qos {
+			s.delivery = delivery{phase: publishing, msgID: msgID, msg: s.queue.take(i)}
+			return
+		}
 	}
 }
 
 // giveUp ends the delivery without success.
 func (s *Session) giveUp(why Reason, out *Out) {
-	s.discard(&s.delivery.msg, why, out)
-	if s.delivery.msg.qos == 2 {
-		s.lastQoS2 = exchange{}
-		s.forgetOutgoing(out)
-	}
+	s.abandonMessage(&s.delivery.msg, why, out)
 	s.finishDelivery()
 }
 
@@ -322,6 +311,7 @@ func (s *Session) finishDelivery() {
 // congested pauses all deliveries because the device asked for it (section 6.13.1). A
 // device that wakes or connects meanwhile is ready again.
 func (s *Session) congested(now Time, out *Out) {
+	s.suspendRegistration()
 	if s.delivery.phase != releasing {
 		s.suspendDelivery()
 	}

@@ -45,7 +45,8 @@
 //	awake                all delivered, barrier passed        asleep         PINGRESP
 //	active               silence: keep-alive + tolerance      lost           DISCONNECT; close with will
 //	asleep, awake        silence: duration + tolerance        lost           DISCONNECT; close with will
-//	active, awake        no answer to Nretry repeats          lost           DISCONNECT; close with will
+//	active, awake        no answer to Nretry repeats, nor     lost           DISCONNECT; close with will
+//	                     anything else
 //
 // A CONNECT with Will=1 from a connected device goes through will_topic and will_msg
 // first. A disconnected or lost session is kept if its CONNECT had CleanSession=0.
@@ -64,7 +65,7 @@
 // A QoS 1 or 2 PUBLISH of the device is acknowledged when the broker has acknowledged
 // it; a QoS 1 or 2 message of the broker is acknowledged when the device has. What is
 // held for a device is therefore still the broker's. A message that can never be
-// delivered (too large, refused by the device, no topic id left) is acknowledged and
+// delivered (too large, refused by the device, never answered) is acknowledged and
 // counted, or the broker would send it for ever.
 //
 // # With a store

@@ -36,8 +36,7 @@ type driver struct {
 	unacked  map[Handle]bool  // messages of the broker
 	handles  Handle
 	request  sn12.Message // last of the gateway's requests
-	inFlight uint16       // MsgId of the REGISTER or PUBLISH on its way to the device; 0: none
-	telling  uint16       // topic id, if it is a REGISTER
+	inFlight uint16       // MsgId of the PUBLISH on its way to the device; 0: none
 }
 
 // answer names a PUBLISH of the device.

@@ -53,6 +53,8 @@ type rig struct {
 	// drops of the last step; checked by wantDrop, and by nothing else.
 	drops []Reason
 	freed bool
+	// lost are the ActionGivenUp of the last step; checked by wantLost, and by nothing else.
+	lost []string
 
 	store   *modelStore // nil: none
 	records []Record    // put out since the last wantRecords
@@ -72,7 +74,7 @@ func newRig(t *testing.T, cfg *Config) *rig {
 func (r *rig) step(what string, f func()) {
 	r.t.Helper()
 	r.settled("before " + what)
-	r.drops = nil
+	r.drops, r.lost = nil, nil
 	f()
 	for i := range r.out.Datagrams() {
 		r.sent = append(r.sent, bytes.Clone(r.out.Datagram(i)))
@@ -81,6 +83,8 @@ func (r *rig) step(what string, f func()) {
 		a.Payload = bytes.Clone(a.Payload)
 		switch a.Kind {
 		case ActionState:
+		case ActionGivenUp:
+			r.lost = append(r.lost, fmt.Sprintf("%v %s QoS %d, %d octets", a.Reason, a.Topic, a.QoS, len(a.Payload)))
 		case ActionFree:
 			r.freed = true
 		default:
@@ -151,7 +155,7 @@ func (r *rig) event(ev Event) {
 func (r *rig) advance(d time.Duration) {
 	r.t.Helper()
 	r.settled("before advance")
-	r.drops = nil
+	r.drops, r.lost = nil, nil
 	end := r.now + d
 	for range 1000 {
 		next := r.s.Deadline()
@@ -161,10 +165,11 @@ func (r *rig) advance(d time.Duration) {
 		}
 		r.now = max(r.now, next)
 		drops := r.drops
-		sent, acts := r.sent, r.acts
+		sent, acts, lost := r.sent, r.acts, r.lost
 		r.sent, r.acts = nil, nil
 		r.step("advance", func() { r.s.Advance(r.now, &r.out) })
 		r.sent, r.acts, r.drops = append(sent, r.sent...), append(acts, r.acts...), append(drops, r.drops...)
+		r.lost = append(lost, r.lost...)
 	}
 	r.t.Fatalf("advance: more than 1000 deadlines in %v", d)
 }
@@ -234,6 +239,14 @@ func (r *rig) wantDrop(why string, reasons ...Reason) {
 	r.t.Helper()
 	if !slices.Equal(r.drops, reasons) {
 		r.t.Fatalf("%s: drops are %v, want %v", why, r.drops, reasons)
+	}
+}
+
+// wantLost expects that the last step gave up exactly these messages for the device.
+func (r *rig) wantLost(why string, messages ...string) {
+	r.t.Helper()
+	if !slices.Equal(r.lost, messages) {
+		r.t.Fatalf("%s: given up are %q, want %q", why, r.lost, messages)
 	}
 }
 

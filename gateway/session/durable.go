@@ -196,7 +196,7 @@ func (s *Session) goOn(now Time, v *saving, ok bool, out *Out) {
 		s.onSubscribeStored(now, v, ok, out)
 	case savingAllotment:
 		s.allotted(now, v, ok, out)
-		s.registerAllotted(now, v.id, out)
+		s.goOnRegistering(now, v.id, out)
 		s.pump(now, out)
 	case savingSleep:
 		if s.state == StateAsleep { // or it would take it for the end of what it has begun since
@@ -242,7 +242,7 @@ func (s *Session) Snapshot(out *Out) {
 		s.putSubscription(&s.subs[i], out)
 	}
 	for id := range s.topics.All {
-		s.putTopic(id, s.topics.Announced(id), out)
+		s.putTopic(id, s.topics.State(id).Told, out)
 	}
 	for i := range d.taken {
 		d.taken[i].put(out)
@@ -323,6 +323,7 @@ func (s *Session) Resume(now Time, out *Out) bool {
 		return false
 	}
 	d.state = s.state
+	s.topics.Distrust(s.cfg.MaxTopics)
 	s.resumeSpool(now, out)
 	s.resumeOutgoing()
 	if !s.connected() {

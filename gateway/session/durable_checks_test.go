@@ -160,7 +160,7 @@ func (w *world) check() {
 		{!w.frail && d.spool.octets > w.cfg.SpoolBytes, "more in the spool than SpoolBytes"},
 		{len(s.window) > w.cfg.MaxInFlight, "more in flight than MaxInFlight"},
 		{len(s.subs) > w.cfg.MaxSubscriptions, "too many subscriptions"},
-		{s.topics.Len() > w.cfg.MaxTopics, "too many topic ids"},
+		{s.topics.Owned() > w.cfg.MaxTopics || s.topics.Len() > w.cfg.MaxTopics+spareIDs, "too many topic ids"},
 		{s.draining() && d.spool.len() == 0 && s.dialogue == nil, "a link without device and spool stays open"},
 		{s.draining() && s.paused, "what is drained is not read from"},
 	} {
@@ -199,7 +199,7 @@ func (w *world) noteGone(before map[string]bool) {
 // arrived and that the store has what it should.
 func (w *world) calm() {
 	w.note("* calm")
-	w.storeDown = false
+	w.storeDown, w.dev.deaf = false, false
 	w.out.SpoolFull, w.twinOut.SpoolFull = false, false
 	for i := 0; i < 6000 && !w.t.Failed(); i++ {
 		w.steps++

@@ -3,6 +3,7 @@ package session
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 
 	"sngate/snpacket/sn12"
 )
@@ -21,10 +22,12 @@ type modelDevice struct {
 
 	topicIDs map[string]uint16 // what it has been told
 	names    map[uint16]string
+	own      map[uint16]bool   // topic ids that it has asked for
 	asking   map[uint16]string // REGISTER and SUBSCRIBE by MsgId
 	exchange map[uint16]bool   // QoS 2 messages by MsgId, until PUBREL
 	got      map[string]int    // by payload
 
+	deaf  bool   // it does not answer REGISTER
 	fault string // what the gateway has done wrong
 }
 
@@ -42,6 +45,7 @@ const (
 type devicePublish struct {
 	m       sn12.Publish
 	payload string
+	topic   string
 	release bool // PUBREC has come
 	sent    bool
 }
@@ -55,6 +59,7 @@ func newModelDevice(rng *rand.Rand) *modelDevice {
 
 func (d *modelDevice) forget() {
 	d.topicIDs, d.names = map[string]uint16{}, map[uint16]string{}
+	d.own = map[uint16]bool{}
 	d.asking, d.exchange = map[uint16]string{}, map[uint16]bool{}
 }
 
@@ -65,14 +70,20 @@ func (d *modelDevice) newMsgID() uint16 {
 	return d.msgID
 }
 
-// told notes a topic id. It never means something else before a CONNECT with
-// CleanSession=1.
-func (d *modelDevice) told(id uint16, name string) {
-	if old, known := d.names[id]; known && old != name {
+// told notes a topic id. One that the device has asked for never means something else
+// before a CONNECT with CleanSession=1; another one only by REGISTER.
+func (d *modelDevice) told(id uint16, name string, register bool) {
+	if old, known := d.names[id]; known && old != name && (d.own[id] || !register) {
 		d.fault = fmt.Sprintf("topic id %d was %q and is %q now", id, old, name)
 	}
-	if old, known := d.topicIDs[name]; known && old != id {
+	if old, known := d.topicIDs[name]; known && old != id && d.own[old] {
 		d.fault = fmt.Sprintf("topic %q had id %d and has %d now", name, old, id)
+	}
+	if p := d.sending; p != nil && p.m.TopicIDType == sn12.TopicIDNormal && p.m.TopicID == id && p.topic != name {
+		d.sending = nil // it cannot say any more what it means
+	}
+	if old := d.names[id]; old != name {
+		delete(d.topicIDs, old)
 	}
 	d.names[id], d.topicIDs[name] = name, id
 }
@@ -112,7 +123,10 @@ func (d *modelDevice) receive(b []byte) {
 	case sn12.SubAck:
 		d.answered(m.MsgID, m.TopicID, m.ReturnCode)
 	case sn12.Register:
-		d.told(m.TopicID, string(m.TopicName))
+		if d.deaf {
+			return
+		}
+		d.told(m.TopicID, string(m.TopicName), true)
 		d.send(sn12.RegAck{TopicID: m.TopicID, MsgID: m.MsgID})
 	case sn12.Publish:
 		d.take(&m)
@@ -128,13 +142,20 @@ func (d *modelDevice) answered(msgID, id uint16, code sn12.ReturnCode) {
 	name, known := d.asking[msgID]
 	delete(d.asking, msgID)
 	if known && code == sn12.Accepted && id != 0 {
-		d.told(id, name)
+		d.told(id, name, false)
+		d.own[id] = true
 	}
 }
 
 func (d *modelDevice) take(m *sn12.Publish) {
 	if m.TopicIDType == sn12.TopicIDNormal && d.names[m.TopicID] == "" {
 		d.send(sn12.PubAck{TopicID: m.TopicID, MsgID: m.MsgID, ReturnCode: sn12.RejectedInvalidTopicID})
+		return
+	}
+	if _, topic, _ := strings.Cut(string(m.Data), "@"); m.TopicIDType == sn12.TopicIDNormal && topic != d.names[m.TopicID] {
+		d.fault = fmt.Sprintf("a message of %q came with topic id %d, which is %q", topic, m.TopicID, d.names[m.TopicID])
+	}
+	if strings.Contains(string(m.Data), "poison") {
 		return
 	}
 	if m.QoS < 2 || !d.exchange[m.MsgID] {
@@ -211,11 +232,18 @@ func (d *modelDevice) fallAsleep() {
 	d.send(sn12.Disconnect{HasDuration: true, Duration: 600})
 }
 
-var deviceTopics = []string{"t/1", "t/2", "t/3", "t/4"}
+// The device registers, subscribes to and publishes to some topics, and gets messages of
+// others as well.
+var (
+	deviceTopics = []string{"t/1", "t/2", "t/3", "t/4"}
+	lentTopics   = []string{"w/1", "w/2", "w/3", "w/4", "w/5", "w/6", "w/7", "w/8", "w/9"}
+)
 
 func (d *modelDevice) live() {
 	topic := deviceTopics[d.rng.IntN(len(deviceTopics))]
-	switch n := d.rng.IntN(40); {
+	switch n := d.rng.IntN(41); {
+	case n == 40:
+		d.deaf = !d.deaf
 	case n == 0:
 		d.state = deviceOff
 		d.send(sn12.Disconnect{})
@@ -244,8 +272,14 @@ func (d *modelDevice) live() {
 
 func (d *modelDevice) publish(topic string, qos uint8) {
 	d.count++
-	payload := fmt.Sprintf("up%d-%d", qos, d.count)
-	p := &devicePublish{payload: payload, m: sn12.Publish{QoS: qos, Data: []byte(payload)}}
+	if lent := lentTopics[d.rng.IntN(len(lentTopics))]; d.topicIDs[lent] != 0 && d.rng.IntN(10) == 0 {
+		topic = lent // by the id that the gateway has told it
+	}
+	if d.topicIDs[topic] == 0 {
+		topic = "ab"
+	}
+	payload := fmt.Sprintf("up%d-%d@%s", qos, d.count, topic)
+	p := &devicePublish{payload: payload, topic: topic, m: sn12.Publish{QoS: qos, Data: []byte(payload)}}
 	if p.m.TopicID = d.topicIDs[topic]; p.m.TopicID == 0 {
 		p.m.TopicIDType, p.m.TopicID = sn12.TopicIDShort, sn12.ShortID("ab")
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -256,9 +257,17 @@ func (w *world) brokerPublishes() {
 	}
 	w.published++
 	qos := uint8(w.rng.IntN(3))
-	payload := fmt.Sprintf("down%d-%d", qos, w.published)
+	topic := deviceTopics[w.rng.IntN(len(deviceTopics))]
+	if w.rng.IntN(3) == 0 {
+		topic = lentTopics[w.rng.IntN(len(lentTopics))]
+	}
+	kind := "down"
+	if w.rng.IntN(50) == 0 {
+		kind = "poison" // the device does not answer it
+	}
+	payload := fmt.Sprintf("%s%d-%d@%s", kind, qos, w.published, topic)
 	w.born[payload] = w.steps
-	w.b.publish(deviceTopics[w.rng.IntN(len(deviceTopics))], payload, qos)
+	w.b.publish(topic, payload, qos)
 }
 
 // confirmed: the broker has been told that a message of it is safe.
@@ -404,10 +413,16 @@ func (w *world) step(what string, f func(*Session, *Out)) {
 	for _, a := range w.out.Actions {
 		switch a.Kind {
 		case ActionState, ActionSetWill:
+		case ActionGivenUp:
+			w.gone[string(a.Payload)] = true
+			delete(w.owedDown, string(a.Payload))
 		case ActionFree:
 			w.freed = true
 		default:
 			a.Payload = bytes.Clone(a.Payload)
+			if _, topic, said := strings.Cut(string(a.Payload), "@"); a.Kind == ActionPublish && said && topic != a.Topic {
+				w.fail("the device means %q and %q is published", topic, a.Topic)
+			}
 			if !w.l.do(a) {
 				w.fail("the link is closed, or open, and is asked for %s", showAction(a))
 			}

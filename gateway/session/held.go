@@ -3,8 +3,6 @@ package session
 import (
 	"encoding/binary"
 	"slices"
-
-	"sngate/snpacket/sn12"
 )
 
 // Messages of the broker that the gateway answers for: those held in the store for a
@@ -238,13 +236,13 @@ func (s *Session) released(now Time, out *Out) {
 	d := &s.delivery
 	s.acknowledge(&d.msg, out)
 	s.lastQoS2 = exchange{}
-	d.phase = releasing
+	d.phase, d.attempts = releasing, attempts{}
 	d.msg = outgoing{}
 	if s.listening() {
 		s.await(now)
 	}
 	if s.connected() {
-		send(out, sn12.PubRel{MsgID: d.msgID})
+		s.writePubRel(out)
 	}
 	s.pump(now, out) // there may be room now to go on reading
 }

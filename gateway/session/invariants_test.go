@@ -78,6 +78,8 @@ func (d *driver) checkActions() {
 		case a.Kind == ActionFree:
 			d.ended = true
 			continue
+		case a.Kind == ActionGivenUp:
+			continue
 		case a.Kind == ActionConnect:
 			d.open = true
 			d.pending = slices.DeleteFunc(d.pending, func(p Action) bool { return p.Kind == ActionConnect })
@@ -110,7 +112,8 @@ func (d *driver) checkActions() {
 		allowed = 1
 	}
 	for _, r := range d.out.Drops {
-		if r == ReasonTooLarge || r == ReasonTopicsFull || r == ReasonClientRejected {
+		switch r {
+		case ReasonTooLarge, ReasonClientRejected, ReasonUnanswered, ReasonRegisterUnanswered:
 			allowed++
 		}
 	}
@@ -152,7 +155,7 @@ func (d *driver) published(a Action) {
 }
 
 func (d *driver) checkDatagrams() {
-	requests := 0
+	registers, publishes := 0, 0
 	for i := range d.out.Datagrams() {
 		m, err := sn12.Parse(d.out.Datagram(i))
 		if err != nil {
@@ -162,14 +165,14 @@ func (d *driver) checkDatagrams() {
 		lateAnswer := false
 		switch m := m.(type) {
 		case sn12.Register:
-			requests++
+			registers++
 			d.checkRequest(m, m.MsgID, m.Len(), m.TopicID)
-			d.telling = m.TopicID
 		case sn12.Publish:
 			d.checkPublish(m)
 			if m.QoS > 0 {
-				requests++
+				publishes++
 				d.checkRequest(m, m.MsgID, m.Len(), m.TopicID)
+				d.checkOneAtATime(m)
 			}
 		case sn12.PubAck:
 			lateAnswer = true
@@ -184,12 +187,7 @@ func (d *driver) checkDatagrams() {
 			if !d.safe[answer{m.MsgID, 2}] {
 				d.fail("PUBREC for MsgId %d, which the broker has not acknowledged", m.MsgID)
 			}
-		case sn12.SubAck:
-			lateAnswer = true
-			if m.TopicID != 0 && m.TopicID == d.telling {
-				d.inFlight = 0 // that tells the id as well
-			}
-		case sn12.UnsubAck:
+		case sn12.SubAck, sn12.UnsubAck:
 			lateAnswer = true
 		case sn12.PubRel, sn12.PingReq, sn12.WillTopicReq, sn12.WillMsgReq:
 			d.request = m
@@ -207,8 +205,8 @@ func (d *driver) checkDatagrams() {
 			d.fail("sent to a sleeping device: %s", show(d.out.Datagram(i)))
 		}
 	}
-	if requests > 1 {
-		d.fail("%d requests at once to the device", requests)
+	if registers > 1 || publishes > 1 || registers+publishes > 1 && (d.s.reg == nil || !d.s.reg.overdue) {
+		d.fail("%d REGISTER and %d PUBLISH at once to the device", registers, publishes)
 	}
 }
 
@@ -216,21 +214,25 @@ func (d *driver) checkPublish(m sn12.Publish) {
 	switch {
 	case m.QoS > 2, m.QoS == 0 && (m.MsgID != 0 || m.DUP), m.Len() > d.cfg.MaxPacketSize:
 		d.fail("sent PUBLISH of %d octets %+v", m.Len(), m)
-	case m.TopicIDType == sn12.TopicIDNormal && m.QoS == 0 && !d.s.topics.Announced(m.TopicID):
+	case m.TopicIDType == sn12.TopicIDNormal && m.QoS == 0 && !d.s.topics.Announced(m.TopicID) && !d.s.topics.Trusted(m.TopicID):
 		d.fail("PUBLISH with topic id %d, which the device has not been told", m.TopicID)
 	}
 }
 
-// checkRequest: one REGISTER or PUBLISH of QoS 1 or 2 is on its way at a time.
 func (d *driver) checkRequest(m sn12.Message, msgID uint16, size int, topicID uint16) {
 	d.request = m
 	if msgID == 0 || topicID == 0 || topicID == 0xFFFF || size > d.cfg.MaxPacketSize {
 		d.fail("sent %v of %d octets %+v", m.Type(), size, m)
 	}
-	if d.inFlight != 0 && d.inFlight != msgID && !d.byDevice && d.listened {
-		d.fail("sent %v with MsgId %d while %d is unanswered", m.Type(), msgID, d.inFlight)
+}
+
+// checkOneAtATime: one PUBLISH of QoS 1 or 2 is on its way at a time.
+func (d *driver) checkOneAtATime(m sn12.Publish) {
+	if d.inFlight != 0 && d.inFlight != m.MsgID && !d.byDevice && d.listened && !slices.Contains(d.out.Drops, ReasonUnanswered) &&
+		!slices.Contains(d.out.Drops, ReasonReleaseUnanswered) {
+		d.fail("sent PUBLISH with MsgId %d while %d is unanswered", m.MsgID, d.inFlight)
 	}
-	d.inFlight, d.telling = msgID, 0
+	d.inFlight = m.MsgID
 }
 
 func (d *driver) checkSession() {
@@ -253,14 +255,18 @@ func (d *driver) checkSession() {
 		{len(s.window) > d.cfg.MaxInFlight, "more in flight than MaxInFlight"},
 		{len(s.asked) > maxAsked+maxRemoving+d.cfg.MaxSubscriptions, "more asked than its bounds"},
 		{len(s.subs) > d.cfg.MaxSubscriptions, "more subscriptions than MaxSubscriptions"},
-		{s.topics.Len() > d.cfg.MaxTopics, "more topics than MaxTopics"},
+		{s.topics.Owned() > d.cfg.MaxTopics, "the device has more topics than MaxTopics"},
+		{s.topics.Len() > d.cfg.MaxTopics+spareIDs, "more topics than MaxTopics and the spare ones"},
+		{s.reg != nil && !s.listening(), "a REGISTER is under way to a device that does not listen"},
+		{s.reg != nil && s.reg.retryAt == Never, "a REGISTER waits for ever"},
+		{len(s.tallies) > maxTallies, "more tallies than maxTallies"},
 		{full && !s.paused && !s.link.over(), "the bounds of what is held are passed, and reading goes on"},
 		{low && s.paused && s.listening(), "little is held, and reading has stopped"},
 		{s.willDue && s.link != linkClosing && !s.draining(), "a will is due that nobody publishes"},
 		{s.paused && !d.open, "a closed link is paused"},
 		{s.listening() && s.delivery.phase != idle && s.retryAt == Never, "a delivery waits for ever"},
-		{s.listening() && s.delivery.phase == idle && s.queue.len() > 0 && !waiting && !s.gated(), "a message is held for no reason"},
-		{s.state == StateAwake && s.listening() && s.delivery.phase == idle && s.barrier.token == 0 && !s.gated(), "awake for no reason"},
+		{s.listening() && s.delivery.phase == idle && s.queue.len() > 0 && !waiting && s.reg == nil && !s.gated(), "a message is held for no reason"},
+		{s.state == StateAwake && s.listening() && s.delivery.phase == idle && s.reg == nil && s.barrier.token == 0 && !s.gated(), "awake for no reason"},
 		{s.state == StateAsleep && (s.retryAt != Never || s.barrier.token != 0), "a timer towards a sleeper runs"},
 		{(s.state == StateAsleep || s.state == StateAwake) && s.lifeAt == Never, "a sleep without end"},
 		{s.state == StateActive && s.Deadline() == Never, "a device that is not supervised"},

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"sngate/snpacket/sn12"
+	"sngate/topicreg"
 )
 
 // loadScript feeds Load the records of script: kind, length of the key, length of the
@@ -121,7 +122,8 @@ func richRecords(tb testing.TB) []Record {
 	s.will = &Will{Topic: "w", Message: []byte("gone"), QoS: 1, Retain: true}
 	s.durable.known = true
 	s.subs = []subscription{{filter: "a/+", qos: 2}}
-	if s.topics.Restore(3, "a/b", true) != nil || s.topics.Restore(7, "p/q", false) != nil {
+	if s.topics.Restore(3, "a/b", topicreg.State{Allotted: true, Told: true, Own: true}) != nil ||
+		s.topics.Restore(7, "p/q", topicreg.State{Told: true, Own: true}) != nil {
 		tb.Fatal("topic ids")
 	}
 	s.durable.taken = []takenOver{{packetID: 9, sum: 1 << 40}}

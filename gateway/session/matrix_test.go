@@ -277,7 +277,7 @@ var actionNames = map[ActionKind]string{
 	ActionConnect: "connect", ActionSetWill: "set will", ActionPublish: "publish", ActionCancel: "cancel",
 	ActionSubscribe: "subscribe", ActionUnsubscribe: "unsubscribe", ActionAck: "ack", ActionPing: "ping",
 	ActionCloseClean: "close clean", ActionCloseDrain: "close drain", ActionCloseAbort: "close abort",
-	ActionPause: "pause", ActionResume: "resume", ActionState: "state", ActionFree: "free",
+	ActionPause: "pause", ActionResume: "resume", ActionState: "state", ActionFree: "free", ActionGivenUp: "given up",
 }
 
 // showAction writes an action as text, without its token.

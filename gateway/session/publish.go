@@ -51,6 +51,11 @@ func (s *Session) onPublish(now Time, body []byte, out *Out) {
 		s.refusePublish(&m, code, why, out)
 		return
 	}
+	if m.TopicIDType == sn12.TopicIDNormal {
+		if !s.claim(m.TopicID, out) {
+			s.topics.Touch(m.TopicID, now)
+		}
+	}
 	if m.QoS == 0 {
 		s.relayUnanswered(now, topic, s.overRate(now, &m), &m, out)
 		return
@@ -125,7 +130,9 @@ func (s *Session) topicOf(t sn12.TopicIDType, id uint16) (string, sn12.ReturnCod
 	var ok bool
 	switch t {
 	case sn12.TopicIDNormal:
-		name, ok = s.topics.Name(id)
+		if name, ok = s.topics.Name(id); ok {
+			ok = !s.topics.Doubtful(id)
+		}
 	case sn12.TopicIDPredefined:
 		name, ok = s.cfg.Predefined.Name(s.clientID, id)
 	case sn12.TopicIDShort:

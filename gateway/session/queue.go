@@ -11,9 +11,19 @@ type outgoing struct {
 	msgID    uint16 // under which it has been sent before; 0: never
 	qos      uint8
 	retain   bool
+	refusal  refusal
 	saved    bool   // it is in the store, and acknowledged to the broker
 	number   uint32 // of its RecordHeld; 0: none
 }
+
+// refusal says whether the device has refused the id of a message (PUBACK 0x02).
+type refusal uint8
+
+const (
+	unrefused refusal = iota
+	refusedID         // it is told the id, or another one, by REGISTER
+	toldAgain         // and has answered that
+)
 
 // size is what the message counts against MaxBytes.
 func (m *outgoing) size() int { return len(m.topic) + len(m.payload) + messageOverhead }
@@ -50,6 +60,17 @@ func (q *queue) push(m outgoing) {
 	q.count(&m, 1)
 }
 
+// at returns the i-th message, counted from the oldest. It is valid until the queue changes.
+func (q *queue) at(i int) *outgoing { return &q.msgs[q.head+i] }
+
+// take takes the i-th message out.
+func (q *queue) take(i int) outgoing {
+	m := q.msgs[q.head+i]
+	copy(q.msgs[q.head+1:q.head+i+1], q.msgs[q.head:q.head+i])
+	q.msgs[q.head] = m
+	return q.pop()
+}
+
 // unpop puts back what was taken last.
 func (q *queue) unpop(m outgoing) {
 	if q.head > 0 {
@@ -84,10 +105,7 @@ func (q *queue) dropOldestQoS0() bool {
 	}
 	for i := q.head; i < len(q.msgs); i++ {
 		if q.msgs[i].qos == 0 {
-			q.count(&q.msgs[i], -1)
-			copy(q.msgs[q.head+1:i+1], q.msgs[q.head:i])
-			q.msgs[q.head] = outgoing{}
-			q.head++
+			q.take(i - q.head)
 			return true
 		}
 	}

@@ -61,6 +61,9 @@ const (
 	ReasonMemoryLimit
 	ReasonTooLarge
 	ReasonClientRejected
+	ReasonUnanswered         // sent as often as it may be, over two connections at least or to a device that lives
+	ReasonRegisterUnanswered // its topic id could not be told to the device
+	ReasonReleaseUnanswered  // delivered, but PUBREL was not answered
 	ReasonSessionEnded
 	ReasonDuplicate
 
@@ -126,6 +129,9 @@ var reasonNames = [numReasons]string{
 	ReasonMemoryLimit:         "memory_limit",
 	ReasonTooLarge:            "too_large",
 	ReasonClientRejected:      "client_rejected",
+	ReasonUnanswered:          "unanswered",
+	ReasonRegisterUnanswered:  "register_unanswered",
+	ReasonReleaseUnanswered:   "release_unanswered",
 	ReasonSessionEnded:        "session_ended",
 	ReasonClientDisconnect:    "client_disconnect",
 	ReasonKeepAliveExpired:    "keep_alive_expired",

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"sngate/snpacket/sn12"
+	"sngate/topicreg"
 )
 
 // RecordKind says what a [Record] holds.
@@ -142,6 +143,8 @@ const (
 	bitAllotted              // a topic id from the sequence, not a predefined one
 	bitTold                  // a topic id that the device knows, or will have asked for
 	bitReleasing             // PUBREC has come
+	bitLent                  // a topic id that is not the device's own
+	bitMoved                 // a topic id that has stood for another name before
 )
 
 func bit(set bool, b uint8) uint8 {
@@ -225,7 +228,8 @@ func (f *fields) message() (qos uint8, retain bool, topic string, payload []byte
 // putTopic keeps a topic id. told: the device knows it, or asks until it does.
 func (s *Session) putTopic(id uint16, told bool, out *Out) {
 	if name, ok := s.topics.Name(id); ok {
-		bits := bit(s.topics.Allotted(id), bitAllotted) | bit(told, bitTold)
+		state := s.topics.State(id)
+		bits := bit(state.Allotted, bitAllotted) | bit(told, bitTold) | bit(!state.Own, bitLent) | bit(state.Moved, bitMoved)
 		out.put(RecordTopic, key16(id), append([]byte{bits}, name...))
 	}
 }
@@ -294,11 +298,12 @@ func (s *Session) Load(kind RecordKind, key, value []byte) error {
 func (s *Session) loadTopic(k, f *fields) error {
 	id, bits := k.u16(), f.u8()
 	name := string(f.rest())
-	if f.bad || k.end() != nil || s.topics.Restore(id, name, bits&bitAllotted != 0) != nil {
+	state := topicreg.State{
+		Allotted: bits&bitAllotted != 0, Told: bits&bitTold != 0, Own: bits&bitLent == 0, Moved: bits&bitMoved != 0,
+	}
+	if f.bad || k.end() != nil || s.topics.Restore(id, name, state) != nil {
 		return errRecord
 	}
-	s.topicOctets += len(name)
-	s.topics.SetAnnounced(id, bits&bitTold != 0)
 	return nil
 }
 

@@ -3,6 +3,7 @@ package session
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -100,22 +101,6 @@ func TestDeliverTopicTooLongToRegister_Case7(t *testing.T) {
 	r.event(fromBroker("w/"+string(bytes.Repeat([]byte{'t'}, 23)), "x", 1, 2))
 	r.wantDrop("the gateway silently gives up (6.10)", ReasonTooLarge)
 	r.wantAck("or the broker would send it for ever", 2)
-}
-
-func TestDeliverTopicIDsUsedUp(t *testing.T) {
-	cfg := testConfig()
-	cfg.MaxTopics = 1
-	r, _ := subscriber(t, cfg, true, "w/#")
-	r.event(fromBroker("w/1", "x", 0, 0))
-	r.want("REGISTER", sn12.Register{TopicID: 1, MsgID: 1, TopicName: []byte("w/1")})
-	r.event(fromBroker("w/2", "y", 1, 1))
-	r.event(fromBroker("w/3", "z", 0, 0))
-	r.event(fromBroker("w/1", "x2", 0, 0))
-	r.send(sn12.RegAck{TopicID: 1, MsgID: 1})
-	r.want("the one topic", pub(0, 1, 0, "x"))
-	r.wantAck("given up", 1)
-	r.wantDrop("each counted", ReasonTopicsFull, ReasonTopicsFull)
-	r.want("the older id still works", pub(0, 1, 0, "x2"))
 }
 
 func TestDeliverRegAckRefused(t *testing.T) {
@@ -255,13 +240,13 @@ func TestDeliverCongestionDuringARelease_Case94(t *testing.T) {
 
 func TestDeliverGivenUpMessageLeavesTheProbeAlone(t *testing.T) {
 	cfg := testConfig()
-	cfg.MaxTopics = 0
+	cfg.MaxPacketSize = 32
 	r := newRig(t, cfg)
 	r.connect(true, 0)
 	r.advance(time.Hour)
 	r.want("probe", sn12.PingReq{})
-	r.event(fromBroker("w/1", "x", 1, 1))
-	r.wantDrop("no topic id left", ReasonTopicsFull)
+	r.event(fromBroker("w/"+strings.Repeat("t", 32), "x", 1, 1))
+	r.wantDrop("its REGISTER is too long", ReasonTooLarge)
 	r.wantAck("given up", 1)
 	r.advance(40 * time.Second)
 	for range 3 {

@@ -18,16 +18,17 @@ type Session struct {
 	assigned bool   // the client id is of the shell's making: the device does not know it
 	duration uint16 // keep-alive of the last CONNECT, seconds
 	sleepFor uint16 // duration of the last DISCONNECT that had one, seconds
+	maxSize  uint16 // octets of the longest datagram that the device may be sent
 
 	// The CONNECT that was accepted, coming again, means that the CONNACK was lost if
 	// nothing else has been heard since (fresh), and that the network has delivered it
 	// twice if it comes before lateBefore. Otherwise the device has restarted.
 	fresh      bool
 	moved      bool // what comes now is the first from a new address
+	mute       bool // the REGISTER sent last has gone unanswered
 	accepted   connectParams
 	lateBefore Time
 
-	kept    bool  // the session outlives its connection (accepted with CleanSession=0)
 	will    *Will // what loss publishes; nil: nothing
 	carried *Will // the will the connection to the broker was opened with
 	// willLate: will has changed while the link was not up; a connect in progress may
@@ -37,40 +38,43 @@ type Session struct {
 
 	dialogue *dialogue // not nil while a CONNECT is being carried out
 
-	topics      topicreg.Table
-	topicOctets int // of the names in topics
-	overhead    int // octets that are put around each message: see SetOverhead
-	subs        []subscription
-	asked       []request // SUBSCRIBE and UNSUBSCRIBE waiting for the broker
-	restore     restore
+	topics   topicreg.Table
+	overhead int // octets that are put around each message: see SetOverhead
+	subs     []subscription
+	asked    []request // SUBSCRIBE and UNSUBSCRIBE waiting for the broker
+	restore  restore
 
 	messages, octets bucket // of Config.MessageRate and ByteRate
 
-	window    []inflight // QoS 1 and 2 PUBLISHes of the device, oldest first
-	queue     queue      // messages for the device
-	delivery  delivery   // the one being delivered
-	lastQoS2  exchange   // the last QoS 2 delivery, for its redelivery by the broker
+	window    []inflight    // QoS 1 and 2 PUBLISHes of the device, oldest first
+	queue     queue         // messages for the device
+	delivery  delivery      // the one being delivered
+	reg       *registration // of a topic of the queue; nil: none
+	tallies   []tally
+	lastQoS2  exchange // the last QoS 2 delivery, for its redelivery by the broker
 	nextMsgID uint16
 	msgIDs    deviceIDs
-	allowance int  // octets held beside MaxBytes at the most: see SetAllowance
-	paused    bool // the link has been told to stop reading
-	probing   bool // PINGREQ sent to a device without keep-alive
+	allowance int // octets held beside MaxBytes at the most: see SetAllowance
 	barrier   barrier
 	link      linkState
+	paused    bool     // the link has been told to stop reading
+	kept      bool     // the session outlives its connection (accepted with CleanSession=0)
 	parked    bool     // the device may be connected elsewhere: see EventParked
+	probing   bool     // PINGREQ sent to a device without keep-alive
+	tries     uint8    // how often the unanswered request has been sent again
 	askAt     Time     // parked: when the device is asked whether it is here
 	askPause  Time     // how long that was put off
 	durable   *durable // nil: the gateway has no store
 	lastToken Token
 	lifeAt    Time // when silence means loss
 	retryAt   Time // when the unanswered request is sent again
-	tries     int  // how often it has been sent again
 	resumeAt  Time // end of the pause after the device's "congestion"
 }
 
 // New returns the session of a device that has not connected yet.
 func New(cfg *Config, clientID string) *Session {
 	s := &Session{cfg: cfg, clientID: clientID, allowance: math.MaxInt, lifeAt: Never, retryAt: Never, resumeAt: Never, askAt: Never, barrier: barrier{at: Never}}
+	s.maxSize = uint16(cfg.packetSize(clientID))
 	if cfg.Durable {
 		s.durable = &durable{spool: spool{retryAt: Never, packetID: firstPacketID}}
 	}
@@ -146,6 +150,7 @@ func (s *Session) Datagram(now Time, b []byte, out *Out) {
 	default:
 		s.fresh = false
 		s.heard(now)
+		s.noteLife()
 		s.onConnected(now, sn12.Type(t), body, out)
 	}
 	if parked && !s.parked {
@@ -160,21 +165,6 @@ func (s *Session) finish(now Time, out *Out) {
 	s.pump(now, out)
 	s.regulate(out)
 	s.save(now, out)
-}
-
-// stray tells why a message of type t has no meaning to a session in any state. It is
-// not answered: its sender may be a gateway, which would answer in turn.
-func stray(t sn12.Type) Reason {
-	switch t {
-	case sn12.TypeAdvertise, sn12.TypeSearchGW, sn12.TypeGWInfo, sn12.TypeConnAck, sn12.TypeWillTopicReq,
-		sn12.TypeWillMsgReq, sn12.TypeSubAck, sn12.TypeUnsubAck, sn12.TypeWillTopicResp, sn12.TypeWillMsgResp,
-		sn12.TypeEncapsulated:
-		return ReasonUnexpectedMessage
-	}
-	if !t.Known() {
-		return ReasonMalformed
-	}
-	return ReasonNone
 }
 
 // heard restarts the supervision of a device that has just spoken: "each time the
@@ -308,6 +298,9 @@ func (s *Session) Upstream(now Time, ev *Event, out *Out) {
 // Deadline is when the session next wants Advance; Never if it waits for nothing.
 func (s *Session) Deadline() Time {
 	d := min(s.lifeAt, s.retryAt, s.resumeAt, s.askAt, s.barrier.at, s.spoolDeadline(), s.saveDeadline())
+	if s.reg != nil {
+		d = min(d, s.reg.retryAt)
+	}
 	for i := range s.window {
 		d = min(d, s.window[i].holdAt)
 	}
@@ -324,6 +317,9 @@ func (s *Session) Advance(now Time, out *Out) {
 	}
 	if now >= s.retryAt {
 		s.onRetry(now, out)
+	}
+	if s.reg != nil && now >= s.reg.retryAt {
+		s.onRegisterRetry(now, out)
 	}
 	if now >= s.resumeAt {
 		s.resumeAt = Never
@@ -358,43 +354,4 @@ func (s *Session) onSilence(now Time, out *Out) {
 		s.probing = true
 		send(out, sn12.PingReq{})
 	}
-}
-
-// onRetry sends the unanswered request again, or gives the device up after
-// RetryCount repeats (MQTT-SN 1.2 section 6.13, mirrored for the gateway).
-func (s *Session) onRetry(now Time, out *Out) {
-	s.retryAt = Never
-	if s.tries >= s.cfg.RetryCount {
-		if s.dialogue != nil && !s.live() {
-			s.abandon(ReasonWill, out)
-			return
-		}
-		s.lose(ReasonRetriesExhausted, out)
-		return
-	}
-	s.tries++
-	s.retryAt = now + s.cfg.RetryInterval
-	switch {
-	case s.state == StateWillTopic:
-		out.retry(sn12.TypeWillTopicReq)
-		send(out, sn12.WillTopicReq{})
-	case s.state == StateWillMsg:
-		out.retry(sn12.TypeWillMsgReq)
-		send(out, sn12.WillMsgReq{})
-	case s.probing:
-		out.retry(sn12.TypePingReq)
-		send(out, sn12.PingReq{})
-	case s.delivery.phase != idle:
-		s.repeatDelivery(out)
-	default:
-		s.retryAt = Never
-	}
-}
-
-// await arms the retransmission of a request that has just been sent. It takes the
-// place of a probe: any answer shows that the device lives.
-func (s *Session) await(now Time) {
-	s.probing = false
-	s.tries = 0
-	s.retryAt = now + s.cfg.RetryInterval
 }

@@ -111,6 +111,7 @@ func (s *Session) finishWake(now Time, out *Out) {
 		return
 	}
 	s.barrier = barrier{at: Never}
+	s.suspendRegistration()
 	send(out, sn12.PingResp{})
 	s.enter(StateAsleep, ReasonNone, out)
 	s.heard(now)

@@ -271,7 +271,7 @@ func TestSleeperIsPutToSleepForAnotherTime(t *testing.T) {
 }
 
 func TestSleepInTheMiddleOfADelivery(t *testing.T) {
-	reg := func(msgID uint16) sn12.Register {
+	regW1 := func(msgID uint16) sn12.Register {
 		return sn12.Register{TopicID: 1, MsgID: msgID, TopicName: []byte("w/1")}
 	}
 	for _, step := range []string{"registering", "publishing", "releasing"} {
@@ -282,7 +282,7 @@ func TestSleepInTheMiddleOfADelivery(t *testing.T) {
 			t.Run(fmt.Sprintf("%s_QoS%d", step, qos), func(t *testing.T) {
 				r, _ := subscriber(t, nil, true, "w/#")
 				r.event(fromBroker("w/1", "x", qos, 1))
-				r.want("REGISTER", reg(1))
+				r.want("REGISTER", regW1(1))
 				if step != "registering" {
 					r.send(sn12.RegAck{TopicID: 1, MsgID: 1})
 					r.want("PUBLISH", pub(qos, 1, 2, "x"))
@@ -299,7 +299,7 @@ func TestSleepInTheMiddleOfADelivery(t *testing.T) {
 					r.wake()
 					switch step {
 					case "registering":
-						r.want("from the beginning", reg(r.s.delivery.msgID))
+						r.want("from the beginning", regW1(r.s.reg.msgID))
 					case "publishing":
 						r.want("the same MsgId, DUP", dup(pub(qos, 1, 2, "x")))
 					case "releasing":

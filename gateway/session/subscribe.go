@@ -118,12 +118,12 @@ func (s *Session) hasPlace(filter string) bool {
 	return len(s.subs)+asked < s.cfg.MaxSubscriptions && octets <= s.cfg.MaxSubscriptions*averageName
 }
 
-// hasRoom reports whether a topic id can be had for name.
+// hasRoom reports whether the device can have a topic id for name.
 func (s *Session) hasRoom(name string) bool {
-	if _, ok := s.topics.ID(name); ok {
+	if id, ok := s.topics.ID(name); ok && s.topics.State(id).Own {
 		return true
 	}
-	n := s.topics.Len()
+	n := s.topics.Owned()
 	for i := range s.asked {
 		if !s.asked[i].remove {
 			n++
@@ -175,10 +175,9 @@ func (s *Session) granted(now Time, r *request, qos uint8, out *Out) {
 	answer := sn12.SubAck{QoS: qos, MsgID: r.msgID}
 	fresh, allots := s.subscribed(r.filter) < 0, false
 	if r.idType == sn12.TopicIDNormal && topicreg.NamesTopic(r.filter) {
-		id, known := s.topics.ID(r.filter)
-		ok := known
-		if !known {
-			id, ok = s.newID(r.filter)
+		id, ok := s.topics.ID(r.filter)
+		if !ok || s.topics.Doubtful(id) || !s.claim(id, out) {
+			id, ok = s.ownID(r.filter, out)
 			allots = ok && s.durable != nil
 		}
 		if !ok {

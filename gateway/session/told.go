@@ -9,24 +9,9 @@ import "sngate/topicreg"
 // told notes that the device knows a topic id: it has been sent it, or has used it. That
 // is as good as a REGACK for a REGISTER of that id.
 func (s *Session) told(now Time, id uint16, out *Out) {
-	s.topics.SetAnnounced(id, true)
-	d := &s.delivery
-	if d.topicID != id || d.phase != registering && d.phase != allotting {
-		return
-	}
-	if d.phase == registering {
-		s.retryAt = Never
-		s.putTold(id, out)
-	}
-	s.sendPublish(now, out)
-	s.pump(now, out)
-}
-
-// putTold has the store know that the device knows an id, or that would be told again
-// after a restart.
-func (s *Session) putTold(id uint16, out *Out) {
-	if s.storing(out) {
-		s.putTopic(id, true, out)
+	answers := s.reg != nil && s.reg.phase == registering && s.reg.topicID == id
+	if s.know(id); answers && s.storing(out) {
+		s.putTopic(id, true, out) // or it would be told again after a restart
 	}
 }
 
@@ -36,14 +21,16 @@ func (r *request) announces(topic string) bool {
 	return !r.remove && !r.quiet && topicreg.Matches(r.filter, topic)
 }
 
-// gated reports whether the oldest message held is to be sent after a SUBACK. Brokers may
-// send the messages of a subscription before they answer SUBSCRIBE (MQTT 3.1.1 section
-// 3.8.4), and the answer waits for the store.
-func (s *Session) gated() bool {
-	if s.queue.len() == 0 || len(s.asked) == 0 && s.durable == nil {
+// gated reports whether the oldest message held is to be sent after a SUBACK.
+func (s *Session) gated() bool { return s.queue.len() > 0 && s.comesAfterSubAck(s.queue.at(0)) }
+
+// comesAfterSubAck reports whether a message is to be sent after a SUBACK. Brokers may send
+// the messages of a subscription before they answer SUBSCRIBE (MQTT 3.1.1 section 3.8.4),
+// and the answer waits for the store.
+func (s *Session) comesAfterSubAck(m *outgoing) bool {
+	if len(s.asked) == 0 && s.durable == nil {
 		return false
 	}
-	m := &s.queue.msgs[s.queue.head]
 	return s.gate(m.topic) != nil && (!s.crowded() || s.explains(m)) || s.gatedByStore(m.topic)
 }
 

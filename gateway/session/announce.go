@@ -1,0 +1,269 @@
+package session
+
+import "sngate/snpacket/sn12"
+
+// registration is the REGISTER that tells the device the id of a topic before its first
+// message (MQTT-SN 1.2 section 6.10): one at a time. The messages of that topic wait in
+// the queue for it; others wait only until it has gone unanswered once.
+type registration struct {
+	topic   string
+	retryAt Time
+	phase   announcing
+	msgID   uint16
+	topicID uint16
+	tries   uint8 // how often it has been sent again
+	attempts
+	overdue bool // other messages pass
+	tried   bool // the id is used without REGACK: the device has known it before
+}
+
+// announcing is what a registration waits for.
+type announcing uint8
+
+const (
+	allotting   announcing = iota // the store, to have the topic id
+	registering                   // REGACK
+	waiting                       // an id that can be given to another name
+)
+
+// addressed reports whether a message can be sent without REGISTER. A predefined or short
+// id that the device has refused does not count.
+func (s *Session) addressed(m *outgoing) bool {
+	if m.refusal != unrefused {
+		id, ok := s.topics.ID(m.topic)
+		return ok && s.topics.Announced(id)
+	}
+	_, _, ok := s.address(m.topic)
+	return ok
+}
+
+// maxBehind bounds the topics that next remembers because their messages have to wait for
+// an earlier one.
+const maxBehind = 8
+
+// next finds the message of the queue that is to be sent now, and begins the registration
+// of a topic that needs one. Messages of one topic stay in order. So do those of QoS 2: the
+// exchange that may have to go on after the connection is lost is only one.
+func (s *Session) next(now Time, out *Out) (int, bool) {
+	var behind [maxBehind]string
+	n, waits2 := 0, false
+	isBehind := func(topic string) bool {
+		for _, t := range behind[:n] {
+			if t == topic {
+				return true
+			}
+		}
+		return false
+	}
+	for i := range s.queue.len() {
+		m := s.queue.at(i)
+		if s.comesAfterSubAck(m) {
+			return 0, false
+		}
+		switch {
+		case isBehind(m.topic):
+			waits2 = waits2 || m.qos == 2
+			continue
+		case s.undeliverable(m) != ReasonNone, s.addressed(m) && !(waits2 && m.qos == 2):
+			return i, true
+		case !s.addressed(m) && s.reg == nil && !s.announce(now, m, out), s.reg != nil && !s.reg.overdue, n == maxBehind:
+			return 0, false
+		}
+		if m.refusal != unrefused || m.qos == 2 {
+			behind[n] = m.topic
+			n++
+		}
+		waits2 = waits2 || m.qos == 2
+	}
+	return 0, false
+}
+
+// undeliverable tells why a message cannot be delivered to the device at all: it is too
+// long, as may be its REGISTER, which "the gateway silently gives up", or it has been tried
+// in vain.
+func (s *Session) undeliverable(m *outgoing) Reason {
+	addressed := s.addressed(m)
+	switch t := s.tallyOf(m); {
+	case m.publish().Len() > s.maxPacket(), !addressed && sn12.Register{TopicName: []byte(m.topic)}.Len() > s.maxPacket():
+		return ReasonTooLarge
+	case t == nil:
+	case t.sends >= s.cfg.patience():
+		return ReasonUnanswered
+	case t.registers >= s.cfg.patience() && !addressed:
+		if id, ok := s.topics.ID(m.topic); !ok || !s.topics.Trusted(id) {
+			return ReasonRegisterUnanswered
+		}
+	}
+	return ReasonNone
+}
+
+// announce begins the registration of a message's topic. It reports false when deliveries
+// pause because the store takes no topic id.
+func (s *Session) announce(now Time, m *outgoing, out *Out) bool {
+	id, known := s.topics.ID(m.topic)
+	if !known {
+		if s.durable != nil && !s.storing(out) {
+			s.waitForStore(now)
+			return false
+		}
+		if id, known = s.lendID(now, m.topic, out); !known {
+			s.reg = &registration{topic: m.topic, phase: waiting, retryAt: now + lateWindow, overdue: true}
+			return true
+		}
+		if known = s.durable == nil; !known {
+			s.putTopic(id, false, out)
+			s.whenStored(saving{kind: savingAllotment, id: id, allots: true}, out)
+		}
+	}
+	s.reg = &registration{topic: m.topic, topicID: id, phase: allotting, retryAt: Never, overdue: s.mute}
+	if t := s.tallyOf(m); t != nil {
+		s.reg.before = t.registers
+	}
+	if known && s.allotment(id) == nil {
+		s.writeRegister(now, out)
+	}
+	return true
+}
+
+func (s *Session) writeRegister(now Time, out *Out) {
+	r := s.reg
+	r.phase, r.msgID, r.retryAt, r.heard = registering, s.newMsgID(), now+s.cfg.RetryInterval, false
+	s.sendRegister(now, out)
+}
+
+func (s *Session) sendRegister(now Time, out *Out) {
+	r := s.reg
+	s.topics.Touch(r.topicID, now)
+	r.now = more(r.now, 1)
+	send(out, sn12.Register{TopicID: r.topicID, MsgID: r.msgID, TopicName: []byte(r.topic)})
+}
+
+// onRegisterRetry repeats REGISTER. Other messages do not wait any longer, nor do those of
+// a topic whose id the device has known in an earlier connection: it says 0x02 if it does
+// not know it any more.
+func (s *Session) onRegisterRetry(now Time, out *Out) {
+	r := s.reg
+	if r.phase == waiting {
+		s.reg = nil
+		s.pump(now, out)
+		return
+	}
+	s.mute = true
+	r.overdue, r.tried = true, s.topics.Trusted(r.topicID)
+	if int(r.tries) >= s.cfg.RetryCount {
+		s.registerUnanswered(now, out)
+		return
+	}
+	r.tries++
+	r.retryAt = now + s.cfg.RetryInterval
+	if r.tries == 1 {
+		r.heard = false // it may have been on its way before the REGISTER
+	}
+	out.retry(sn12.TypeRegister)
+	s.sendRegister(now, out)
+	s.askForLife(r.tries, r.heard, out)
+	s.pump(now, out)
+}
+
+// registerUnanswered goes on without REGACK where the device lives. The message that needs
+// it is given up, one of QoS 1 or 2 after all repetitions once more.
+func (s *Session) registerUnanswered(now Time, out *Out) {
+	r := s.reg
+	switch {
+	case !r.heard:
+		s.lose(ReasonRetriesExhausted, out)
+		return
+	case r.tried:
+		s.topics.SetAnnounced(r.topicID, true)
+	default:
+		i := s.registered()
+		if i >= 0 && s.queue.at(i).qos > 0 && r.count() < s.cfg.patience() {
+			r.attempts, r.tries = attempts{before: r.count()}, 0
+			r.retryAt = now + s.cfg.RetryInterval
+			out.retry(sn12.TypeRegister)
+			s.sendRegister(now, out)
+			return
+		}
+		s.dropRegistered(ReasonRegisterUnanswered, out)
+	}
+	s.reg = nil
+	s.pump(now, out)
+}
+
+// dropRegistered gives up the message that the registration is for.
+func (s *Session) dropRegistered(why Reason, out *Out) {
+	if i := s.registered(); i >= 0 {
+		m := s.queue.take(i)
+		s.abandonMessage(&m, why, out)
+	}
+}
+
+// registered finds the message that the registration is for; -1: it has gone.
+func (s *Session) registered() int {
+	for i := range s.queue.len() {
+		if m := s.queue.at(i); m.topic == s.reg.topic && !s.addressed(m) {
+			return i
+		}
+	}
+	return -1
+}
+
+// suspendRegistration ends the registration, to begin it anew when deliveries go on.
+func (s *Session) suspendRegistration() {
+	r := s.reg
+	if r == nil {
+		return
+	}
+	for i := range s.queue.len() {
+		if m := s.queue.at(i); m.topic == r.topic && r.phase == registering {
+			s.tally(m).registers = r.end()
+			break
+		}
+	}
+	s.reg = nil
+}
+
+func (s *Session) onRegAck(now Time, body []byte, out *Out) {
+	var m sn12.RegAck
+	if m.Parse(body) != nil {
+		out.drop(ReasonMalformed)
+		return
+	}
+	r := s.reg
+	if r == nil || r.phase != registering || r.msgID != m.MsgID ||
+		m.ReturnCode == sn12.Accepted && m.TopicID != r.topicID && s.topics.Doubtful(r.topicID) {
+		out.drop(ReasonUnexpectedMessage)
+		return
+	}
+	s.mute = false
+	switch {
+	case m.ReturnCode == sn12.Accepted:
+		s.topics.SetAnnounced(r.topicID, true)
+		s.topics.Touch(r.topicID, now)
+		for i := range s.queue.len() {
+			if m := s.queue.at(i); m.topic == r.topic && m.refusal == refusedID {
+				m.refusal = toldAgain
+			}
+		}
+		if s.storing(out) {
+			s.putTopic(r.topicID, true, out) // or it would be told again after a restart
+		}
+	case m.ReturnCode == sn12.RejectedCongestion && r.count() < s.cfg.patience():
+		s.congested(now, out)
+		return
+	default:
+		// It does not want the topic: the same as unsubscribing from it (section 6.10).
+		s.dropRegistered(ReasonClientRejected, out)
+	}
+	s.reg = nil
+	s.pump(now, out)
+}
+
+// know notes that the device knows an id, from REGACK or SUBACK or because it has used it.
+// That answers a REGISTER of it as well.
+func (s *Session) know(id uint16) {
+	s.topics.SetAnnounced(id, true)
+	if s.reg != nil && s.reg.phase != waiting && s.reg.topicID == id {
+		s.reg = nil
+	}
+}
