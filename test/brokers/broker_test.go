@@ -15,6 +15,7 @@ import (
 type broker interface {
 	Addr() string // "host:port"
 	URL() string
+	Dial() (net.Conn, error)
 	Kill() // at once, as a power cut would
 	Stop() // in good order
 	Restart()
@@ -57,6 +58,8 @@ func (b *process) Addr() string  { return b.addr }
 func (b *process) URL() string   { return "tcp://" + b.addr }
 func (b *process) Login() string { return b.login }
 
+func (b *process) Dial() (net.Conn, error) { return net.DialTimeout("tcp", b.addr, time.Second) }
+
 func (b *process) Log() string {
 	if b.run == nil {
 		return b.log
@@ -87,7 +90,7 @@ func (b *process) Restart() {
 	b.Stop()
 	b.run = testgateway.StartProcess(b.t, b.command)
 	testgateway.Within(b.t, startTimeout, b.name+" accepts CONNECT", func() bool {
-		conn, err := net.DialTimeout("tcp", b.addr, time.Second)
+		conn, err := b.Dial()
 		if err != nil {
 			return false
 		}

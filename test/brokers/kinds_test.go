@@ -2,6 +2,7 @@ package brokers
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,10 +20,8 @@ type programs struct{ sngate, nats, mochi string }
 type kind struct {
 	name  string // the head of its column in docs/BROKERS.md
 	start func(t testing.TB, p *programs) broker
-	// volatile brokers keep all in memory: a restart forgets it.
-	volatile bool
-	// forgetsSessions is a broker that keeps retained messages, but not sessions.
-	forgetsSessions bool
+	// shuffles is a broker that does not keep the order of messages that wait for a client.
+	shuffles bool
 }
 
 func kinds() []kind {
@@ -30,9 +29,9 @@ func kinds() []kind {
 		{name: "mosquitto", start: startMosquitto},
 		{name: "RabbitMQ", start: startRabbitMQ},
 		{name: "NATS", start: startNATS},
-		{name: "ejabberd", start: startEjabberd, forgetsSessions: true},
-		{name: "mochi", start: startMochi, volatile: true},
-		{name: "built-in", start: startBuiltIn, volatile: true},
+		{name: "ejabberd", start: startEjabberd},
+		{name: "mochi", start: startMochi, shuffles: true},
+		{name: "built-in", start: startBuiltIn, shuffles: true},
 	}
 }
 
@@ -40,6 +39,8 @@ func kinds() []kind {
 type anonymous struct{ *mosquitto.Broker }
 
 func (anonymous) Login() string { return "" }
+
+func (b anonymous) Dial() (net.Conn, error) { return net.Dial("tcp", b.Addr()) }
 
 func startMosquitto(t testing.TB, _ *programs) broker {
 	return anonymous{mosquitto.Start(t, mosquitto.Options{Persistence: t.TempDir()})}

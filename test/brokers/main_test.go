@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 )
 
@@ -44,10 +45,25 @@ func TestScenarios(t *testing.T) {
 	each(t, func(t *testing.T, k kind, b broker) { play(t, k, b, built.sngate, scenarios()) })
 }
 
-func TestProbe(t *testing.T) {
+// TestProbes compares what the brokers do with docs/BROKERS.md.
+func TestProbes(t *testing.T) {
+	p := readPage(t)
 	each(t, func(t *testing.T, k kind, b broker) {
-		for _, q := range questions() {
-			t.Run(q.text, func(t *testing.T) { t.Logf("CELL|%s|%s|%s", k.name, q.text, q.probe(t, b)) })
+		column := slices.IndexFunc(kinds(), func(other kind) bool { return other.name == k.name })
+		for _, q := range allQuestions() {
+			t.Run(q.text, func(t *testing.T) {
+				got := q.probe(t, b)
+				if p.cells[q.text] == nil {
+					p.cells[q.text] = make([]string, len(kinds()))
+				}
+				if want := p.cells[q.text][column]; got != want && !*update {
+					t.Errorf("%s does %q, docs/BROKERS.md says %q", k.name, got, want)
+				}
+				p.cells[q.text][column] = got
+			})
 		}
 	})
+	if *update {
+		p.write(t)
+	}
 }

@@ -126,6 +126,22 @@ func (s *stage) want(why string, next func(limit time.Duration) (string, bool), 
 	}
 }
 
+// wantAll waits for payloads in any order.
+func (s *stage) wantAll(why string, next func(limit time.Duration) (string, bool), payloads []string) {
+	s.Helper()
+	missing := make(map[string]bool)
+	for _, p := range payloads {
+		missing[p] = true
+	}
+	for len(missing) > 0 {
+		p, ok := next(testgateway.Patience)
+		if !ok {
+			s.Fatalf("%s: %d of %d are missing", why, len(missing), len(payloads))
+		}
+		delete(missing, p)
+	}
+}
+
 // atDevice and atClient are the next payload that arrives there.
 func atDevice(d *snclient.Client) func(time.Duration) (string, bool) {
 	return func(limit time.Duration) (string, bool) {

@@ -35,7 +35,7 @@ const (
 
 func dialWire(t testing.TB, b broker) *wire {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", b.Addr(), patience)
+	conn, err := b.Dial()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,3 +1,6 @@
+// Brokers that "make brokers" tests sngate with, as tools: NATS (Apache-2.0, kept by the
+// Cloud Native Computing Foundation) and mochi (MIT). They are a module of their own, so that
+// sngate has neither their dependencies nor their choice of versions.
 module sngate/test/brokers/programs
 
 go 1.26.0
