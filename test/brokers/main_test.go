@@ -34,10 +34,15 @@ func TestMain(m *testing.M) {
 
 // each runs a test with every broker, which is started for it.
 func each(t *testing.T, test func(t *testing.T, k kind, b broker)) {
+	tried := 0
 	for _, k := range kinds() {
 		if *only == "" || *only == k.name {
 			t.Run(k.name, func(t *testing.T) { test(t, k, k.start(t, &built)) })
+			tried++
 		}
+	}
+	if tried == 0 {
+		t.Fatalf("there is no broker %q", *only)
 	}
 }
 

@@ -75,8 +75,6 @@ func (p *page) write(t testing.TB) {
 	}
 }
 
-func allQuestions() []question { return append(questions(), lastQuestions()...) }
-
 // The table and the probes are about the same, and every cell has been measured.
 func TestPageHasARowForEachProbe(t *testing.T) {
 	p := readPage(t)
