@@ -26,11 +26,15 @@ CRASHFLAGS ?=
 FOR          ?= 1h
 TORTUREFLAGS ?=
 
+# More flags of "make brokers", for example BROKERFLAGS='-broker=NATS -v', or -update to
+# rewrite the table of docs/BROKERS.md.
+BROKERFLAGS ?=
+
 # GOOS/GOARCH[/GOARM] that have to build. linux/arm/6 is the oldest Raspberry Pi.
 PLATFORMS := linux/arm/6 linux/arm64 darwin/arm64 windows/amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help go run build check test deps fmt-check vet cross fuzz footprint test-race crash torture bench lint coverage-table licenses clean
+.PHONY: help go run build check test deps fmt-check vet cross fuzz footprint test-race crash torture brokers bench lint coverage-table licenses clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -66,6 +70,7 @@ fmt-check: go
 
 vet: go
 	$(GO) vet ./...
+	$(GO) vet -tags brokers ./test/brokers
 
 cross: $(PLATFORMS:%=cross/%) ## compile for every supported platform
 
@@ -90,6 +95,10 @@ crash: go ## kill the gateway and the broker N times (1000) under traffic and ac
 # A world that fails is shown with the flags that repeat it: TORTUREFLAGS='-torture.seed=7 -torture.worlds=1'.
 torture: go ## drive the gateway through random worlds with a strict broker for FOR (1h) and account for every message
 	$(GO) test -count=1 -v -timeout 0 ./test/torture -torture.for=$(FOR) $(TORTUREFLAGS)
+
+brokers: go ## try sngate with mosquitto, RabbitMQ, NATS, ejabberd, mochi and the built-in broker; installs what is missing
+	@sh test/deps.sh brokers
+	$(GO) test -tags brokers -count=1 -timeout 60m ./test/brokers $(BROKERFLAGS)
 
 bench: go ## run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -55,11 +55,19 @@ func (c *Client) Send(topic string, payload []byte, qos uint8, retain bool) {
 
 func (c *Client) Receive() mqtt.Message {
 	c.t.Helper()
+	m := c.ReceiveWithin(Patience)
+	if m == nil {
+		c.t.Fatalf("no MQTT message within %v", Patience)
+	}
+	return m
+}
+
+// ReceiveWithin returns the next message, nil if none comes within limit.
+func (c *Client) ReceiveWithin(limit time.Duration) mqtt.Message {
 	select {
 	case m := <-c.messages:
 		return m
-	case <-time.After(Patience):
-		c.t.Fatalf("no MQTT message within %v", Patience)
+	case <-time.After(limit):
 		return nil
 	}
 }

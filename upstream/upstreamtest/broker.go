@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Message is an application message.
@@ -20,10 +21,10 @@ type Message struct {
 var ErrDown = errors.New("upstreamtest: the broker is down")
 
 const (
-	// window is how many QoS 1 and 2 messages a broker has unacknowledged per session,
-	// and maxQueued how many wait behind them.
-	window    = 20
-	maxQueued = 1000
+	// defaultWindow is how many QoS 1 and 2 messages a broker has unacknowledged per
+	// session, and maxQueued how many wait behind them.
+	defaultWindow = 20
+	maxQueued     = 1000
 	// maxUnsent bounds what waits to be written to a client that does not read; QoS 0
 	// beyond it is dropped.
 	maxUnsent = 1 << 20
@@ -261,9 +262,17 @@ func (b *Broker) send(s *session, m Message, granted byte) {
 	}
 }
 
+// window is how many messages may be in flight.
+func (b *Broker) window() int {
+	if b.habits.Window > 0 {
+		return b.habits.Window
+	}
+	return defaultWindow
+}
+
 // pump moves queued messages into the window.
 func (s *session) pump() {
-	for s.client != nil && len(s.queue) > 0 && len(s.inflight) < window {
+	for s.client != nil && len(s.queue) > 0 && len(s.inflight) < s.client.b.window() {
 		if s.client.b.habits.LowestID {
 			s.lastID = 0
 		}
@@ -276,24 +285,41 @@ func (s *session) pump() {
 
 // resume sends again what was in flight when the last connection ended.
 func (s *session) resume() {
-	if s.client.b.habits.NewIDs {
-		var again []Message
-		s.inflight = slices.DeleteFunc(s.inflight, func(d delivery) bool {
-			if !d.released {
-				again = append(again, d.m)
-			}
-			return !d.released
-		})
-		s.queue = append(again, s.queue...)
-	}
-	for _, d := range s.inflight {
-		if d.released {
-			s.client.ack(typePubrel, d.id)
-		} else {
-			s.client.publish(d.id, d.m, true)
-		}
+	if d := s.client.b.habits.RedeliverAfter; d > 0 && len(s.inflight) > 0 {
+		s.later(d, len(s.inflight))
+	} else {
+		s.repeat(len(s.inflight))
 	}
 	s.pump()
+}
+
+// later sends the first n messages in flight again after d, unless there is another
+// connection by then. A broker that does so does not number anew.
+func (s *session) later(d time.Duration, n int) {
+	c := s.client
+	time.AfterFunc(d, func() {
+		c.b.mu.Lock()
+		defer c.b.mu.Unlock()
+		if s.client == c {
+			s.repeat(min(n, len(s.inflight)))
+		}
+	})
+}
+
+// repeat sends the first n messages in flight again.
+func (s *session) repeat(n int) {
+	h := &s.client.b.habits
+	for i := range n {
+		d := &s.inflight[i]
+		switch {
+		case d.released:
+			s.client.ack(typePubrel, d.id)
+			continue
+		case h.NewIDs:
+			d.id = s.newID()
+		}
+		s.client.publish(d.id, d.m, !h.NoDUP)
+	}
 }
 
 func (s *session) newID() uint16 {

@@ -154,6 +154,9 @@ func (c *client) connect(p *packets.ConnectPacket) bool {
 	}
 	ack := packets.NewControlPacket(packets.Connack).(*packets.ConnackPacket)
 	ack.ReturnCode = p.Validate()
+	if ack.ReturnCode == 0 && h.RefuseID != nil {
+		ack.ReturnCode = h.RefuseID(p.ClientIdentifier)
+	}
 	if ack.ReturnCode == 0 && c.b.Refuse != nil {
 		ack.ReturnCode = c.b.Refuse(p.ClientIdentifier, p.Username, p.Password)
 	}
@@ -165,6 +168,9 @@ func (c *client) connect(p *packets.ConnectPacket) bool {
 	s := c.b.session(p.ClientIdentifier)
 	if s != nil && s.client != nil {
 		c.b.takeovers++
+		if h.NoWillAtTakeover {
+			s.client.will = nil
+		}
 		s.client.leave() // may have removed s
 		s = c.b.session(p.ClientIdentifier)
 	}

@@ -12,6 +12,8 @@ import (
 // what most of them do where it leaves a choice. The zero value is a broker without any.
 // The functions are called with the broker's lock held: they must not call the Broker.
 type Habits struct {
+	// RefuseID gives the return code of CONNACK for a client id; 0 accepts.
+	RefuseID func(clientID string) byte
 	// HangUp closes a connection at its CONNECT, without CONNACK.
 	HangUp func(clientID string) bool
 	// Present changes the Session Present flag of CONNACK from what is true.
@@ -20,6 +22,9 @@ type Habits struct {
 	// has connected again, or because it is dropped or stopped: a DISCONNECT, which
 	// MQTT 3.1.1 does not know in this direction.
 	Goodbye []byte
+	// NoWillAtTakeover does not publish the will of a connection whose client has connected
+	// again.
+	NoWillAtTakeover bool
 
 	// Deny closes the connection at a PUBLISH, without an answer.
 	Deny func(clientID string, m Message) bool
@@ -37,12 +42,15 @@ type Habits struct {
 	DenyFilter func(clientID, filter string) bool
 	// RetainedFirst sends the retained messages of a subscription before its SUBACK.
 	RetainedFirst bool
+	// Window is how many QoS 1 and 2 messages are sent before one is acknowledged. 0: 20.
+	Window int
 	// LowestID gives a message the lowest packet identifier that is free, so that one which
 	// has just been acknowledged is used again at once.
 	LowestID bool
 	// NewIDs sends what was unacknowledged in an earlier connection again under new packet
-	// identifiers and without DUP, as if it had never been sent.
-	NewIDs bool
+	// identifiers, NoDUP without DUP, and RedeliverAfter only so long after CONNECT.
+	NewIDs, NoDUP  bool
+	RedeliverAfter time.Duration
 	// Overlap sends a message once for each subscription of a client that matches.
 	Overlap bool
 
@@ -114,10 +122,10 @@ func GrantAtMost(qos byte) func(clientID, filter string, granted byte) byte {
 // StarsAsPlus is the Topic of a broker that writes "+" for "*".
 func StarsAsPlus(topic string) string { return strings.ReplaceAll(topic, "*", "+") }
 
-// RefuseIDsWith is a Broker.Refuse with return code 2, "identifier rejected", for client
-// ids that hold one of the characters.
-func RefuseIDsWith(characters string) func(clientID, username string, password []byte) byte {
-	return func(clientID, _ string, _ []byte) byte {
+// RefuseIDsWith is a RefuseID with return code 2, "identifier rejected", for client ids
+// that hold one of the characters.
+func RefuseIDsWith(characters string) func(clientID string) byte {
+	return func(clientID string) byte {
 		if strings.ContainsAny(clientID, characters) {
 			return packets.ErrRefusedIDRejected
 		}

@@ -265,10 +265,10 @@ func TestHabitsAtConnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := upstreamtest.NewBroker()
 		defer b.Close()
-		b.Refuse = upstreamtest.RefuseIDsWith(".*> ")
 		b.SetHabits(upstreamtest.Habits{
-			HangUp:  func(id string) bool { return id == "hung" },
-			Present: func(id string, present bool) bool { return id == "liar" != present },
+			RefuseID: upstreamtest.RefuseIDsWith(".*> "),
+			HangUp:   func(id string) bool { return id == "hung" },
+			Present:  func(id string, present bool) bool { return id == "liar" != present },
 		})
 		for _, c := range []struct{ id, want string }{
 			{"host.example", "20020002 closed"},
@@ -285,28 +285,79 @@ func TestHabitsAtConnect(t *testing.T) {
 	})
 }
 
-func TestHabitOfNewPacketIdentifiersAfterAReconnect(t *testing.T) {
-	for _, newIDs := range []bool{false, true} {
+func TestHabitsAfterAReconnect(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		habits     upstreamtest.Habits
+		now, in30s string
+	}{
+		{"none", upstreamtest.Habits{}, "62020001 3c06 000174 0002 32", ""},
+		{"new identifiers", upstreamtest.Habits{NewIDs: true}, "62020001 3c06 000174 0003 32", ""},
+		{"new identifiers without DUP", upstreamtest.Habits{NewIDs: true, NoDUP: true}, "62020001 3406 000174 0003 32", ""},
+		{"the same without DUP", upstreamtest.Habits{NoDUP: true}, "62020001 3406 000174 0002 32", ""},
+		{"late", upstreamtest.Habits{RedeliverAfter: 30 * time.Second}, "", "62020001 3c06 000174 0002 32"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := upstreamtest.NewBroker()
+				defer b.Close()
+				b.SetHabits(c.habits)
+				r := dialRaw(t, b, "c", false)
+				r.send("8206 0004 0001 74 02")
+				synctest.Wait()
+				for _, payload := range []string{"1", "2"} {
+					b.Publish(upstreamtest.Message{Topic: "t", Payload: []byte(payload), QoS: 2})
+				}
+				r.want("connected", "20020000 9003000402 3406 000174 0001 31 3406 000174 0002 32")
+				r.send("50020001")
+				r.want("the first is released", "62020001")
+				r.conn.Close()
+				synctest.Wait()
+				again := dialRaw(t, b, "c", false)
+				again.want("again", "20020100"+c.now)
+				time.Sleep(30 * time.Second)
+				again.want("30 s later", c.in30s)
+			})
+		})
+	}
+}
+
+func TestHabitOfTheWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := upstreamtest.NewBroker()
+		defer b.Close()
+		b.SetHabits(upstreamtest.Habits{Window: 1})
+		r := dialRaw(t, b, "c", false)
+		r.send("8206 0004 0001 74 02")
+		synctest.Wait()
+		for range 2 {
+			b.Publish(upstreamtest.Message{Topic: "t", QoS: 1})
+		}
+		r.want("one of two", "20020000 9003000402 3205 000174 0001")
+		r.send("40020001")
+		r.want("the other", "3205 000174 0002")
+	})
+}
+
+func TestHabitOfTheWillAtATakeover(t *testing.T) {
+	for _, silent := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			b := upstreamtest.NewBroker()
 			defer b.Close()
-			b.SetHabits(upstreamtest.Habits{NewIDs: newIDs})
-			r := dialRaw(t, b, "c", false)
-			r.send("8206 0004 0001 74 02")
-			synctest.Wait()
-			for _, payload := range []string{"1", "2"} {
-				b.Publish(upstreamtest.Message{Topic: "t", Payload: []byte(payload), QoS: 2})
+			b.SetHabits(upstreamtest.Habits{NoWillAtTakeover: silent})
+			published := 0
+			b.Will = func(string, upstreamtest.Message) { published++ }
+			conn, err := b.Dial(context.Background(), "tcp", "memory")
+			if err != nil {
+				t.Fatal(err)
 			}
-			r.want("connected", "20020000 9003000402 3406 000174 0001 31 3406 000174 0002 32")
-			r.send("50020001")
-			r.want("the first is released", "62020001")
-			r.conn.Close()
-			synctest.Wait()
-			want := "20020100 62020001 3c06 000174 0002 32"
-			if newIDs {
-				want = "20020100 62020001 3406 000174 0003 32"
+			r := &raw{t, conn.(*upstreamtest.Conn)}
+			r.send("1013 00044d51545404 06 0000 000163 000177 000178")
+			r.want("CONNACK", "20020000")
+			dialRaw(t, b, "c", true).want("CONNACK", "20020000")
+			if got := published == 0; got != silent {
+				t.Errorf("%d wills are published", published)
 			}
-			dialRaw(t, b, "c", false).want("again", want)
 		})
 	}
 }
