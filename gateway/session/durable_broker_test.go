@@ -5,15 +5,16 @@ import "slices"
 // modelBroker is a broker with one session, and the rules of MQTT 3.1.1 for its packet
 // identifiers. It outlives the gateway.
 type modelBroker struct {
-	present   bool
-	atPubrel  bool              // a QoS 2 message is passed on at PUBREL, not at PUBLISH; both are allowed
-	received  map[uint16]string // QoS 2 PUBLISHes not released yet
-	passedOn  map[string]int    // by payload
-	out       []brokerMessage   // for the device, oldest first
-	lastID    uint16
-	forgot    bool                   // the session; taken back by the reader
-	mistaken  string                 // a message that has got the packet identifier of another
-	confirmed func(m *brokerMessage) // PUBACK or the first PUBREC for m has come
+	present     bool
+	atPubrel    bool              // a QoS 2 message is passed on at PUBREL, not at PUBLISH; both are allowed
+	received    map[uint16]string // QoS 2 PUBLISHes not released yet
+	passedOn    map[string]int    // by payload
+	out         []brokerMessage   // for the device, oldest first
+	lastID      uint16
+	forgot      bool                   // the session; taken back by the reader
+	mistaken    string                 // a message that has got the packet identifier of another
+	mistakenFor string                 // that one
+	confirmed   func(m *brokerMessage) // PUBACK or the first PUBREC for m has come
 }
 
 type brokerMessage struct {

@@ -122,7 +122,9 @@ func (w *world) check() {
 	if w.b.forgot {
 		w.b.forgot, w.trouble = false, w.steps // exchanges begin anew
 	}
-	if w.b.mistaken != "" {
+	// After a restart identifiers begin anywhere, which may be where a message that has
+	// expired had one.
+	if w.b.mistaken != "" && w.spooled()[w.b.mistakenFor] > 0 {
 		w.fail("the broker takes %s", w.b.mistaken)
 	}
 	for payload := range w.owedUp {

@@ -257,7 +257,7 @@ func (l *modelLink) dial(ok bool, code uint8) {
 	for i := 0; i < len(l.out); i++ {
 		m := &l.out[i]
 		m.received, m.released = m.received && present, m.released && present
-		if !m.received && (m.tries >= 5 || m.given && (m.qos == 1 || m.tries >= 3)) {
+		if m.given && m.qos == 1 {
 			if m.token != 0 {
 				l.report(Event{Kind: EventPublishFailed, Token: m.token})
 			}
@@ -316,7 +316,7 @@ func (l *modelLink) exchange(i int) {
 			if old, known := l.b.received[m.id]; !known {
 				l.b.received[m.id] = m.payload
 			} else if old != m.payload && l.b.mistaken == "" {
-				l.b.mistaken = m.payload + " for " + old
+				l.b.mistaken, l.b.mistakenFor = m.payload+" for "+old, old
 			}
 		}
 	case l.paused:

@@ -82,16 +82,18 @@ func (s *Session) removeTopic(id uint16, out *Out) {
 }
 
 // claim notes that an id is the device's own, for ever. It reports false if the device has
-// as many as it may.
+// as many as it may. While the store takes nothing the id stays lent: a restart would not
+// know it as the device's.
 func (s *Session) claim(id uint16, out *Out) bool {
 	switch {
 	case s.topics.State(id).Own:
 		return true
 	case s.topics.Owned() >= s.cfg.MaxTopics:
 		return false
+	case s.durable != nil && !s.storing(out):
+		return true
 	}
-	s.topics.Claim(id)
-	if s.storing(out) {
+	if s.topics.Claim(id); s.durable != nil {
 		s.putTopic(id, true, out)
 	}
 	return true

@@ -20,7 +20,7 @@ func (s *Session) spoolDeadline() Time {
 // while there is no connection, or while connections end of it. An exchange of QoS 2 is
 // finished once PUBREC has come, however long that takes: the broker has the message.
 func (s *Session) mayExpire(m *spooled) bool {
-	return m.stage == spoolWaiting || m.stage == spoolSent && (s.link != linkUp || m.doubted)
+	return m.stage == spoolWaiting || m.stage == spoolSent && (m.qos < 2 && s.link != linkUp || m.doubted)
 }
 
 // advanceSpool drops what has waited for too long, and asks the link again.
