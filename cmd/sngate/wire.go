@@ -228,6 +228,9 @@ func openStore(c conf.Store, log zerolog.Logger) (store.Store, error) {
 		return nil, err
 	}
 	line := log.Info()
+	if report.ModeWas != 0 {
+		line = log.Warn().Str("mode_was", fmt.Sprintf("%04o", report.ModeWas))
+	}
 	if report.Lost() {
 		line = log.Error().Str("damage", report.Damage)
 		if report.MovedTo != "" {
