@@ -130,6 +130,9 @@ func (s *shard) arriveConnect(a *arrival) {
 		return
 	}
 	s.bind(e, a.peer)
+	if !live(e.session.State()) {
+		e.session.RestartMsgIDs(s.gw.opts.FirstMsgID())
+	}
 	s.handle(e, a)
 }
 
@@ -207,6 +210,7 @@ func (s *shard) bind(e *entry, p peer) {
 	}
 	if e.peer != p {
 		e.session.AddressChanged()
+		e.session.RestartMsgIDs(s.gw.opts.FirstMsgID())
 	}
 	e.peer, e.bound = p, true
 	e.session.SetOverhead(p.overhead())

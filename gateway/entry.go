@@ -33,9 +33,10 @@ type entry struct {
 
 	halfOpen *list.Element // in shard.halfOpen; nil: not there
 
-	accepted bool // it has been active
-	parked   bool // the session has been told that the link is parked
-	gone     bool // forgotten; what still refers to it is late
+	accepted   bool          // it has been active
+	acceptedAt time.Duration // since when
+	parked     bool          // the session has been told that the link is parked
+	gone       bool          // forgotten; what still refers to it is late
 
 	// What the gauges count of it.
 	state         session.State
@@ -44,6 +45,7 @@ type entry struct {
 	heldOctets    int
 	spoolMessages int
 	spoolOctets   int
+	keptOctets    int
 }
 
 // toConnect translates what a session asks for into what a link is asked for.

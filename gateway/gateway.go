@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -43,6 +42,8 @@ type Gateway struct {
 	directory  *directory
 	admission  *admission
 	budget     budget
+	keptStore  budget // of the store: what is kept for devices beside messages
+	heldStore  budget // and the messages held for them
 	dialer     *upstream.Dialer
 	discoverer *discoverer
 	metrics    *metrics
@@ -81,6 +82,8 @@ func Start(opts Options) (*Gateway, error) {
 		directory: newDirectory(),
 		admission: newAdmission(opts.ConnectRates),
 		budget:    budget{limit: opts.MemoryLimit},
+		keptStore: budget{limit: opts.StoreMaxBytes / storedPart},
+		heldStore: budget{limit: opts.StoreMaxBytes / storedPart},
 		stopped:   make(chan struct{}),
 		own:       ownConnection{clientID: opts.ClientID, retryAt: never},
 	}
@@ -101,7 +104,7 @@ func Start(opts Options) (*Gateway, error) {
 	g.strayLog = sampled(opts.Log, strangersPerSecond)
 	g.faultLog = sampled(opts.Log, faultsPerSecond)
 	if g.opts.FirstMsgID == nil {
-		g.opts.FirstMsgID = func() uint16 { return uint16(rand.Uint32()) }
+		g.opts.FirstMsgID = randomMsgID
 	}
 	var err error
 	if g.dialer, err = upstream.NewDialer(g.upstreamOptions()); err != nil {

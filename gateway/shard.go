@@ -333,7 +333,7 @@ func (s *shard) entered(e *entry, a *session.Action) {
 	s.noteEnded(e, !live(a.State))
 	s.noteHalfOpen(e)
 	s.gw.logState(e, from, a)
-	e.accepted = e.accepted || a.State == session.StateActive
+	s.noteAccepted(e, a.State)
 }
 
 // noteEnded keeps the list of sessions that admit may give up.
@@ -350,11 +350,13 @@ func (s *shard) noteEnded(e *entry, ended bool) {
 // countHeld brings what the gauges count of e up to date. Most steps change none of it,
 // and shards share some of them.
 func (s *shard) countHeld(e *entry) {
+	s.noteKept(e)
 	n, b := e.session.Held()
 	if n != e.heldMessages || b != e.heldOctets {
 		s.heldMessages.Add(int64(n - e.heldMessages))
 		s.heldOctets.Add(int64(b - e.heldOctets))
 		s.gw.budget.add(b - e.heldOctets)
+		s.gw.heldStore.add(b - e.heldOctets)
 		e.heldMessages, e.heldOctets = n, b
 	}
 	if !e.session.Sheddable() {
@@ -382,6 +384,8 @@ func (s *shard) forget(e *entry) {
 	s.heldMessages.Add(int64(-e.heldMessages))
 	s.heldOctets.Add(int64(-e.heldOctets))
 	s.gw.budget.add(-e.heldOctets - e.spoolOctets)
+	s.gw.heldStore.add(-e.heldOctets)
+	s.countKept(e, 0)
 	s.holders.note(e, 0)
 	s.spoolMessages.Add(int64(-e.spoolMessages))
 	s.gw.spoolOctets.Add(int64(-e.spoolOctets))

@@ -104,6 +104,7 @@ func gatewayOptions(cfg *conf.Config, log zerolog.Logger) (gateway.Options, erro
 		Forwarders:        cfg.Forwarder.Enabled,
 		AllowForwarders:   cfg.Forwarder.Allow,
 		AdvertiseInterval: cfg.Discovery.AdvertiseInterval,
+		StoreMaxBytes:     storeMaxBytes(cfg.Store),
 		SpoolTotalBytes:   cfg.Spool.TotalBytes,
 		OpsAddress:        cfg.Ops.Address,
 		Log:               log,
@@ -165,6 +166,8 @@ func sessionConfig(cfg *conf.Config, predefined *topicreg.Predefined) *session.C
 		MaxInFlight:      s.MaxInflight,
 		MaxTopics:        s.MaxTopics,
 		MaxSubscriptions: s.MaxSubscriptions,
+		MaxWill:          s.MaxWill,
+		ProveAddress:     s.ProveAddress,
 		MaxMessages:      cfg.Sleep.MaxMessages,
 		MaxBytes:         cfg.Sleep.MaxBytes,
 		Spool:            cfg.Spool.Enabled,
@@ -205,6 +208,14 @@ func upstreamOptions(cfg *conf.Config) upstream.Options {
 		o.Password = []byte(password)
 	}
 	return o
+}
+
+// storeMaxBytes is how large the store may grow; 0: there is none.
+func storeMaxBytes(c conf.Store) int64 {
+	if c.Path == "" {
+		return 0
+	}
+	return c.MaxBytes
 }
 
 // openStore opens the file of the store and logs what it found there.

@@ -6,6 +6,7 @@ package session
 // A sleeper is kept: it will be found by its client id. Any other device is gone.
 func (s *Session) AddressTaken(now Time, out *Out) {
 	s.mustSave() // or a restart would give it the address back
+	s.forgetAddress(out)
 	switch s.state {
 	case StateAsleep:
 	case StateAwake:
@@ -27,6 +28,7 @@ func (s *Session) AddressTaken(now Time, out *Out) {
 // CONNECT is not taken for a repeat.
 func (s *Session) AddressChanged() {
 	s.fresh, s.lateBefore = false, 0
+	s.reach = s.unproven()
 	s.changed()
 }
 

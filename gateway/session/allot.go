@@ -91,7 +91,7 @@ func (s *Session) allotted(now Time, v *saving, ok bool, out *Out) bool {
 	if !ok && v.allots {
 		s.topics.Remove(id)
 		out.remove(RecordTopic, key16(id))
-		s.topicOctets -= len(name)
+		s.topicOctets -= int32(len(name))
 		if waiting {
 			s.waitForStore(now, out)
 		}

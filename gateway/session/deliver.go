@@ -184,10 +184,14 @@ func (s *Session) pump(now Time, out *Out) {
 	if !s.listening() {
 		return
 	}
-	for s.delivery.phase == idle && s.queue.len() > 0 && s.resumeAt == Never && !s.tired() {
-		s.deliver(now, s.queue.pop(), out)
+	withheld := false
+	for s.delivery.phase == idle && s.queue.len() > 0 && s.resumeAt == Never && !s.tired() && !withheld {
+		if withheld = !s.reachable(now, out); !withheld {
+			s.deliver(now, s.queue.pop(), out)
+		}
 	}
-	if s.state == StateAwake && s.delivery.phase == idle && (s.queue.len() == 0 || s.resumeAt != Never || s.tired()) {
+	withheld = withheld && !s.proving() // for the rest of this wake
+	if s.state == StateAwake && s.delivery.phase == idle && (s.queue.len() == 0 || s.resumeAt != Never || s.tired() || withheld) {
 		s.finishWake(now, out)
 	}
 }
@@ -233,6 +237,10 @@ func (s *Session) sendRegister(now Time, out *Out) {
 	ok := known
 	if !known && s.durable != nil && !s.storing(out) {
 		s.waitForStore(now, out)
+		return
+	}
+	if !known && !s.mayKeep(len(d.msg.topic)+topicOverhead, out) {
+		s.waitForRoom(now, out)
 		return
 	}
 	if !known {
@@ -302,6 +310,7 @@ func (s *Session) newMsgID() uint16 {
 	for {
 		s.nextMsgID++
 		if s.nextMsgID != 0 && s.nextMsgID != s.lastQoS2.msgID && (s.durable == nil || s.nextMsgID != s.durable.outgoing.msgID) {
+			s.reach.drawn(s.nextMsgID)
 			return s.nextMsgID
 		}
 	}

@@ -322,6 +322,7 @@ func (s *Session) Resume(now Time, out *Out) bool {
 		return false
 	}
 	d.state = s.state
+	s.reach.beginStep(out)
 	s.resumeSpool(now, out)
 	s.resumeOutgoing()
 	if !s.connected() {
@@ -333,6 +334,7 @@ func (s *Session) Resume(now Time, out *Out) bool {
 	s.heard(now)
 	s.resumeDelivery(now, out)
 	s.save(now, out)
+	s.reach.charge(out)
 	return true
 }
 

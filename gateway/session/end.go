@@ -43,6 +43,7 @@ func (s *Session) end(state State, why Reason, how ActionKind, out *Out) {
 	s.barrier = barrier{at: Never}
 	s.lifeAt, s.retryAt, s.resumeAt, s.askAt = Never, Never, Never, Never
 	s.probing, s.fresh = false, false
+	s.forgetAddress(out)
 	s.enter(state, why, out)
 	s.mustSave()
 	s.closeLink(how, out)

@@ -133,6 +133,7 @@ const (
 	bitWill    // the CONNECT had Will=1
 	bitHasWill // there is a will
 	bitWillDue // it is still to be published
+	bitProven  // the device's address
 )
 
 // The same for other records.
@@ -154,7 +155,7 @@ func bit(set bool, b uint8) uint8 {
 // means is counted anew after a restart.
 func (s *Session) appendSession() []byte {
 	bits := bit(s.clean, bitClean) | bit(s.kept, bitKept) | bit(s.accepted.will, bitWill) | bit(s.will != nil, bitHasWill) |
-		bit(s.willDue, bitWillDue)
+		bit(s.willDue, bitWillDue) | bit(s.Proven(), bitProven)
 	b := append(make([]byte, 0, 64), sn12.ProtocolID, bits, byte(s.lasting()))
 	b = binary.BigEndian.AppendUint16(b, s.duration)
 	b = binary.BigEndian.AppendUint16(b, s.sleepFor)
@@ -200,6 +201,9 @@ func (s *Session) loadSession(value []byte) error {
 	s.clean, s.kept, s.willDue = bits&bitClean != 0, bits&bitKept != 0, bits&bitWillDue != 0
 	s.duration, s.sleepFor, s.will, s.state = duration, sleepFor, w, state
 	s.accepted = connectParams{clean: s.clean, will: bits&bitWill != 0, duration: accepted}
+	if bits&bitProven != 0 {
+		s.reach = nil
+	}
 	s.durable.known = true
 	return nil
 }
@@ -250,7 +254,10 @@ func (s *Session) Load(kind RecordKind, key, value []byte) error {
 	case RecordSubscription:
 		sub := subscription{filter: string(k.rest()), qos: f.u8()}
 		f.bad = f.bad || sub.filter == "" || sub.qos > 2
-		take = func() { s.subs = append(s.subs, sub) }
+		take = func() {
+			s.subs = append(s.subs, sub)
+			s.filterOctets += int32(len(sub.filter))
+		}
 	case RecordTopic:
 		return s.loadTopic(&k, &f)
 	case RecordExchange:
@@ -295,7 +302,7 @@ func (s *Session) loadTopic(k, f *fields) error {
 	if f.bad || k.end() != nil || s.topics.Restore(id, name, bits&bitAllotted != 0) != nil {
 		return errRecord
 	}
-	s.topicOctets += len(name)
+	s.topicOctets += int32(len(name))
 	s.topics.SetAnnounced(id, bits&bitTold != 0)
 	return nil
 }

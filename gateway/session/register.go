@@ -29,6 +29,9 @@ func (s *Session) onRegister(body []byte, out *Out) {
 	} else if s.durable != nil && !s.storing(out) {
 		out.drop(ReasonStoreFailed)
 		answer.ReturnCode = sn12.RejectedCongestion
+	} else if !s.mayKeep(len(m.TopicName)+topicOverhead, out) {
+		out.drop(ReasonMemoryLimit)
+		answer.ReturnCode = sn12.RejectedCongestion
 	} else if id, ok := s.newID(string(m.TopicName)); ok {
 		if s.durable != nil {
 			s.putTopic(id, true, out)
@@ -48,12 +51,12 @@ func (s *Session) onRegister(body []byte, out *Out) {
 // given a predefined number: the two number spaces are apart, but a device that
 // mistakes one for the other still means the same topic.
 func (s *Session) newID(name string) (uint16, bool) {
-	if s.topicOctets+len(name) > s.cfg.MaxTopics*averageName {
+	if int(s.topicOctets)+len(name) > s.cfg.MaxTopics*averageName {
 		return 0, false
 	}
 	id, ok := s.allot(name)
 	if ok {
-		s.topicOctets += len(name)
+		s.topicOctets += int32(len(name))
 	}
 	return id, ok
 }

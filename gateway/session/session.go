@@ -36,12 +36,14 @@ type Session struct {
 
 	dialogue *dialogue // not nil while a CONNECT is being carried out
 
-	topics      topicreg.Table
-	topicOctets int // of the names in topics
-	overhead    int // octets that are put around each message: see SetOverhead
-	subs        []subscription
-	asked       []request // SUBSCRIBE and UNSUBSCRIBE waiting for the broker
-	restore     restore
+	topics topicreg.Table
+	// Octets of the names in topics, and of the filters in subs.
+	topicOctets, filterOctets int32
+
+	overhead int // octets that are put around each message: see SetOverhead
+	subs     []subscription
+	asked    []request // SUBSCRIBE and UNSUBSCRIBE waiting for the broker
+	restore  restore
 
 	messages, octets bucket // of Config.MessageRate and ByteRate
 
@@ -51,10 +53,11 @@ type Session struct {
 	delivery  delivery // the one being delivered
 	lastQoS2  exchange // the last QoS 2 delivery, for its redelivery by the broker
 	nextMsgID uint16
-	allowance int  // octets held beside MaxBytes at the most: see SetAllowance
-	paused    bool // the link has been told to stop reading
+	allowance int // octets held beside MaxBytes at the most: see SetAllowance
 	barrier   barrier
+	reach     *reach // account of an address that is not proven; nil: there is no bound
 	link      linkState
+	paused    bool     // the link has been told to stop reading
 	parked    bool     // the device may be connected elsewhere: see EventParked
 	askAt     Time     // parked: when the device is asked whether it is here
 	askPause  Time     // and how long that was put off
@@ -81,6 +84,7 @@ const (
 // New returns the session of a device that has not connected yet.
 func New(cfg *Config, clientID string) *Session {
 	s := &Session{cfg: cfg, clientID: clientID, allowance: math.MaxInt, lifeAt: Never, retryAt: Never, resumeAt: Never, askAt: Never, barrier: barrier{at: Never}}
+	s.reach = s.unproven()
 	if cfg.Durable {
 		s.durable = &durable{spool: spool{retryAt: Never, packetID: firstPacketID}}
 	}
@@ -140,6 +144,8 @@ func (s *Session) Datagram(now Time, b []byte, out *Out) {
 		return
 	}
 	parked := s.parked
+	s.reach.beginStep(out)
+	s.reach.credit(len(b))
 	switch {
 	case sn12.Type(t) == sn12.TypeConnect:
 		s.onConnect(now, body, out)
@@ -153,28 +159,15 @@ func (s *Session) Datagram(now Time, b []byte, out *Out) {
 	default:
 		s.fresh = false
 		s.heard(now)
-		s.onConnected(now, sn12.Type(t), body, out)
+		if !s.weigh(now, sn12.Type(t), body, out) {
+			s.onConnected(now, sn12.Type(t), body, out)
+		}
 	}
 	if parked && !s.parked {
 		s.resumeDelivery(now, out)
 	}
-	s.regulate(out)
-	s.save(now, out)
-}
-
-// stray tells why a message of type t has no meaning to a session in any state. It is
-// not answered: its sender may be a gateway, which would answer in turn.
-func stray(t sn12.Type) Reason {
-	switch t {
-	case sn12.TypeAdvertise, sn12.TypeSearchGW, sn12.TypeGWInfo, sn12.TypeConnAck, sn12.TypeWillTopicReq,
-		sn12.TypeWillMsgReq, sn12.TypeSubAck, sn12.TypeUnsubAck, sn12.TypeWillTopicResp, sn12.TypeWillMsgResp,
-		sn12.TypeEncapsulated:
-		return ReasonUnexpectedMessage
-	}
-	if !t.Known() {
-		return ReasonMalformed
-	}
-	return ReasonNone
+	s.sendWithheld(now, out)
+	s.endStep(now, out)
 }
 
 // heard restarts the supervision of a device that has just spoken: "each time the
@@ -243,7 +236,7 @@ func (s *Session) onConnected(now Time, t sn12.Type, body []byte, out *Out) {
 	case sn12.TypePingReq:
 		s.onPingReq(now, body, out)
 	case sn12.TypePingResp:
-		s.onPingResp(body, out)
+		s.onPingResp(now, body, out)
 	case sn12.TypeDisconnect:
 		s.onDisconnect(now, body, out)
 	case sn12.TypeWillTopicUpd:
@@ -259,6 +252,7 @@ func (s *Session) onConnected(now Time, t sn12.Type, body []byte, out *Out) {
 
 // Upstream handles one event of the upstream link.
 func (s *Session) Upstream(now Time, ev *Event, out *Out) {
+	s.reach.beginStep(out)
 	switch ev.Kind {
 	case EventConnected:
 		s.onBrokerConnected(now, ev, out)
@@ -302,13 +296,12 @@ func (s *Session) Upstream(now Time, ev *Event, out *Out) {
 	case EventClosed:
 		s.onLinkClosed(out)
 	}
-	s.regulate(out)
-	s.save(now, out)
+	s.endStep(now, out)
 }
 
 // Deadline is when the session next wants Advance; Never if it waits for nothing.
 func (s *Session) Deadline() Time {
-	d := min(s.lifeAt, s.retryAt, s.resumeAt, s.askAt, s.barrier.at, s.spoolDeadline(), s.saveDeadline())
+	d := min(s.lifeAt, s.retryAt, s.resumeAt, s.askAt, s.barrier.at, s.reach.deadline(), s.spoolDeadline(), s.saveDeadline())
 	for i := range s.window {
 		d = min(d, s.window[i].holdAt)
 	}
@@ -320,6 +313,7 @@ func (s *Session) Deadline() Time {
 
 // Advance carries out what time has brought. Calling it early is harmless.
 func (s *Session) Advance(now Time, out *Out) {
+	s.reach.beginStep(out)
 	if now >= s.lifeAt {
 		s.onSilence(now, out)
 	}
@@ -337,10 +331,19 @@ func (s *Session) Advance(now Time, out *Out) {
 		s.barrier.giveUp()
 		s.pump(now, out)
 	}
+	if now >= s.reach.deadline() {
+		s.proveAgain(now, out)
+	}
 	s.expireHeld(now, out)
 	s.advanceSpool(now, out)
+	s.endStep(now, out)
+}
+
+// endStep ends what every step ends with.
+func (s *Session) endStep(now Time, out *Out) {
 	s.regulate(out)
 	s.save(now, out)
+	s.reach.charge(out)
 }
 
 // onSilence ends a session whose device has not spoken in time. A device without
@@ -358,7 +361,7 @@ func (s *Session) onSilence(now Time, out *Out) {
 	if s.retryAt == Never {
 		s.await(now)
 		s.probing = true
-		send(out, sn12.PingReq{})
+		s.sendPingReq(out)
 	}
 }
 
@@ -385,7 +388,9 @@ func (s *Session) onRetry(now Time, out *Out) {
 		send(out, sn12.WillMsgReq{})
 	case s.probing:
 		out.retry(sn12.TypePingReq)
-		send(out, sn12.PingReq{})
+		s.sendPingReq(out)
+	case s.delivery.phase != idle && !s.affords(s.delivery.size(), out):
+		s.prove(now, out)
 	case s.delivery.phase != idle:
 		s.repeatDelivery(out)
 	default:
