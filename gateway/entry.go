@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"sngate/gateway/session"
@@ -22,9 +23,11 @@ type entry struct {
 	link    upstream.Link // nil until the first ActionConnect
 	home    string        // until then: which broker had the session in an earlier process
 
-	flow  flow // what the device sends; readers count it
-	peer  peer
-	bound bool // the directory maps peer to this entry
+	flow flow // what the device sends; readers count it
+	peer peer
+	// unreachable: the shard has yet to be told that the network says so.
+	unreachable atomic.Bool
+	bound       bool // the directory maps peer to this entry
 
 	ended   *list.Element // in shard.ended; nil: not there
 	endedAt time.Duration // when it was put there

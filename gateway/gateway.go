@@ -164,6 +164,9 @@ func (g *Gateway) run() {
 	g.discoverer.opts.pool = pool
 	g.discoverer.start()
 	for i, l := range g.listeners {
+		if c, ok := l.Conn.(unreachables); ok {
+			c.OnUnreachable(func(addr netip.AddrPort) { g.unreachable(i, addr) })
+		}
 		r := newReceiver(g, i)
 		loop := &readLoop{
 			conn:     l.Conn,
