@@ -78,7 +78,19 @@ func (s *shard) handle(e *entry, a *arrival) {
 		e.link.Nudge(s.now)
 	}
 	e.session.Datagram(s.now, a.body, s.outFor(e))
+	if s.settle(e); e.claim {
+		s.grant(e)
+	}
+}
+
+// defends reports whether a live session stays where it is, and has its device asked
+// whether it is still there.
+func (s *shard) defends(e *entry) bool {
+	if !live(e.session.State()) || e.session.HalfOpen() || e.session.Contested(s.now, s.outFor(e)) {
+		return false
+	}
 	s.settle(e)
+	return true
 }
 
 // disown answers a sender that has no session here with DISCONNECT (MQTT-SN 1.2
@@ -121,12 +133,15 @@ func (s *shard) arriveConnect(a *arrival) {
 	switch {
 	case e == nil:
 		var why session.Reason
-		if e, why = s.admit(a, string(c.ClientID)); e == nil {
+		if e, why = s.admit(a.peer, string(c.ClientID)); e == nil {
 			s.refuse(a, sn12.RejectedCongestion, why)
 			return
 		}
-	case e.bound && e.peer != a.peer && s.gw.opts.AddressChange == AddressChangeDeny && live(e.session.State()):
+	case e.bound && e.peer != a.peer && s.gw.opts.AddressChange == AddressChangeDeny && s.defends(e):
 		s.disown(a, session.ReasonAddressChange)
+		return
+	}
+	if s.claims(e, a, &c) {
 		return
 	}
 	s.bind(e, a.peer)

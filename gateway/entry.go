@@ -36,6 +36,8 @@ type entry struct {
 
 	halfOpen *list.Element // in shard.halfOpen; nil: not there
 
+	claim bool // see claim.go; not in shard.clients
+
 	accepted   bool          // it has been active
 	acceptedAt time.Duration // since when
 	parked     bool          // the session has been told that the link is parked
@@ -105,6 +107,9 @@ func toEvent(ev *upstream.Event) session.Event {
 
 // do carries out one action of a session on its link.
 func (e *entry) do(s *shard, a *session.Action) {
+	if e.claim { // the session that it claims has the link: see grant
+		return
+	}
 	now := s.now
 	if a.Kind == session.ActionConnect || a.Kind == session.ActionReopen {
 		if e.link == nil {

@@ -48,3 +48,14 @@ func (g *Gateway) logExpired(e *entry) {
 	g.eventLog.Debug().Str("client_id", e.session.ClientID()).Stringer("reason", session.ReasonSessionExpired).
 		Msg("session that was kept is given up")
 }
+
+// noteEnded keeps the list of sessions that admit may give up.
+func (s *shard) noteEnded(e *entry, ended bool) {
+	switch {
+	case ended && e.ended == nil:
+		e.ended, e.endedAt = s.ended.PushBack(e), s.now
+	case !ended && e.ended != nil:
+		s.ended.Remove(e.ended)
+		e.ended = nil
+	}
+}

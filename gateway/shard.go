@@ -62,7 +62,8 @@ type shard struct {
 
 	// Owned by run.
 	clients map[string]*entry
-	ended   list.List // of *entry: sessions kept without a connection, the one ended first in front
+	claimed map[string]*entry // claims by client id
+	ended   list.List         // of *entry: sessions kept without a connection, the one ended first in front
 	// halfOpen are the sessions in a will dialogue that have never been accepted, the
 	// one that began first in front.
 	halfOpen list.List // of *entry
@@ -100,6 +101,7 @@ func newShard(gw *Gateway, index int) *shard {
 		counters:  gw.metrics.newCounters(),
 		byState:   make([]atomic.Int64, len(session.StateNames())),
 		clients:   make(map[string]*entry),
+		claimed:   make(map[string]*entry),
 		repairs:   make(map[string]struct{}),
 		strays:    newLimiter(gw.opts.StrayRate, 2*gw.opts.StrayRate),
 		replies:   newLimiter(repliesPerSecond, replyBurst),
@@ -336,17 +338,6 @@ func (s *shard) entered(e *entry, a *session.Action) {
 	s.noteAccepted(e, a.State)
 }
 
-// noteEnded keeps the list of sessions that admit may give up.
-func (s *shard) noteEnded(e *entry, ended bool) {
-	switch {
-	case ended && e.ended == nil:
-		e.ended, e.endedAt = s.ended.PushBack(e), s.now
-	case !ended && e.ended != nil:
-		s.ended.Remove(e.ended)
-		e.ended = nil
-	}
-}
-
 // countHeld brings what the gauges count of e up to date. Most steps change none of it,
 // and shards share some of them.
 func (s *shard) countHeld(e *entry) {
@@ -395,6 +386,9 @@ func (s *shard) forget(e *entry) {
 	s.noteEnded(e, false)
 	s.unbind(e)
 	s.timers.remove(e)
+	if s.forgetClaim(e) {
+		return
+	}
 	delete(s.clients, e.session.ClientID())
 	s.gw.sessions.Add(-1)
 }

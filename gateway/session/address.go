@@ -28,7 +28,7 @@ func (s *Session) AddressTaken(now Time, out *Out) {
 // CONNECT is not taken for a repeat.
 func (s *Session) AddressChanged() {
 	s.fresh, s.lateBefore = false, 0
-	s.reach = s.unproven()
+	s.reach, s.rival = s.unproven(), nil
 	s.changed()
 }
 
@@ -46,3 +46,16 @@ func (s *Session) StartMsgIDs(after uint16) {
 
 // SetOverhead says how many octets a forwarder's encapsulation adds to each message.
 func (s *Session) SetOverhead(octets int) { s.overhead = octets }
+
+// addressDeadline is when an unanswered question, whether the device is where it says it
+// is, is due to be repeated.
+func (s *Session) addressDeadline() Time { return min(s.reach.deadline(), s.rival.deadline()) }
+
+func (s *Session) advanceAddress(now Time, out *Out) {
+	if now >= s.reach.deadline() {
+		s.proveAgain(now, out)
+	}
+	if now >= s.rival.deadline() {
+		s.askRivalled(now, out)
+	}
+}

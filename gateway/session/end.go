@@ -44,6 +44,7 @@ func (s *Session) end(state State, why Reason, how ActionKind, out *Out) {
 	s.lifeAt, s.retryAt, s.resumeAt, s.askAt = Never, Never, Never, Never
 	s.probing, s.fresh = false, false
 	s.forgetAddress(out)
+	s.rival = nil
 	s.enter(state, why, out)
 	s.mustSave()
 	s.closeLink(how, out)

@@ -55,9 +55,12 @@ type Session struct {
 	nextMsgID uint16
 	allowance int // octets held beside MaxBytes at the most: see SetAllowance
 	barrier   barrier
+	rival     *rival // nil: nobody has contested the session
 	reach     *reach // account of an address that is not proven; nil: there is no bound
 	link      linkState
 	paused    bool     // the link has been told to stop reading
+	probing   bool     // PINGREQ sent to a device without keep-alive
+	tries     uint8    // how often the unanswered request has been sent again
 	parked    bool     // the device may be connected elsewhere: see EventParked
 	askAt     Time     // parked: when the device is asked whether it is here
 	askPause  Time     // and how long that was put off
@@ -65,9 +68,7 @@ type Session struct {
 	lastToken Token
 	lifeAt    Time // when silence means loss
 	retryAt   Time // when the unanswered request is sent again
-	tries     int  // how often it has been sent again
 	resumeAt  Time // end of the pause after the device's "congestion"
-	probing   bool // PINGREQ sent to a device without keep-alive
 }
 
 // linkState is what the session knows of its connection to the broker.
@@ -175,6 +176,7 @@ func (s *Session) Datagram(now Time, b []byte, out *Out) {
 // section 6.11). A sleeper that speaks without waking has shown that it lives as well.
 func (s *Session) heard(now Time) {
 	s.parked, s.askAt, s.askPause = false, Never, 0
+	s.rival.heard()
 	if s.probing {
 		s.probing = false
 		s.retryAt = Never
@@ -301,7 +303,7 @@ func (s *Session) Upstream(now Time, ev *Event, out *Out) {
 
 // Deadline is when the session next wants Advance; Never if it waits for nothing.
 func (s *Session) Deadline() Time {
-	d := min(s.lifeAt, s.retryAt, s.resumeAt, s.askAt, s.barrier.at, s.reach.deadline(), s.spoolDeadline(), s.saveDeadline())
+	d := min(s.lifeAt, s.retryAt, s.resumeAt, s.askAt, s.barrier.at, s.addressDeadline(), s.spoolDeadline(), s.saveDeadline())
 	for i := range s.window {
 		d = min(d, s.window[i].holdAt)
 	}
@@ -331,9 +333,7 @@ func (s *Session) Advance(now Time, out *Out) {
 		s.barrier.giveUp()
 		s.pump(now, out)
 	}
-	if now >= s.reach.deadline() {
-		s.proveAgain(now, out)
-	}
+	s.advanceAddress(now, out)
 	s.expireHeld(now, out)
 	s.advanceSpool(now, out)
 	s.endStep(now, out)
@@ -369,7 +369,7 @@ func (s *Session) onSilence(now Time, out *Out) {
 // RetryCount repeats (MQTT-SN 1.2 section 6.13, mirrored for the gateway).
 func (s *Session) onRetry(now Time, out *Out) {
 	s.retryAt = Never
-	if s.tries >= s.cfg.RetryCount {
+	if int(s.tries) >= s.cfg.RetryCount {
 		if s.dialogue != nil && !s.live() {
 			s.abandon(ReasonWill, out)
 			return
