@@ -33,7 +33,6 @@ func (s *shard) claims(e *entry, a *arrival, c *sn12.Connect) bool {
 // dropClaim ends a claim that another message of the client id has overtaken.
 func (s *shard) dropClaim(e *entry) {
 	if e != nil {
-		s.counters.drop(int(session.ReasonAddressChange))
 		s.forget(e)
 	}
 }

@@ -28,7 +28,10 @@ func (s *Session) AddressTaken(now Time, out *Out) {
 // CONNECT is not taken for a repeat.
 func (s *Session) AddressChanged() {
 	s.fresh, s.lateBefore = false, 0
-	s.reach, s.rival = s.unproven(), nil
+	at := s.reach.deadline()
+	if s.reach, s.rival = s.unproven(), nil; s.reach != nil {
+		s.reach.at = at // a wake that waits for it has to end
+	}
 	s.changed()
 }
 

@@ -172,7 +172,7 @@ func (s *Session) sendPingReq(out *Out) {
 // MsgId in the answer. Not every device answers REGISTER, so nothing depends on it, and
 // it is sent once.
 func (s *Session) tell(out *Out) bool {
-	if s.reach.toldID != 0 || s.queue.len() == 0 {
+	if s.reach.toldID != 0 || s.queue.len() == 0 || s.delivery.phase != idle { // one request at a time
 		return false
 	}
 	topic := s.queue.first().topic
@@ -276,10 +276,10 @@ func (s *Session) weigh(now Time, t sn12.Type, body []byte, out *Out) bool {
 	return false
 }
 
-// sendWithheld goes on, when the device has spoken, with what its account did not have
-// room for.
-func (s *Session) sendWithheld(now Time, out *Out) {
-	if s.reach == nil || !s.listening() || s.proving() {
+// sendWithheld goes on, when the device has spoken from an address that was not proven
+// before, with what its account did not have room for.
+func (s *Session) sendWithheld(now Time, bounded bool, out *Out) {
+	if !bounded || !s.listening() || s.proving() {
 		return
 	}
 	if s.queue.len() > 0 || s.delivery.phase == releasing && s.retryAt == Never {

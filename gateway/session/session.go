@@ -144,7 +144,7 @@ func (s *Session) Datagram(now Time, b []byte, out *Out) {
 		out.drop(why)
 		return
 	}
-	parked := s.parked
+	parked, bounded := s.parked, s.reach != nil
 	s.reach.beginStep(out)
 	s.reach.credit(len(b))
 	switch {
@@ -167,7 +167,7 @@ func (s *Session) Datagram(now Time, b []byte, out *Out) {
 	if parked && !s.parked {
 		s.resumeDelivery(now, out)
 	}
-	s.sendWithheld(now, out)
+	s.sendWithheld(now, bounded, out)
 	s.endStep(now, out)
 }
 
