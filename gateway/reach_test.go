@@ -207,3 +207,24 @@ func TestProofAndRestart(t *testing.T) {
 		}
 	})
 }
+
+// TestRetainedMessagesOfANewSubscriber: more of them than are held for a device come at
+// once, before its address is proven. None is lost.
+func TestRetainedMessagesOfANewSubscriber(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, proving)
+		d := r.device("10.0.3.3:5000")
+		d.connectWith(true, 60, "dev")
+		d.subscribe("t", 0)
+		const n = 1500
+		for range n {
+			r.publish("t", strings.Repeat("x", 100), 0)
+		}
+		if got, _ := d.answerPings(); len(got) != n {
+			t.Errorf("%d messages of %d", len(got), n)
+		}
+		if dropped := r.dropped(session.ReasonBufferFull); dropped != 0 {
+			t.Errorf("%d dropped", dropped)
+		}
+	})
+}

@@ -79,12 +79,12 @@ func (s *Session) regulate(out *Out) {
 	}
 	n, b := s.Held()
 	messages, octets := scale*s.cfg.MaxMessages, min(scale*s.cfg.MaxBytes, s.allowance)
-	full := n > 0 && (n > messages || b > octets || s.queue.qos0 == 0 && (n == messages || b == octets))
+	full := n > 0 && (n > messages || b > octets || s.queue.qos0 == 0 && (n == messages || b == octets)) || s.waitsForProof(n, b)
 	switch {
 	case !s.paused && full:
 		s.paused = true
 		out.do(Action{Kind: ActionPause})
-	case s.paused && !full && (scale > 1 || n <= s.cfg.MaxMessages/2 && b <= octets/2):
+	case s.paused && !full && (scale > 1 || s.withholds() || n <= s.cfg.MaxMessages/2 && b <= octets/2):
 		s.paused = false
 		s.barrier.rounds = max(s.barrier.rounds, 1) // the broker goes on with what it has
 		out.do(Action{Kind: ActionResume})

@@ -138,6 +138,17 @@ func (s *Session) reachable(now Time, out *Out) bool {
 // proving reports whether the answer to a PINGREQ is awaited.
 func (s *Session) proving() bool { return s.reach.deadline() != Never }
 
+// waitsForProof reports whether enough is held to stop reading from the broker while an
+// active device is asked whether it is there: what comes behind is not dropped for the time
+// of an answer, also of QoS 0.
+func (s *Session) waitsForProof(messages, octets int) bool {
+	return s.proving() && s.state == StateActive && (messages > s.cfg.MaxMessages/2 || octets > min(s.cfg.MaxBytes, s.allowance)/2)
+}
+
+// withholds reports whether the device has not answered in time. Then reading goes on,
+// or answers of the broker could not get through, and QoS 0 is dropped as for a sleeper.
+func (s *Session) withholds() bool { return s.reach != nil && !s.proving() && s.queue.qos0 > 0 }
+
 // prove sends PINGREQ to an address that is not proven. One is free, others have to be
 // afforded.
 func (s *Session) prove(now Time, out *Out) {
@@ -268,6 +279,7 @@ func (s *Session) weigh(now Time, t sn12.Type, body []byte, out *Out) bool {
 		r.wrong++
 	case r.wrong < maxGuesses:
 		s.reach = nil
+		s.changed() // or it would be asked again after a restart
 	}
 	if t == sn12.TypeRegAck && msgID != 0 && msgID == r.toldID {
 		s.pump(now, out)

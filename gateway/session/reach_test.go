@@ -442,3 +442,43 @@ func TestWithoutTheProofNothingIsBounded(t *testing.T) {
 		t.Errorf("%d datagrams", len(want))
 	}
 }
+
+// TestBurstBeforeTheProof: retained messages come at once after SUBSCRIBE. They wait
+// with the broker for the answer to PINGREQ; without one, QoS 0 is dropped as for a sleeper.
+func TestBurstBeforeTheProof(t *testing.T) {
+	for name, answers := range map[string]bool{"answered": true, "unanswered": false} {
+		t.Run(name, func(t *testing.T) {
+			r := subscribed(t, proofConfig(), "a/b", 0)
+			long := strings.Repeat("x", 200)
+			r.event(fromBroker("a/b", long, 0, 0))
+			r.want("is anybody there?", sn12.PingReq{})
+			n := 1
+			for ; len(r.acts) == 0 && n < 100; n++ {
+				r.event(fromBroker("a/b", long, 0, 0))
+				r.wantDrop("nothing")
+			}
+			r.wantAction("the rest waits with the broker", Action{Kind: ActionPause})
+			for range 40 { // what was on its way
+				n++
+				r.event(fromBroker("a/b", long, 0, 0))
+				r.wantDrop("nothing")
+			}
+			if answers {
+				r.send(sn12.PingResp{})
+				got := 0
+				for _, b := range r.sent {
+					if m, _ := sn12.Parse(b); m.Type() == sn12.TypePublish {
+						got++
+					}
+				}
+				if r.sent = nil; got < pingWorth/len(long)-3 {
+					t.Errorf("%d of %d messages after the answer", got, n)
+				}
+			} else {
+				r.advance(time.Minute)
+				r.sent = nil
+			}
+			r.wantAction("reading goes on", Action{Kind: ActionResume})
+		})
+	}
+}
