@@ -170,6 +170,17 @@ func (s *Session) askLater(now Time) {
 	s.askAt = now + s.askPause
 }
 
+// linkState is what the session knows of its connection to the broker.
+type linkState uint8
+
+const (
+	linkClosed  linkState = iota // none, and none wanted
+	linkOpening                  // ActionConnect not answered yet
+	linkUp
+	linkDown    // lost; the link reconnects
+	linkClosing // an ActionClose kind not answered yet
+)
+
 // over reports whether nothing that the connection brings is wanted any more.
 func (l linkState) over() bool { return l == linkClosed || l == linkClosing }
 

@@ -71,17 +71,6 @@ type Session struct {
 	resumeAt  Time // end of the pause after the device's "congestion"
 }
 
-// linkState is what the session knows of its connection to the broker.
-type linkState uint8
-
-const (
-	linkClosed  linkState = iota // none, and none wanted
-	linkOpening                  // ActionConnect not answered yet
-	linkUp
-	linkDown    // lost; the link reconnects
-	linkClosing // an ActionClose kind not answered yet
-)
-
 // New returns the session of a device that has not connected yet.
 func New(cfg *Config, clientID string) *Session {
 	s := &Session{cfg: cfg, clientID: clientID, allowance: math.MaxInt, lifeAt: Never, retryAt: Never, resumeAt: Never, askAt: Never, barrier: barrier{at: Never}}
