@@ -150,7 +150,7 @@ type Session struct {
 	DatagramRate       int           `toml:"datagram_rate" range:"0..1000000"` // per second; 0: no limit
 	MaxTopics          int           `toml:"max_topics" range:"1..65534"`
 	MaxSubscriptions   int           `toml:"max_subscriptions" range:"1..65535"`
-	MaxWill            int           `toml:"max_will" range:"1..131072"` // octets of topic and message
+	MaxWill            int           `toml:"max_will" range:"1..131072"`        // octets of topic and message
 	RetryInterval      time.Duration `toml:"retry_interval" range:"100ms..10m"` // Tretry, MQTT-SN 1.2 section 6.13
 	RetryCount         int           `toml:"retry_count" range:"0..20"`         // Nretry
 	Hold               time.Duration `toml:"hold" range:"1s..10m"`

@@ -161,7 +161,9 @@ func (s *Session) askWhether(now Time, out *Out) {
 	s.askAt = Never
 	if s.parked && s.state == StateActive {
 		s.askLater(now)
-		send(out, sn12.PingReq{})
+		if s.affords(pingLen, out) {
+			s.sendPingReq(out)
+		}
 	}
 }
 
