@@ -1,6 +1,10 @@
 package session
 
-import "sngate/snpacket/sn12"
+import (
+	"encoding/binary"
+
+	"sngate/snpacket/sn12"
+)
 
 // Whether the device is at the address that its datagrams claim to come from. Anybody
 // can forge that of somebody else, subscribe, and have a stream of messages sent there.
@@ -21,6 +25,9 @@ const (
 	// datagrams.
 	pingWorth    = 16 << 10
 	pingMessages = 256
+	// pingReserve of each is left for more PINGREQs, of two octets: while the network is away
+	// for minutes, a device that has answered before must not become one that cannot.
+	pingReserve = 64
 	// maxGuesses bounds the answers with a wrong MsgId from an address that is not proven.
 	// A device has a few left over from another address; who guesses needs 65,535.
 	maxGuesses = 16
@@ -127,6 +134,9 @@ func (s *Session) reachable(now Time, out *Out) bool {
 	if _, _, ok := s.address(m.topic); !ok {
 		size, proves = sn12.Register{TopicName: []byte(m.topic)}.Len(), true
 	}
+	if s.reach.answered {
+		size += pingReserve
+	}
 	ok := s.affords(size, out)
 	low := s.reach.octets < pingWorth/2 || s.reach.datagrams < pingMessages/2
 	if !ok || low && !proves {
@@ -211,7 +221,7 @@ func (s *Session) proveAgain(now Time, out *Out) {
 		return
 	}
 	if r.tries >= s.cfg.RetryCount {
-		r.silent, r.deaf = true, true
+		r.silent, r.deaf = !r.answered, true
 		s.pump(now, out)
 		return
 	}
@@ -245,37 +255,11 @@ func (s *Session) weigh(now Time, t sn12.Type, body []byte, out *Out) bool {
 	if s.reach == nil {
 		return false
 	}
-	var msgID uint16
-	switch t {
-	case sn12.TypeRegAck:
-		var m sn12.RegAck
-		if m.Parse(body) != nil {
-			return false
-		}
-		msgID = m.MsgID
-	case sn12.TypePubAck:
-		var m sn12.PubAck
-		if m.Parse(body) != nil {
-			return false
-		}
-		msgID = m.MsgID
-	case sn12.TypePubRec:
-		var m sn12.PubRec
-		if m.Parse(body) != nil {
-			return false
-		}
-		msgID = m.MsgID
-	case sn12.TypePubComp:
-		var m sn12.PubComp
-		if m.Parse(body) != nil {
-			return false
-		}
-		msgID = m.MsgID
-	}
+	msgID := answeredMsgID(t, body)
 	r := s.reach
 	switch {
 	case msgID == 0: // no answer to what has one
-	case msgID != r.msgID:
+	case msgID != r.msgID && msgID != r.toldID:
 		r.wrong++
 	case r.wrong < maxGuesses:
 		s.reach = nil
@@ -286,6 +270,18 @@ func (s *Session) weigh(now Time, t sn12.Type, body []byte, out *Out) bool {
 		return true
 	}
 	return false
+}
+
+// answeredMsgID returns the MsgId of an answer to what the gateway sends; 0: it is none, or
+// malformed. REGACK and PUBACK have a topic id before it.
+func answeredMsgID(t sn12.Type, body []byte) uint16 {
+	switch {
+	case (t == sn12.TypeRegAck || t == sn12.TypePubAck) && len(body) == 5:
+		return binary.BigEndian.Uint16(body[2:])
+	case (t == sn12.TypePubRec || t == sn12.TypePubComp) && len(body) == 2:
+		return binary.BigEndian.Uint16(body)
+	}
+	return 0
 }
 
 // sendWithheld goes on, when the device has spoken from an address that was not proven

@@ -151,6 +151,45 @@ func TestPingRespIsWorthAnAmount(t *testing.T) {
 	}
 }
 
+// TestStreamOutlivesAnOutage: the network is away when the PINGREQ that renews the account
+// comes, for longer than its repeats. The stream goes on with the first answer after it.
+func TestStreamOutlivesAnOutage(t *testing.T) {
+	r := newRig(t, proofConfig())
+	r.connect(true, 65535)
+	r.subscribe("ab", 0) // a short name: there is nothing to REGISTER
+	away, got := true, 0
+	take := func() {
+		for len(r.sent) > 0 {
+			sent := r.sent
+			r.sent, r.acts = nil, nil
+			for _, b := range sent {
+				switch m, _ := sn12.Parse(b); m.(type) {
+				case sn12.Publish:
+					got++
+				case sn12.PingReq:
+					if !away {
+						r.send(sn12.PingResp{})
+					}
+				}
+			}
+		}
+		r.acts = nil
+	}
+	for second := range 600 {
+		away = second >= 100 && second < 400
+		r.event(fromBroker("ab", strings.Repeat("x", 200), 0, 0))
+		take()
+		r.advance(time.Second)
+		take()
+		if second == 99 || second == 420 {
+			got = 0
+		}
+	}
+	if got < 170 {
+		t.Errorf("%d of 180 messages after the outage", got)
+	}
+}
+
 // TestUnaskedPingRespIsWorthNothing: it may come before the PINGREQ, or more often.
 func TestUnaskedPingRespIsWorthNothing(t *testing.T) {
 	r := subscribed(t, proofConfig(), "a/b", 0)
