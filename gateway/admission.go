@@ -124,7 +124,7 @@ func (s *shard) makeRoom() {
 
 // noteHalfOpen keeps the list of will dialogues that makeRoom may give up.
 func (s *shard) noteHalfOpen(e *entry) {
-	switch open := e.session.HalfOpen() && !e.claim; {
+	switch open := e.session.HalfOpen(); {
 	case open && e.halfOpen == nil:
 		e.halfOpen = s.halfOpen.PushBack(e)
 	case !open && e.halfOpen != nil:

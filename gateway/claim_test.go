@@ -209,6 +209,11 @@ func TestClaimIsOvertaken_Case153(t *testing.T) {
 				claimant.wantMessage("will", sn12.WillTopicReq{})
 				tt(t, r, owner, claimant, third)
 				synctest.Wait()
+				byState := make([]int64, len(session.StateNames()))
+				r.gateway.countSessions(byState)
+				if n := byState[session.StateWillTopic] + byState[session.StateWillMsg]; n != 0 {
+					t.Errorf("%d sessions are counted in a will dialogue", n)
+				}
 				for _, s := range r.gateway.shards {
 					if len(s.claimed) != 0 || s.halfOpen.Len() != 0 {
 						t.Errorf("%d claims, %d half-open sessions", len(s.claimed), s.halfOpen.Len())

@@ -323,6 +323,9 @@ func (s *shard) sendTo(p peer, datagram []byte) {
 
 // entered notes a change of state for the metrics and the log.
 func (s *shard) entered(e *entry, a *session.Action) {
+	if e.claim { // the session it claims is the one that is counted
+		return
+	}
 	if e.counted {
 		s.byState[e.state].Add(-1)
 	}
