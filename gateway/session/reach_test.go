@@ -338,6 +338,22 @@ func TestSleeperThatCannotBeReachedSleepsOn(t *testing.T) {
 	r.want("PINGRESP last", sn12.PingResp{})
 }
 
+// TestListenerThatAnswersRegisterOnly: common clients ignore PINGREQ, and know REGISTER.
+func TestListenerThatAnswersRegisterOnly(t *testing.T) {
+	r := subscribed(t, proofConfig(), "a/b", 0)
+	long := strings.Repeat("x", 100)
+	r.event(fromBroker("a/b", long, 0, 0))
+	r.want("which it ignores", sn12.PingReq{})
+	r.advance(10 * time.Second)
+	r.want("the id it knows", sn12.Register{TopicID: 1, MsgID: 1, TopicName: []byte("a/b")})
+	r.send(sn12.RegAck{TopicID: 1, MsgID: 1})
+	r.want("what has waited", pub(0, 1, 0, long))
+	for range 500 {
+		r.event(fromBroker("a/b", long, 0, 0))
+		r.want("no bound any more", pub(0, 1, 0, long))
+	}
+}
+
 // TestDeviceThatAnswersNoPingReqIsNotLost: it is sent what the account allows, which its
 // own messages add to.
 func TestDeviceThatAnswersNoPingReqIsNotLost(t *testing.T) {
