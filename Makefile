@@ -30,11 +30,7 @@ TORTUREFLAGS ?=
 PLATFORMS := linux/arm/6 linux/arm64 darwin/arm64 windows/amd64
 
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help go run build test deps fmt-check vet cross fuzz footprint test-race crash torture bench lint coverage-table clean
-=======
-.PHONY: help go run build check test deps fmt-check vet cross fuzz footprint test-race crash bench lint coverage-table licenses clean
->>>>>>> ops
+.PHONY: help go run build check test deps fmt-check vet cross fuzz footprint test-race crash torture bench lint coverage-table licenses clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-15s %s\n", $$1, $$2 }'

@@ -142,6 +142,7 @@ type Session struct {
 	SourceConnectBurst int           `toml:"source_connect_burst" range:"1..1000000"`
 	MaxPacketSize      int           `toml:"max_packet_size" range:"32..65535"`
 	MaxClientID        int           `toml:"max_client_id" range:"1..1024"`
+	AssignClientIDs    bool          `toml:"assign_client_ids"`
 	MaxInflight        int           `toml:"max_inflight" range:"1..1024"`
 	MessageRate        int           `toml:"message_rate" range:"0..1000000"` // per second; 0: no limit
 	MessageBurst       int           `toml:"message_burst" range:"1..1000000"`
@@ -198,6 +199,7 @@ type Topics struct {
 type QoSMinusOne struct {
 	Enabled     bool `toml:"enabled"`
 	MessageRate int  `toml:"message_rate" range:"0..1000000"` // per second; 0: no limit
+	LongNames   bool `toml:"long_names"`                      // for session.LongName
 }
 
 // Forwarder is about encapsulated messages (MQTT-SN 1.2 section 5.5).
@@ -215,11 +217,14 @@ type Ops struct {
 type Log struct {
 	Level  string `toml:"level" enum:"trace,debug,info,warn,error"`
 	Format string `toml:"format" enum:",console,json"` // "": console on a terminal, otherwise json
+	// Sessions: a line for each device that connects, sleeps or goes.
+	Sessions     bool     `toml:"sessions"`
+	TraceClients []string `toml:"trace_clients"` // for topicreg.Match, at level trace; empty: every client
 }
 
 // Default returns what holds where neither a file nor the environment says otherwise.
 //
-// long function: a list of values.
+// long function: a list of values, a line for each key.
 func Default() *Config {
 	return &Config{
 		Gateway:  Gateway{ID: 1, Shards: 1},
@@ -244,6 +249,7 @@ func Default() *Config {
 			SourceConnectBurst: 5000,
 			MaxPacketSize:      65535,
 			MaxClientID:        256,
+			AssignClientIDs:    true,
 			MaxInflight:        16,
 			MessageRate:        200,
 			MessageBurst:       1000,
@@ -279,7 +285,7 @@ func Default() *Config {
 		QoSMinusOne: QoSMinusOne{Enabled: true, MessageRate: 1000},
 		Forwarder:   Forwarder{Enabled: true, Allow: []netip.Prefix{}},
 		Ops:         Ops{Address: "127.0.0.1:9883"},
-		Log:         Log{Level: "info"},
+		Log:         Log{Level: "info", Sessions: true, TraceClients: []string{}},
 	}
 }
 

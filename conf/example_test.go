@@ -118,6 +118,7 @@ var wrong = map[string][][2]string{
 	"session.source_connect_burst": {{`0`, `want 1..1000000`}, {`1000001`, `want 1..1000000`}, {`1.5`, `want an integer`}},
 	"session.max_packet_size":      {{`31`, `want 32..65535`}, {`65536`, `want 32..65535`}},
 	"session.max_client_id":        {{`0`, `want 1..1024`}, {`1025`, `want 1..1024`}},
+	"session.assign_client_ids":    {{`1`, `want true or false, got an integer`}, {`"no"`, `want true or false`}},
 	"session.max_inflight":         {{`0`, `want 1..1024`}, {`1025`, `want 1..1024`}},
 	"session.message_rate":         {{`-1`, `want 0..1000000`}, {`1000001`, `want 0..1000000`}, {`"x"`, `want an integer`}},
 	"session.message_burst":        {{`0`, `want 1..1000000`}, {`1000001`, `want 1..1000000`}, {`1.5`, `want an integer`}},
@@ -165,6 +166,7 @@ var wrong = map[string][][2]string{
 
 	"qos_minus_one":              {{`qos_minus_one = true`, `want a table`}},
 	"qos_minus_one.enabled":      {{`1`, `want true or false, got an integer`}, {`"yes"`, `want true or false, got a string`}},
+	"qos_minus_one.long_names":   {{`1`, `want true or false, got an integer`}, {`"yes"`, `want true or false`}},
 	"qos_minus_one.message_rate": {{`-1`, `want 0..1000000`}, {`1000001`, `want 0..1000000`}, {`"x"`, `want an integer`}},
 
 	"forwarder":         {{`forwarder = false`, `want a table`}},
@@ -174,9 +176,11 @@ var wrong = map[string][][2]string{
 	"ops":         {{`ops = ""`, `want a table`}},
 	"ops.address": {{`9883`, `want a string`}, {`"9883"`, `want host:port`}, {`":1x"`, `want host:port`}, {`"127.0.0.1:1883"`, `is the address of embedded_broker too`}},
 
-	"log":        {{`log = "info"`, `want a table`}},
-	"log.level":  {{`"verbose"`, `"verbose" is not known; want one of "trace", "debug", "info", "warn", "error"`}, {`3`, `want a string`}},
-	"log.format": {{`"text"`, `"text" is not known; want one of "", "console", "json"`}, {`1`, `want a string`}},
+	"log":               {{`log = "info"`, `want a table`}},
+	"log.level":         {{`"verbose"`, `"verbose" is not known; want one of "trace", "debug", "info", "warn", "error"`}, {`3`, `want a string`}},
+	"log.format":        {{`"text"`, `"text" is not known; want one of "", "console", "json"`}, {`1`, `want a string`}},
+	"log.sessions":      {{`1`, `want true or false, got an integer`}, {`"no"`, `want true or false, got a string`}},
+	"log.trace_clients": {{`"pump-*"`, `want an array of strings`}, {`[""]`, `is empty; want a client id or a pattern`}, {`[7]`, `want a string, got an integer`}},
 }
 
 func TestAWrongValueOfEveryKeyIsRefused(t *testing.T) {

@@ -39,12 +39,18 @@ func (d *decoder) validate(cfg *Config) {
 	if e := cfg.Session.Expiry; e > 0 && e < time.Minute && !d.bad["session.expiry"] {
 		d.fault("session.expiry", "%v is too short; want 0s, or 1m and more", e)
 	}
-	for i, pattern := range cfg.Session.Allow {
-		if path := index("session.allow", i); pattern == "" && !d.bad[path] {
+	d.patterns("session.allow", cfg.Session.Allow)
+	d.patterns("log.trace_clients", cfg.Log.TraceClients)
+	d.predefined(cfg.Topics.Predefined)
+}
+
+// patterns looks at a list of client ids and patterns.
+func (d *decoder) patterns(key string, list []string) {
+	for i, pattern := range list {
+		if path := index(key, i); pattern == "" && !d.bad[path] {
 			d.fault(path, "is empty; want a client id or a pattern")
 		}
 	}
-	d.predefined(cfg.Topics.Predefined)
 }
 
 func (d *decoder) listeners(list []Listener) {

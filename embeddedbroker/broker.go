@@ -38,8 +38,8 @@ const (
 	maxTopicAliases     = 32
 	oldestVersion       = 3 // MQTT 3.1
 	logBurst            = 10
-	logPerMinute        = 10
-	maxLoggedValueBytes = 2000
+	logPerMinute        = 3
+	maxLoggedValueBytes = 200
 )
 
 // Options configure the broker.

@@ -98,6 +98,7 @@ func (s *shard) admit(p peer, clientID string) (*entry, session.Reason) {
 	}
 	e := s.newEntry(clientID)
 	s.clients[clientID] = e
+	s.roster.add(e)
 	return e, session.ReasonNone
 }
 
@@ -117,6 +118,7 @@ func (s *shard) makeRoom() {
 		e := front.Value.(*entry)
 		if s.now >= e.endedAt+keptFor && e.idle() {
 			s.counters.drop(int(session.ReasonMaxSessions))
+			s.remember(e, session.ReasonMaxSessions)
 			s.forget(e)
 		}
 	}

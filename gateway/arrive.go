@@ -23,7 +23,11 @@ func (s *shard) arrive(a *arrival) {
 	if a.kind == byAddress && s.passOn(a) {
 		return
 	}
-	defer a.datagram.recycle()
+	defer func() {
+		if a.datagram != nil {
+			a.datagram.recycle()
+		}
+	}()
 	if s.gw.stopping.Load() {
 		s.counters.drop(int(session.ReasonStopping))
 		return
@@ -31,6 +35,9 @@ func (s *shard) arrive(a *arrival) {
 	switch a.kind {
 	case byConnect:
 		s.arriveConnect(a)
+		if a.connect != nil {
+			a.connect.done.Store(true)
+		}
 	case byWake:
 		s.arriveWake(a)
 	case byTopic:
@@ -44,7 +51,7 @@ func (s *shard) arrive(a *arrival) {
 // shard that relays it without a session.
 func (s *shard) passOn(a *arrival) bool {
 	e := a.entry
-	if !unsolicited(a.body) || !e.gone && e.bound && e.peer == a.peer && connected(e.session.State()) {
+	if e == nil || !unsolicited(a.body) || !e.gone && e.bound && e.peer == a.peer && connected(e.session.State()) {
 		return false
 	}
 	a.kind, a.entry = byTopic, nil
@@ -59,17 +66,36 @@ func (s *shard) passOn(a *arrival) bool {
 }
 
 // arriveAddress handles what is found by its address. Between the reader's look and now
-// that may have changed hands.
+// that may have changed hands, or come into the hands of a device whose CONNECT was before
+// this in the queue.
 func (s *shard) arriveAddress(a *arrival) {
 	e := a.entry
+	if e == nil || e.gone || !e.bound || e.peer != a.peer {
+		e = s.gw.directory.find(a.peer)
+	}
 	switch {
+	case e == nil:
+		s.disown(a, session.ReasonUnknownSender)
+	case e.shard != s:
+		s.handOver(e, a)
 	case e.gone || !e.bound || e.peer != a.peer:
 		s.disown(a, session.ReasonUnknownSender)
 	case !live(e.session.State()) && messageType(a.body) == byte(sn12.TypeDisconnect) && !s.farewells.allow(s.now):
 		s.counters.drop(int(session.ReasonRateLimited)) // as for strangers: see farewellsPerSecond
+		s.remember(e, session.ReasonRateLimited)
 	default:
 		s.handle(e, a)
 	}
+}
+
+// handOver gives what belongs to a session of another shard to that one.
+func (s *shard) handOver(e *entry, a *arrival) {
+	b := arrival{datagram: a.datagram, body: a.body, peer: a.peer, entry: e}
+	if !e.shard.offer(b) {
+		s.counters.drop(int(session.ReasonShardFull))
+		return
+	}
+	a.datagram = nil // the other shard's to recycle
 }
 
 // handle lets the session of e handle the datagram.
@@ -77,9 +103,13 @@ func (s *shard) handle(e *entry, a *arrival) {
 	if e.link != nil {
 		e.link.Nudge(s.now)
 	}
+	e.heardAt = s.now
 	e.session.Datagram(s.now, a.body, s.outFor(e))
+	s.cause.datagram = a.body
+	s.carryOut(e)
+	s.cause.datagram = nil
 	if s.settle(e); e.claim {
-		s.grant(e)
+		s.grant(e, a)
 	}
 }
 
@@ -96,7 +126,7 @@ func (s *shard) defends(e *entry) bool {
 // disown answers a sender that has no session here with DISCONNECT (MQTT-SN 1.2
 // section 5.4.21), within a rate for all: the sender may be forged.
 func (s *shard) disown(a *arrival, why session.Reason) {
-	s.counters.drop(int(why))
+	s.refusedWithout(a, why)
 	s.reply(a.peer, sn12.Disconnect{})
 }
 
@@ -119,10 +149,10 @@ func (s *shard) arriveConnect(a *arrival) {
 	}
 	if err != nil {
 		if errors.Is(err, sn12.ErrNoClientID) {
-			s.refuse(a, sn12.RejectedNotSupported, session.ReasonClientID)
+			s.arriveNameless(a, &c)
 			return
 		}
-		s.counters.drop(int(session.ReasonMalformed))
+		s.refusedWithout(a, session.ReasonMalformed)
 		return
 	}
 	if code, why := s.gw.checkConnect(&c); why != session.ReasonNone {
@@ -144,6 +174,11 @@ func (s *shard) arriveConnect(a *arrival) {
 	if s.claims(e, a, &c) {
 		return
 	}
+	s.connect(e, a)
+}
+
+// connect binds e to where a CONNECT has come from, and lets its session handle it.
+func (s *shard) connect(e *entry, a *arrival) {
 	s.bind(e, a.peer)
 	if !live(e.session.State()) {
 		e.session.RestartMsgIDs(s.gw.opts.FirstMsgID())
@@ -171,7 +206,7 @@ func (s *shard) arriveWake(a *arrival) {
 	var m sn12.PingReq
 	_, body, err := snpacket.Split(a.body)
 	if err != nil || m.Parse(body) != nil {
-		s.counters.drop(int(session.ReasonMalformed))
+		s.refusedWithout(a, session.ReasonMalformed)
 		return
 	}
 	e := s.clients[string(m.ClientID)]
@@ -197,13 +232,12 @@ func connected(st session.State) bool {
 
 // refuse answers a CONNECT for which there is no session.
 func (s *shard) refuse(a *arrival, code sn12.ReturnCode, why session.Reason) {
-	s.counters.drop(int(why))
-	s.gw.logRefused(a, why)
+	s.refusedWithout(a, why)
 	s.reply(a.peer, sn12.ConnAck{ReturnCode: code})
 }
 
 func (s *shard) newEntry(clientID string) *entry {
-	e := &entry{shard: s, session: session.New(s.gw.opts.Session, clientID)}
+	e := &entry{shard: s, session: session.New(s.gw.opts.Session, clientID), refusals: s.past.take(clientID), heardAt: never}
 	e.session.StartMsgIDs(s.gw.opts.FirstMsgID())
 	return e
 }

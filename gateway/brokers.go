@@ -3,6 +3,9 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"io"
+	"strings"
+	"syscall"
 
 	"github.com/rs/zerolog"
 
@@ -20,6 +23,9 @@ func (g *Gateway) upstreamOptions() upstream.Options {
 	o := g.opts.Upstream
 	o.Moved = g.brokerMoved
 	o.Habit = g.brokerHabit
+	if g.tracer != nil {
+		o.Trace = g.tracePacket
+	}
 	o.ProbeClientID = g.opts.ClientID + "-probe"
 	return o
 }
@@ -29,15 +35,15 @@ func (g *Gateway) upstreamOptions() upstream.Options {
 func (g *Gateway) brokerMoved(from, to string) {
 	g.saveBroker()
 	if to == g.opts.Upstream.Address {
-		g.log.Info().Str("from", from).Str("broker", to).Msg("back to the preferred broker, the connections follow")
+		g.brokerLine(zerolog.InfoLevel, from).Str("from", from).Str("broker", to).Msg("back to the preferred broker, the connections follow")
 		return
 	}
-	g.log.Info().Str("from", from).Str("broker", to).Msg("the broker does not answer, another one is used")
+	g.brokerLine(zerolog.InfoLevel, from).Str("from", from).Str("broker", to).Msg("the broker does not answer, another one is used")
 }
 
 // brokerHabit logs what a broker does that an operator should know of.
 func (g *Gateway) brokerHabit(broker string, h upstream.Habit) {
-	g.log.Warn().Str("broker", broker).Msg("the broker does not keep to MQTT: " + h.String())
+	g.brokerLine(zerolog.WarnLevel, broker+h.String()).Str("broker", broker).Msg("the broker does not keep to MQTT: " + h.String())
 }
 
 // saveBroker keeps which broker is in use, where there is a choice.
@@ -61,7 +67,8 @@ func (g *Gateway) upstreamStats() upstreamStats {
 // brokerUp notes that the broker can be reached.
 func (g *Gateway) brokerUp() {
 	g.brokerReady.Store(true)
-	g.log.Info().Str("broker", g.brokerInUse()).Msg("connected to the broker")
+	g.brokerFault.Store(nil)
+	g.brokerLine(zerolog.InfoLevel, "").Str("broker", g.brokerInUse()).Msg("connected to the broker")
 }
 
 // brokerDown notes that it cannot, and logs each try that fails; they are rare. That the
@@ -71,25 +78,55 @@ func (g *Gateway) brokerDown(ev *upstream.Event) {
 	if g.brokerReady.Swap(false) {
 		msg = "connection to the broker lost"
 	}
-	if !errors.Is(ev.Err, upstream.ErrMoved) {
-		g.brokerFault(ev).Msg(msg)
+	if errors.Is(ev.Err, upstream.ErrMoved) {
+		return
 	}
+	g.brokerWarning(ev).Msg(msg)
 }
 
 // brokerRefused logs why the gateway's own connection was not accepted.
 func (g *Gateway) brokerRefused(ev *upstream.Event) {
-	g.brokerFault(ev).Dur("retry_in", g.own.wait).Msg("broker not available")
+	g.brokerWarning(ev).Str("retry_in", g.own.wait.String()).Msg("broker not available")
 }
 
-// brokerFault begins a line about the gateway's own connection. Of a client id that the
-// broker refuses it tells which one that is and where another can be set: it may be one
-// that nobody has chosen.
-func (g *Gateway) brokerFault(ev *upstream.Event) *zerolog.Event {
-	line := g.log.Warn().Err(connectError(ev)).Str("broker", g.brokerInUse())
+// brokerWarning begins a line about the gateway's own connection, and keeps what is wrong
+// for /readyz. Of a client id that the broker refuses it tells where another can be set: it
+// may be one that nobody has chosen.
+func (g *Gateway) brokerWarning(ev *upstream.Event) *zerolog.Event {
+	why := connectError(ev)
+	g.noteBrokerFault(why)
+	line := g.brokerLine(zerolog.WarnLevel, fmt.Sprint(why)).Err(why).Str("broker", g.brokerInUse()).Str("client_id", g.own.clientID)
 	if ev.Code == refusedClientID {
-		line.Str("client_id", g.own.clientID).Str("advice", "set gateway.client_id to one that the broker accepts")
+		line.Str("advice", "set gateway.client_id to one that the broker accepts")
 	}
 	return line
+}
+
+// brokerLine begins a line about the broker; text is what is variable in it.
+func (g *Gateway) brokerLine(level zerolog.Level, text string) *zerolog.Event {
+	return g.lines.at(brokerLines, level, text, g.brokerInUse(), g.own.clientID)
+}
+
+// noteBrokerFault keeps why there is no connection to the broker, for /readyz.
+func (g *Gateway) noteBrokerFault(why error) {
+	text := "the broker closed the connection"
+	if why != nil {
+		text = why.Error()
+	}
+	text = strings.ReplaceAll(text, "\n", ": ") // of errors that are joined
+	g.brokerFault.Store(&text)
+}
+
+// noBroker says why there is no connection to the broker.
+func (g *Gateway) noBroker() string {
+	text := "no connection to the broker"
+	if address := g.brokerInUse(); address != "" {
+		text += " " + address
+	}
+	if why := g.brokerFault.Load(); why != nil {
+		text += ": " + *why
+	}
+	return text
 }
 
 // refusedClientID is the CONNACK return code for a client identifier that the server does
@@ -98,28 +135,35 @@ const refusedClientID = 2
 
 // connectError says why the broker was not connected to.
 func connectError(ev *upstream.Event) error {
-	switch ev.Code {
-	case 0:
-		return ev.Err
-	case upstream.CodeClosed:
+	switch {
+	case ev.Code == upstream.CodeClosed:
 		return fmt.Errorf("the broker closes the connection at CONNECT each time, while it serves others: it does not take this client id, user or will: %w", ev.Err)
+	case ev.Code != 0:
+	case errors.Is(ev.Err, io.EOF), errors.Is(ev.Err, io.ErrUnexpectedEOF), errors.Is(ev.Err, syscall.ECONNRESET):
+		return fmt.Errorf("the broker closed the connection: %w", ev.Err)
+	default:
+		return ev.Err
 	}
-	return errors.Join(ev.Err, fmt.Errorf("the broker answers CONNECT with return code %d (%s)", ev.Code, refusal(ev.Code)))
+	refused := fmt.Errorf("the broker answers CONNECT with return code %d (%s)", ev.Code, connackText(ev.Code))
+	if ev.Err == nil {
+		return refused
+	}
+	return fmt.Errorf("%w: %w", refused, ev.Err)
 }
 
-// refusal names a CONNACK return code (MQTT 3.1.1 section 3.2.2.3).
-func refusal(code uint8) string {
+// connackText names a CONNACK return code in the words of MQTT 3.1.1 section 3.2.2.3.
+func connackText(code uint8) string {
 	switch code {
 	case 1:
-		return "protocol version"
+		return "unacceptable protocol version"
 	case refusedClientID:
-		return "client identifier"
+		return "identifier rejected"
 	case 3:
 		return "server unavailable"
 	case 4:
-		return "user name or password"
+		return "bad user name or password"
 	case 5:
 		return "not authorized"
 	}
-	return "unknown"
+	return "no code of MQTT 3.1.1"
 }

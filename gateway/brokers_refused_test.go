@@ -12,8 +12,8 @@ import (
 // it is and where another can be set, also when a broker begins to refuse it later.
 func TestRefusedClientIDOfTheGatewayIsNamedWithItsKey(t *testing.T) {
 	for code, want := range map[byte]string{
-		2: "warn | sngate-test.7 | set gateway.client_id to one that the broker accepts | the broker answers CONNECT with return code 2 (client identifier)",
-		5: "warn | <nil> | <nil> | the broker answers CONNECT with return code 5 (not authorized)",
+		2: "warn | sngate-test.7 | set gateway.client_id to one that the broker accepts | the broker answers CONNECT with return code 2 (identifier rejected)",
+		5: "warn | sngate-test.7 | <nil> | the broker answers CONNECT with return code 5 (not authorized)",
 	} {
 		wantAll := func(r *rig, message string) {
 			lines := r.logged(message, "level", "client_id", "advice", "error")

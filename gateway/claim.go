@@ -45,8 +45,8 @@ func (s *shard) forgetClaim(e *entry) bool {
 	return e.claim
 }
 
-// grant gives the session to the claim of e if its dialogue is complete.
-func (s *shard) grant(claim *entry) {
+// grant gives the session to a claim if its dialogue is complete. a is the last step of it.
+func (s *shard) grant(claim *entry, a *arrival) {
 	if claim.gone || claim.session.State() != session.StateConnecting {
 		return
 	}
@@ -56,8 +56,7 @@ func (s *shard) grant(claim *entry) {
 	if e == nil { // it has ended meanwhile
 		var why session.Reason
 		if e, why = s.admit(p, id); e == nil {
-			s.counters.drop(int(why))
-			s.reply(p, sn12.ConnAck{ReturnCode: sn12.RejectedCongestion})
+			s.refuse(a, sn12.RejectedCongestion, why)
 			return
 		}
 	}
@@ -65,6 +64,7 @@ func (s *shard) grant(claim *entry) {
 	if e.link != nil {
 		e.link.Nudge(s.now)
 	}
+	e.heardAt = s.now
 	out := s.outFor(e)
 	out.KeepLimit = 0 // the claim has been let in with its will
 	e.session.Adopt(s.now, claim.session, out)

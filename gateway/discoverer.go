@@ -49,9 +49,17 @@ type discoveryOptions struct {
 
 	brokerReady func() bool          // whether a broker is connected
 	now         func() time.Duration // monotonic time since the process started
+	// malformed is told of each message that cannot be parsed, with its type if that could
+	// be read; nil: nobody is. Like drop, it is called from any goroutine.
+	malformed func(p peer, msgType sn12.Type, err error)
+	// trace is told every datagram that does not come through a listener; nil: nobody is.
+	trace func(message string, p peer, datagram []byte)
 	// drop is called once for each drop, from any goroutine; err may be nil.
 	drop func(reason discoveryDrop, err error)
 }
+
+// unknownType is a message type that does not exist.
+const unknownType = 0xFF
 
 // searchQueue is how many searches may wait for the discoverer. They take a fraction
 // of a millisecond each, and answers are limited anyway.
@@ -138,18 +146,24 @@ func (d *discoverer) message(via place, listener int, from netip.AddrPort, node 
 	case sn12.TypeSearchGW:
 		var m sn12.SearchGW
 		if err := m.Parse(body); err != nil {
-			d.opts.drop(discoveryMalformed, err)
+			d.unreadable(listener, from, msgType, err)
 			return true
 		}
 		d.enqueue(search{via: via, listener: listener, from: from, node: node, radius: m.Radius})
 	case sn12.TypeAdvertise:
 		var m sn12.Advertise
-		err := m.Parse(body)
-		d.gatewaySeen(m.GwID, err)
+		if err := m.Parse(body); err != nil {
+			d.unreadable(listener, from, msgType, err)
+			return true
+		}
+		d.gatewaySeen(m.GwID)
 	case sn12.TypeGWInfo:
 		var m sn12.GWInfo
-		err := m.Parse(body)
-		d.gatewaySeen(m.GwID, err)
+		if err := m.Parse(body); err != nil {
+			d.unreadable(listener, from, msgType, err)
+			return true
+		}
+		d.gatewaySeen(m.GwID)
 	default:
 		return false
 	}
@@ -158,12 +172,17 @@ func (d *discoverer) message(via place, listener int, from netip.AddrPort, node 
 
 // gatewaySeen counts what another gateway has sent. Our own messages come back from
 // the group, and are known by their GwId.
-func (d *discoverer) gatewaySeen(gwID uint8, err error) {
-	switch {
-	case err != nil:
-		d.opts.drop(discoveryMalformed, err)
-	case gwID != d.opts.gwID:
+func (d *discoverer) gatewaySeen(gwID uint8) {
+	if gwID != d.opts.gwID {
 		d.opts.drop(discoveryOtherGateway, nil)
+	}
+}
+
+// unreadable counts a message that cannot be parsed.
+func (d *discoverer) unreadable(listener int, from netip.AddrPort, msgType byte, err error) {
+	d.opts.drop(discoveryMalformed, err)
+	if d.opts.malformed != nil {
+		d.opts.malformed(peer{listener: listener, addr: from}, sn12.Type(msgType), err)
 	}
 }
 
@@ -184,9 +203,12 @@ func (d *discoverer) enqueue(s search) {
 // client's session messages go to the listener's own address.
 func (d *discoverer) groupDatagram(dg *datagram) {
 	defer dg.recycle()
+	if d.opts.trace != nil {
+		d.opts.trace(fromDevice, peer{listener: dg.listener, addr: dg.from}, dg.bytes())
+	}
 	msgType, body, err := snpacket.Split(dg.bytes())
 	if err != nil {
-		d.opts.drop(discoveryMalformed, err)
+		d.unreadable(dg.listener, dg.from, unknownType, err)
 		return
 	}
 	d.opts.counters.in(msgType, dg.n)
@@ -257,6 +279,13 @@ func (d *discoverer) send(a announcement) bool {
 	if err != nil {
 		d.opts.drop(discoverySendFailed, err)
 		return false
+	}
+	if d.opts.trace != nil {
+		to := a.to
+		if a.toGroup {
+			to = l.group.Group()
+		}
+		d.opts.trace(toDevice, peer{listener: a.listener, addr: to}, a.payload)
 	}
 	d.opts.counters.out(byte(a.msgType), len(a.payload))
 	return true

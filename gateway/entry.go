@@ -20,11 +20,13 @@ type entry struct {
 	timerSlot
 	shard   *shard
 	session *session.Session
+	serial  uint64        // in shard.roster
 	link    upstream.Link // nil until the first ActionConnect
 	home    string        // until then: which broker had the session in an earlier process
 
-	flow flow // what the device sends; readers count it
-	peer peer
+	flow     flow     // what the device sends; readers count it
+	overload overload // what of it they have dropped
+	peer     peer
 	// unreachable: the shard has yet to be told that the network says so.
 	unreachable atomic.Bool
 	bound       bool // the directory maps peer to this entry
@@ -35,6 +37,9 @@ type entry struct {
 	holder holder // of shard.holders
 
 	halfOpen *list.Element // in shard.halfOpen; nil: not there
+
+	heardAt  time.Duration // when the device last spoke; never: not in this process
+	refusals *refusals     // nil: none
 
 	claim bool // see claim.go; not in shard.clients
 

@@ -3,6 +3,8 @@ package gateway
 import (
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"sngate/gateway/session"
 )
 
@@ -39,23 +41,14 @@ func (s *shard) expire() {
 		return
 	}
 	s.counters.drop(int(session.ReasonSessionExpired))
+	s.remember(e, session.ReasonSessionExpired)
 	s.gw.logExpired(e)
 	s.settle(e)
 }
 
 // logExpired logs that a kept session is given up.
 func (g *Gateway) logExpired(e *entry) {
-	g.eventLog.Debug().Str("client_id", e.session.ClientID()).Stringer("reason", session.ReasonSessionExpired).
+	id := e.session.ClientID()
+	g.lines.at(sessionLines, zerolog.DebugLevel, id).Str("client_id", id).Stringer("reason", session.ReasonSessionExpired).
 		Msg("session that was kept is given up")
-}
-
-// noteEnded keeps the list of sessions that admit may give up.
-func (s *shard) noteEnded(e *entry, ended bool) {
-	switch {
-	case ended && e.ended == nil:
-		e.ended, e.endedAt = s.ended.PushBack(e), s.now
-	case !ended && e.ended != nil:
-		s.ended.Remove(e.ended)
-		e.ended = nil
-	}
 }

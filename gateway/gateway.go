@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -32,9 +33,8 @@ import (
 type Gateway struct {
 	opts       Options
 	log        zerolog.Logger
-	eventLog   zerolog.Logger // sampled: what devices can cause that have been accepted before
-	strayLog   zerolog.Logger // sampled: what anybody can cause
-	faultLog   zerolog.Logger // sampled: errors of sockets, and our own
+	lines      *lines  // the log, bounded: for all that others can cause
+	tracer     *tracer // nil: nothing is traced
 	start      time.Time
 	seed       maphash.Seed
 	listeners  []Listener
@@ -48,12 +48,15 @@ type Gateway struct {
 	discoverer *discoverer
 	metrics    *metrics
 	ops        *opsServer
-	own        ownConnection // owned by shard 0
+	// inspections has room for the questions of operators that are under way.
+	inspections chan struct{}
+	own         ownConnection // owned by shard 0
 
 	started bool // run was called
 
 	sessions    atomic.Int64
 	brokerReady atomic.Bool
+	brokerFault atomic.Pointer[string] // why it is not; nil: not known
 	stopping    atomic.Bool
 	storeDown   atomic.Bool   // the store did not take something
 	spoolOctets atomic.Int64  // in the store for the broker, of all devices
@@ -85,7 +88,9 @@ func Start(opts Options) (*Gateway, error) {
 		keptStore: budget{limit: opts.StoreMaxBytes / storedPart},
 		heldStore: budget{limit: opts.StoreMaxBytes / storedPart},
 		stopped:   make(chan struct{}),
-		own:       ownConnection{clientID: opts.ClientID, retryAt: never},
+
+		inspections: make(chan struct{}, maxInspections),
+		own:         ownConnection{clientID: opts.ClientID, retryAt: never},
 	}
 	shared := *opts.Session
 	shared.MaxPacketSize = min(shared.MaxPacketSize, maxUDPPayload)
@@ -96,15 +101,17 @@ func Start(opts Options) (*Gateway, error) {
 	shared.Spool = shared.Spool && shared.Durable
 	g.spoolLimit = limitSpool(&opts)
 	if shared.Spool && g.spoolLimit < opts.SpoolTotalBytes {
-		g.log.Info().Int64("spool_total_bytes", opts.SpoolTotalBytes).Int64("memory_limit", opts.MemoryLimit).Int64("bytes", g.spoolLimit).
+		g.log.Info().Int64("spool_total_bytes", opts.SpoolTotalBytes).Int64("memory_limit_bytes", opts.MemoryLimit).Int64("spool_bytes", g.spoolLimit).
 			Msg("the spool may take half of the memory limit, which is less than what is configured for it")
 	}
 	g.opts.Session = &shared
-	g.eventLog = sampled(opts.Log, eventsPerSecond)
-	g.strayLog = sampled(opts.Log, strangersPerSecond)
-	g.faultLog = sampled(opts.Log, faultsPerSecond)
+	g.lines = newLines(opts.Log, g.now)
+	g.tracer = newTracer(&opts)
 	if g.opts.FirstMsgID == nil {
 		g.opts.FirstMsgID = randomMsgID
+	}
+	if g.opts.NewClientID == nil {
+		g.opts.NewClientID = rand.Uint64
 	}
 	var err error
 	if g.dialer, err = upstream.NewDialer(g.upstreamOptions()); err != nil {
@@ -176,7 +183,7 @@ func (g *Gateway) run() {
 			noMemory: func(int) { r.counters.drop(int(session.ReasonShardFull)) },
 			failed: func(err error) {
 				r.counters.drop(int(session.ReasonReceiveFailed))
-				g.faultLog.Warn().Err(err).Msg("receiving failed")
+				g.lines.at(faultLines, zerolog.WarnLevel, err.Error()).Err(err).Msg("receiving failed")
 			},
 			done: g.stopped,
 		}

@@ -1,17 +1,14 @@
 package gateway
 
 import (
-	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"sngate/gateway/session"
-	"sngate/snpacket"
 	"sngate/snpacket/sn12"
 	"sngate/upstream"
 )
@@ -199,12 +196,13 @@ func (g *Gateway) opsOptions() opsOptions {
 				faults = append(faults, "stopping")
 			}
 			if !g.brokerReady.Load() {
-				faults = append(faults, "no connection to the broker")
+				faults = append(faults, g.noBroker())
 			}
 			return faults
 		},
 		degraded: g.degraded,
 		store:    g.storeLine,
+		api:      g,
 		sessions: func() []stateCount {
 			names := session.StateNames()
 			byState := make([]int64, len(names))
@@ -224,7 +222,13 @@ func (g *Gateway) discoveryOptions() discoveryOptions {
 		listeners[i] = discoveryListener{conn: l.Conn, group: l.Group}
 	}
 	shared := g.metrics.newCounters()
+	var trace func(string, peer, []byte)
+	if g.tracer != nil {
+		trace = g.traceDatagram
+	}
 	return discoveryOptions{
+		malformed:        g.noteMalformed(),
+		trace:            trace,
 		gwID:             g.opts.ID,
 		advertiseEvery:   g.opts.AdvertiseInterval,
 		answersPerSecond: answersPerSecond,
@@ -236,7 +240,7 @@ func (g *Gateway) discoveryOptions() discoveryOptions {
 		drop: func(reason discoveryDrop, err error) {
 			shared.drop(int(discoveryReasons[reason]))
 			if err != nil && reason >= discoveryReadFailed {
-				g.faultLog.Warn().Err(err).Msg("discovery")
+				g.lines.at(faultLines, zerolog.WarnLevel, err.Error()).Err(err).Msg("discovery failed to send or receive")
 			}
 		},
 	}
@@ -255,85 +259,13 @@ var discoveryReasons = [...]session.Reason{
 }
 
 func (g *Gateway) logListener(o ListenerOptions, l Listener) {
-	ev := g.log.Info().Str("addr", l.Conn.LocalAddr().String()).Int("receive_buffer", l.ReceiveBuffer)
+	ev := g.log.Info().Str("addr", l.Conn.LocalAddr().String()).Int("receive_buffer_bytes", l.ReceiveBuffer)
 	if l.Group != nil {
 		ev = ev.Str("multicast", l.Group.Group().String())
 	}
 	ev.Msg("listening")
 	if want := o.ReceiveBuffer; want > 0 && l.ReceiveBuffer < want {
-		g.log.Warn().Int("wanted", want).Int("granted", l.ReceiveBuffer).
+		g.log.Warn().Int("wanted_bytes", want).Int("granted_bytes", l.ReceiveBuffer).
 			Msg("receive buffer smaller than asked: bursts may be dropped by the system; raise net.core.rmem_max")
 	}
-}
-
-// logState logs one change of a session's state: sleeping and waking are everyday and
-// logged at debug level.
-func (g *Gateway) logState(e *entry, from session.State, a *session.Action) {
-	level := zerolog.InfoLevel
-	switch {
-	case a.State == session.StateActive && from != session.StateConnecting,
-		a.State != session.StateActive && a.State != session.StateDisconnected && a.State != session.StateLost:
-		level = zerolog.DebugLevel
-	case a.State == session.StateLost:
-		level = zerolog.WarnLevel
-	}
-	log := g.deviceLog(e)
-	ev := log.WithLevel(level)
-	if !ev.Enabled() {
-		return
-	}
-	ev.Str("client_id", e.session.ClientID()).Str("addr", e.peer.String()).Stringer("state", a.State)
-	if a.Reason != session.ReasonNone {
-		ev.Stringer("reason", a.Reason)
-	}
-	ev.Msg("session")
-}
-
-// logRefused logs a CONNECT that the gateway itself has refused. Its client id may be
-// anything.
-func (g *Gateway) logRefused(a *arrival, why session.Reason) {
-	ev := g.strayLog.Info()
-	if !ev.Enabled() {
-		return
-	}
-	var id []byte
-	if _, body, err := snpacket.Split(a.body); err == nil {
-		id = connectID(body)
-	}
-	ev.Str("client_id", strconv.QuoteToASCII(string(id[:min(len(id), loggedIDLimit)]))).
-		Str("addr", a.peer.String()).Stringer("reason", why).Msg("connect refused")
-}
-
-// logLink logs what has become of a device's connection to the broker. One that came to
-// nothing is the broker's or the network's fault, and a warning, whether the device is
-// refused for it or served from the store; losses are counted, and logged one by one at
-// debug level.
-func (g *Gateway) logLink(e *entry, ev *upstream.Event) {
-	switch ev.Kind {
-	case upstream.EventRefused:
-		if line := g.deviceLog(e).Warn(); line.Enabled() {
-			line.Str("client_id", e.session.ClientID()).Str("addr", e.peer.String()).Err(connectError(ev)).
-				Msg("the broker did not take the connection of a device")
-		}
-	case upstream.EventDown:
-		if line := g.eventLog.Debug(); line.Enabled() {
-			line.Str("client_id", e.session.ClientID()).Err(connectError(ev)).Msg("link to the broker down")
-		}
-	case upstream.EventPublishFailed:
-		if errors.Is(ev.Err, upstream.ErrRejected) {
-			g.deviceLog(e).Warn().Str("client_id", e.session.ClientID()).Str("topic", ev.Topic).Uint8("qos", ev.QoS).Bool("retain", ev.Retain).
-				Err(ev.Err).Msg("message given up")
-		}
-	case upstream.EventBadPacket:
-		if line := g.deviceLog(e).Warn(); line.Enabled() {
-			line.Str("client_id", e.session.ClientID()).Str("topic", ev.Topic).Err(ev.Err).Msg("packet of the broker dropped")
-		}
-	case upstream.EventUp:
-		g.eventLog.Debug().Str("client_id", e.session.ClientID()).Bool("session_present", ev.SessionPresent).
-			Msg("link to the broker up again")
-	}
-}
-
-func (g *Gateway) logParked(e *entry) {
-	g.eventLog.Debug().Str("client_id", e.session.ClientID()).Msg("link to the broker parked until the device speaks")
 }

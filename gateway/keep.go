@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"sngate/gateway/session"
 	"sngate/store"
 )
@@ -188,7 +190,7 @@ func (s *shard) takeAnswers(e *entry) {
 // told, and that is all.
 func (s *shard) failed(clientID string, err error) {
 	if errors.Is(err, store.ErrInvalid) {
-		s.gw.faultLog.Error().Str("client_id", clientID).Err(err).Msg("a change to a session cannot be stored: this is a fault of the gateway")
+		s.gw.lines.at(faultLines, zerolog.ErrorLevel, clientID, err.Error()).Str("client_id", clientID).Err(err).Msg("a change to a session cannot be stored: this is a fault of the gateway")
 		return
 	}
 	s.unsaved(clientID)

@@ -15,11 +15,14 @@ type limiter struct {
 
 // newLimiter returns a full bucket of burst tokens which regains rate tokens per
 // second. With a rate or a burst below 1 it allows nothing.
-func newLimiter(rate, burst int) limiter {
+func newLimiter(rate, burst int) limiter { return newSlowLimiter(rate, time.Second, burst) }
+
+// newSlowLimiter is newLimiter for a rate in tokens per period.
+func newSlowLimiter(rate int, period time.Duration, burst int) limiter {
 	if rate < 1 || burst < 1 {
 		return limiter{}
 	}
-	perToken := max(time.Second/time.Duration(rate), 1)
+	perToken := max(period/time.Duration(rate), 1)
 	// The guard keeps a burst of absurd size from overflowing into a negative depth.
 	burst = min(burst, int(min(never/4/perToken, 1<<30)))
 	return limiter{perToken: perToken, depth: perToken * time.Duration(burst)}
@@ -27,11 +30,14 @@ func newLimiter(rate, burst int) limiter {
 
 // allow takes one token, or reports that there is none. now may not be negative; a
 // now earlier than one before it does no harm.
-func (l *limiter) allow(now time.Duration) bool {
+func (l *limiter) allow(now time.Duration) bool { return l.take(now, 1) }
+
+// take is allow for several tokens, 1 to 1 << 30: all of them or none.
+func (l *limiter) take(now time.Duration, tokens int) bool {
 	if l.perToken == 0 {
 		return false
 	}
-	fullAt := max(l.fullAt, now) + l.perToken
+	fullAt := max(l.fullAt, now) + l.perToken*time.Duration(tokens)
 	if fullAt-now > l.depth {
 		return false
 	}

@@ -31,6 +31,8 @@ type opsOptions struct {
 	degraded func() []string
 	// store describes the store in a few words.
 	store func() string
+	// api answers questions about sessions.
+	api inspector
 	// sessions returns the number of sessions in each state, in a fixed order.
 	sessions func() []stateCount
 }
@@ -46,7 +48,7 @@ type stateCount struct {
 const (
 	opsReadTimeout  = 5 * time.Second
 	opsWriteTimeout = 15 * time.Second
-	opsIdleTimeout  = 60 * time.Second
+	opsIdleTimeout  = 5 * time.Second // who asks once a minute may connect again
 	opsMaxHeader    = 8 << 10
 	opsMaxConns     = 64
 )
@@ -70,7 +72,8 @@ func listenOps(opts opsOptions) (*opsServer, error) {
 	}
 	s := &opsServer{
 		server: &http.Server{
-			Handler:           opsHandler(opts),
+			Handler:           notingAnswers(opsHandler(opts)),
+			ConnContext:       withOpsConn,
 			ReadHeaderTimeout: opsReadTimeout,
 			ReadTimeout:       opsReadTimeout,
 			WriteTimeout:      opsWriteTimeout,
@@ -82,7 +85,7 @@ func listenOps(opts opsOptions) (*opsServer, error) {
 		listener: listener,
 		served:   make(chan error, 1),
 	}
-	limited := &limitedListener{Listener: listener, slots: make(chan struct{}, opsMaxConns), closed: make(chan struct{})}
+	limited := newOpsListener(listener, opsMaxConns)
 	go func() { s.served <- s.server.Serve(limited) }()
 	return s, nil
 }
@@ -114,6 +117,7 @@ func opsHandler(opts opsOptions) http.Handler {
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		writeState(w, "ready", opts.notReady(), opts.degraded())
 	})
+	handleAPI(mux, opts.api)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { writeIndex(w, index, opts) })
 	return mux
 }
@@ -151,6 +155,7 @@ func indexTemplate() *template.Template {
 {{end}}</table>
 <ul>
 <li><a href="metrics">metrics</a></li>
+<li><a href="api/v1/sessions">api/v1/sessions</a>: the sessions, as JSON</li>
 <li><a href="healthz">healthz</a>: whether the process works</li>
 <li><a href="readyz">readyz</a>: whether it can serve devices</li>
 </ul>

@@ -211,51 +211,6 @@ func TestShutdownWaitsForARequestButNotForever(t *testing.T) {
 	}
 }
 
-func TestConnectionsAreLimited(t *testing.T) {
-	inner, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := &limitedListener{Listener: inner, slots: make(chan struct{}, 2), closed: make(chan struct{})}
-	accepted := make(chan net.Conn)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			accepted <- c
-		}
-	}()
-	for range 3 {
-		c, err := net.Dial("tcp", inner.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-	}
-	first, second := <-accepted, <-accepted
-	select {
-	case <-accepted:
-		t.Error("a third connection was accepted")
-	case <-time.After(50 * time.Millisecond):
-	}
-	first.Close()
-	first.Close() // gives back one slot, not two
-	third := <-accepted
-	if len(l.slots) != 2 {
-		t.Errorf("%d slots taken by 2 connections", len(l.slots))
-	}
-	if err := l.Close(); err != nil { // also ends an Accept that waits for a slot
-		t.Fatal(err)
-	}
-	<-ended
-	second.Close()
-	third.Close()
-}
-
 func TestAddressOfTheOperatorsServerInUseIsAnError(t *testing.T) {
 	l := newOpsLab(t, nil)
 	defer l.shutdown(5 * time.Second)

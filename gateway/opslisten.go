@@ -1,47 +1,178 @@
 package gateway
 
 import (
+	"container/list"
+	"context"
+	"errors"
+	"io"
 	"net"
+	"net/http"
+	"os"
 	"sync"
+	"syscall"
 )
 
-// limitedListener accepts no more connections than it has slots; the rest wait in the
-// system's backlog, which is bounded. It keeps somebody who opens connections and says
-// nothing from using up the descriptors that devices need.
-type limitedListener struct {
+// opsReserve is how many descriptors the operator's server keeps for itself: when devices
+// have used up all others, it can still be asked how the gateway is.
+const opsReserve = 2
+
+// opsListener accepts connections of operators, so that whoever asks is answered: at the
+// limit of connections the one that has been idle for longest is closed, and when the
+// process has no descriptor left, one of the reserved ones is used.
+type opsListener struct {
 	net.Listener
-	slots  chan struct{}
-	once   sync.Once
-	closed chan struct{}
+	limit int
+	spare func() (io.Closer, error) // takes a descriptor, to be had again by closing it
+
+	mu       sync.Mutex
+	open     list.List   // of *opsConn; the one whose last request is longest ago in front
+	reserved []io.Closer // at most opsReserve
 }
 
-func (l *limitedListener) Accept() (net.Conn, error) {
-	select {
-	case l.slots <- struct{}{}:
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.slots
-		return nil, err
-	}
-	return &limitedConn{Conn: c, release: sync.OnceFunc(func() { <-l.slots })}, nil
+func newOpsListener(inner net.Listener, limit int) *opsListener {
+	l := &opsListener{Listener: inner, limit: limit, spare: func() (io.Closer, error) { return os.Open(os.DevNull) }}
+	l.refill()
+	return l
 }
 
-func (l *limitedListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
+// Accept returns the next connection.
+func (l *opsListener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		switch {
+		case err == nil:
+			return l.add(c), nil
+		case !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE):
+			return nil, err
+		case !l.makeRoom():
+			return nil, err // the HTTP server tries again after a pause
+		}
+	}
+}
+
+// Close ends Accept and gives the reserved descriptors back.
+func (l *opsListener) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range l.reserved {
+		r.Close()
+	}
+	l.reserved = nil
+	l.spare = func() (io.Closer, error) { return nil, net.ErrClosed }
 	return l.Listener.Close()
 }
 
-// limitedConn gives its slot back when it is closed.
-type limitedConn struct {
-	net.Conn
-	release func()
+func (l *opsListener) add(c net.Conn) net.Conn {
+	conn := &opsConn{Conn: c, listener: l}
+	l.mu.Lock()
+	conn.place = l.open.PushBack(conn)
+	var longest *opsConn
+	if l.open.Len() > l.limit {
+		longest = l.idlest()
+	}
+	l.mu.Unlock()
+	if longest != nil {
+		longest.Close()
+	}
+	l.refill()
+	return conn
 }
 
-func (c *limitedConn) Close() error {
-	err := c.Conn.Close()
-	c.release()
+// idlest returns the connection to be closed for another: the one that is idle for longest
+// or, where all are being answered, the one whose request is oldest. The newest quarter is
+// spared, for who has just connected has had no time to ask. l.mu is held.
+func (l *opsListener) idlest() *opsConn {
+	e := l.open.Front()
+	for range l.open.Len() * 3 / 4 {
+		if c := e.Value.(*opsConn); !c.answering {
+			return c
+		}
+		e = e.Next()
+	}
+	if front := l.open.Front(); front != nil {
+		return front.Value.(*opsConn)
+	}
+	return nil
+}
+
+// makeRoom gives a descriptor back to the process, or reports that it has none to give.
+func (l *opsListener) makeRoom() bool {
+	l.mu.Lock()
+	if n := len(l.reserved); n > 0 {
+		l.reserved[n-1].Close()
+		l.reserved = l.reserved[:n-1]
+		l.mu.Unlock()
+		return true
+	}
+	longest := l.idlest()
+	l.mu.Unlock()
+	if longest == nil {
+		return false
+	}
+	longest.shut() // its descriptor is for the one that waits, and not for the reserve
+	return true
+}
+
+// refill takes descriptors for the reserve, as far as there are any.
+func (l *opsListener) refill() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.reserved) < opsReserve {
+		r, err := l.spare()
+		if err != nil {
+			return
+		}
+		l.reserved = append(l.reserved, r)
+	}
+}
+
+// opsConn is a connection of an operator.
+type opsConn struct {
+	net.Conn
+	listener  *opsListener
+	once      sync.Once
+	place     *list.Element // of listener.mu, as answering
+	answering bool
+}
+
+// Close closes the connection; the reserve is filled up with its descriptor.
+func (c *opsConn) Close() error {
+	err := c.shut()
+	c.listener.refill()
 	return err
+}
+
+func (c *opsConn) shut() error {
+	c.once.Do(func() {
+		c.listener.mu.Lock()
+		c.listener.open.Remove(c.place)
+		c.listener.mu.Unlock()
+	})
+	return c.Conn.Close()
+}
+
+// answer notes that a request of the connection is being answered, or has been.
+func (c *opsConn) answer(now bool) {
+	c.listener.mu.Lock()
+	defer c.listener.mu.Unlock()
+	c.answering = now
+	c.listener.open.MoveToBack(c.place) // does nothing if it has been closed
+}
+
+// opsConnKey is where a request finds its connection.
+type opsConnKey struct{}
+
+func withOpsConn(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, opsConnKey{}, c)
+}
+
+// notingAnswers tells the listener which connections are being answered.
+func notingAnswers(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c, ok := r.Context().Value(opsConnKey{}).(*opsConn); ok {
+			c.answer(true)
+			defer c.answer(false)
+		}
+		h.ServeHTTP(w, r)
+	})
 }

@@ -33,8 +33,11 @@ type Options struct {
 	StrayRate     int           // QoS -1 of all devices without a session, likewise
 	Expiry        time.Duration // how long a session is kept for a device that has gone; 0: for ever
 	MemoryLimit   int64         // octets of the messages held for all devices together; 0: no limit
-	Session       *session.Config
-	Upstream      upstream.Options
+	// AssignClientIDs gives devices that connect without a client id, and with
+	// CleanSession=1, one that begins with ClientID.
+	AssignClientIDs bool
+	Session         *session.Config
+	Upstream        upstream.Options
 
 	// Store keeps what has to survive a restart. It is the caller's: the gateway does
 	// not close it, and uses it no more when Stop has returned. nil: store.InMemory().
@@ -51,13 +54,23 @@ type Options struct {
 
 	AdvertiseInterval time.Duration // whole seconds, up to 65535; 0: no ADVERTISE
 
-	OpsAddress string // of /metrics, /healthz and /readyz; "": none
+	OpsAddress string // of /metrics, /healthz, /readyz and the API; "": none
 	Log        zerolog.Logger
+	// QuietSessions leaves out the lines of everyday: devices that connect, sleep, go.
+	QuietSessions bool
+	// Trace logs every datagram and MQTT packet, at level trace; TraceClients says of which
+	// client ids or patterns, empty: of all.
+	Trace        bool
+	TraceClients []string
 
 	// FirstMsgID returns the MsgId a session counts from, whenever its device is at an
 	// address where it has not been, and must be hard to guess: MsgIds prove that a device is
 	// where it says it is. nil: a random one.
 	FirstMsgID func() uint16
+
+	// NewClientID returns a random number for a client id that is assigned. It is called
+	// by several goroutines. nil: one that cannot be guessed.
+	NewClientID func() uint64
 
 	// Listen opens a listener. nil: UDP sockets.
 	Listen func(ListenerOptions) (Listener, error)

@@ -95,7 +95,7 @@ func (s *shard) ownEvent(ev *upstream.Event) {
 // no answer whatever happens (MQTT-SN 1.2 section 6.8).
 func (s *shard) publishOwn(a *arrival) {
 	if why := s.relayOwn(a); why != session.ReasonNone {
-		s.counters.drop(int(why))
+		s.refusedWithout(a, why)
 	}
 }
 
@@ -108,8 +108,16 @@ func (s *shard) relayOwn(a *arrival) session.Reason {
 	case err != nil || m.Parse(body) != nil:
 		return session.ReasonMalformed
 	}
-	var topic string
+	topic, data := "", m.Data
 	switch m.TopicIDType {
+	case sn12.TopicIDNormal: // ids are given to sessions only
+		if !s.gw.opts.Session.LongNames {
+			return session.ReasonQoSMinusOneLongName
+		}
+		var ok bool
+		if topic, data, ok = session.LongName(&m); !ok {
+			return session.ReasonInvalidTopic
+		}
 	case sn12.TopicIDPredefined:
 		name, ok := s.gw.opts.Session.Predefined.Name("", m.TopicID)
 		if !ok {
@@ -123,12 +131,12 @@ func (s *shard) relayOwn(a *arrival) session.Reason {
 		}
 		topic = string(short[:])
 	default:
-		return session.ReasonUnknownTopicID // ids are given to sessions only
+		return session.ReasonUnknownTopicID
 	}
 	if s.gw.opts.StrayRate > 0 && !s.strays.allow(s.now) {
 		return session.ReasonMessageRate
 	}
-	s.own.link.Publish(s.now, upstream.Publish{Topic: topic, Payload: m.Data, Retain: m.Retain})
+	s.own.link.Publish(s.now, upstream.Publish{Topic: topic, Payload: data, Retain: m.Retain})
 	s.settle(s.own)
 	return session.ReasonNone
 }

@@ -47,8 +47,9 @@ func TestQoSMinusOneThatCannotBeRelayed_Case79(t *testing.T) {
 		}{
 			{"unknown predefined id", "08 0c 61 0009 0000 78", session.ReasonUnknownTopicID, 1},
 			{"predefined id of one client only", "08 0c 61 0002 0000 78", session.ReasonUnknownTopicID, 2},
-			{"normal id", "08 0c 60 0001 0000 78", session.ReasonUnknownTopicID, 3},
-			{"reserved id type", "08 0c 63 0001 0000 78", session.ReasonUnknownTopicID, 4},
+			{"long name", "08 0c 60 0001 0000 78", session.ReasonQoSMinusOneLongName, 1},
+			{"normal id", "08 0c 60 0009 0000 78", session.ReasonQoSMinusOneLongName, 2},
+			{"reserved id type", "08 0c 63 0001 0000 78", session.ReasonUnknownTopicID, 3},
 			{"wildcard as a short name", "08 0c 62 612b 0000 78", session.ReasonInvalidTopic, 1},
 			{"cut off", "04 0c 62 61", session.ReasonMalformed, 1},
 		} {
@@ -157,6 +158,48 @@ func TestQoSMinusOneFromTheAddressOfAnEndedSession_Case79(t *testing.T) {
 			if len(got) != 8 || got[0].Topic != "xy" {
 				t.Errorf("%d shards: got %v, want 8 messages on xy", shards, got)
 			}
+		})
+	}
+}
+
+func TestQoSMinusOneWithALongName(t *testing.T) {
+	for _, on := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, func(o *Options) { o.Session.LongNames = on })
+			got := r.observe()
+			stranger, d := r.device("10.0.1.1:5000"), r.device("10.0.1.2:5000")
+			d.connect("dev")
+			if id := d.register("t"); id != 2 {
+				t.Fatalf("topic id %d", id)
+			}
+			const datagram = "0f 0c 60 0006 0000 612f622f632f 7879" // a/b/c/ xy
+			if stranger.send(datagram); !on {
+				got.want(t, "off")
+				r.wantDropped(session.ReasonQoSMinusOneLongName, 1)
+				d.send(datagram)
+				got.want(t, "off for a connected device, too")
+				r.wantDropped(session.ReasonQoSMinusOneLongName, 2)
+				return
+			}
+			got.want(t, "", "sngate-test-7 a/b/c/ xy 0")
+			stranger.send("0f 0c 70 0008 0000 612f622f632f 7879")
+			got.want(t, "without data, retained", "sngate-test-7 a/b/c/xy  0")
+			d.send(datagram)
+			got.want(t, "of a connected device", "dev a/b/c/ xy 0")
+			d.send("0f 0c 60 0002 0000 612f622f632f 7879")
+			got.want(t, "an id that it has is an id", "dev t a/b/c/xy 0")
+			for _, bad := range []string{
+				"0f 0c 60 0009 0000 612f622f632f 7879", // longer than there is
+				"0f 0c 60 0000 0000 612f622f632f 7879",
+				"0f 0c 60 0006 0000 612f622f2b2f 7879", // a wildcard
+				"0f 0c 60 0006 0000 612f622f002f 7879",
+			} {
+				stranger.send(bad)
+			}
+			got.want(t, "no names")
+			r.wantDropped(session.ReasonInvalidTopic, 4)
+			stranger.wantQuiet("never answered")
+			d.wantQuiet("never answered")
 		})
 	}
 }

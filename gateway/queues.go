@@ -45,7 +45,8 @@ func (s *shard) offerStranger(a arrival) bool {
 }
 
 // mailbox takes functions from other goroutines to be run by the shard. It is bounded
-// by what posts: each entry once at a time, and the gateway itself.
+// by what posts: each entry once at a time, the gateway itself, and the few questions of
+// operators that Gateway.inspections has room for.
 type mailbox struct {
 	mu   sync.Mutex
 	jobs []func()

@@ -28,18 +28,22 @@ type receiver struct {
 	counters *counters
 	rate     flowRate
 	// Owned by the reader's goroutine.
-	replies   limiter
-	farewells limiter
+	connecting *connectingTable
+	seen       *strangersSeen
+	replies    limiter
+	farewells  limiter
 }
 
 func newReceiver(gw *Gateway, listener int) *receiver {
 	return &receiver{
-		gw:        gw,
-		listener:  listener,
-		counters:  gw.metrics.newCounters(),
-		rate:      newFlowRate(gw.opts.DatagramRate),
-		replies:   newLimiter(repliesPerSecond, replyBurst),
-		farewells: newLimiter(farewellsPerSecond, farewellBurst),
+		gw:         gw,
+		listener:   listener,
+		counters:   gw.metrics.newCounters(),
+		rate:       newFlowRate(gw.opts.DatagramRate),
+		connecting: newConnectingTable(),
+		seen:       newStrangersSeen(),
+		replies:    newLimiter(repliesPerSecond, replyBurst),
+		farewells:  newLimiter(farewellsPerSecond, farewellBurst),
 	}
 }
 
@@ -47,12 +51,18 @@ func newReceiver(gw *Gateway, listener int) *receiver {
 func (r *receiver) handle(d *datagram) {
 	a := arrival{datagram: d, body: d.bytes(), peer: peer{listener: r.listener, addr: d.from}}
 	if why := r.unwrap(&a); why != session.ReasonNone {
-		r.drop(d, why)
+		if r.gw.tracer != nil {
+			r.gw.traceDatagram(fromDevice, a.peer, a.body)
+		}
+		r.drop(&a, nil, why)
 		return
+	}
+	if r.gw.tracer != nil {
+		r.gw.traceDatagram(fromDevice, a.peer, a.body)
 	}
 	t, body, err := snpacket.Split(a.body)
 	if err != nil {
-		r.drop(d, session.ReasonMalformed)
+		r.drop(&a, nil, session.ReasonMalformed)
 		return
 	}
 	r.counters.in(t, d.n)
@@ -65,17 +75,43 @@ func (r *receiver) handle(d *datagram) {
 	case s == nil:
 		r.unknown(&a, sn12.Type(t))
 	case sender != nil && !sender.flow.allow(r.rate, r.gw.now()):
-		r.drop(d, session.ReasonDatagramRate)
-	case sender == nil && !s.offerStranger(a):
-		r.drop(d, session.ReasonStrangersFull)
+		r.drop(&a, sender, session.ReasonDatagramRate)
+	case sender == nil && !r.offerStranger(s, &a):
+		r.drop(&a, nil, session.ReasonStrangersFull)
 	case sender != nil && !s.offer(a):
-		r.drop(d, session.ReasonShardFull)
+		r.drop(&a, sender, session.ReasonShardFull)
 	}
 }
 
-func (r *receiver) drop(d *datagram, why session.Reason) {
+// offerStranger leaves what comes from a stranger, or in another device's name, with s.
+func (r *receiver) offerStranger(s *shard, a *arrival) bool {
+	if a.kind == byConnect {
+		a.connect = r.connecting.add(a, s)
+	}
+	if s.offerStranger(*a) {
+		return true
+	}
+	if a.connect != nil {
+		a.connect.done.Store(true)
+	}
+	return false
+}
+
+// drop lets go of an arrival, of the device of sender where that is not nil.
+func (r *receiver) drop(a *arrival, sender *entry, why session.Reason) {
+	r.note(a, sender, why)
+	a.datagram.recycle()
+}
+
+// note counts a drop, and logs the first of each sender, reason and minute.
+func (r *receiver) note(a *arrival, sender *entry, why session.Reason) {
 	r.counters.drop(int(why))
-	d.recycle()
+	if sender == nil {
+		r.gw.noteStranger(r.seen, r.gw.now(), a.peer, a.body, why)
+		return
+	}
+	sender.overload.note(r.gw.now(), why)
+	r.gw.noteSender(r.seen, r.gw.now(), sender, a.peer, a.body, why)
 }
 
 // unwrap takes off the encapsulation of a forwarder (MQTT-SN 1.2 section 5.5).
@@ -122,11 +158,21 @@ func (r *receiver) discovery(a *arrival, t byte, body []byte) bool {
 // message makes none. The entry is that of the device that has sent it, as far as an
 // address can tell: nil for a stranger, and for a message in another device's name.
 func (r *receiver) route(a *arrival, t sn12.Type, body []byte) (*shard, *entry) {
+	behind := r.connecting.find(a.peer) // before the directory: that is changed first
 	sender := r.gw.directory.find(a.peer)
+	if behind != nil && sender != nil && len(behind.shard.strangers) > turnSize {
+		behind = nil // a crowd of strangers, who may have forged its address, must not hold it up
+	}
 	id := []byte(nil)
 	switch {
 	case t == sn12.TypeConnect:
 		a.kind, id = byConnect, connectID(body)
+		if len(id) == 0 {
+			a.assigned = r.assign(body, sender, behind)
+			id = []byte(a.assigned)
+		}
+	case behind != nil && !unsolicited(a.body):
+		return behind.shard, nil // kind is byAddress, and there is no entry yet
 	case t == sn12.TypePingReq && len(body) > 0:
 		a.kind, id = byWake, body
 	case sender != nil:
@@ -166,13 +212,13 @@ func (r *receiver) unknown(a *arrival, t sn12.Type) {
 	defer a.datagram.recycle()
 	switch {
 	case !t.Known():
-		r.counters.drop(int(session.ReasonMalformed))
+		r.note(a, nil, session.ReasonMalformed)
 		return
 	case fromGateway(t):
-		r.counters.drop(int(session.ReasonUnexpectedMessage))
+		r.note(a, nil, session.ReasonUnexpectedMessage)
 		return
 	}
-	r.counters.drop(int(session.ReasonUnknownSender))
+	r.note(a, nil, session.ReasonUnknownSender)
 	rate := &r.replies
 	if t == sn12.TypeDisconnect {
 		rate = &r.farewells
@@ -181,6 +227,9 @@ func (r *receiver) unknown(a *arrival, t sn12.Type) {
 		return
 	}
 	b, err := sn12.Disconnect{}.Append(nil)
+	if r.gw.tracer != nil {
+		r.gw.traceDatagram(toDevice, a.peer, b)
+	}
 	if err == nil {
 		b, err = a.peer.wrap(nil, b)
 	}

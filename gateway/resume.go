@@ -126,7 +126,11 @@ func (g *Gateway) savePredefined() {
 // refusal tells why the configuration, which may have changed since, does not allow a
 // session, as it would be found by a CONNECT of its device now.
 func (r *resumption) refusal(e *entry) session.Reason {
-	_, why := r.gw.checkConnect(&sn12.Connect{ProtocolID: sn12.ProtocolID, ClientID: []byte(e.session.ClientID())})
+	c := sn12.Connect{ProtocolID: sn12.ProtocolID, ClientID: []byte(e.session.ClientID())}
+	_, why := r.gw.checkConnect(&c)
+	if e.session.Assigned() {
+		why = r.gw.checkAssigned(e)
+	}
 	at := r.records[e]
 	if p, ok := r.gw.peerOf(&at); ok && why == session.ReasonNone && p.node != "" && !r.gw.forwarderAllowed(p.addr.Addr()) {
 		return session.ReasonForwarderNotAllowed
@@ -151,6 +155,7 @@ func (r *resumption) goOn(e *entry) {
 	s.now = g.now()
 	g.sessions.Add(1)
 	s.clients[e.session.ClientID()] = e
+	s.roster.add(e)
 	at := r.records[e]
 	e.setHome(at.home)
 	// Where a crash came between one session losing an address and another one getting it,

@@ -26,7 +26,9 @@ type arrival struct {
 	datagram *datagram // recycled by the shard
 	body     []byte    // the MQTT-SN message in it, without encapsulation
 	peer     peer
-	entry    *entry // whose address it came from; nil when it is to be found by client id
+	entry    *entry      // whose address it came from; nil when it is to be found by client id
+	connect  *connecting // of a CONNECT in the queue for strangers
+	assigned string      // the client id for a CONNECT that has none; "": it gets none
 	kind     arrivalKind
 }
 
@@ -62,6 +64,7 @@ type shard struct {
 
 	// Owned by run.
 	clients map[string]*entry
+	roster  roster
 	claimed map[string]*entry // claims by client id
 	ended   list.List         // of *entry: sessions kept without a connection, the one ended first in front
 	// halfOpen are the sessions in a will dialogue that have never been accepted, the
@@ -74,6 +77,10 @@ type shard struct {
 	timers   deadlines[*entry]
 	now      time.Duration // read once per turn
 	out      session.Out
+	cause    cause // what the step is about, for the log
+	past     *past
+	// strangersSeen are senders without a session that have been logged in this minute.
+	strangersSeen *strangersSeen
 	// answered is what the store has answered at once to the entry that is being settled.
 	answered []answer
 	// retracted is what its link has given back to it.
@@ -103,9 +110,12 @@ func newShard(gw *Gateway, index int) *shard {
 		clients:   make(map[string]*entry),
 		claimed:   make(map[string]*entry),
 		repairs:   make(map[string]struct{}),
-		strays:    newLimiter(gw.opts.StrayRate, 2*gw.opts.StrayRate),
-		replies:   newLimiter(repliesPerSecond, replyBurst),
-		farewells: newLimiter(farewellsPerSecond, farewellBurst),
+		past:      newPast(),
+
+		strangersSeen: newStrangersSeen(),
+		strays:        newLimiter(gw.opts.StrayRate, 2*gw.opts.StrayRate),
+		replies:       newLimiter(repliesPerSecond, replyBurst),
+		farewells:     newLimiter(farewellsPerSecond, farewellBurst),
 	}
 }
 
@@ -210,14 +220,16 @@ func (s *shard) settle(e *entry) {
 				s.ownEvent(&s.events[i])
 				continue
 			}
-			s.gw.logLink(e, &s.events[i])
+			s.logLink(e, &s.events[i])
 			if s.events[i].Kind == upstream.EventBadPacket {
 				continue
 			}
+			s.cause.event = &s.events[i]
 			ev := toEvent(&s.events[i])
 			e.session.SetAllowance(s.gw.budget.free())
 			e.session.Upstream(s.now, &ev, s.outFor(e))
 			s.carryOut(e)
+			s.cause.event = nil
 			s.takeAnswers(e)
 		}
 		clear(s.events)
@@ -271,8 +283,8 @@ func (s *shard) carryOut(e *entry) {
 	for i := range o.Datagrams() {
 		s.send(e, o.Datagram(i))
 	}
-	for _, r := range o.Drops {
-		s.counters.drop(int(r))
+	if len(o.Drops) > 0 {
+		s.noteDrops(e)
 	}
 	for _, t := range o.Retries {
 		s.counters.retransmit(byte(t))
@@ -298,12 +310,16 @@ func (s *shard) carryOut(e *entry) {
 func (s *shard) send(e *entry, datagram []byte) {
 	if !e.bound {
 		s.counters.drop(int(session.ReasonNoAddress))
+		s.noteRefusal(e, session.ReasonNoAddress, session.About{})
 		return
 	}
-	s.sendTo(e.peer, datagram)
+	if !s.sendTo(e.peer, datagram) {
+		s.noteRefusal(e, session.ReasonSendFailed, session.About{})
+	}
 }
 
-func (s *shard) sendTo(p peer, datagram []byte) {
+// sendTo reports whether the system has taken the datagram.
+func (s *shard) sendTo(p peer, datagram []byte) bool {
 	frame, err := p.wrap(s.frame, datagram)
 	if err == nil {
 		if p.node != "" {
@@ -313,32 +329,16 @@ func (s *shard) sendTo(p peer, datagram []byte) {
 	}
 	if err != nil {
 		s.counters.drop(int(session.ReasonSendFailed))
-		return
+		return false
+	}
+	if s.gw.tracer != nil {
+		s.gw.traceDatagram(toDevice, p, datagram)
 	}
 	s.counters.out(messageType(datagram), len(frame))
 	if p.node != "" {
 		s.counters.out(byte(sn12.TypeEncapsulated), 0)
 	}
-}
-
-// entered notes a change of state for the metrics and the log.
-func (s *shard) entered(e *entry, a *session.Action) {
-	if e.claim { // the session it claims is the one that is counted
-		return
-	}
-	if e.counted {
-		s.byState[e.state].Add(-1)
-	}
-	s.byState[a.State].Add(1)
-	from := e.state
-	e.state, e.counted = a.State, true
-	if live(from) && !live(a.State) {
-		s.counters.end(int(a.Reason))
-	}
-	s.noteEnded(e, !live(a.State))
-	s.noteHalfOpen(e)
-	s.gw.logState(e, from, a)
-	s.noteAccepted(e, a.State)
+	return true
 }
 
 // countHeld brings what the gauges count of e up to date. Most steps change none of it,
@@ -389,9 +389,13 @@ func (s *shard) forget(e *entry) {
 	s.noteEnded(e, false)
 	s.unbind(e)
 	s.timers.remove(e)
+	if e.refusals != nil {
+		s.past.put(e.session.ClientID(), e.refusals)
+	}
 	if s.forgetClaim(e) {
 		return
 	}
 	delete(s.clients, e.session.ClientID())
+	s.roster.remove(e)
 	s.gw.sessions.Add(-1)
 }

@@ -63,7 +63,7 @@ func TestSpoolsTakeHalfOfTheMemoryLimit(t *testing.T) {
 		if free := r.gateway.budget.free(); free < limit/3 {
 			t.Errorf("%d octets are left of %d", free, limit)
 		}
-		if !strings.Contains(r.log.String(), `"spool_total_bytes":67108864,"memory_limit":200000,"bytes":100000`) {
+		if !strings.Contains(r.log.String(), `"spool_total_bytes":67108864,"memory_limit_bytes":200000,"spool_bytes":100000`) {
 			t.Error("the log does not tell")
 		}
 	})

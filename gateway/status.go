@@ -1,6 +1,10 @@
 package gateway
 
-import "sngate/upstream"
+import (
+	"github.com/rs/zerolog"
+
+	"sngate/upstream"
+)
 
 // The gateway's status is a retained message on a topic of the operator's choice: it
 // tells whether the gateway is there. The gateway's own connection carries it, and its
@@ -49,7 +53,7 @@ func (s *shard) announced(ev *upstream.Event) {
 	}
 	s.gw.own.announcing = false
 	if ev.Err != nil {
-		s.gw.log.Warn().Err(ev.Err).Str("topic", s.gw.opts.StatusTopic).Msg("the status of the gateway was not published")
+		s.gw.brokerLine(zerolog.WarnLevel, s.gw.opts.StatusTopic+ev.Err.Error()).Err(ev.Err).Str("topic", s.gw.opts.StatusTopic).Msg("the status of the gateway was not published")
 	}
 }
 

@@ -20,18 +20,19 @@ const module = "sngate"
 // longer name covers those.
 func layers() map[string][]string {
 	return map[string][]string{
-		"snpacket":        {},
-		"topicreg":        {},
-		"gateway/session": {"snpacket", "topicreg"},
-		"upstream":        {},
-		"store":           {},
-		"store/storetest": {"store"}, // for tests only: nothing but them may import it
-		"gateway":         {"snpacket", "topicreg", "gateway/session", "upstream", "store"},
-		"conf":            {"topicreg"},
-		"embeddedbroker":  {},
-		"internal":        {"snpacket", "topicreg"},
-		"cmd":             {"snpacket", "topicreg", "gateway", "gateway/session", "upstream", "store", "conf", "embeddedbroker", "internal"},
-		"test":            {"snpacket", "topicreg", "gateway", "gateway/session", "upstream", "store", "conf", "embeddedbroker", "internal", "cmd"},
+		"snpacket":         {},
+		"topicreg":         {},
+		"gateway/session":  {"snpacket", "topicreg"},
+		"upstream":         {},
+		"store":            {},
+		"store/storetest":  {"store"},                // for tests only: nothing but them may import it
+		"internal/explain": {"snpacket", "topicreg"}, // what a datagram says, for the log and for people
+		"gateway":          {"snpacket", "topicreg", "gateway/session", "upstream", "store", "internal/explain"},
+		"conf":             {"topicreg"},
+		"embeddedbroker":   {},
+		"internal":         {"snpacket", "topicreg"},
+		"cmd":              {"snpacket", "topicreg", "gateway", "gateway/session", "upstream", "store", "conf", "embeddedbroker", "internal", "internal/explain"},
+		"test":             {"snpacket", "topicreg", "gateway", "gateway/session", "upstream", "store", "conf", "embeddedbroker", "internal", "internal/explain", "cmd"},
 	}
 }
 

@@ -147,6 +147,7 @@ func (c *conn) open(rd *reader) error {
 	}
 	c.d.stats.PacketsOut[typeConnect].Add(1)
 	c.d.stats.BytesOut.Add(uint64(len(hello)))
+	c.d.traceOut(c.owner, hello)
 	rd.decoder = decoder{src: newSource(nc), maxPayload: c.d.opt.MaxPayload}
 	ack := &rd.in.pkt
 	size, err := rd.next(ack)
@@ -320,6 +321,7 @@ func (c *conn) verdict(err error) error {
 func (c *conn) countIn(p *packet, size int) {
 	c.d.stats.PacketsIn[p.kind].Add(1)
 	c.d.stats.BytesIn.Add(uint64(size))
+	c.d.traceIn(c.owner, p)
 	if p.oversize {
 		c.d.stats.Oversize.Add(1)
 	}

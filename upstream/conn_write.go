@@ -17,6 +17,7 @@ func (c *conn) write(p []byte) {
 		return
 	}
 	c.d.stats.BytesOut.Add(uint64(len(p)))
+	c.d.traceOut(c.owner, p)
 	if !c.flushing {
 		n, err := c.wr.tryWrite(p)
 		if err != nil {

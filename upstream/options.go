@@ -98,6 +98,12 @@ type Options struct {
 	// DrainTimeout bounds CloseDrain. 10 s.
 	DrainTimeout time.Duration
 
+	// Trace is asked for each packet of a Link, sent or received, with the owner that was
+	// given to NewLink; what it returns, if not nil, is called with the packet in words, in
+	// which there is no password. It is called from the goroutines of owners and of
+	// connections, and must not block. nil: nothing is traced.
+	Trace func(owner any, sent bool) (show func(packet string))
+
 	// Dial opens the connection. nil: a net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Rand returns a number in [0, 1) for jitter and for the first packet

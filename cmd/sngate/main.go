@@ -18,6 +18,7 @@ const (
 	exitOK      = 0
 	exitFailure = 1
 	exitUsage   = 2
+	exitUnknown = 3  // client: there is no session of that client id
 	exitTimeout = 27 // sub -W: the time is over, as mosquitto_sub has it
 )
 
@@ -53,6 +54,8 @@ func commands() []command {
 		{"config", "", "print a configuration file with every key explained", setupConfig},
 		{"pub", "{-t TOPIC | --predefined ID} {-m TEXT | -f FILE | -l | -n | -s} [options]", "publish messages as an MQTT-SN client", setupPub},
 		{"sub", "{-t TOPIC | --predefined ID}... [options]", "subscribe as an MQTT-SN client and print what arrives", setupSub},
+		{"clients", "[options]", "list the devices of a running gateway", setupClients},
+		{"client", "ID [options]", "show one device of a running gateway", setupClient},
 		{"decode", "[HEX... | -]", "explain datagrams", setupDecode},
 		{"version", "", "print the version", setupVersion},
 	}

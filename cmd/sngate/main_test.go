@@ -49,6 +49,10 @@ func TestWrongCommandLinesEndWithTheFaultAndCode2(t *testing.T) {
 		{"check --deep a", "unknown option --deep"},
 		{"config x", `unexpected argument "x"`},
 		{"version x", `unexpected argument "x"`},
+		{"clients x", `unexpected argument "x"`},
+		{"clients --ops", "--ops needs a value: ADDRESS"},
+		{"client", "no client id given"},
+		{"client a b", `unexpected argument "b"`},
 		{"decode", "no datagram given"},
 		{"decode -x", "unknown option -x"},
 

@@ -94,6 +94,7 @@ func gatewayOptions(cfg *conf.Config, log zerolog.Logger) (gateway.Options, erro
 		Listeners:         listeners,
 		AddressChange:     addressChanges[cfg.Session.AddressChange],
 		MaxSessions:       cfg.Session.MaxSessions,
+		AssignClientIDs:   cfg.Session.AssignClientIDs,
 		DatagramRate:      cfg.Session.DatagramRate,
 		StrayRate:         cfg.QoSMinusOne.MessageRate,
 		Expiry:            cfg.Session.Expiry,
@@ -108,6 +109,9 @@ func gatewayOptions(cfg *conf.Config, log zerolog.Logger) (gateway.Options, erro
 		SpoolTotalBytes:   cfg.Spool.TotalBytes,
 		OpsAddress:        cfg.Ops.Address,
 		Log:               log,
+		QuietSessions:     !cfg.Log.Sessions,
+		Trace:             cfg.Log.Level == "trace",
+		TraceClients:      cfg.Log.TraceClients,
 	}, nil
 }
 
@@ -160,6 +164,7 @@ func sessionConfig(cfg *conf.Config, predefined *topicreg.Predefined) *session.C
 		CongestionWait:   s.CongestionWait,
 		BarrierTimeout:   cfg.Sleep.BarrierTimeout,
 		QoSMinusOne:      cfg.QoSMinusOne.Enabled,
+		LongNames:        cfg.QoSMinusOne.LongNames,
 		KeepsWills:       s.WillKeeper == "gateway",
 		MaxPacketSize:    s.MaxPacketSize,
 		MaxClientID:      s.MaxClientID,

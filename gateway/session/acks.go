@@ -18,12 +18,7 @@ func (s *Session) onRegAck(now Time, body []byte, out *Out) {
 	s.retryAt = Never
 	switch m.ReturnCode {
 	case sn12.Accepted:
-		s.topics.SetAnnounced(d.topicID, true)
-		if s.storing(out) {
-			s.putTopic(d.topicID, true, out) // or it would be told again after a restart
-		}
-		s.sendPublish(now, out)
-		s.pump(now, out)
+		s.told(now, d.topicID, out)
 	case sn12.RejectedCongestion:
 		s.congested(now, out)
 	default:
@@ -57,6 +52,8 @@ func (s *Session) onPubAck(now Time, body []byte, out *Out) {
 	case m.ReturnCode == sn12.RejectedCongestion:
 		s.congested(now, out)
 		return
+	case m.ReturnCode == sn12.RejectedInvalidTopicID && d.idType == sn12.TopicIDShort:
+		s.giveUp(ReasonClientRejected, out) // there is no other id for such a name
 	case m.ReturnCode == sn12.RejectedInvalidTopicID && !d.register:
 		if d.idType == sn12.TopicIDNormal {
 			s.topics.SetAnnounced(d.topicID, false)

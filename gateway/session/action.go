@@ -90,6 +90,7 @@ type Out struct {
 	Actions []Action
 	Drops   []Reason
 	Retries []sn12.Type // messages sent again, to count
+	abouts  []aboutDrop // see About
 
 	// Records are changes to be stored together, as one batch. When Batch is not 0, its
 	// result is awaited: EventStored.
@@ -111,9 +112,10 @@ func (o *Out) Reset() {
 	}
 	clear(o.Actions) // lets go of topics and payloads
 	clear(o.Records)
+	clear(o.abouts)
 	o.Records, o.Batch = o.Records[:0], 0
 	o.arena, o.ends = o.arena[:0], o.ends[:0]
-	o.Actions, o.Drops, o.Retries = o.Actions[:0], o.Drops[:0], o.Retries[:0]
+	o.Actions, o.Drops, o.Retries, o.abouts = o.Actions[:0], o.Drops[:0], o.Retries[:0], o.abouts[:0]
 }
 
 // Datagrams returns how many datagrams there are to send.

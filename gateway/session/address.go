@@ -2,32 +2,38 @@ package session
 
 // What the shell tells a session about where its device is.
 
+// SetAssigned says that the shell has chosen the client id, because the device has none.
+// Its address is the only thing the device is known by.
+func (s *Session) SetAssigned() { s.assigned = true }
+
+// Assigned reports whether the shell has chosen the client id. It does not change once the
+// session is in use.
+func (s *Session) Assigned() bool { return s.assigned }
+
 // AddressTaken says that the device's address belongs to another device from now on.
-// A sleeper is kept: it will be found by its client id. Any other device is gone.
+// A sleeper is kept if it has a client id to be found by. Any other device is gone.
 func (s *Session) AddressTaken(now Time, out *Out) {
 	s.mustSave() // or a restart would give it the address back
 	s.forgetAddress(out)
-	switch s.state {
-	case StateAsleep:
-	case StateAwake:
+	switch {
+	case s.state == StateActive, s.connected() && s.assigned:
+		s.endLost(ReasonAddressReused, out)
+	case s.state == StateAwake:
 		s.suspendDelivery()
 		s.barrier = barrier{at: Never}
 		s.enter(StateAsleep, ReasonAddressReused, out)
 		s.heard(now)
-	case StateActive:
-		s.endLost(ReasonAddressReused, out)
-	default:
-		if s.dialogue != nil {
-			s.abandon(ReasonAddressReused, out)
-		}
+	case s.dialogue != nil:
+		s.abandon(ReasonAddressReused, out)
 	}
 	s.save(now, out)
 }
 
-// AddressChanged says that what comes next comes from a new address, so that a
-// CONNECT is not taken for a repeat.
+// AddressChanged says that what comes next comes from a new address, so that a CONNECT is
+// taken neither for a repeat nor for that of a sleeper which stays awake: it has probably
+// restarted.
 func (s *Session) AddressChanged() {
-	s.fresh, s.lateBefore = false, 0
+	s.fresh, s.lateBefore, s.moved = false, 0, true
 	at := s.reach.deadline()
 	if s.reach, s.rival = s.unproven(), nil; s.reach != nil {
 		s.reach.at = at // a wake that waits for it has to end

@@ -33,6 +33,7 @@ func newRelay(tb testing.TB, durable bool) *relay {
 	}
 	feed(connectMsg(true, false, 60))
 	r.s.Upstream(r.now, &Event{Kind: EventConnected}, &r.out)
+	r.stored()
 	feed(sn12.Register{MsgID: 1, TopicName: []byte("site/7/temperature")})
 	r.stored()
 	r.datagram, _ = sn12.Publish{QoS: 1, TopicID: 1, MsgID: 2, Data: []byte("21.5")}.Append(nil)

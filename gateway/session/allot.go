@@ -39,17 +39,18 @@ func (s *Session) answerWith(id, msgID uint16) bool {
 }
 
 func (s *Session) onRegisterStored(now Time, v *saving, ok bool, out *Out) {
-	answer := sn12.RegAck{MsgID: v.msgID}
-	if ok = s.allotted(now, v, ok, out); ok {
-		s.topics.SetAnnounced(v.id, true)
-		answer.TopicID = v.id
-	} else {
+	ok = s.allotted(now, v, ok, out)
+	if !s.connected() {
+		return
+	}
+	if !ok {
 		out.drop(ReasonStoreFailed)
-		answer.ReturnCode = sn12.RejectedCongestion
+		send(out, sn12.RegAck{MsgID: v.msgID, ReturnCode: sn12.RejectedCongestion})
+		s.registerAllotted(now, v.id, out)
+		return
 	}
-	if s.connected() {
-		send(out, answer)
-	}
+	send(out, sn12.RegAck{TopicID: v.id, MsgID: v.msgID})
+	s.told(now, v.id, out)
 }
 
 func (s *Session) onSubscribeStored(now Time, v *saving, ok bool, out *Out) {
@@ -57,50 +58,52 @@ func (s *Session) onSubscribeStored(now Time, v *saving, ok bool, out *Out) {
 	if v.id != 0 {
 		ok = s.allotted(now, v, ok, out)
 	}
-	if !s.connected() {
-		return
-	}
-	answer := sn12.SubAck{QoS: v.code, MsgID: r.msgID, TopicID: v.id}
-	if !ok {
+	switch {
+	case !s.connected():
+	case !ok:
 		out.drop(ReasonStoreFailed)
 		if i := s.subscribed(r.filter); i >= 0 && v.fresh {
 			s.unsubscribe(i, out)
 			out.do(Action{Kind: ActionUnsubscribe, Topic: r.filter})
 		}
-		answer = sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedCongestion}
+		if !r.quiet {
+			send(out, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedCongestion})
+		}
+	case !r.quiet:
+		s.answerSubscribe(now, r, sn12.SubAck{QoS: v.code, MsgID: r.msgID, TopicID: v.id}, out)
 	}
-	switch {
-	case r.quiet:
-	case ok:
-		s.answerSubscribe(r, answer, out)
-	default:
-		send(out, answer)
-	}
+	s.registerAllotted(now, v.id, out)
 }
 
-// allotted ends the way of a topic id into the store, and goes on with the delivery
-// that waits for it. An id that did not get there is taken back, and not used for
-// another name either; one that was there before stays.
+// allotted ends the way of a topic id into the store. An id that did not get there is
+// taken back, and not used for another name either; one that was there before stays.
 func (s *Session) allotted(now Time, v *saving, ok bool, out *Out) bool {
 	id := v.id
 	name, known := s.topics.Name(id)
 	if !known {
 		return false // the topic ids have been forgotten meanwhile
 	}
-	waiting := s.delivery.phase == allotting && s.delivery.topicID == id
 	if !ok && v.allots {
 		s.topics.Remove(id)
 		out.remove(RecordTopic, key16(id))
 		s.topicOctets -= int32(len(name))
-		if waiting {
+		if s.waitsForID(id) {
 			s.waitForStore(now, out)
 		}
-		return false
-	}
-	if waiting {
-		s.writeRegister(now, out)
 	}
 	return ok
+}
+
+func (s *Session) waitsForID(id uint16) bool {
+	return s.delivery.phase == allotting && s.delivery.topicID == id
+}
+
+// registerAllotted goes on with the delivery that waits for a topic id, unless the device
+// has been told that already.
+func (s *Session) registerAllotted(now Time, id uint16, out *Out) {
+	if s.waitsForID(id) {
+		s.writeRegister(now, out)
+	}
 }
 
 // waitForStore pauses the deliveries to the device: the next one needs a topic id, and

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"time"
 
 	"sngate/snpacket/sn12"
@@ -47,6 +48,20 @@ func CheckConnect(cfg *Config, c *sn12.Connect) (sn12.ReturnCode, Reason) {
 	return sn12.Accepted, ReasonNone
 }
 
+// CheckAssigned is CheckConnect for a CONNECT without a client id, to which the shell
+// assigns one. A session that could not be found again is not kept (CleanSession=0).
+func CheckAssigned(cfg *Config, c *sn12.Connect, clientID string) (sn12.ReturnCode, Reason) {
+	switch {
+	case c.ProtocolID != sn12.ProtocolID:
+		return sn12.RejectedNotSupported, ReasonProtocolID
+	case clientID == "" || !c.CleanSession:
+		return sn12.RejectedNotSupported, ReasonClientID
+	case !allowed(cfg.Allow, clientID):
+		return sn12.RejectedNotSupported, ReasonClientNotAllowed
+	}
+	return sn12.Accepted, ReasonNone
+}
+
 func allowed(patterns []string, clientID string) bool {
 	for _, p := range patterns {
 		if topicreg.Match(p, clientID) {
@@ -60,7 +75,7 @@ func allowed(patterns []string, clientID string) bool {
 // for a connected device see the table in the package documentation).
 func (s *Session) onConnect(now Time, body []byte, out *Out) {
 	var c sn12.Connect
-	if c.Parse(body) != nil {
+	if err := c.Parse(body); err != nil && !(s.assigned && errors.Is(err, sn12.ErrNoClientID)) {
 		out.drop(ReasonMalformed)
 		return
 	}
@@ -79,7 +94,7 @@ func (s *Session) onConnect(now Time, body []byte, out *Out) {
 		if !s.accepting() {
 			send(out, sn12.ConnAck{})
 		}
-	case s.state != StateActive && p.clean == s.clean && (!p.clean || p.will == s.accepted.will):
+	case s.state != StateActive && !s.moved && p.clean == s.clean && (!p.clean || !p.will && !s.accepted.will):
 		s.begin(now, p, &dialogue{connect: p, wake: true}, out)
 	default:
 		s.begin(now, p, &dialogue{connect: p, reopen: p.clean || s.clean}, out)
@@ -104,7 +119,7 @@ func (s *Session) begin(now Time, p connectParams, d *dialogue, out *Out) {
 	if !d.wake {
 		s.disown()
 		s.retire(out)
-		s.asked = nil
+		s.forgetAsked()
 	}
 	s.suspendDelivery()
 	s.barrier = barrier{at: Never}
@@ -123,17 +138,14 @@ func (s *Session) begin(now Time, p connectParams, d *dialogue, out *Out) {
 // the dialogue (MQTT-SN 1.2 section 5.4.7).
 func (s *Session) onWillTopic(now Time, body []byte, out *Out) {
 	var m sn12.WillTopic
-	if m.Parse(body) != nil {
-		out.drop(ReasonMalformed)
-		return
-	}
+	err := m.Parse(body)
 	s.retryAt = Never
 	s.dialogue.willSeen = true
-	if m.Empty {
+	if err == nil && m.Empty {
 		s.carryOut(now, out)
 		return
 	}
-	if m.QoS > 2 || topicreg.ValidName(m.Topic) != nil {
+	if err != nil || m.QoS > 2 || topicreg.ValidName(m.Topic) != nil { // err: flags and no topic
 		s.refuseConnect(sn12.RejectedNotSupported, ReasonWill, out)
 		return
 	}
@@ -199,7 +211,7 @@ func (s *Session) forget(out *Out) {
 	s.kept = false
 	s.topics.Reset()
 	s.topicOctets, s.filterOctets = 0, 0
-	s.subs = nil
+	s.subs, s.asked = nil, nil
 	s.restore = restore{}
 	s.window = nil
 	s.dropHeld(ReasonCleanSession, out)
@@ -229,6 +241,7 @@ func (s *Session) onBrokerConnected(now Time, ev *Event, out *Out) {
 	}
 	s.link = linkUp
 	s.resume(ev.SessionPresent, out)
+	s.askAgain(out)
 	if s.state != StateConnecting {
 		s.drain(now, out)
 		return // the device has sent another CONNECT meanwhile, and its will is awaited

@@ -66,71 +66,9 @@ func (s *Session) onMessage(now Time, ev *Event, out *Out) {
 // maxPacket is the longest message that may be sent to the device.
 func (s *Session) maxPacket() int { return s.cfg.MaxPacketSize - s.overhead }
 
-// regulate stops reading from the broker when QoS 1 and 2 alone reach the bounds of what
-// is held, and goes on when half of that is gone. While the device waits for an answer
-// of the broker, which comes behind the messages, the bounds are twice as wide.
-func (s *Session) regulate(out *Out) {
-	if s.link.over() || s.draining() {
-		return
-	}
-	scale := 1
-	if s.awaiting() {
-		scale = 2
-	}
-	n, b := s.Held()
-	messages, octets := scale*s.cfg.MaxMessages, min(scale*s.cfg.MaxBytes, s.allowance)
-	full := n > 0 && (n > messages || b > octets || s.queue.qos0 == 0 && (n == messages || b == octets)) || s.waitsForProof(n, b)
-	switch {
-	case !s.paused && full:
-		s.paused = true
-		out.do(Action{Kind: ActionPause})
-	case s.paused && !full && (scale > 1 || s.withholds() || n <= s.cfg.MaxMessages/2 && b <= octets/2):
-		s.paused = false
-		s.barrier.rounds = max(s.barrier.rounds, 1) // the broker goes on with what it has
-		out.do(Action{Kind: ActionResume})
-	}
-}
-
-// awaiting reports whether an answer of the broker is awaited.
-func (s *Session) awaiting() bool {
-	if s.relays() {
-		return true
-	}
-	if s.durable != nil && s.durable.spool.len() > 0 {
-		return true
-	}
-	return len(s.asked) > 0 || s.restore.open > 0 || s.barrier.token != 0
-}
-
-// admit keeps the bounds: QoS 0 goes first, oldest first. QoS 1 and 2 are never
-// dropped; when they alone reach the bounds, reading from the broker stops.
-func (s *Session) admit(m *outgoing, out *Out) bool {
-	for {
-		n, b := s.Held()
-		octets := min(s.cfg.MaxBytes, s.allowance)
-		if n < s.cfg.MaxMessages && b+m.size() <= octets || n == 0 && s.listening() {
-			return true // it fits, or is not held at all
-		}
-		why := ReasonBufferFull
-		if n < s.cfg.MaxMessages && b+m.size() <= s.cfg.MaxBytes {
-			why = ReasonMemoryLimit
-		}
-		hopeless := m.qos == 0 && m.size() > octets
-		if !hopeless && s.queue.dropOldestQoS0() {
-			out.drop(why)
-			continue
-		}
-		if m.qos == 0 {
-			out.drop(why)
-			return false
-		}
-		return true
-	}
-}
-
 // discard gives a message up for good: the broker must not send it again.
 func (s *Session) discard(m *outgoing, why Reason, out *Out) {
-	out.drop(why)
+	out.dropOf(why, m.topic, len(m.payload))
 	s.acknowledge(m, out)
 }
 
@@ -148,7 +86,7 @@ func (s *Session) acknowledge(m *outgoing, out *Out) {
 // it is no loss unless the broker's session ends as well.
 func (s *Session) leave(m *outgoing, why Reason, out *Out) {
 	if m.qos == 0 || !s.kept || m.saved {
-		out.drop(why)
+		out.dropOf(why, m.topic, len(m.payload))
 	}
 	if m.number != 0 {
 		out.remove(RecordHeld, key32(m.number))
@@ -184,14 +122,19 @@ func (s *Session) pump(now Time, out *Out) {
 	if !s.listening() {
 		return
 	}
+	s.openGate(now, out)
+	if s.barrier.token == 0 && !s.gated() {
+		s.barrier.at = Never // the SUBACK has come
+	}
 	withheld := false
-	for s.delivery.phase == idle && s.queue.len() > 0 && s.resumeAt == Never && !s.tired() && !withheld {
+	for s.delivery.phase == idle && s.queue.len() > 0 && s.resumeAt == Never && !s.tired() && !s.gated() && !withheld {
 		if withheld = !s.reachable(now, out); !withheld {
 			s.deliver(now, s.queue.pop(), out)
 		}
 	}
 	withheld = withheld && !s.proving() // for the rest of this wake
-	if s.state == StateAwake && s.delivery.phase == idle && (s.queue.len() == 0 || s.resumeAt != Never || s.tired() || withheld) {
+	s.reach.withhold(withheld)
+	if s.state == StateAwake && s.delivery.phase == idle && (s.queue.len() == 0 || s.resumeAt != Never || s.tired() || s.gated() || withheld) {
 		s.finishWake(now, out)
 	}
 }

@@ -31,9 +31,12 @@
 //	                     (Will=0), or within a second
 //	active               CONNECT, CleanSession=1 or changed   connecting     open the broker session anew
 //	active               CONNECT, CleanSession=0 as before    active         CONNACK 0x00, topic ids told again
-//	asleep, awake        CONNECT, CleanSession as before      active         CONNACK 0x00, deliver what is held
-//	                     (and Will, if CleanSession=1)
-//	asleep, awake        CONNECT, CleanSession changed        connecting     open the broker session anew
+//	asleep, awake        CONNECT, CleanSession as before,     active         CONNACK 0x00, deliver what is held
+//	                     from the same address, and
+//	                     CleanSession=1 without a will
+//	asleep, awake        CONNECT, CleanSession=0, otherwise   active         CONNACK 0x00, topic ids told again
+//	asleep, awake        CONNECT, CleanSession=1 otherwise,   connecting     open the broker session anew
+//	                     or changed
 //	active, awake,       DISCONNECT with duration             asleep         DISCONNECT; hold messages
 //	asleep
 //	active, asleep,      DISCONNECT                           disconnected   DISCONNECT; close without will
@@ -49,9 +52,9 @@
 //
 // A sleeper's CONNECT with the CleanSession it had is taken as "I am staying awake":
 // subscriptions, topic ids, will and held messages stay, also for CleanSession=1, the
-// keep-alive is the new one, and Will=1 replaces the will. To begin anew a sleeper with
-// CleanSession=1 sends DISCONNECT first. Any change of CleanSession begins anew: nothing
-// of a clean session outlives it.
+// keep-alive is the new one, and Will=1 replaces the will. From another address, or with
+// CleanSession=1 and a will, it has restarted. Any change of CleanSession begins anew:
+// nothing of a clean session outlives it.
 //
 // While [EventParked] is the last thing known, the device is sent nothing it has not
 // asked for, but for the probe of one without keep-alive, or whose session is contested,

@@ -37,6 +37,7 @@ type driver struct {
 	handles  Handle
 	request  sn12.Message // last of the gateway's requests
 	inFlight uint16       // MsgId of the REGISTER or PUBLISH on its way to the device; 0: none
+	telling  uint16       // topic id, if it is a REGISTER
 }
 
 // answer names a PUBLISH of the device.

@@ -196,6 +196,7 @@ func (s *Session) goOn(now Time, v *saving, ok bool, out *Out) {
 		s.onSubscribeStored(now, v, ok, out)
 	case savingAllotment:
 		s.allotted(now, v, ok, out)
+		s.registerAllotted(now, v.id, out)
 		s.pump(now, out)
 	case savingSleep:
 		if s.state == StateAsleep { // or it would take it for the end of what it has begun since

@@ -153,7 +153,7 @@ func (w *world) check() {
 		broken bool
 		what   string
 	}{
-		{len(d.saving) > maxSaving+2*maxAsked, "too much waits for the store"},
+		{len(d.saving) > maxSaving+2*maxAsked+maxRemoving, "too much waits for the store"},
 		{len(d.taken) > maxTaken, "too many QoS 2 messages of the broker are taken over"},
 		// What a store that has failed did not remove is there again after a restart.
 		{!w.frail && d.spool.len() > w.cfg.SpoolMessages, "more in the spool than SpoolMessages"},

@@ -683,3 +683,21 @@ func TestWillBehindTheSpoolOutlivesAConnectThatComesToNothing(t *testing.T) {
 		t.Error("a restart would publish it again")
 	}
 }
+
+func TestStoredQoS2WithAlwaysTheSameMsgID_Case66(t *testing.T) {
+	r := newDurableRig(t, nil)
+	id := r.begin()
+	for range 3 {
+		r.send(sn12.Publish{QoS: 2, TopicID: id, MsgID: 1, Data: []byte("x")})
+		r.wantQuiet("it is stored first")
+		r.stored()
+		r.want("safe", sn12.PubRec{MsgID: 1})
+		a := r.wantPublish("each goes to the broker", "x", 2)
+		r.send(sn12.PubRel{MsgID: 1})
+		r.want("", sn12.PubComp{MsgID: 1})
+		r.event(Event{Kind: EventReceived, Token: a.Token})
+		r.stored()
+		r.wantAction("", Action{Kind: ActionRelease, Token: a.Token})
+		r.event(Event{Kind: EventPublished, Token: a.Token})
+	}
+}

@@ -38,7 +38,7 @@ func (s *Session) end(state State, why Reason, how ActionKind, out *Out) {
 	s.dialogue = nil
 	s.suspendDelivery()
 	s.dropHeld(ReasonSessionEnded, out)
-	s.asked = nil
+	s.forgetAsked()
 	s.retire(out)
 	s.barrier = barrier{at: Never}
 	s.lifeAt, s.retryAt, s.resumeAt, s.askAt = Never, Never, Never, Never
@@ -171,17 +171,6 @@ func (s *Session) askLater(now Time) {
 	s.askPause = min(max(2*s.askPause, askFirst), askLast)
 	s.askAt = now + s.askPause
 }
-
-// linkState is what the session knows of its connection to the broker.
-type linkState uint8
-
-const (
-	linkClosed  linkState = iota // none, and none wanted
-	linkOpening                  // ActionConnect not answered yet
-	linkUp
-	linkDown    // lost; the link reconnects
-	linkClosing // an ActionClose kind not answered yet
-)
 
 // over reports whether nothing that the connection brings is wanted any more.
 func (l linkState) over() bool { return l == linkClosed || l == linkClosing }

@@ -164,6 +164,7 @@ func (d *driver) checkDatagrams() {
 		case sn12.Register:
 			requests++
 			d.checkRequest(m, m.MsgID, m.Len(), m.TopicID)
+			d.telling = m.TopicID
 		case sn12.Publish:
 			d.checkPublish(m)
 			if m.QoS > 0 {
@@ -183,7 +184,12 @@ func (d *driver) checkDatagrams() {
 			if !d.safe[answer{m.MsgID, 2}] {
 				d.fail("PUBREC for MsgId %d, which the broker has not acknowledged", m.MsgID)
 			}
-		case sn12.SubAck, sn12.UnsubAck:
+		case sn12.SubAck:
+			lateAnswer = true
+			if m.TopicID != 0 && m.TopicID == d.telling {
+				d.inFlight = 0 // that tells the id as well
+			}
+		case sn12.UnsubAck:
 			lateAnswer = true
 		case sn12.PubRel, sn12.PingReq, sn12.WillTopicReq, sn12.WillMsgReq:
 			d.request = m
@@ -224,7 +230,7 @@ func (d *driver) checkRequest(m sn12.Message, msgID uint16, size int, topicID ui
 	if d.inFlight != 0 && d.inFlight != msgID && !d.byDevice && d.listened {
 		d.fail("sent %v with MsgId %d while %d is unanswered", m.Type(), msgID, d.inFlight)
 	}
-	d.inFlight = msgID
+	d.inFlight, d.telling = msgID, 0
 }
 
 func (d *driver) checkSession() {
@@ -253,7 +259,7 @@ func (d *driver) checkSession() {
 		what   string
 	}{
 		{len(s.window) > d.cfg.MaxInFlight, "more in flight than MaxInFlight"},
-		{len(s.asked) > maxAsked, "more asked than maxAsked"},
+		{len(s.asked) > maxAsked+maxRemoving+d.cfg.MaxSubscriptions, "more asked than its bounds"},
 		{len(s.subs) > d.cfg.MaxSubscriptions, "more subscriptions than MaxSubscriptions"},
 		{names != s.topicOctets || filters != s.filterOctets, "the octets of names or filters are counted wrong"},
 		{s.Proven() && !d.cfg.ProveAddress, "proven without a proof being asked for"},
@@ -263,8 +269,8 @@ func (d *driver) checkSession() {
 		{s.willDue && s.link != linkClosing && !s.draining(), "a will is due that nobody publishes"},
 		{s.paused && !d.open, "a closed link is paused"},
 		{s.listening() && s.delivery.phase != idle && s.retryAt == Never && !waiting, "a delivery waits for ever"},
-		{s.listening() && s.delivery.phase == idle && s.queue.len() > 0 && !waiting, "a message is held for no reason"},
-		{s.state == StateAwake && s.listening() && s.delivery.phase == idle && s.barrier.token == 0 && !s.proving(), "awake for no reason"},
+		{s.listening() && s.delivery.phase == idle && s.queue.len() > 0 && !waiting && !s.gated(), "a message is held for no reason"},
+		{s.state == StateAwake && s.listening() && s.delivery.phase == idle && s.barrier.token == 0 && !s.gated() && !s.proving(), "awake for no reason"},
 		{s.state == StateAsleep && (s.retryAt != Never || s.barrier.token != 0), "a timer towards a sleeper runs"},
 		{(s.state == StateAsleep || s.state == StateAwake) && s.lifeAt == Never, "a sleep without end"},
 		{s.state == StateActive && s.Deadline() == Never, "a device that is not supervised"},

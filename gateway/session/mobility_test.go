@@ -47,12 +47,12 @@ func testConnectOfASleeper(t *testing.T, old *Will, awake, had, clean, will bool
 		r.send(sn12.WillMsg{Message: []byte("new")})
 	}
 	switch {
-	case had == clean && (will || !clean): // case 142: staying awake
+	case had == clean && !clean: // case 142: staying awake
 		r.wantAction("no second MQTT CONNECT", Action{Kind: ActionSetWill, Will: want})
 		r.want("active", sn12.ConnAck{})
 		r.want("what was held; the topic ids are valid", held)
 	default: // nothing of a session with CleanSession=1 outlives it, and into one nothing goes;
-		// with CleanSession=1 another Will flag is another session
+		// a device with CleanSession=1 that sets a will has restarted
 		if !will {
 			want = nil
 		}
@@ -66,7 +66,7 @@ func testConnectOfASleeper(t *testing.T, old *Will, awake, had, clean, will bool
 	if r.s.clean != clean {
 		t.Errorf("clean is %v", r.s.clean)
 	}
-	if had == clean && (will || !clean) {
+	if had == clean && !clean {
 		r.send(sn12.PubAck{TopicID: id, MsgID: held.MsgID})
 		r.wantAck("x", 1)
 	}
@@ -74,7 +74,7 @@ func testConnectOfASleeper(t *testing.T, old *Will, awake, had, clean, will bool
 	r.wantQuiet("the keep-alive of the new CONNECT, not the sleep, is in force")
 	r.advance(1)
 	r.want("lost", sn12.Disconnect{})
-	if had == clean && will {
+	if !had && !clean && will {
 		r.wantAction("the broker has the old will", Action{Kind: ActionPublish, Topic: "v", Payload: []byte("new"), QoS: 1})
 		r.wantAction("and keeps quiet", Action{Kind: ActionCloseDrain})
 		return
@@ -98,6 +98,64 @@ func TestMobilitySleeperWakesElsewhere_Case146(t *testing.T) {
 	r.wantAck("x", 1)
 	r.pong("barrier")
 	r.want("PINGRESP", sn12.PingResp{})
+}
+
+// A device that comes back from sleep with CONNECT and from another address has probably
+// restarted: a new socket has a new port.
+func TestMobilityConnectOfASleeperFromElsewhere_Case143_153(t *testing.T) {
+	for _, awake := range []bool{false, true} {
+		for _, clean := range []bool{false, true} {
+			t.Run(fmt.Sprintf("awake=%v_clean=%v", awake, clean), func(t *testing.T) {
+				r := newRig(t, nil)
+				r.connect(clean, 60)
+				id := r.subscribe("a/b", 1)
+				r.sleep(600)
+				r.event(fromBroker("a/b", "held", 1, 1))
+				held := pub(1, id, 1, "held")
+				if awake {
+					r.wake()
+					r.want("held", held)
+					held = dup(held)
+				}
+				r.s.AddressChanged()
+				r.send(connectMsg(clean, false, 60))
+				if clean {
+					r.wantAction("it begins anew", Action{Kind: ActionConnect, Clean: true, KeepAlive: 60})
+					r.wantDrop("what was held", ReasonCleanSession)
+					r.event(Event{Kind: EventConnected})
+					r.want("", sn12.ConnAck{})
+					r.send(sn12.Publish{QoS: 1, TopicID: id, MsgID: 1})
+					r.want("nothing is left", sn12.PubAck{TopicID: id, MsgID: 1, ReturnCode: sn12.RejectedInvalidTopicID})
+					return
+				}
+				r.wantAction("the session goes on", Action{Kind: ActionSetWill})
+				r.want("", sn12.ConnAck{})
+				msgID := held.MsgID
+				if awake {
+					msgID++
+				}
+				r.want("it may not know the id any more", sn12.Register{TopicID: id, MsgID: msgID, TopicName: []byte("a/b")})
+				r.send(sn12.RegAck{TopicID: id, MsgID: msgID})
+				if !awake {
+					held.MsgID = msgID + 1
+				}
+				r.want("then", held)
+			})
+		}
+	}
+}
+
+func TestMobilityConnectAfterAWakeFromElsewhereIsAWakeUp_Case142_146(t *testing.T) {
+	r, id := sleeper(t, nil, false)
+	r.s.AddressChanged()
+	r.wake()
+	r.pong("barrier")
+	r.want("nothing held", sn12.PingResp{})
+	r.event(fromBroker("a/b", "x", 0, 0))
+	r.send(connectMsg(false, false, 60))
+	r.wantAction("it stays awake", Action{Kind: ActionSetWill})
+	r.want("", sn12.ConnAck{})
+	r.want("it has moved, not restarted", pub(0, id, 0, "x"))
 }
 
 func TestMobilityConnectFromElsewhere_Case153(t *testing.T) {

@@ -40,14 +40,11 @@ func (s *Session) onPublish(now Time, body []byte, out *Out) {
 		return
 	}
 	topic, code, why := s.topicOf(m.TopicIDType, m.TopicID)
+	if why == ReasonNone && m.TopicIDType == sn12.TopicIDNormal {
+		s.told(now, m.TopicID, out) // it uses it, so it knows it
+	}
 	if m.QoS == sn12.QoSMinusOne {
-		switch {
-		case !s.cfg.QoSMinusOne:
-			why = ReasonQoSMinusOneDisabled
-		case why == ReasonNone:
-			why = s.overRate(now, &m)
-		}
-		s.relayUnanswered(now, topic, why, &m, out)
+		s.onQoSMinusOne(now, topic, why, &m, out)
 		return
 	}
 	if why != ReasonNone {
@@ -65,6 +62,7 @@ func (s *Session) onPublish(now Time, body []byte, out *Out) {
 	if s.repeated(now, &m, out) {
 		return
 	}
+	s.msgIDs.published(m.MsgID)
 	if why := s.overRate(now, &m); why != ReasonNone {
 		s.refusePublish(&m, sn12.RejectedCongestion, why, out)
 		return
@@ -88,6 +86,38 @@ func (s *Session) onPublish(now Time, body []byte, out *Out) {
 	out.do(Action{Kind: ActionPublish, Token: t, Topic: topic, Payload: m.Data, QoS: m.QoS, Retain: m.Retain})
 }
 
+// onQoSMinusOne relays a PUBLISH of QoS -1 as QoS 0. An id that the device does not have
+// may be the length of a name.
+func (s *Session) onQoSMinusOne(now Time, topic string, why Reason, m *sn12.Publish, out *Out) {
+	if why == ReasonUnknownTopicID && m.TopicIDType == sn12.TopicIDNormal {
+		if name, data, ok := LongName(m); ok {
+			topic, m.Data, why = name, data, ReasonNone
+			if !s.cfg.LongNames {
+				why = ReasonQoSMinusOneLongName
+			}
+		}
+	}
+	switch {
+	case !s.cfg.QoSMinusOne:
+		why = ReasonQoSMinusOneDisabled
+	case why == ReasonNone:
+		why = s.overRate(now, m)
+	}
+	s.relayUnanswered(now, topic, why, m, out)
+}
+
+// LongName reads a PUBLISH of QoS -1 in the form that some clients use for names which are
+// neither predefined nor short: the topic id, of type "normal", is the length of the name,
+// and the name comes before the data. It reports false if that makes no sense. data is a
+// part of m.Data.
+func LongName(m *sn12.Publish) (name string, data []byte, ok bool) {
+	n := int(m.TopicID)
+	if m.TopicIDType != sn12.TopicIDNormal || n > len(m.Data) || topicreg.ValidName(m.Data[:n]) != nil {
+		return "", nil, false
+	}
+	return string(m.Data[:n]), m.Data[n:], true
+}
+
 // topicOf finds the topic name a PUBLISH, SUBSCRIBE or UNSUBSCRIBE means by an id or a
 // short name.
 func (s *Session) topicOf(t sn12.TopicIDType, id uint16) (string, sn12.ReturnCode, Reason) {
@@ -95,9 +125,7 @@ func (s *Session) topicOf(t sn12.TopicIDType, id uint16) (string, sn12.ReturnCod
 	var ok bool
 	switch t {
 	case sn12.TopicIDNormal:
-		if name, ok = s.topics.Name(id); ok {
-			s.topics.SetAnnounced(id, true) // it used it, so it knows it
-		}
+		name, ok = s.topics.Name(id)
 	case sn12.TopicIDPredefined:
 		name, ok = s.cfg.Predefined.Name(s.clientID, id)
 	case sn12.TopicIDShort:
@@ -138,15 +166,17 @@ func (s *Session) refusePublish(m *sn12.Publish, code sn12.ReturnCode, why Reaso
 }
 
 // repeated handles a PUBLISH whose MsgId is in flight. It is a new message all the same
-// if its QoS or content is another one, or if the MsgId is of an earlier connection and
-// it comes without DUP: the device has started to count anew.
+// if its QoS or content is another one, or if it comes without DUP and the MsgId is free
+// for it: it is of an earlier connection and the device has started to count anew, or the
+// exchange is complete. Of a device that counts, the latter can only be a duplicate that
+// the network has delivered late.
 func (s *Session) repeated(now Time, m *sn12.Publish, out *Out) bool {
 	for i := range s.window {
 		f := &s.window[i]
 		if f.msgID != m.MsgID {
 			continue
 		}
-		if f.qos != m.QoS || f.old && !m.DUP || f.sum != checksum(m) {
+		if f.qos != m.QoS || !m.DUP && (f.old || f.stage == finished && !s.msgIDs.counts) || f.sum != checksum(m) {
 			s.settle(i, out)
 			return false
 		}

@@ -335,13 +335,47 @@ func TestLateDuplicateOfAFinishedQoS2PublishIsNotRelayed_Case66(t *testing.T) {
 		r.send(sn12.PubRel{MsgID: 5})
 		r.want("", sn12.PubComp{MsgID: 5})
 	}
+	m.MsgID = 4
+	tok := r.publish(m)
+	r.event(Event{Kind: EventPublished, Token: tok})
+	r.want("", sn12.PubRec{MsgID: 4})
+	m.MsgID = 5
 	finish()
 	r.send(m)
-	r.want("the network has delivered it twice", sn12.PubRec{MsgID: 5})
+	r.want("the device counts: the network has delivered it twice", sn12.PubRec{MsgID: 5})
+	r.send(sn12.PubRel{MsgID: 5})
+	r.want("", sn12.PubComp{MsgID: 5})
+	r.send(dup(m))
+	r.want("a late repetition", sn12.PubRec{MsgID: 5})
 	r.send(sn12.PubRel{MsgID: 5})
 	r.want("", sn12.PubComp{MsgID: 5})
 	m.Data = []byte("y")
 	finish() // another message under the same MsgId
 	r.later()
 	finish() // and the same one later
+}
+
+// There are devices that use one MsgId for all messages: PUBREL ends the exchange, and
+// what comes after it without DUP is new, whatever it says.
+func TestQoS2WithAlwaysTheSameMsgID_Case66(t *testing.T) {
+	r, id := publisher(t, nil)
+	m := sn12.Publish{QoS: 2, TopicID: id, MsgID: 1, Data: []byte("x")}
+	for range 3 {
+		tok := r.publish(m) // the broker gets each
+		r.send(m)
+		r.wantQuiet("before PUBREC it is a repetition")
+		r.event(Event{Kind: EventPublished, Token: tok})
+		r.want("", sn12.PubRec{MsgID: 1})
+		r.send(m)
+		r.want("and before PUBREL", sn12.PubRec{MsgID: 1})
+		r.send(sn12.PubRel{MsgID: 1})
+		r.want("", sn12.PubComp{MsgID: 1})
+		r.send(sn12.PubRel{MsgID: 1})
+		r.want("PUBCOMP was lost", sn12.PubComp{MsgID: 1})
+		r.send(dup(m))
+		r.want("a late repetition", sn12.PubRec{MsgID: 1})
+		r.send(sn12.PubRel{MsgID: 1})
+		r.want("", sn12.PubComp{MsgID: 1})
+		r.advance(100 * time.Millisecond)
+	}
 }

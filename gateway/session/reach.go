@@ -42,6 +42,7 @@ type reach struct {
 	answered          bool   // one has been
 	toldID            uint16 // MsgId of the REGISTER that has been sent to prove the address; 0: none
 	silent            bool   // nothing has come since the repeats of the PINGREQ ended, or since the network has reported the address unreachable
+	withheld          bool   // see withholds
 	deaf              bool   // a PINGREQ and its repeats have not been answered
 	msgID             uint16 // the last one drawn for this address; 0: none
 	wrong             int    // answers with another MsgId
@@ -155,9 +156,17 @@ func (s *Session) waitsForProof(messages, octets int) bool {
 	return s.proving() && s.state == StateActive && (messages > s.cfg.MaxMessages/2 || octets > min(s.cfg.MaxBytes, s.allowance)/2)
 }
 
+// withhold notes whether the first message of the queue is not sent to the address, and
+// its device is not asked any more.
+func (r *reach) withhold(withheld bool) {
+	if r != nil {
+		r.withheld = withheld
+	}
+}
+
 // withholds reports whether the device has not answered in time. Then reading goes on,
 // or answers of the broker could not get through, and QoS 0 is dropped as for a sleeper.
-func (s *Session) withholds() bool { return s.reach != nil && !s.proving() && s.queue.qos0 > 0 }
+func (s *Session) withholds() bool { return s.reach != nil && s.reach.withheld }
 
 // prove sends PINGREQ to an address that is not proven. One is free, others have to be
 // afforded.
@@ -311,7 +320,7 @@ func (s *Session) Unreachable(now Time, out *Out) {
 		s.suspendDelivery()
 		s.pump(now, out)
 	}
-	s.endStep(now, out)
+	s.finish(now, out)
 }
 
 // RestartMsgIDs sets what MsgIds towards the device count from. A shell passes a random

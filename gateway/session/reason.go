@@ -41,6 +41,7 @@ const (
 	ReasonInvalidTopic
 	ReasonInvalidMessageID
 	ReasonQoSMinusOneDisabled
+	ReasonQoSMinusOneLongName
 	ReasonBrokerDown
 	ReasonBrokerCongested
 	ReasonWindowFull
@@ -107,6 +108,7 @@ var reasonNames = [numReasons]string{
 	ReasonInvalidTopic:        "invalid_topic",
 	ReasonInvalidMessageID:    "invalid_message_id",
 	ReasonQoSMinusOneDisabled: "qos_minus_one_disabled",
+	ReasonQoSMinusOneLongName: "qos_minus_one_long_name",
 	ReasonBrokerDown:          "broker_down",
 	ReasonBrokerCongested:     "broker_congested",
 	ReasonWindowFull:          "window_full",

@@ -128,12 +128,13 @@ func appendText(b []byte, s string) []byte {
 
 // Bits of the octet in which RecordSession keeps what is true or false.
 const (
-	bitClean   = 1 << iota
-	bitKept    // the session
-	bitWill    // the CONNECT had Will=1
-	bitHasWill // there is a will
-	bitWillDue // it is still to be published
-	bitProven  // the device's address
+	bitClean    = 1 << iota
+	bitKept     // the session
+	bitWill     // the CONNECT had Will=1
+	bitHasWill  // there is a will
+	bitWillDue  // it is still to be published
+	bitAssigned // the client id
+	bitProven   // the device's address
 )
 
 // The same for other records.
@@ -155,7 +156,7 @@ func bit(set bool, b uint8) uint8 {
 // means is counted anew after a restart.
 func (s *Session) appendSession() []byte {
 	bits := bit(s.clean, bitClean) | bit(s.kept, bitKept) | bit(s.accepted.will, bitWill) | bit(s.will != nil, bitHasWill) |
-		bit(s.willDue, bitWillDue) | bit(s.Proven(), bitProven)
+		bit(s.willDue, bitWillDue) | bit(s.assigned, bitAssigned) | bit(s.Proven(), bitProven)
 	b := append(make([]byte, 0, 64), sn12.ProtocolID, bits, byte(s.lasting()))
 	b = binary.BigEndian.AppendUint16(b, s.duration)
 	b = binary.BigEndian.AppendUint16(b, s.sleepFor)
@@ -199,6 +200,7 @@ func (s *Session) loadSession(value []byte) error {
 		return errRecord
 	}
 	s.clean, s.kept, s.willDue = bits&bitClean != 0, bits&bitKept != 0, bits&bitWillDue != 0
+	s.assigned = bits&bitAssigned != 0
 	s.duration, s.sleepFor, s.will, s.state = duration, sleepFor, w, state
 	s.accepted = connectParams{clean: s.clean, will: bits&bitWill != 0, duration: accepted}
 	if bits&bitProven != 0 {

@@ -171,7 +171,22 @@ func TestDeliverUnknownTopicIDIsRegisteredAgain(t *testing.T) {
 	}
 }
 
-func TestDeliverRefusedShortAndPredefinedAreRegistered(t *testing.T) {
+func TestDeliverRefusedShortNameEndsTheMessage(t *testing.T) {
+	for qos := uint8(1); qos <= 2; qos++ {
+		r, _ := subscriber(t, nil, true, "#")
+		r.event(fromBroker("ab", "x", qos, 1))
+		short := sn12.Publish{QoS: qos, TopicIDType: sn12.TopicIDShort, TopicID: 0x6162, MsgID: 1, Data: []byte("x")}
+		r.want("by its two octets", short)
+		r.send(sn12.PubAck{TopicID: short.TopicID, MsgID: 1, ReturnCode: sn12.RejectedInvalidTopicID})
+		r.wantAck("no REGISTER: the name is the id", 1)
+		r.wantDrop("named", ReasonClientRejected)
+		r.wantHeld("gone", 0, 0)
+		r.event(fromBroker("ab", "y", 0, 0))
+		r.want("the next one as before", sn12.Publish{TopicIDType: sn12.TopicIDShort, TopicID: 0x6162, Data: []byte("y")})
+	}
+}
+
+func TestDeliverRefusedPredefinedIsRegistered(t *testing.T) {
 	cfg := testConfig()
 	cfg.Predefined = predefined(t, 300, "p/q")
 	for _, tc := range []struct {
@@ -179,7 +194,6 @@ func TestDeliverRefusedShortAndPredefinedAreRegistered(t *testing.T) {
 		first sn12.Publish
 		id    uint16
 	}{
-		{"ab", sn12.Publish{QoS: 1, TopicIDType: sn12.TopicIDShort, TopicID: 0x6162, MsgID: 1, Data: []byte("x")}, 1},
 		{"p/q", sn12.Publish{QoS: 1, TopicIDType: sn12.TopicIDPredefined, TopicID: 300, MsgID: 1, Data: []byte("x")}, 300},
 	} {
 		r, _ := subscriber(t, cfg, true, "#")

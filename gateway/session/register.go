@@ -10,7 +10,7 @@ import (
 const averageName = 256
 
 // onRegister gives the device a topic id for a name (MQTT-SN 1.2 section 6.5).
-func (s *Session) onRegister(body []byte, out *Out) {
+func (s *Session) onRegister(now Time, body []byte, out *Out) {
 	var m sn12.Register
 	if m.Parse(body) != nil {
 		out.drop(ReasonMalformed)
@@ -24,7 +24,6 @@ func (s *Session) onRegister(body []byte, out *Out) {
 		if s.answerWith(id, m.MsgID) {
 			return
 		}
-		s.topics.SetAnnounced(id, true)
 		answer.TopicID = id
 	} else if s.durable != nil && !s.storing(out) {
 		out.drop(ReasonStoreFailed)
@@ -38,13 +37,15 @@ func (s *Session) onRegister(body []byte, out *Out) {
 			s.whenStored(saving{kind: savingRegister, id: id, allots: true, msgID: m.MsgID}, out)
 			return
 		}
-		s.topics.SetAnnounced(id, true)
 		answer.TopicID = id
 	} else {
 		out.drop(ReasonTopicsFull)
 		answer.ReturnCode = sn12.RejectedCongestion
 	}
 	send(out, answer)
+	if answer.TopicID != 0 {
+		s.told(now, answer.TopicID, out)
+	}
 }
 
 // newID allots a topic id. A predefined topic keeps its number, and no other topic is

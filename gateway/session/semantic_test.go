@@ -33,7 +33,7 @@ func semanticDispositions() map[string]disposition {
 		// Outside a connection it cannot be resolved; in one it can.
 		"publish-qosm1-normal": {act: ActionPublish},
 		// Read as topic id 5, which is not registered. QoS -1 is never answered.
-		"publish-qosm1-longname-ext": {drop: ReasonUnknownTopicID},
+		"publish-qosm1-longname-ext": {drop: ReasonQoSMinusOneLongName},
 		"publish-qos1-msgid0":        {want: "07 0d 0001 0000 03", drop: ReasonInvalidMessageID},
 		"publish-qos0-dup":           {act: ActionPublish}, // DUP has no meaning here and is ignored
 		"publish-short-hash":         {want: "07 0d 6123 0000 02", drop: ReasonInvalidTopic},

@@ -15,6 +15,7 @@ type Session struct {
 	clientID string
 	state    State
 	clean    bool
+	assigned bool   // the client id is of the shell's making: the device does not know it
 	duration uint16 // keep-alive of the last CONNECT, seconds
 	sleepFor uint16 // duration of the last DISCONNECT that had one, seconds
 
@@ -22,11 +23,11 @@ type Session struct {
 	// nothing else has been heard since (fresh), and that the network has delivered it
 	// twice if it comes before lateBefore. Otherwise the device has restarted.
 	fresh      bool
+	moved      bool // what comes now is the first from a new address
 	accepted   connectParams
 	lateBefore Time
 
-	kept bool // the session outlives its connection (accepted with CleanSession=0)
-
+	kept    bool  // the session outlives its connection (accepted with CleanSession=0)
 	will    *Will // what loss publishes; nil: nothing
 	carried *Will // the will the connection to the broker was opened with
 	// willLate: will has changed while the link was not up; a connect in progress may
@@ -47,12 +48,12 @@ type Session struct {
 
 	messages, octets bucket // of Config.MessageRate and ByteRate
 
-	window []inflight // QoS 1 and 2 PUBLISHes of the device, oldest first
-
-	queue     queue    // messages for the device
-	delivery  delivery // the one being delivered
-	lastQoS2  exchange // the last QoS 2 delivery, for its redelivery by the broker
+	window    []inflight // QoS 1 and 2 PUBLISHes of the device, oldest first
+	queue     queue      // messages for the device
+	delivery  delivery   // the one being delivered
+	lastQoS2  exchange   // the last QoS 2 delivery, for its redelivery by the broker
 	nextMsgID uint16
+	msgIDs    deviceIDs
 	allowance int // octets held beside MaxBytes at the most: see SetAllowance
 	barrier   barrier
 	rival     *rival // nil: nobody has contested the session
@@ -63,7 +64,7 @@ type Session struct {
 	tries     uint8    // how often the unanswered request has been sent again
 	parked    bool     // the device may be connected elsewhere: see EventParked
 	askAt     Time     // parked: when the device is asked whether it is here
-	askPause  Time     // and how long that was put off
+	askPause  Time     // how long that was put off
 	durable   *durable // nil: the gateway has no store
 	lastToken Token
 	lifeAt    Time // when silence means loss
@@ -146,6 +147,9 @@ func (s *Session) Datagram(now Time, b []byte, out *Out) {
 		if !s.accepting() {
 			send(out, sn12.ConnAck{}) // the last step of the will dialogue again: the CONNACK was lost
 		}
+	case s.accepting() && s.state == StateActive && sn12.Type(t) != sn12.TypeDisconnect:
+		s.heard(now)
+		out.drop(ReasonUnexpectedMessage) // too early: nothing comes before the CONNACK
 	default:
 		s.fresh = false
 		s.heard(now)
@@ -157,7 +161,16 @@ func (s *Session) Datagram(now Time, b []byte, out *Out) {
 		s.resumeDelivery(now, out)
 	}
 	s.sendWithheld(now, bounded, out)
-	s.endStep(now, out)
+	s.finish(now, out)
+}
+
+// finish ends a step: what is held may have been waiting for what it brought.
+func (s *Session) finish(now Time, out *Out) {
+	s.moved = false
+	s.pump(now, out)
+	s.regulate(out)
+	s.save(now, out)
+	s.reach.charge(out)
 }
 
 // heard restarts the supervision of a device that has just spoken: "each time the
@@ -217,7 +230,7 @@ func (s *Session) onConnected(now Time, t sn12.Type, body []byte, out *Out) {
 	case sn12.TypePubComp:
 		s.onPubComp(now, body, out)
 	case sn12.TypeRegister:
-		s.onRegister(body, out)
+		s.onRegister(now, body, out)
 	case sn12.TypeRegAck:
 		s.onRegAck(now, body, out)
 	case sn12.TypeSubscribe:
@@ -277,7 +290,7 @@ func (s *Session) Upstream(now Time, ev *Event, out *Out) {
 	case EventStored:
 		s.onStored(now, ev, out)
 	case EventSubscribed:
-		s.onSubscribed(ev, out)
+		s.onSubscribed(now, ev, out)
 	case EventUnsubscribed:
 		s.onUnsubscribed(ev, out)
 	case EventMessage:
@@ -287,7 +300,7 @@ func (s *Session) Upstream(now Time, ev *Event, out *Out) {
 	case EventClosed:
 		s.onLinkClosed(out)
 	}
-	s.endStep(now, out)
+	s.finish(now, out)
 }
 
 // Deadline is when the session next wants Advance; Never if it waits for nothing.
@@ -325,14 +338,7 @@ func (s *Session) Advance(now Time, out *Out) {
 	s.advanceAddress(now, out)
 	s.expireHeld(now, out)
 	s.advanceSpool(now, out)
-	s.endStep(now, out)
-}
-
-// endStep ends what every step ends with.
-func (s *Session) endStep(now Time, out *Out) {
-	s.regulate(out)
-	s.save(now, out)
-	s.reach.charge(out)
+	s.finish(now, out)
 }
 
 // onSilence ends a session whose device has not spoken in time. A device without

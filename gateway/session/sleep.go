@@ -103,6 +103,9 @@ func (s *Session) finishWake(now Time, out *Out) {
 	case s.completing() && !s.barrier.done && !s.tired(): // the broker goes on behind PUBCOMP
 		s.barrier.at = min(s.barrier.at, now+s.cfg.BarrierTimeout)
 		return
+	case s.gated() && !s.barrier.done && s.resumeAt == Never && !s.tired():
+		s.barrier.at = min(s.barrier.at, now+s.cfg.BarrierTimeout) // for the SUBACK
+		return
 	case (s.barrier.rounds > 0 || s.paused) && !s.barrier.done && s.link == linkUp && s.resumeAt == Never && !s.tired():
 		s.barrier.at, s.barrier.token = now+s.cfg.BarrierTimeout, s.token()
 		s.barrier.rounds -= min(s.barrier.rounds, 1)

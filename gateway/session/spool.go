@@ -280,7 +280,7 @@ func (s *Session) onSpoolFailed(now Time, ev *Event, out *Out) bool {
 	case s.link != linkUp && s.link != linkDown: // a connect with CleanSession=1 has taken all back
 	default:
 		if ev.Rejected {
-			out.drop(ReasonSpoolRejected)
+			out.dropOf(ReasonSpoolRejected, m.topic, len(m.payload))
 			s.unspool(i, out)
 		}
 		s.drain(now, out)

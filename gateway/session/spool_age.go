@@ -37,7 +37,7 @@ func (s *Session) advanceSpool(now Time, out *Out) {
 		if m.stage > spoolWaiting {
 			out.do(Action{Kind: ActionRetract, Token: m.token})
 		}
-		out.drop(ReasonSpoolExpired)
+		out.dropOf(ReasonSpoolExpired, m.topic, len(m.payload))
 		s.unspool(i, out)
 		i--
 	}

@@ -1,13 +1,11 @@
 package session
 
 import (
+	"errors"
+
 	"sngate/snpacket/sn12"
 	"sngate/topicreg"
 )
-
-// maxAsked is how many SUBSCRIBE and UNSUBSCRIBE of one device may wait for the broker
-// at once. The specification allows a device one (section 6.9); a few more do no harm.
-const maxAsked = 4
 
 // maxStoredFilter bounds, in octets, a filter that has to go into the store: it is part of
 // a key there.
@@ -20,31 +18,21 @@ type subscription struct {
 	qos    uint8 // as requested
 }
 
-// request is a SUBSCRIBE or UNSUBSCRIBE waiting for the broker.
-type request struct {
-	holdAt Time
-	token  Token // 0: not asked yet
-	filter string
-	idType sn12.TopicIDType
-	id     uint16 // predefined id
-	msgID  uint16
-	qos    uint8
-	remove bool // UNSUBSCRIBE
-	quiet  bool // the device does not wait for the answer any more
-}
-
 // onSubscribe handles SUBSCRIBE (MQTT-SN 1.2 sections 5.4.15 and 6.9).
 func (s *Session) onSubscribe(now Time, body []byte, out *Out) {
 	var m sn12.Subscribe
-	if m.Parse(body) != nil {
+	filter, code, why := "", sn12.RejectedNotSupported, ReasonInvalidTopic
+	switch err := m.Parse(body); {
+	case err == nil:
+		filter, code, why = s.filterOf(m.TopicIDType, m.TopicName, m.TopicID)
+	case !errors.Is(err, sn12.ErrTopicField):
 		out.drop(ReasonMalformed)
 		return
 	}
-	filter, code, why := s.filterOf(m.TopicIDType, m.TopicName, m.TopicID)
 	r := request{filter: filter, idType: m.TopicIDType, id: m.TopicID, msgID: m.MsgID, qos: m.QoS}
 	switch {
 	case why != ReasonNone:
-	case s.isAsked(&r):
+	case s.isAsked(now, &r):
 		return
 	case m.QoS > 2:
 		code, why = sn12.RejectedNotSupported, ReasonNotSupported
@@ -52,9 +40,9 @@ func (s *Session) onSubscribe(now Time, body []byte, out *Out) {
 		code, why = sn12.RejectedNotSupported, ReasonInvalidMessageID
 	case s.durable != nil && len(filter) > maxStoredFilter:
 		code, why = sn12.RejectedNotSupported, ReasonTooLarge
-	case s.subscribed(filter) < 0 && !s.hasPlace(filter), len(s.asked) >= maxAsked:
+	case s.subscribed(filter) < 0 && !s.hasPlace(filter), !s.mayAsk(filter):
 		code, why = sn12.RejectedCongestion, ReasonSubscriptionsFull
-	case m.TopicIDType == sn12.TopicIDNormal && !topicreg.HasWildcard(filter) && !s.hasRoom(filter):
+	case m.TopicIDType == sn12.TopicIDNormal && topicreg.NamesTopic(filter) && !s.hasRoom(filter):
 		code, why = sn12.RejectedCongestion, ReasonTopicsFull
 	case s.subscribed(filter) < 0 && !s.mayKeep(2*len(filter)+subscriptionOverhead+topicOverhead, out):
 		code, why = sn12.RejectedCongestion, ReasonMemoryLimit
@@ -73,22 +61,25 @@ func (s *Session) onSubscribe(now Time, body []byte, out *Out) {
 // is no return code (section 5.4.18).
 func (s *Session) onUnsubscribe(now Time, body []byte, out *Out) {
 	var m sn12.Unsubscribe
-	if m.Parse(body) != nil {
+	filter, why := "", ReasonInvalidTopic
+	switch err := m.Parse(body); {
+	case err == nil:
+		filter, _, why = s.filterOf(m.TopicIDType, m.TopicName, m.TopicID)
+	case !errors.Is(err, sn12.ErrTopicField):
 		out.drop(ReasonMalformed)
 		return
 	}
-	filter, _, why := s.filterOf(m.TopicIDType, m.TopicName, m.TopicID)
 	r := request{filter: filter, msgID: m.MsgID, remove: true}
-	if why == ReasonNone && s.isAsked(&r) {
+	switch {
+	case why != ReasonNone: // such a subscription cannot exist
+	case s.isAsked(now, &r), s.takesUp(now, &r):
 		return
-	}
-	if why == ReasonNone && len(s.asked) >= maxAsked {
-		out.drop(ReasonSubscriptionsFull) // unanswered: the device asks again
-		return
+	case !s.mayRemove(filter): // nor does this one, as far as is known
+		why = ReasonSubscriptionsFull
 	}
 	if why != ReasonNone {
 		out.drop(why)
-		send(out, sn12.UnsubAck{MsgID: m.MsgID}) // such a subscription cannot exist
+		send(out, sn12.UnsubAck{MsgID: m.MsgID})
 		return
 	}
 	if i := s.subscribed(filter); i >= 0 {
@@ -119,10 +110,14 @@ func (s *Session) hasPlace(filter string) bool {
 	for i := range s.subs {
 		octets += len(s.subs[i].filter)
 	}
+	asked := 0
 	for i := range s.asked {
-		octets += len(s.asked[i].filter)
+		if a := &s.asked[i]; !a.remove {
+			asked++
+			octets += len(a.filter)
+		}
 	}
-	return len(s.subs)+len(s.asked) < s.cfg.MaxSubscriptions && octets <= s.cfg.MaxSubscriptions*averageName
+	return len(s.subs)+asked < s.cfg.MaxSubscriptions && octets <= s.cfg.MaxSubscriptions*averageName
 }
 
 // hasRoom reports whether a topic id can be had for name.
@@ -130,7 +125,13 @@ func (s *Session) hasRoom(name string) bool {
 	if _, ok := s.topics.ID(name); ok {
 		return true
 	}
-	return s.topics.Len()+len(s.asked) < s.cfg.MaxTopics
+	n := s.topics.Len()
+	for i := range s.asked {
+		if !s.asked[i].remove {
+			n++
+		}
+	}
+	return n < s.cfg.MaxTopics
 }
 
 func (s *Session) subscribed(filter string) int {
@@ -142,191 +143,75 @@ func (s *Session) subscribed(filter string) int {
 	return -1
 }
 
-// isAsked reports whether r is waiting for the broker already. The device does not wait
-// any more for another request under the same MsgId, but the broker has to know.
-func (s *Session) isAsked(r *request) bool {
-	for i := range s.asked {
-		a := &s.asked[i]
-		if a.msgID != r.msgID {
-			continue
-		}
-		if a.filter == r.filter && a.remove == r.remove && a.qos == r.qos {
-			a.quiet = false
-			return true
-		}
-		a.quiet = true
-	}
-	return false
-}
-
-// ask sends r to the broker, now or when it is back.
-func (s *Session) ask(now Time, r request, out *Out) {
-	r.holdAt = now + s.cfg.Hold
-	s.asked = append(s.asked, r)
-	if s.link == linkUp {
-		s.submit(&s.asked[len(s.asked)-1], out)
-	}
-}
-
-func (s *Session) submit(r *request, out *Out) {
-	r.token = s.token()
-	kind := ActionSubscribe
-	if r.remove {
-		kind = ActionUnsubscribe
-	}
-	out.do(Action{Kind: kind, Token: r.token, Topic: r.filter, QoS: r.qos})
-}
-
-// askAgain repeats what was asked while the broker was away.
-func (s *Session) askAgain(out *Out) {
-	for i := range s.asked {
-		s.submit(&s.asked[i], out)
-	}
-}
-
-// restore is the repetition of all subscriptions to a broker that has none of them, a
-// few at a time.
-type restore struct {
-	token Token // of all its requests
-	next  int   // index of the next subscription
-	open  int   // requests not answered
-}
-
-const restoreAtOnce = 16
-
-func (s *Session) restoreSubscriptions(out *Out) {
-	s.noteRestoring()
-	if s.restore = (restore{}); len(s.subs) > 0 {
-		s.restore.token = s.token()
-		s.restoreMore(out)
-	}
-}
-
-// noteRestoring has RecordSession written when a restoration begins and when it is
-// complete: what the shell adds to it says which broker has the session.
-func (s *Session) noteRestoring() {
-	if !s.clean {
-		s.mustSave()
-	}
-}
-
-// Restoring reports whether the subscriptions are being repeated: no broker has the
-// whole session then.
-func (s *Session) Restoring() bool { return s.restore.token != 0 }
-
-// Restore has the subscriptions repeated at the next connection, though the broker has the
-// session: an earlier process did not get to the end of it.
-func (s *Session) Restore() { s.restore.token = s.token() }
-
-func (s *Session) restoreMore(out *Out) {
-	for r := &s.restore; r.open < restoreAtOnce && r.next < len(s.subs); r.next++ {
-		sub := &s.subs[r.next]
-		out.do(Action{Kind: ActionSubscribe, Token: r.token, Topic: sub.filter, QoS: sub.qos})
-		r.open++
-	}
-	if s.restore.open == 0 {
-		s.restore = restore{} // complete
-		s.noteRestoring()
-	}
-}
-
-// onRestored goes on with the restoration. When the link is down it begins anew once it
-// is up.
-func (s *Session) onRestored(ev *Event, out *Out) {
-	s.restore.open--
-	switch {
-	case ev.Failed:
-		if s.link == linkUp {
-			out.drop(ReasonBrokerCongested)
-		}
-		return
-	case ev.Code > 2:
-		out.drop(ReasonSubscriptionRefused)
-	}
-	s.restoreMore(out)
-}
-
-// answered removes the request that ev answers. One whose connection went away first
-// stays for askAgain.
-func (s *Session) answered(ev *Event) (request, bool) {
-	for i := range s.asked {
-		r := s.asked[i]
-		if ev.Token == 0 || r.token != ev.Token {
-			continue
-		}
-		if ev.Failed {
-			return request{}, false
-		}
-		s.asked = append(s.asked[:i], s.asked[i+1:]...)
-		if len(s.asked) == 0 {
-			s.asked = nil
-		}
-		return r, true
-	}
-	return request{}, false
-}
-
-func (s *Session) onSubscribed(ev *Event, out *Out) {
+func (s *Session) onSubscribed(now Time, ev *Event, out *Out) {
 	if ev.Token != 0 && ev.Token == s.restore.token {
 		s.onRestored(ev, out)
 		return
 	}
-	r, ok := s.answered(ev)
-	if !ok {
+	r, ok := s.answered(ev, out)
+	switch {
+	case !ok:
 		return
-	}
-	if ev.Code > 2 {
-		out.drop(ReasonSubscriptionRefused)
-		if !r.quiet {
-			send(out, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedNotSupported})
-		}
-		return
-	}
-	if r.quiet {
+	case ev.Code > 2:
+		s.onSubscriptionRefused(&r, out)
+	case r.quiet:
 		s.note(&r, out)
-		return
+	default:
+		s.granted(now, &r, ev.Code, out)
 	}
-	s.granted(&r, ev.Code, out)
+}
+
+func (s *Session) onSubscriptionRefused(r *request, out *Out) {
+	out.dropOf(ReasonSubscriptionRefused, r.filter, 0)
+	if i := s.subscribed(r.filter); i >= 0 && r.presumed {
+		s.unsubscribe(i, out)
+	}
+	if !r.quiet {
+		send(out, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedNotSupported})
+	}
 }
 
 // granted answers a SUBSCRIBE that the broker has accepted, with a topic id where the
 // filter is a name.
-func (s *Session) granted(r *request, qos uint8, out *Out) {
+func (s *Session) granted(now Time, r *request, qos uint8, out *Out) {
 	answer := sn12.SubAck{QoS: qos, MsgID: r.msgID}
-	allots := false
-	if r.idType == sn12.TopicIDNormal && !topicreg.HasWildcard(r.filter) {
-		id, ok := s.topics.ID(r.filter)
-		if !ok {
-			if id, ok = s.newID(r.filter); ok && s.durable != nil {
-				s.putTopic(id, true, out)
-				allots = true
-			}
+	fresh, allots := s.subscribed(r.filter) < 0, false
+	if r.idType == sn12.TopicIDNormal && topicreg.NamesTopic(r.filter) {
+		id, known := s.topics.ID(r.filter)
+		ok := known
+		if !known {
+			id, ok = s.newID(r.filter)
+			allots = ok && s.durable != nil
 		}
 		if !ok {
-			out.drop(ReasonTopicsFull)
+			out.dropOf(ReasonTopicsFull, r.filter, 0)
 			out.do(Action{Kind: ActionUnsubscribe, Topic: r.filter})
 			send(out, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedCongestion})
 			return
 		}
+		if s.durable != nil && (allots || fresh && !s.topics.Announced(id)) {
+			s.putTopic(id, true, out)
+		}
 		answer.TopicID = id
 	}
-	fresh := s.subscribed(r.filter) < 0
 	s.note(r, out)
 	if s.durable != nil {
 		s.whenStored(saving{kind: savingSubscribe, id: answer.TopicID, code: qos, fresh: fresh, allots: allots, req: *r}, out)
 		return
 	}
-	s.answerSubscribe(r, answer, out)
+	s.answerSubscribe(now, r, answer, out)
 }
 
-func (s *Session) answerSubscribe(r *request, answer sn12.SubAck, out *Out) {
-	switch {
-	case r.idType == sn12.TopicIDPredefined:
+// answerSubscribe sends SUBACK. A short name is returned as it came: the field is not
+// relevant there (section 5.4.16), but there are clients that take 0x0000 for a refusal.
+func (s *Session) answerSubscribe(now Time, r *request, answer sn12.SubAck, out *Out) {
+	if r.idType != sn12.TopicIDNormal {
 		answer.TopicID = r.id
-	case answer.TopicID != 0:
-		s.topics.SetAnnounced(answer.TopicID, true)
 	}
 	send(out, answer)
+	if r.idType == sn12.TopicIDNormal && answer.TopicID != 0 {
+		s.told(now, answer.TopicID, out)
+	}
 }
 
 // unsubscribe forgets a subscription.
@@ -341,8 +226,12 @@ func (s *Session) unsubscribe(i int, out *Out) {
 	}
 }
 
-// note remembers a subscription that the broker has granted.
+// note remembers a subscription that the broker has granted, unless the device has taken
+// it back meanwhile.
 func (s *Session) note(r *request, out *Out) {
+	if s.removing(r.filter) {
+		return
+	}
 	i := s.subscribed(r.filter)
 	switch {
 	case i < 0:
@@ -360,27 +249,7 @@ func (s *Session) note(r *request, out *Out) {
 }
 
 func (s *Session) onUnsubscribed(ev *Event, out *Out) {
-	if r, ok := s.answered(ev); ok && !r.quiet {
-		answerStored(s, sn12.UnsubAck{MsgID: r.msgID}, out)
+	if r, ok := s.answered(ev, out); ok {
+		s.answerUnsubscribe(&r, out)
 	}
-}
-
-// expireAsked gives up what has waited for the broker for as long as Hold allows: the
-// device is told "congestion" where there is a code for it.
-func (s *Session) expireAsked(now Time, out *Out) {
-	kept := s.asked[:0]
-	for _, r := range s.asked {
-		if now < r.holdAt {
-			kept = append(kept, r)
-			continue
-		}
-		out.drop(ReasonBrokerDown)
-		if !r.remove && !r.quiet {
-			send(out, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedCongestion})
-		}
-	}
-	if len(kept) == 0 {
-		kept = nil
-	}
-	s.asked = kept
 }

@@ -10,12 +10,9 @@ import (
 func (s *Session) onWillTopicUpd(body []byte, out *Out) {
 	var m sn12.WillTopicUpd
 	switch {
-	case m.Parse(body) != nil:
-		out.drop(ReasonMalformed)
-		return
-	case m.Empty:
+	case m.Parse(body) == nil && m.Empty:
 		s.setWill(nil, out)
-	case m.QoS > 2 || topicreg.ValidName(m.Topic) != nil:
+	case len(m.Topic) == 0 || m.QoS > 2 || topicreg.ValidName(m.Topic) != nil:
 		out.drop(ReasonWill)
 		send(out, sn12.WillTopicResp{ReturnCode: sn12.RejectedNotSupported})
 		return

@@ -156,9 +156,21 @@ func TestWillStepsOutOfOrderAreDropped_Case40(t *testing.T) {
 	r.send(sn12.Publish{QoS: 1, MsgID: 1})
 	r.wantDrop("not connected yet", ReasonUnexpectedMessage)
 	r.wantQuiet("a DISCONNECT would end the dialogue of a device that is only too early")
-	r.sendHex("03 07 10")
-	r.wantDrop("flags without a topic", ReasonMalformed)
 	r.wantState("", StateWillTopic)
+}
+
+func TestWillTopicWithFlagsAndNoTopicIsRefused_Case40(t *testing.T) {
+	for _, hex := range []string{"03 07 00", "03 07 10", "03 07 60"} {
+		r := newRig(t, nil)
+		r.send(connectMsg(true, true, 60))
+		r.want("", sn12.WillTopicReq{})
+		r.sendHex(hex)
+		r.wantHex("neither a will nor none", "03 05 03")
+		r.wantDrop("", ReasonWill)
+		r.wantFreed("over", true)
+		r.advance(time.Minute)
+		r.wantQuiet("no prompt is left")
+	}
 }
 
 func TestEmptyWillTopicMeansNoWill_Case40(t *testing.T) {

@@ -135,7 +135,8 @@ func (p *printer) publish() {
 		p.warn("TopicIdType 0b11 is reserved (section 5.3.4)")
 	}
 	if qos == sn12.QoSMinusOne && typ == sn12.TopicIDNormal {
-		p.warn("QoS -1 with a normal topic id is not allowed, only with a pre-defined id or a short name (section 6.8)")
+		p.warn("QoS -1 with a normal topic id is not allowed, only with a pre-defined id or a short name (section 6.8); " +
+			"some clients mean the length of a name before the data (qos_minus_one.long_names)")
 	}
 	if acknowledged && msgID == 0 {
 		p.warn("MsgId 0x0000 in a QoS %d PUBLISH; it needs another one to be acknowledged (section 5.3.7)", qos)
@@ -171,11 +172,13 @@ func (p *printer) subscription() {
 	switch {
 	case p.err != nil:
 	case typ == sn12.TopicIDShort && p.left() != 2:
-		p.fail(snpacket.ErrLayout, "a short topic name has exactly 2 octets, here are %d; other names need TopicIdType 0b00 (section 6.7)", p.left())
+		p.fail(sn12.ErrTopicField, "a short topic name has exactly 2 octets, here are %d; other names need TopicIdType 0b00 (section 6.7)", p.left())
+	case typ == sn12.TopicIDPredefined && p.left() != 2:
+		p.fail(sn12.ErrTopicField, "a pre-defined topic id has exactly 2 octets, here are %d", p.left())
 	case typ == sn12.TopicIDPredefined || typ == sn12.TopicIDShort:
 		p.topicID(typ, true)
 	case p.left() == 0:
-		p.fail(snpacket.ErrLayout, "TopicName is missing; it has at least 1 octet")
+		p.fail(sn12.ErrTopicField, "TopicName is missing; it has at least 1 octet")
 	case typ == sn12.TopicIDReserved:
 		p.warn("TopicIdType 0b11 is reserved (section 5.3.4)")
 		p.octetsRow(p.left(), "(topic)")

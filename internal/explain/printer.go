@@ -27,6 +27,9 @@ type printer struct {
 	pos     int    // next octet of d to be explained
 	remarks []string
 	err     *Error
+
+	oneLine bool // see Line
+	fields  bool // it has one already
 }
 
 func (p *printer) warn(format string, args ...any) { p.remark("warning: ", format, args) }
@@ -81,6 +84,10 @@ func (p *printer) row(n int, name, format string, args ...any) {
 }
 
 func (p *printer) line(offset, hex, name, value string) {
+	if p.oneLine {
+		p.short(name, value)
+		return
+	}
 	s := fmt.Sprintf("%4s  %-23s  %-14s  %s", offset, hex, name, value)
 	p.text.WriteString(strings.TrimRight(s, " ") + "\n")
 }

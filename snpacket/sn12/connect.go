@@ -31,13 +31,11 @@ type layoutError string
 func (e layoutError) Error() string { return string(e) }
 func (layoutError) Unwrap() error   { return snpacket.ErrLayout }
 
-// Parse reads the body of a CONNECT. A missing ClientId is refused with ErrNoClientID.
+// Parse reads the body of a CONNECT. A missing ClientId is refused with ErrNoClientID; the
+// rest has been read then.
 func (m *Connect) Parse(body []byte) error {
 	if len(body) < 4 {
 		return snpacket.ErrLayout
-	}
-	if len(body) == 4 {
-		return ErrNoClientID
 	}
 	*m = Connect{
 		Will:         body[0]&flagWill != 0,
@@ -45,6 +43,9 @@ func (m *Connect) Parse(body []byte) error {
 		ProtocolID:   body[1],
 		Duration:     u16(body[2:]),
 		ClientID:     body[4:],
+	}
+	if len(body) == 4 {
+		return ErrNoClientID
 	}
 	return nil
 }

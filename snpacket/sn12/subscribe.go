@@ -22,18 +22,21 @@ func (m Subscribe) Len() int {
 	return total(subscribeFixed + topicFieldLen(m.TopicIDType, m.TopicName))
 }
 
+// ErrTopicField is what Subscribe.Parse and Unsubscribe.Parse return for a message that
+// has everything but a topic, or an id or a short name of another length than two octets.
+// It wraps snpacket.ErrLayout. The rest of the message has been read, so that it can be
+// answered.
+var ErrTopicField error = layoutError("SUBSCRIBE or UNSUBSCRIBE without a topic")
+
 // Parse reads the body of a SUBSCRIBE. A name must not be empty, an id or a short
-// name has exactly two octets. The reserved topic id type is read like a name, so
-// that the session can answer it.
+// name has exactly two octets, or the error is ErrTopicField. The reserved topic id type
+// is read like a name, so that the session can answer it.
 func (m *Subscribe) Parse(body []byte) error {
 	if len(body) < subscribeFixed {
 		return snpacket.ErrLayout
 	}
 	t := TopicIDType(body[0] & maskTopicIDType)
 	name, id, err := parseTopicField(t, body[subscribeFixed:])
-	if err != nil {
-		return err
-	}
 	*m = Subscribe{
 		DUP:         body[0]&flagDUP != 0,
 		QoS:         qosOf(body[0]),
@@ -42,7 +45,7 @@ func (m *Subscribe) Parse(body []byte) error {
 		TopicName:   name,
 		TopicID:     id,
 	}
-	return nil
+	return err
 }
 
 // Append appends the message. QoS and TopicIDType must be 0..3, and of TopicName
@@ -115,11 +118,8 @@ func (m *Unsubscribe) Parse(body []byte) error {
 	}
 	t := TopicIDType(body[0] & maskTopicIDType)
 	name, id, err := parseTopicField(t, body[subscribeFixed:])
-	if err != nil {
-		return err
-	}
 	*m = Unsubscribe{TopicIDType: t, MsgID: u16(body[1:]), TopicName: name, TopicID: id}
-	return nil
+	return err
 }
 
 // Append appends the message by the rules of Subscribe.Append.
@@ -161,7 +161,7 @@ func parseTopicField(t TopicIDType, field []byte) (name []byte, id uint16, err e
 	case !isID(t) && len(field) > 0:
 		return field, 0, nil
 	}
-	return nil, 0, snpacket.ErrLayout
+	return nil, 0, ErrTopicField
 }
 
 // appendTopicField writes SUBSCRIBE and UNSUBSCRIBE, which differ in type and flags.

@@ -181,7 +181,7 @@ type logReader struct{ w *world }
 func (l logReader) Write(line []byte) (int, error) {
 	var e struct {
 		ClientID string `json:"client_id"`
-		State    string
+		Message  string
 		Reason   string
 		Level    string
 	}
@@ -189,9 +189,9 @@ func (l logReader) Write(line []byte) (int, error) {
 		l.w.fail(nil, "log line %q: %v", line, err)
 	}
 	if d := l.w.byID[e.ClientID]; d != nil {
-		d.note("gateway: %s %s", e.State, e.Reason)
+		d.note("gateway: %s %s", e.Message, e.Reason)
 	}
-	if e.State == session.StateLost.String() {
+	if e.Message == "device lost" {
 		l.w.ledger.lost(e.ClientID)
 	}
 	if e.Level == "error" {

@@ -115,9 +115,12 @@ type LogLine struct {
 	Level, Message, Addr, Error string
 	MovedTo                     string `json:"moved_to"` // about the store
 
-	ClientID string `json:"client_id"` // of the message "session", with those below
-	State    string
+	ClientID string `json:"client_id"` // about a device, as those below
 	Reason   string
+	Packet   string
+	TopicID  int `json:"topic_id"`
+	Topic    string
+	Advice   string
 }
 
 func (g *Gateway) LogLines() []LogLine {
@@ -195,7 +198,7 @@ func (g *Gateway) WantLost(clientID, reason string) {
 	g.t.Helper()
 	Eventually(g.t, fmt.Sprintf("the log tells that %s is lost by %s", clientID, reason), func() bool {
 		return slices.ContainsFunc(g.LogLines(), func(l LogLine) bool {
-			return l.Message == "session" && l.ClientID == clientID && l.State == "lost" && l.Reason == reason
+			return l.Message == "device lost" && l.ClientID == clientID && l.Reason == reason
 		})
 	})
 }

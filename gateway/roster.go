@@ -1,0 +1,57 @@
+package gateway
+
+import "sort"
+
+// roster lists the entries of a shard in the order in which they were made, so that a page
+// of them costs its length and not that of the list. It belongs to the shard; the zero
+// value is empty.
+type roster struct {
+	list   []*entry // by serial; nil where one has gone
+	serial []uint64 // of each
+	gone   int
+	last   uint64
+}
+
+// add puts an entry at the end.
+func (r *roster) add(e *entry) {
+	r.last++
+	e.serial = r.last
+	r.list, r.serial = append(r.list, e), append(r.serial, r.last)
+}
+
+// remove takes an entry out. The places of those that have gone are given back when they
+// are half of the list.
+func (r *roster) remove(e *entry) {
+	i := r.after(e.serial - 1)
+	if i == len(r.list) || r.list[i] != e {
+		return
+	}
+	r.list[i] = nil
+	if r.gone++; 2*r.gone <= len(r.list) {
+		return
+	}
+	var list []*entry
+	var serial []uint64
+	for i, e := range r.list {
+		if e != nil {
+			list, serial = append(list, e), append(serial, r.serial[i])
+		}
+	}
+	r.list, r.serial, r.gone = list, serial, 0
+}
+
+// after finds the first place behind a serial number.
+func (r *roster) after(serial uint64) int {
+	return sort.Search(len(r.serial), func(i int) bool { return r.serial[i] > serial })
+}
+
+// page returns up to limit entries behind a serial number.
+func (r *roster) page(serial uint64, limit int) []*entry {
+	var page []*entry
+	for i := r.after(serial); i < len(r.list) && len(page) < limit; i++ {
+		if r.list[i] != nil {
+			page = append(page, r.list[i])
+		}
+	}
+	return page
+}

@@ -1,0 +1,94 @@
+package session
+
+// regulate stops reading from the broker when what is held reaches its bounds, and goes on
+// when half of that is gone: for QoS 1 and 2, which are never dropped, and for QoS 0 as
+// long as the device takes one message after the other. While the device waits for an
+// answer of the broker, which comes behind the messages, the bounds are twice as wide.
+func (s *Session) regulate(out *Out) {
+	if s.link.over() || s.draining() {
+		return
+	}
+	taking := s.taking()
+	if !taking {
+		s.trim(out)
+	}
+	scale := 1
+	if s.awaiting() {
+		scale = 2
+	}
+	n, b := s.Held()
+	messages, octets := scale*s.cfg.MaxMessages, min(scale*s.cfg.MaxBytes, s.allowance)
+	full := n > 0 && (n > messages || b > octets || (s.queue.qos0 == 0 || taking) && (n == messages || b == octets)) || s.waitsForProof(n, b)
+	switch {
+	case !s.paused && full:
+		s.paused = true
+		out.do(Action{Kind: ActionPause})
+	case s.paused && !full && (scale > 1 || !taking && s.queue.qos0 > 0 || n <= s.cfg.MaxMessages/2 && b <= octets/2):
+		s.paused = false
+		s.barrier.rounds = max(s.barrier.rounds, 1) // the broker goes on with what it has
+		out.do(Action{Kind: ActionResume})
+	}
+}
+
+// taking reports whether the device takes what is sent to it: then QoS 0 waits with the
+// broker when there is too much of it. One that leaves a message unanswered must not keep
+// its own connection from being read for long, above all while it waits for something in
+// there. Then, and while it sleeps, the oldest QoS 0 goes.
+func (s *Session) taking() bool {
+	if !s.listening() || s.resumeAt != Never || s.withholds() {
+		return false
+	}
+	return s.retryAt == Never || s.tries == 0 || int(s.tries) < s.cfg.RetryCount && !s.awaiting()
+}
+
+// trim drops the QoS 0 messages that are held beyond the bounds.
+func (s *Session) trim(out *Out) {
+	for s.queue.qos0 > 0 {
+		n, b := s.Held()
+		if n <= s.cfg.MaxMessages && b <= s.cfg.MaxBytes || !s.queue.dropOldestQoS0() {
+			return
+		}
+		out.drop(ReasonBufferFull)
+	}
+}
+
+// awaiting reports whether an answer of the broker is awaited.
+func (s *Session) awaiting() bool {
+	if s.relays() {
+		return true
+	}
+	if s.durable != nil && s.durable.spool.len() > 0 {
+		return true
+	}
+	return len(s.asked) > 0 || s.restore.open > 0 || s.barrier.token != 0
+}
+
+// admit keeps the bounds: QoS 0 goes first, oldest first. QoS 1 and 2 are never dropped,
+// nor is QoS 0 of a device that takes it: reading from the broker stops instead, and what
+// is on its way already is taken in.
+func (s *Session) admit(m *outgoing, out *Out) bool {
+	for {
+		n, b := s.Held()
+		octets := min(s.cfg.MaxBytes, s.allowance)
+		switch {
+		case n < s.cfg.MaxMessages && b+m.size() <= octets, n == 0 && s.listening():
+			return true // it fits, or is not held at all
+		case s.taking() && b+m.size() <= s.allowance:
+			return true
+		}
+		why := ReasonBufferFull
+		if n < s.cfg.MaxMessages && b+m.size() <= s.cfg.MaxBytes {
+			why = ReasonMemoryLimit
+		}
+		hopeless := m.qos == 0 && m.size() > octets
+		if !hopeless && s.queue.dropOldestQoS0() {
+			out.drop(why)
+			continue
+		}
+		if m.qos == 0 {
+			out.dropOf(why, m.topic, len(m.payload))
+			return false
+		}
+		return true
+	}
+}

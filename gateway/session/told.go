@@ -1,0 +1,113 @@
+package session
+
+import "sngate/topicreg"
+
+// What the device knows when: topic ids, and that it is subscribed. There are clients
+// that take no message before the SUBACK of its subscription, and none that know no
+// REGISTER can do with anything but the topic id in there.
+
+// told notes that the device knows a topic id: it has been sent it, or has used it. That
+// is as good as a REGACK for a REGISTER of that id.
+func (s *Session) told(now Time, id uint16, out *Out) {
+	s.topics.SetAnnounced(id, true)
+	d := &s.delivery
+	if d.topicID != id || d.phase != registering && d.phase != allotting {
+		return
+	}
+	if d.phase == registering {
+		s.retryAt = Never
+		s.putTold(id, out)
+	}
+	s.sendPublish(now, out)
+	s.pump(now, out)
+}
+
+// putTold has the store know that the device knows an id, or that would be told again
+// after a restart.
+func (s *Session) putTold(id uint16, out *Out) {
+	if s.storing(out) {
+		s.putTopic(id, true, out)
+	}
+}
+
+// announces reports whether the device waits for the SUBACK of a subscription that a
+// message on topic belongs to.
+func (r *request) announces(topic string) bool {
+	return !r.remove && !r.quiet && topicreg.Matches(r.filter, topic)
+}
+
+// gated reports whether the oldest message held is to be sent after a SUBACK. Brokers may
+// send the messages of a subscription before they answer SUBSCRIBE (MQTT 3.1.1 section
+// 3.8.4), and the answer waits for the store.
+func (s *Session) gated() bool {
+	if s.queue.len() == 0 || len(s.asked) == 0 && s.durable == nil {
+		return false
+	}
+	m := &s.queue.msgs[s.queue.head]
+	return s.gate(m.topic) != nil && (!s.crowded() || s.explains(m)) || s.gatedByStore(m.topic)
+}
+
+// gate returns the oldest request of which the device has to hear before it is sent a
+// message on topic; nil if there is none.
+func (s *Session) gate(topic string) *request {
+	for i := range s.asked {
+		if r := &s.asked[i]; r.sent && r.announces(topic) {
+			return r
+		}
+	}
+	return nil
+}
+
+func (s *Session) gatedByStore(topic string) bool {
+	if s.durable == nil {
+		return false
+	}
+	for i := range s.durable.saving {
+		if v := &s.durable.saving[i]; v.kind == savingSubscribe && v.req.announces(topic) {
+			return true
+		}
+	}
+	return false
+}
+
+// openGate goes on without the broker's answer to SUBSCRIBE when no more may be held: it
+// may be behind what the broker sends, and that is not read any more. A message that only
+// the subscription explains is answer enough.
+func (s *Session) openGate(now Time, out *Out) {
+	for len(s.asked) > 0 && s.queue.len() > 0 && s.crowded() {
+		m := &s.queue.msgs[s.queue.head]
+		r := s.gate(m.topic)
+		if r == nil || !s.explains(m) {
+			return // it belongs to an older subscription as well
+		}
+		s.presume(now, r, out)
+	}
+}
+
+// crowded reports whether as much is held as may be while the device waits for the broker.
+func (s *Session) crowded() bool {
+	n, b := s.Held()
+	return n >= 2*s.cfg.MaxMessages || b >= min(2*s.cfg.MaxBytes, s.allowance)
+}
+
+// explains reports whether the broker can have sent m only because it has accepted a
+// SUBSCRIBE that is not answered yet: m is a retained message, which an older subscription
+// does not bring (MQTT 3.1.1 section 3.3.1.3), or there is none.
+func (s *Session) explains(m *outgoing) bool {
+	if m.retain {
+		return true
+	}
+	for i := range s.subs {
+		if topicreg.Matches(s.subs[i].filter, m.topic) {
+			return false
+		}
+	}
+	return true
+}
+
+// presume answers a SUBSCRIBE as granted. The broker's answer is awaited all the same.
+func (s *Session) presume(now Time, r *request, out *Out) {
+	early := *r
+	r.quiet, r.presumed = true, true
+	s.granted(now, &early, early.qos, out)
+}

@@ -1,0 +1,145 @@
+package gateway
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"sngate/gateway/session"
+	"sngate/upstream"
+)
+
+// What becomes of devices, one line per event. With Options.QuietSessions none of it is
+// written but what is a fault.
+
+// stateLine is how the log tells that a session has entered a state.
+type stateLine struct {
+	level   zerolog.Level
+	message string
+}
+
+// stateLineOf chooses the line for a change of state. A device that goes to sleep after
+// each wake does so all day, which is told at debug level; the steps of a CONNECT are not
+// told at all, but for its end.
+func stateLineOf(from, to session.State) (stateLine, bool) {
+	switch to {
+	case session.StateActive:
+		return stateLine{zerolog.InfoLevel, "device connected"}, true
+	case session.StateAsleep:
+		if from == session.StateAwake || from == session.StateAsleep {
+			return stateLine{zerolog.DebugLevel, "device asleep"}, true
+		}
+		return stateLine{zerolog.InfoLevel, "device asleep"}, true
+	case session.StateAwake:
+		return stateLine{zerolog.DebugLevel, "device awake"}, true
+	case session.StateLost:
+		return stateLine{zerolog.WarnLevel, "device lost"}, true
+	case session.StateDisconnected:
+		if !connected(from) {
+			return stateLine{zerolog.InfoLevel, "connect given up"}, true
+		}
+		return stateLine{zerolog.InfoLevel, "device disconnected"}, true
+	}
+	return stateLine{}, false
+}
+
+// logState logs one change of a session's state.
+func (s *shard) logState(e *entry, from session.State, a *session.Action) {
+	line, told := stateLineOf(from, a.State)
+	if !told || s.gw.opts.QuietSessions || !s.gw.lines.enabled(line.level) ||
+		slices.Contains(s.out.Drops, a.Reason) { // the refusal tells it
+		return
+	}
+	ev := s.gw.deviceLine(sessionLines, line.level, e, "")
+	if ev == nil {
+		return
+	}
+	view := e.session.Summary()
+	switch a.State {
+	case session.StateActive:
+		ev.Str("keep_alive", seconds(view.KeepAlive)).Bool("clean_session", view.CleanSession)
+		if view.WillTopic != "" {
+			ev.Bool("will", true)
+		}
+	case session.StateAsleep:
+		ev.Str("sleep", seconds(view.Sleep)).Int("messages_held", view.HeldMessages)
+	case session.StateAwake:
+		ev.Int("messages_held", view.HeldMessages)
+	}
+	if a.Reason != session.ReasonNone {
+		ev.Stringer("reason", a.Reason)
+	}
+	ev.Msg(line.message)
+}
+
+// logAssigned tells which client id a device has got that came without one. It is not
+// accepted yet.
+func (g *Gateway) logAssigned(e *entry, a *arrival) {
+	id, addr := e.session.ClientID(), a.peer.String()
+	g.lines.at(strangerLines, zerolog.InfoLevel, id, addr).Str("client_id", id).Str("addr", addr).Msg("client id assigned")
+}
+
+// seconds is a duration of MQTT-SN with its unit.
+func seconds(n uint16) string { return (time.Duration(n) * time.Second).String() }
+
+// deviceLine begins a line about the device of e, with its client id and address; nil:
+// there are too many. A session that has never been accepted may be anybody's.
+func (g *Gateway) deviceLine(kind lineKind, level zerolog.Level, e *entry, text string) *zerolog.Event {
+	if !g.lines.enabled(level) {
+		return nil
+	}
+	if !e.accepted {
+		kind = strangerLines
+	}
+	id, addr := e.session.ClientID(), e.peer.String()
+	return g.lines.at(kind, level, id, addr, text).Str("client_id", id).Str("addr", addr)
+}
+
+// logLink logs what has become of a device's connection to the broker: once a minute and
+// device that the broker has refused it or did not answer, whether the device is refused for
+// it or served from the store, and that it was lost. While the gateway's own connection is
+// down as well, that one tells of the losses.
+func (s *shard) logLink(e *entry, ev *upstream.Event) {
+	switch {
+	case ev.Kind == upstream.EventRefused, ev.Kind == upstream.EventDown && ev.Code != 0:
+		s.logLinkFault(e, deviceLines, zerolog.WarnLevel, connectError(ev), "the broker did not take the connection of a device")
+	case ev.Kind == upstream.EventDown:
+		level := zerolog.InfoLevel
+		if !s.gw.brokerReady.Load() || s.gw.opts.QuietSessions {
+			level = zerolog.DebugLevel
+		}
+		s.logLinkFault(e, brokerLines, level, connectError(ev), "connection of a device to the broker lost")
+	case ev.Kind == upstream.EventPublishFailed && errors.Is(ev.Err, upstream.ErrRejected):
+		s.gw.deviceLine(deviceLines, zerolog.WarnLevel, e, ev.Topic+ev.Err.Error()).Str("topic", ev.Topic).Uint8("qos", ev.QoS).
+			Bool("retain", ev.Retain).Err(ev.Err).Msg("message given up")
+	case ev.Kind == upstream.EventBadPacket:
+		s.gw.deviceLine(deviceLines, zerolog.WarnLevel, e, ev.Topic+ev.Err.Error()).Str("topic", ev.Topic).Err(ev.Err).
+			Msg("packet of the broker dropped")
+	case ev.Kind == upstream.EventUp:
+		s.gw.deviceLine(deviceLines, zerolog.DebugLevel, e, "").Bool("session_present", ev.SessionPresent).
+			Msg("connection of a device to the broker is up again")
+	}
+}
+
+// logLinkFault logs a fault at the level, or at debug level if it has been told in this minute.
+func (s *shard) logLinkFault(e *entry, kind lineKind, level zerolog.Level, why error, message string) {
+	if why == nil {
+		why = upstream.ErrLost
+	}
+	told := &s.refusalsOf(e).lostIn
+	if kind == deviceLines {
+		told = &s.refusalsOf(e).refusedIn
+	}
+	if minute := minuteOf(s.now); *told == minute {
+		level = zerolog.DebugLevel
+	} else if level > zerolog.DebugLevel {
+		*told = minute
+	}
+	s.gw.deviceLine(kind, level, e, why.Error()).Err(why).Msg(message)
+}
+
+func (g *Gateway) logParked(e *entry) {
+	g.deviceLine(deviceLines, zerolog.DebugLevel, e, "").Msg("connection of a device to the broker waits for the device to speak")
+}
