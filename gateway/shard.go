@@ -389,9 +389,7 @@ func (s *shard) forget(e *entry) {
 	s.noteEnded(e, false)
 	s.unbind(e)
 	s.timers.remove(e)
-	if e.refusals != nil {
-		s.past.put(e.session.ClientID(), e.refusals)
-	}
+	s.past.put(e.session.ClientID(), e.refusals)
 	if s.forgetClaim(e) {
 		return
 	}

@@ -172,6 +172,25 @@ func (s *Session) askLater(now Time) {
 	s.askAt = now + s.askPause
 }
 
+// onSilence ends a session whose device has not spoken in time. A device without
+// keep-alive is asked first, unless it is being asked for something else already.
+func (s *Session) onSilence(now Time, out *Out) {
+	switch {
+	case s.state == StateAsleep || s.state == StateAwake:
+		s.lose(ReasonSleepExpired, out)
+		return
+	case s.duration > 0:
+		s.lose(ReasonKeepAliveExpired, out)
+		return
+	}
+	s.lifeAt = now + s.cfg.IdleProbe
+	if s.retryAt == Never {
+		s.await(now)
+		s.probing = true
+		s.sendPingReq(out)
+	}
+}
+
 // over reports whether nothing that the connection brings is wanted any more.
 func (l linkState) over() bool { return l == linkClosed || l == linkClosing }
 

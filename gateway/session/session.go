@@ -341,25 +341,6 @@ func (s *Session) Advance(now Time, out *Out) {
 	s.finish(now, out)
 }
 
-// onSilence ends a session whose device has not spoken in time. A device without
-// keep-alive is asked first, unless it is being asked for something else already.
-func (s *Session) onSilence(now Time, out *Out) {
-	switch {
-	case s.state == StateAsleep || s.state == StateAwake:
-		s.lose(ReasonSleepExpired, out)
-		return
-	case s.duration > 0:
-		s.lose(ReasonKeepAliveExpired, out)
-		return
-	}
-	s.lifeAt = now + s.cfg.IdleProbe
-	if s.retryAt == Never {
-		s.await(now)
-		s.probing = true
-		s.sendPingReq(out)
-	}
-}
-
 // onRetry sends the unanswered request again, or gives the device up after
 // RetryCount repeats (MQTT-SN 1.2 section 6.13, mirrored for the gateway).
 func (s *Session) onRetry(now Time, out *Out) {
