@@ -151,9 +151,9 @@ func (s *Session) proving() bool { return s.reach.deadline() != Never }
 
 // waitsForProof reports whether enough is held to stop reading from the broker while an
 // active device is asked whether it is there: what comes behind is not dropped for the time
-// of an answer, also of QoS 0.
+// of an answer, also of QoS 0. An answer of the broker may be behind it, and is read.
 func (s *Session) waitsForProof(messages, octets int) bool {
-	return s.proving() && s.state == StateActive && (messages > s.cfg.MaxMessages/2 || octets > min(s.cfg.MaxBytes, s.allowance)/2)
+	return s.proving() && s.state == StateActive && !s.awaiting() && (messages > s.cfg.MaxMessages/2 || octets > min(s.cfg.MaxBytes, s.allowance)/2)
 }
 
 // withhold notes whether the first message of the queue is not sent to the address, and

@@ -408,6 +408,45 @@ func TestWithheldMessagesStayWithTheBroker(t *testing.T) {
 	}
 }
 
+// TestSubAckIsReadWhileTheAddressIsAsked: the broker's answer to SUBSCRIBE, behind messages
+// that wait for the proof, does not wait for it as well.
+func TestSubAckIsReadWhileTheAddressIsAsked(t *testing.T) {
+	for qos := range uint8(2) {
+		t.Run(fmt.Sprintf("qos%d", qos), func(t *testing.T) {
+			cfg := proofConfig()
+			cfg.MaxMessages = 4
+			r := subscribed(t, cfg, "a/b", 1)
+			r.event(fromBroker("a/b", strings.Repeat("x", 300), 1, 1))
+			r.want("the address is to prove itself", sn12.PingReq{})
+			a := r.subscribeVia(sn12.Subscribe{QoS: 1, MsgID: 9, TopicName: []byte("r/#")}, "r/#")
+			for n := range uint16(6) {
+				r.event(fromBroker("r/x", "x", qos, n+2))
+			}
+			r.wantDrop("nothing")
+			r.wantQuiet("the connection is read on")
+			r.event(Event{Kind: EventSubscribed, Token: a.Token, Code: 1})
+			r.want("nothing of it needs a proof", sn12.SubAck{QoS: 1, MsgID: 9})
+			r.wantAction("now the rest can wait", Action{Kind: ActionPause})
+		})
+	}
+}
+
+// TestUnprovenDeviceThatTakesItsMessages: QoS 0 behind a message on its way waits with the
+// broker, as for a device whose address is proven.
+func TestUnprovenDeviceThatTakesItsMessages(t *testing.T) {
+	cfg := proofConfig()
+	cfg.MaxMessages = 4
+	r := subscribed(t, cfg, "a/b", 1)
+	r.event(fromBroker("a/b", "m", 1, 1))
+	r.want("it fits in", pub(1, 1, 1, "m"))
+	for range 3 {
+		r.event(fromBroker("a/b", "m", 0, 0))
+	}
+	r.wantAction("the rest waits", Action{Kind: ActionPause})
+	r.event(fromBroker("a/b", "m", 0, 0)) // was on its way
+	r.wantDrop("nothing")
+}
+
 func TestUnreachable(t *testing.T) {
 	t.Run("of an address that is not proven ends the deliveries", func(t *testing.T) {
 		r := subscribed(t, proofConfig(), "a/b", 1)
