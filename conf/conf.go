@@ -158,11 +158,13 @@ type Session struct {
 	DatagramRate       int           `toml:"datagram_rate" range:"0..1000000"` // per second; 0: no limit
 	MaxTopics          int           `toml:"max_topics" range:"1..65534"`
 	MaxSubscriptions   int           `toml:"max_subscriptions" range:"1..65535"`
+	MaxWill            int           `toml:"max_will" range:"1..131072"`        // octets of topic and message
 	RetryInterval      time.Duration `toml:"retry_interval" range:"100ms..10m"` // Tretry, MQTT-SN 1.2 section 6.13
 	RetryCount         int           `toml:"retry_count" range:"0..20"`         // Nretry
 	Hold               time.Duration `toml:"hold" range:"1s..10m"`
 	CongestionWait     time.Duration `toml:"congestion_wait" range:"0s..24h"`
 	AddressChange      string        `toml:"address_change" enum:"allow,connect,deny"`
+	ProveAddress       bool          `toml:"prove_address"`
 	WillKeeper         string        `toml:"will_keeper" enum:"broker,gateway"`
 	ToleranceShort     int           `toml:"tolerance_short" range:"0..1000"` // percent
 	ToleranceLong      int           `toml:"tolerance_long" range:"0..1000"`  // percent
@@ -229,7 +231,7 @@ type Log struct {
 
 // Default returns what holds where neither a file nor the environment says otherwise.
 //
-// long function: a line for each key.
+// long function: a list of values, a line for each key.
 func Default() *Config {
 	return &Config{
 		Gateway:  Gateway{ID: 1, Shards: 1},
@@ -264,11 +266,13 @@ func Default() *Config {
 			DatagramRate:       2000,
 			MaxTopics:          1000,
 			MaxSubscriptions:   100,
+			MaxWill:            4096,
 			RetryInterval:      10 * time.Second,
 			RetryCount:         3,
 			Hold:               20 * time.Second,
 			CongestionWait:     5 * time.Minute,
 			AddressChange:      "allow",
+			ProveAddress:       true,
 			WillKeeper:         "broker",
 			ToleranceShort:     50,
 			ToleranceLong:      10,

@@ -18,6 +18,7 @@ var adviceFor = map[session.Reason]string{
 	session.ReasonNoAddress:           "the device's address belongs to another device now: it has to speak first",
 	session.ReasonSendFailed:          "the operating system did not take the datagram",
 	session.ReasonReceiveFailed:       "the operating system reported an error on a socket",
+	session.ReasonUnreachable:         "the network reported that nobody is at the device's address, which no answer had proven: the device has to speak first",
 
 	session.ReasonProtocolID:          "ProtocolId has to be 0x01 (MQTT-SN 1.2)",
 	session.ReasonClientID:            "the client id has to have 1 to session.max_client_id octets of UTF-8 text without U+0000",
@@ -51,7 +52,7 @@ var adviceFor = map[session.Reason]string{
 	session.ReasonPublishRejected:     "the broker ends the connection whenever this message is sent: see its access rules and limits",
 
 	session.ReasonBufferFull:         "more messages came for the device than sleep.max_messages or sleep.max_bytes",
-	session.ReasonMemoryLimit:        "more messages are held for all devices than gateway.memory_limit",
+	session.ReasonMemoryLimit:        "more is kept for all devices than gateway.memory_limit",
 	session.ReasonTooLarge:           "the message is larger than session.max_packet_size, or the filter too long to be stored",
 	session.ReasonClientRejected:     "the device itself refused the message",
 	session.ReasonUnanswered:         "the device leaves this message unanswered though it lives: is it larger than the device can take? See session.max_packet_sizes",

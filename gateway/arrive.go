@@ -108,7 +108,19 @@ func (s *shard) handle(e *entry, a *arrival) {
 	s.cause.datagram = a.body
 	s.carryOut(e)
 	s.cause.datagram = nil
+	if s.settle(e); e.claim {
+		s.grant(e, a)
+	}
+}
+
+// defends reports whether a live session stays where it is, and has its device asked
+// whether it is still there.
+func (s *shard) defends(e *entry) bool {
+	if !live(e.session.State()) || e.session.HalfOpen() || e.session.Contested(s.now, s.outFor(e)) {
+		return false
+	}
 	s.settle(e)
+	return true
 }
 
 // disown answers a sender that has no session here with DISCONNECT (MQTT-SN 1.2
@@ -151,15 +163,26 @@ func (s *shard) arriveConnect(a *arrival) {
 	switch {
 	case e == nil:
 		var why session.Reason
-		if e, why = s.admit(a, string(c.ClientID)); e == nil {
+		if e, why = s.admit(a.peer, string(c.ClientID)); e == nil {
 			s.refuse(a, sn12.RejectedCongestion, why)
 			return
 		}
-	case e.bound && e.peer != a.peer && s.gw.opts.AddressChange == AddressChangeDeny && live(e.session.State()):
+	case e.bound && e.peer != a.peer && s.gw.opts.AddressChange == AddressChangeDeny && s.defends(e):
 		s.disown(a, session.ReasonAddressChange)
 		return
 	}
+	if s.claims(e, a, &c) {
+		return
+	}
+	s.connect(e, a)
+}
+
+// connect binds e to where a CONNECT has come from, and lets its session handle it.
+func (s *shard) connect(e *entry, a *arrival) {
 	s.bind(e, a.peer)
+	if !live(e.session.State()) {
+		e.session.RestartMsgIDs(s.gw.opts.FirstMsgID())
+	}
 	s.handle(e, a)
 }
 
@@ -236,6 +259,7 @@ func (s *shard) bind(e *entry, p peer) {
 	}
 	if e.peer != p {
 		e.session.AddressChanged()
+		e.session.RestartMsgIDs(s.gw.opts.FirstMsgID())
 	}
 	e.peer, e.bound = p, true
 	e.session.SetOverhead(p.overhead())

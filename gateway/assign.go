@@ -66,7 +66,7 @@ func (s *shard) arriveNameless(a *arrival, c *sn12.Connect) {
 	if e == nil {
 		why := session.ReasonClientID
 		if id != "" {
-			e, why = s.admit(a, id)
+			e, why = s.admit(a.peer, id)
 		}
 		if e == nil {
 			s.refuse(a, sn12.RejectedCongestion, why)
@@ -75,6 +75,5 @@ func (s *shard) arriveNameless(a *arrival, c *sn12.Connect) {
 		e.session.SetAssigned()
 		s.gw.logAssigned(e, a)
 	}
-	s.bind(e, a.peer)
-	s.handle(e, a)
+	s.connect(e, a)
 }

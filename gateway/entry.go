@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"sngate/gateway/session"
@@ -26,7 +27,9 @@ type entry struct {
 	flow     flow     // what the device sends; readers count it
 	overload overload // what of it they have dropped
 	peer     peer
-	bound    bool // the directory maps peer to this entry
+	// unreachable: the shard has yet to be told that the network says so.
+	unreachable atomic.Bool
+	bound       bool // the directory maps peer to this entry
 
 	ended   *list.Element // in shard.ended; nil: not there
 	endedAt time.Duration // when it was put there
@@ -38,9 +41,12 @@ type entry struct {
 	heardAt  time.Duration // when the device last spoke; never: not in this process
 	refusals *refusals     // nil: none
 
-	accepted bool // it has been active
-	parked   bool // the session has been told that the link is parked
-	gone     bool // forgotten; what still refers to it is late
+	claim bool // see claim.go; not in shard.clients
+
+	accepted   bool          // it has been active
+	acceptedAt time.Duration // since when
+	parked     bool          // the session has been told that the link is parked
+	gone       bool          // forgotten; what still refers to it is late
 
 	// What the gauges count of it.
 	state         session.State
@@ -49,6 +55,7 @@ type entry struct {
 	heldOctets    int
 	spoolMessages int
 	spoolOctets   int
+	keptOctets    int
 }
 
 // toConnect translates what a session asks for into what a link is asked for.
@@ -105,6 +112,9 @@ func toEvent(ev *upstream.Event) session.Event {
 
 // do carries out one action of a session on its link.
 func (e *entry) do(s *shard, a *session.Action) {
+	if e.claim { // the session that it claims has the link: see grant
+		return
+	}
 	now := s.now
 	if a.Kind == session.ActionConnect || a.Kind == session.ActionReopen {
 		if e.link == nil {

@@ -42,6 +42,8 @@ type Gateway struct {
 	directory  *directory
 	admission  *admission
 	budget     budget
+	keptStore  budget // of the store: what is kept for devices beside messages
+	heldStore  budget // and the messages held for them
 	dialer     *upstream.Dialer
 	discoverer *discoverer
 	metrics    *metrics
@@ -83,6 +85,8 @@ func Start(opts Options) (*Gateway, error) {
 		directory: newDirectory(),
 		admission: newAdmission(opts.ConnectRates),
 		budget:    budget{limit: opts.MemoryLimit},
+		keptStore: budget{limit: opts.StoreMaxBytes / storedPart},
+		heldStore: budget{limit: opts.StoreMaxBytes / storedPart},
 		stopped:   make(chan struct{}),
 
 		inspections: make(chan struct{}, maxInspections),
@@ -104,7 +108,7 @@ func Start(opts Options) (*Gateway, error) {
 	g.lines = newLines(opts.Log, g.now)
 	g.tracer = newTracer(&opts)
 	if g.opts.FirstMsgID == nil {
-		g.opts.FirstMsgID = func() uint16 { return uint16(rand.Uint32()) }
+		g.opts.FirstMsgID = randomMsgID
 	}
 	if g.opts.NewClientID == nil {
 		g.opts.NewClientID = rand.Uint64
@@ -167,6 +171,9 @@ func (g *Gateway) run() {
 	g.discoverer.opts.pool = pool
 	g.discoverer.start()
 	for i, l := range g.listeners {
+		if c, ok := l.Conn.(unreachables); ok {
+			c.OnUnreachable(func(addr netip.AddrPort) { g.unreachable(i, addr) })
+		}
 		r := newReceiver(g, i)
 		loop := &readLoop{
 			conn:     l.Conn,

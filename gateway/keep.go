@@ -264,6 +264,7 @@ func (s *shard) outFor(e *entry) *session.Out {
 		_, waits = s.repairs[e.session.ClientID()]
 	}
 	s.out.StoreDown = waits || s.gw.storeDown.Load()
+	s.tellLimits(e)
 	s.out.SpoolFull = s.gw.spoolOctets.Load() >= s.gw.spoolLimit
 	return &s.out
 }

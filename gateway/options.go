@@ -42,6 +42,9 @@ type Options struct {
 	// Store keeps what has to survive a restart. It is the caller's: the gateway does
 	// not close it, and uses it no more when Stop has returned. nil: store.InMemory().
 	Store store.Store
+	// StoreMaxBytes is how large the store may grow, in octets; 0: no limit. What devices can
+	// make the gateway keep in it stays below, so that others are not refused for it.
+	StoreMaxBytes int64
 	// SpoolTotalBytes bounds the messages for the broker that all devices together have in
 	// the store, in octets. They are in memory too, and take at most half of MemoryLimit.
 	SpoolTotalBytes int64
@@ -60,7 +63,9 @@ type Options struct {
 	Trace        bool
 	TraceClients []string
 
-	// FirstMsgID returns the MsgId a session counts from. nil: a random one.
+	// FirstMsgID returns the MsgId a session counts from, whenever its device is at an
+	// address where it has not been, and must be hard to guess: MsgIds prove that a device is
+	// where it says it is. nil: a random one.
 	FirstMsgID func() uint16
 
 	// NewClientID returns a random number for a client id that is assigned. It is called

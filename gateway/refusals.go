@@ -90,7 +90,7 @@ type past struct {
 func newPast() *past { return &past{byID: make(map[string]*refusals)} }
 
 func (p *past) put(clientID string, r *refusals) {
-	if clientID == "" {
+	if clientID == "" || r == nil {
 		return
 	}
 	if _, known := p.byID[clientID]; !known {

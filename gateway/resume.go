@@ -174,7 +174,7 @@ func (r *resumption) goOn(e *entry) {
 	if e.counted {
 		s.byState[e.state].Add(-1)
 	}
-	e.accepted = true
+	e.accepted, e.acceptedAt = true, -keptFor
 	e.state, e.counted = e.session.State(), true
 	s.byState[e.state].Add(1)
 	s.noteEnded(e, !live(e.state))

@@ -65,9 +65,9 @@ type shard struct {
 	// Owned by run.
 	clients map[string]*entry
 	roster  roster
-	ended   list.List // of *entry: sessions kept without a connection, the one ended first in front
-	// halfOpen are the sessions in a will dialogue that have never been accepted, the
-	// one that began first in front.
+	claimed map[string]*entry // claims by client id
+	ended   list.List         // of *entry: sessions kept without a connection, the one ended first in front
+	// halfOpen are will dialogues that were never accepted, the one that began first in front.
 	halfOpen list.List // of *entry
 	// expireAt is when the next of them may be given up, for the pace of it.
 	expireAt time.Duration
@@ -107,6 +107,7 @@ func newShard(gw *Gateway, index int) *shard {
 		counters:  gw.metrics.newCounters(),
 		byState:   make([]atomic.Int64, len(session.StateNames())),
 		clients:   make(map[string]*entry),
+		claimed:   make(map[string]*entry),
 		repairs:   make(map[string]struct{}),
 		past:      newPast(),
 
@@ -344,11 +345,13 @@ func (s *shard) sendTo(p peer, datagram []byte) bool {
 // countHeld brings what the gauges count of e up to date. Most steps change none of it,
 // and shards share some of them.
 func (s *shard) countHeld(e *entry) {
+	s.noteKept(e)
 	n, b := e.session.Held()
 	if n != e.heldMessages || b != e.heldOctets {
 		s.heldMessages.Add(int64(n - e.heldMessages))
 		s.heldOctets.Add(int64(b - e.heldOctets))
 		s.gw.budget.add(b - e.heldOctets)
+		s.gw.heldStore.add(b - e.heldOctets)
 		e.heldMessages, e.heldOctets = n, b
 	}
 	if !e.session.Sheddable() {
@@ -376,6 +379,8 @@ func (s *shard) forget(e *entry) {
 	s.heldMessages.Add(int64(-e.heldMessages))
 	s.heldOctets.Add(int64(-e.heldOctets))
 	s.gw.budget.add(-e.heldOctets - e.spoolOctets)
+	s.gw.heldStore.add(-e.heldOctets)
+	s.countKept(e, 0)
 	s.holders.note(e, 0)
 	s.spoolMessages.Add(int64(-e.spoolMessages))
 	s.gw.spoolOctets.Add(int64(-e.spoolOctets))
@@ -385,8 +390,9 @@ func (s *shard) forget(e *entry) {
 	s.noteEnded(e, false)
 	s.unbind(e)
 	s.timers.remove(e)
-	if e.refusals != nil {
-		s.past.put(e.session.ClientID(), e.refusals)
+	s.past.put(e.session.ClientID(), e.refusals)
+	if s.forgetClaim(e) {
+		return
 	}
 	delete(s.clients, e.session.ClientID())
 	s.roster.remove(e)

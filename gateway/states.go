@@ -4,6 +4,9 @@ import "sngate/gateway/session"
 
 // entered notes a change of state for the metrics and the log.
 func (s *shard) entered(e *entry, a *session.Action) {
+	if e.claim { // the session it claims is the one that is counted
+		return
+	}
 	if e.counted {
 		s.byState[e.state].Add(-1)
 	}
@@ -16,7 +19,7 @@ func (s *shard) entered(e *entry, a *session.Action) {
 	s.noteEnded(e, !live(a.State))
 	s.noteHalfOpen(e)
 	s.logState(e, from, a)
-	e.accepted = e.accepted || a.State == session.StateActive
+	s.noteAccepted(e, a.State)
 }
 
 // noteEnded keeps the list of sessions that admit may give up.

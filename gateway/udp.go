@@ -29,7 +29,8 @@ type UDPOptions struct {
 // udpConn is PacketConn over a UDP socket.
 type udpConn struct {
 	*net.UDPConn
-	local netip.AddrPort
+	local       netip.AddrPort
+	unreachable func(netip.AddrPort) // nil: nobody wants to know
 }
 
 // ListenUDP opens a listener. It returns the size of the receive buffer that the
@@ -70,6 +71,11 @@ func (c *udpConn) prepare(opts UDPOptions, share bool) (granted int, err error) 
 	err4, err6 := refuseGroups(c.UDPConn, false), error(nil)
 	if c.local.Addr().Is6() {
 		err6 = refuseGroups(c.UDPConn, true)
+	}
+	// Without it, deliveries to where nobody is go on: no reason not to start.
+	_ = queueErrors(c.UDPConn, false)
+	if c.local.Addr().Is6() {
+		_ = queueErrors(c.UDPConn, true)
 	}
 	if share {
 		err = err4
@@ -156,12 +162,21 @@ func onlyGroupsInTheWay(network, address string) bool {
 }
 
 func (c *udpConn) ReadFrom(b []byte) (int, netip.AddrPort, error) {
-	n, from, err := c.ReadFromUDPAddrPort(b)
-	return n, canonical(from), err
+	for tries := 0; ; {
+		n, from, err := c.ReadFromUDPAddrPort(b)
+		if err == nil || !c.readAgain(err, &tries) {
+			return n, canonical(from), err
+		}
+	}
 }
 
 func (c *udpConn) WriteTo(b []byte, to netip.AddrPort) (int, error) {
-	return c.WriteToUDPAddrPort(b, to)
+	for tries := 0; ; {
+		n, err := c.WriteToUDPAddrPort(b, to)
+		if err == nil || !c.again(err, &tries) {
+			return n, err
+		}
+	}
 }
 
 func (c *udpConn) LocalAddr() netip.AddrPort { return c.local }

@@ -255,7 +255,8 @@ func (e *engine) restore() error {
 		return err
 	}
 	temp := e.path + tempSuffix
-	f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	_ = os.Remove(temp) // if that fails, making it anew does
+	f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
-	"path/filepath"
 
 	"go.etcd.io/bbolt"
 )
@@ -20,6 +20,10 @@ type Report struct {
 	Damage     string
 	RolledBack bool   // the last transaction may be lost, all before it are there
 	MovedTo    string // nothing could be used; the damaged file has this name now
+
+	// ModeWas is the mode of a file that others had access to; 0: nobody had. The file is
+	// for its owner only now.
+	ModeWas fs.FileMode
 
 	SchemaFrom uint32 // version of the file before it was migrated; 0: it was not
 	Freed      int64  // bytes given back by compacting
@@ -43,6 +47,9 @@ func (r *Report) String() string {
 	case r.RolledBack:
 		s += fmt.Sprintf("; the file was damaged (%s): at most the last transaction is lost", r.Damage)
 	}
+	if r.ModeWas != 0 {
+		s += fmt.Sprintf("; its mode was %04o, so others had access to it: it is 0600 now", r.ModeWas)
+	}
 	if r.SchemaFrom != 0 {
 		s += fmt.Sprintf("; migrated from schema version %d", r.SchemaFrom)
 	}
@@ -62,7 +69,9 @@ func (r *Report) String() string {
 // are told in the report, which is never nil without an error.
 //
 // Errors are what the operator has to resolve: [ErrLocked], [ErrNewerSchema],
-// [ErrForeign], a missing directory, missing permissions, a read-only file system.
+// [ErrForeign], a missing directory, missing permissions, a read-only file system, a file
+// of another user, and a link to something that is no store or a damaged one. A file that
+// others have access to is closed to them, which the report tells.
 func Open(path string, opts Options) (Store, *Report, error) {
 	opts = opts.withDefaults()
 	e := &engine{path: path, opts: opts}
@@ -74,9 +83,9 @@ func Open(path string, opts Options) (Store, *Report, error) {
 }
 
 func (e *engine) start() (*Report, error) {
-	// Renaming has to happen beside the file, not beside a link to it.
-	if target, err := filepath.EvalSymlinks(e.path); err == nil {
-		e.path = target
+	link, err := e.followLink()
+	if err != nil {
+		return nil, err
 	}
 	if err := checkPlace(e.path); err != nil {
 		return nil, err
@@ -84,12 +93,21 @@ func (e *engine) start() (*Report, error) {
 	rep := &Report{Path: e.path}
 	found, err := examine(e.path, e.opts, rep)
 	if d := new(damageError); errors.As(err, &d) {
+		if link {
+			return nil, fmt.Errorf("store.path is a link to %s, which is no store or a damaged one (%w); "+
+				"what a link leads to is not moved aside: move it away yourself, or correct the link", e.path, d)
+		}
 		rep.Damage, rep.RolledBack = d.Error(), false
+		if err = e.closeToOthers(rep); err != nil {
+			return nil, err
+		}
 		if rep.MovedTo, err = moveAside(e.path); err != nil {
 			return nil, fmt.Errorf("%s is damaged (%w) and cannot be moved aside: %w", e.path, d, err)
 		}
 		found = nil
 	} else if err != nil {
+		return nil, err
+	} else if err = e.closeToOthers(rep); err != nil {
 		return nil, err
 	}
 	if err = e.open(); err == nil {

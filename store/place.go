@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -36,6 +37,41 @@ func checkPlace(path string) error {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is not a regular file", path)
 	}
+	return checkOwner(path, info)
+}
+
+// followLink makes e.path the name of the file itself where it is a link, because
+// renaming has to happen beside the file. A link that leads nowhere is refused: whoever
+// made it would choose where the file of the store is made.
+func (e *engine) followLink() (link bool, err error) {
+	info, err := os.Lstat(e.path)
+	if err != nil || info.Mode()&fs.ModeSymlink == 0 {
+		return false, nil // checkPlace says what is wrong, if anything is
+	}
+	if err := checkOwner(e.path, info); err != nil {
+		return true, err
+	}
+	target, err := filepath.EvalSymlinks(e.path)
+	if err != nil {
+		return true, fmt.Errorf("%s is a link that leads nowhere: %w", e.path, err)
+	}
+	e.path = target
+	return true, nil
+}
+
+// closeToOthers takes the access of anybody but the owner away from an existing file: it
+// holds what devices have sent.
+func (e *engine) closeToOthers(rep *Report) error {
+	info, err := os.Stat(e.path)
+	if errors.Is(err, os.ErrNotExist) || err == nil && (info.Mode().Perm()&0o077 == 0 || runtime.GOOS == "windows") {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	if err := os.Chmod(e.path, 0o600); err != nil {
+		return fmt.Errorf("others have access to %s and it cannot be taken from them: %w", e.path, err)
+	}
+	rep.ModeWas = info.Mode().Perm()
 	return nil
 }
 

@@ -146,25 +146,6 @@ func TestNewFileIsForItsOwnerOnly(t *testing.T) {
 	}
 }
 
-func TestStoreBehindALinkStaysThere(t *testing.T) {
-	dir, target := t.TempDir(), filepath.Join(t.TempDir(), "real")
-	link := filepath.Join(dir, "db")
-	if err := os.WriteFile(target, []byte("damaged"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(target, link); err != nil {
-		t.Fatal(err)
-	}
-	s, rep := open(t, link, Options{})
-	mustWrite(t, s, put(Held, "k", "v"))
-	if rep.MovedTo != target+".damaged-1" {
-		t.Errorf("%v", rep)
-	}
-	if to, err := os.Readlink(link); to != target {
-		t.Errorf("the link: %q, %v", to, err)
-	}
-}
-
 func TestDigestRecord(t *testing.T) {
 	var d digest
 	d.of(Held).add([]byte("a"), []byte("b"))

@@ -105,6 +105,7 @@ func gatewayOptions(cfg *conf.Config, log zerolog.Logger) (gateway.Options, erro
 		Forwarders:        cfg.Forwarder.Enabled,
 		AllowForwarders:   cfg.Forwarder.Allow,
 		AdvertiseInterval: cfg.Discovery.AdvertiseInterval,
+		StoreMaxBytes:     storeMaxBytes(cfg.Store),
 		SpoolTotalBytes:   cfg.Spool.TotalBytes,
 		OpsAddress:        cfg.Ops.Address,
 		Log:               log,
@@ -179,6 +180,8 @@ func sessionConfig(cfg *conf.Config, predefined *topicreg.Predefined) *session.C
 		MaxInFlight:      s.MaxInflight,
 		MaxTopics:        s.MaxTopics,
 		MaxSubscriptions: s.MaxSubscriptions,
+		MaxWill:          s.MaxWill,
+		ProveAddress:     s.ProveAddress,
 		MaxMessages:      cfg.Sleep.MaxMessages,
 		MaxBytes:         cfg.Sleep.MaxBytes,
 		Spool:            cfg.Spool.Enabled,
@@ -221,6 +224,14 @@ func upstreamOptions(cfg *conf.Config) upstream.Options {
 	return o
 }
 
+// storeMaxBytes is how large the store may grow; 0: there is none.
+func storeMaxBytes(c conf.Store) int64 {
+	if c.Path == "" {
+		return 0
+	}
+	return c.MaxBytes
+}
+
 // openStore opens the file of the store and logs what it found there.
 func openStore(c conf.Store, log zerolog.Logger) (store.Store, error) {
 	if c.Path == "" {
@@ -242,6 +253,9 @@ func openStore(c conf.Store, log zerolog.Logger) (store.Store, error) {
 		return nil, err
 	}
 	line := log.Info()
+	if report.ModeWas != 0 {
+		line = log.Warn().Str("mode_was", fmt.Sprintf("%04o", report.ModeWas))
+	}
 	if report.Lost() {
 		line = log.Error().Str("damage", report.Damage)
 		if report.MovedTo != "" {

@@ -101,6 +101,8 @@ type Out struct {
 	// The shell says here what sessions have to know of it.
 	StoreDown bool // the store does not take records
 	SpoolFull bool // all devices together have as much in the store as they may
+	HeldFull  bool // the same of what is held for devices: no more of it is stored
+	KeepLimit int  // octets that may be kept for the device beside messages, see Kept; 0: no limit
 }
 
 // Reset empties o and keeps its memory, unless a rare huge step has grown it.

@@ -14,6 +14,7 @@ func (s *Session) Assigned() bool { return s.assigned }
 // A sleeper is kept if it has a client id to be found by. Any other device is gone.
 func (s *Session) AddressTaken(now Time, out *Out) {
 	s.mustSave() // or a restart would give it the address back
+	s.forgetAddress(out)
 	switch {
 	case s.state == StateActive, s.connected() && s.assigned:
 		s.endLost(ReasonAddressReused, out)
@@ -33,6 +34,10 @@ func (s *Session) AddressTaken(now Time, out *Out) {
 // restarted.
 func (s *Session) AddressChanged() {
 	s.fresh, s.lateBefore, s.moved = false, 0, true
+	at := s.reach.deadline()
+	if s.reach, s.rival = s.unproven(), nil; s.reach != nil {
+		s.reach.at = at // a wake that waits for it has to end
+	}
 	s.changed()
 }
 
@@ -50,3 +55,16 @@ func (s *Session) StartMsgIDs(after uint16) {
 
 // SetOverhead says how many octets a forwarder's encapsulation adds to each message.
 func (s *Session) SetOverhead(octets int) { s.overhead = octets }
+
+// addressDeadline is when an unanswered question, whether the device is where it says it
+// is, is due to be repeated.
+func (s *Session) addressDeadline() Time { return min(s.reach.deadline(), s.rival.deadline()) }
+
+func (s *Session) advanceAddress(now Time, out *Out) {
+	if now >= s.reach.deadline() {
+		s.proveAgain(now, out)
+	}
+	if now >= s.rival.deadline() {
+		s.askRivalled(now, out)
+	}
+}

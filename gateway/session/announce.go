@@ -98,9 +98,12 @@ func (s *Session) undeliverable(m *outgoing) Reason {
 }
 
 // announce begins the registration of a message's topic. It reports false when deliveries
-// pause because the store takes no topic id.
+// pause: the store takes no topic id, or the address is to prove itself first.
 func (s *Session) announce(now Time, m *outgoing, out *Out) bool {
 	id, known := s.topics.ID(m.topic)
+	if !s.reachable(now, m, out) {
+		return false
+	}
 	if !known {
 		if s.durable != nil && !s.storing(out) {
 			s.waitForStore(now)
@@ -133,9 +136,14 @@ func (s *Session) writeRegister(now Time, out *Out) {
 
 func (s *Session) sendRegister(now Time, out *Out) {
 	r := s.reg
+	m := sn12.Register{TopicID: r.topicID, MsgID: r.msgID, TopicName: []byte(r.topic)}
+	if !s.affords(m.Len(), out) {
+		s.prove(now, out)
+		return
+	}
 	s.topics.Touch(r.topicID, now)
 	r.now = more(r.now, 1)
-	send(out, sn12.Register{TopicID: r.topicID, MsgID: r.msgID, TopicName: []byte(r.topic)})
+	send(out, m)
 }
 
 // onRegisterRetry repeats REGISTER. Other messages do not wait any longer, nor do those of

@@ -18,7 +18,7 @@ func (s *Session) regulate(out *Out) {
 	}
 	n, b := s.Held()
 	messages, octets := scale*s.cfg.MaxMessages, min(scale*s.cfg.MaxBytes, s.allowance)
-	full := n > 0 && (n > messages || b > octets || (s.queue.qos0 == 0 || taking) && (n == messages || b == octets))
+	full := n > 0 && (n > messages || b > octets || (s.queue.qos0 == 0 || taking) && (n == messages || b == octets)) || s.waitsForProof(n, b)
 	switch {
 	case !s.paused && full:
 		s.paused = true
@@ -35,7 +35,7 @@ func (s *Session) regulate(out *Out) {
 // its own connection from being read for long, above all while it waits for something in
 // there. Then, and while it sleeps, the oldest QoS 0 goes.
 func (s *Session) taking() bool {
-	if !s.listening() || s.resumeAt != Never {
+	if !s.listening() || s.resumeAt != Never || s.withholds() {
 		return false
 	}
 	tries := 0

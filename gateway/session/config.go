@@ -30,6 +30,10 @@ type Config struct {
 	CongestionWait Time // Twait: pause after the device answered "congestion"
 	BarrierTimeout Time // how long a waking device is kept waiting for the broker's PINGRESP
 
+	// ProveAddress bounds what is sent to an address before an answer of the device has
+	// proven that it is there.
+	ProveAddress bool
+
 	QoSMinusOne bool // whether QoS -1 is relayed
 	LongNames   bool // and with a topic name before the data: see LongName
 	KeepsWills  bool // the gateway publishes wills itself, and the broker is told of none
@@ -40,6 +44,7 @@ type Config struct {
 	MaxInFlight      int          // QoS 1 and 2 PUBLISHes of the device waiting at once
 	MaxTopics        int          // topic ids of one device
 	MaxSubscriptions int
+	MaxWill          int // octets of topic and message of the will; 0: no limit
 	MaxMessages      int // messages held for one device
 	MaxBytes         int // octets of topic names and payloads held for one device
 

@@ -150,6 +150,10 @@ func (s *Session) onWillTopic(now Time, body []byte, out *Out) {
 		s.refuseConnect(sn12.RejectedNotSupported, ReasonWill, out)
 		return
 	}
+	if code, why := s.refusesWill(len(m.Topic), 0, out); why != ReasonNone {
+		s.refuseConnect(code, why, out)
+		return
+	}
 	s.dialogue.will = &Will{Topic: string(m.Topic), QoS: m.QoS, Retain: m.Retain}
 	s.enter(StateWillMsg, ReasonNone, out)
 	send(out, sn12.WillMsgReq{})
@@ -163,6 +167,10 @@ func (s *Session) onWillMsg(now Time, body []byte, out *Out) {
 		return
 	}
 	s.retryAt = Never
+	if code, why := s.refusesWill(len(s.dialogue.will.Topic), len(m.Message), out); why != ReasonNone {
+		s.refuseConnect(code, why, out)
+		return
+	}
 	s.dialogue.will.Message = append([]byte(nil), m.Message...)
 	s.carryOut(now, out)
 }
@@ -204,6 +212,7 @@ func (s *Session) forget(out *Out) {
 	s.kept = false
 	s.topics.Reset()
 	s.reg, s.tallies, s.mute = nil, nil, false
+	s.filterOctets = 0
 	s.subs, s.asked = nil, nil
 	s.restore = restore{}
 	s.window = nil

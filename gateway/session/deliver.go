@@ -128,14 +128,19 @@ func (s *Session) pump(now Time, out *Out) {
 	if s.barrier.token == 0 && !s.gated() {
 		s.barrier.at = Never // the SUBACK has come
 	}
-	for s.delivery.phase == idle && s.resumeAt == Never && !s.tired() && !s.gated() {
+	s.reach.beginPump()
+	for s.delivery.phase == idle && s.resumeAt == Never && !s.tired() && !s.gated() && !s.reach.isShort() {
 		i, ok := s.next(now, out)
 		if !ok {
 			break
 		}
-		s.deliver(now, s.queue.take(i), out)
+		if s.reachable(now, s.queue.at(i), out) {
+			s.deliver(now, s.queue.take(i), out)
+		}
 	}
-	if s.state == StateAwake && s.delivery.phase == idle && (s.queue.len() == 0 || s.resumeAt != Never || s.tired() || s.gated()) {
+	withheld := s.reach.isShort() && !s.proving() // for the rest of this wake
+	s.reach.withhold(withheld)
+	if s.state == StateAwake && s.delivery.phase == idle && (s.queue.len() == 0 || s.resumeAt != Never || s.tired() || s.gated() || withheld) {
 		s.finishWake(now, out)
 	}
 }
@@ -214,6 +219,7 @@ func (s *Session) newMsgID() uint16 {
 	for {
 		s.nextMsgID++
 		if s.nextMsgID != 0 && s.nextMsgID != s.lastQoS2.msgID && (s.durable == nil || s.nextMsgID != s.durable.outgoing.msgID) {
+			s.reach.drawn(s.nextMsgID)
 			return s.nextMsgID
 		}
 	}

@@ -58,7 +58,24 @@
 // nothing of a clean session outlives it.
 //
 // While [EventParked] is the last thing known, the device is sent nothing it has not
-// asked for, but for the probe of one without keep-alive, and its loss is silent.
+// asked for, but for the probe of one without keep-alive, or whose session is contested,
+// and its loss is silent.
+//
+// # Where the device is
+//
+// With Config.ProveAddress a session does not believe that the device is at the address
+// its datagrams come from before it has answered from there with a MsgId that was drawn
+// for that address. Until then what is sent there, beside answers, is bounded by what has
+// come (reach.go). New, [Session.AddressChanged], [Session.AddressTaken] and the end of a
+// session begin anew; the shell passes a random number to [Session.StartMsgIDs] and
+// [Session.RestartMsgIDs], and says [Session.Unreachable]. Where an address may not change
+// while the session is live, [Session.Contested] finds out whether the device is still
+// there. [Session.Adopt] moves a session whose device has held its will dialogue elsewhere.
+//
+// # What is kept
+//
+// What a device makes the gateway keep beside messages is counted ([Session.Kept]) and
+// bounded by Out.KeepLimit, which the shell says for each step.
 //
 // # What is acknowledged
 //

@@ -51,6 +51,7 @@ func runScript(t *testing.T, script []byte) {
 	cfg.MaxMessages, cfg.MaxBytes, cfg.MaxPacketSize = 4, 600, 300
 	cfg.RetryCount = 2
 	cfg.KeepsWills = len(script)%2 == 1
+	cfg.ProveAddress = len(script)%4 > 1
 	cfg.Predefined = predefined(t, 3, "p")
 	d := &driver{
 		t: t, script: script, cfg: cfg, s: New(cfg, "dev"), twin: New(cfg, "dev"), now: epoch,
@@ -143,6 +144,10 @@ func (d *driver) next() {
 			d.step("give way", func(s *Session, out *Out) { s.GiveWay(out) })
 		case 2:
 			d.step("expire", func(s *Session, out *Out) { s.Expire(out) })
+		case 5:
+			d.step("contested", func(s *Session, out *Out) { s.Contested(d.now, out) })
+		case 6:
+			d.step("unreachable", func(s *Session, out *Out) { s.Unreachable(d.now, out) })
 		default:
 			d.step("address changed", func(s *Session, _ *Out) { s.AddressChanged() })
 		}

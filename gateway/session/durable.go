@@ -324,6 +324,7 @@ func (s *Session) Resume(now Time, out *Out) bool {
 	}
 	d.state = s.state
 	s.topics.Distrust(s.cfg.MaxTopics)
+	s.reach.beginStep(out)
 	s.resumeSpool(now, out)
 	s.resumeOutgoing()
 	if !s.connected() {
@@ -335,6 +336,7 @@ func (s *Session) Resume(now Time, out *Out) bool {
 	s.heard(now)
 	s.resumeDelivery(now, out)
 	s.save(now, out)
+	s.reach.charge(out)
 	return true
 }
 

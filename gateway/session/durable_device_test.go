@@ -130,6 +130,8 @@ func (d *modelDevice) receive(b []byte) {
 		d.send(sn12.RegAck{TopicID: m.TopicID, MsgID: m.MsgID})
 	case sn12.Publish:
 		d.take(&m)
+	case sn12.PingReq:
+		d.send(sn12.PingResp{})
 	case sn12.PubRel:
 		delete(d.exchange, m.MsgID)
 		d.send(sn12.PubComp{MsgID: m.MsgID})

@@ -75,6 +75,7 @@ func newWorld(t *testing.T, rng *rand.Rand) *world {
 	cfg.SpoolMessages, cfg.SpoolBytes, cfg.SpoolAge = 8, 1000, 10*time.Minute
 	cfg.MaxInFlight, cfg.MaxTopics, cfg.MaxSubscriptions = 4, 6, 4
 	cfg.MaxMessages, cfg.MaxBytes = 6, 4000
+	cfg.ProveAddress = rng.IntN(2) == 0
 	w := &world{
 		t: t, rng: rng, cfg: cfg, now: epoch, s: New(cfg, "dev"), twin: New(cfg, "dev"),
 		dev: newModelDevice(rng), store: newModelStore(), frail: rng.IntN(2) == 0, trouble: -1,

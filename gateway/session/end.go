@@ -6,7 +6,7 @@ import "sngate/snpacket/sn12"
 // (MQTT-SN 1.2 section 6.14). A device that is probably connected through another
 // gateway now is told nothing: it would take the DISCONNECT for the other's.
 func (s *Session) lose(why Reason, out *Out) {
-	if !s.parked {
+	if !s.parked && s.affords(sn12.Disconnect{}.Len(), out) {
 		send(out, sn12.Disconnect{})
 	}
 	s.endLost(why, out)
@@ -43,6 +43,8 @@ func (s *Session) end(state State, why Reason, how ActionKind, out *Out) {
 	s.barrier = barrier{at: Never}
 	s.lifeAt, s.retryAt, s.resumeAt, s.askAt = Never, Never, Never, Never
 	s.probing, s.fresh = false, false
+	s.forgetAddress(out)
+	s.rival = nil
 	s.enter(state, why, out)
 	s.mustSave()
 	s.closeLink(how, out)
@@ -159,13 +161,34 @@ func (s *Session) askWhether(now Time, out *Out) {
 	s.askAt = Never
 	if s.parked && s.state == StateActive {
 		s.askLater(now)
-		send(out, sn12.PingReq{})
+		if s.affords(pingLen, out) {
+			s.sendPingReq(out)
+		}
 	}
 }
 
 func (s *Session) askLater(now Time) {
 	s.askPause = min(max(2*s.askPause, askFirst), askLast)
 	s.askAt = now + s.askPause
+}
+
+// onSilence ends a session whose device has not spoken in time. A device without
+// keep-alive is asked first, unless it is being asked for something else already.
+func (s *Session) onSilence(now Time, out *Out) {
+	switch {
+	case s.state == StateAsleep || s.state == StateAwake:
+		s.lose(ReasonSleepExpired, out)
+		return
+	case s.duration > 0:
+		s.lose(ReasonKeepAliveExpired, out)
+		return
+	}
+	s.lifeAt = now + s.cfg.IdleProbe
+	if s.retryAt == Never {
+		s.await(now)
+		s.probing = true
+		s.sendPingReq(out)
+	}
 }
 
 // over reports whether nothing that the connection brings is wanted any more.

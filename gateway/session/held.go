@@ -30,7 +30,7 @@ func (s *Session) holdDurably(out *Out) {
 		if m.qos == 0 || m.number != 0 {
 			continue
 		}
-		if !s.storing(out) || m.qos == 2 && len(s.durable.taken) >= maxTaken {
+		if out.HeldFull || !s.storing(out) || m.qos == 2 && len(s.durable.taken) >= maxTaken {
 			return // it stays the broker's
 		}
 		s.durable.lastHeld++

@@ -46,6 +46,9 @@ func (s *Session) ownID(name string, out *Out) (uint16, bool) {
 func (s *Session) lendID(now Time, name string, out *Out) (uint16, bool) {
 	limit := max(s.cfg.MaxTopics, s.topics.Owned()+spareIDs)
 	octets := s.cfg.MaxTopics*averageName + s.maxPacket()
+	if !s.mayKeep(len(name)+topicOverhead, out) {
+		limit = min(limit, s.topics.Len())
+	}
 	for s.topics.Len() >= limit || s.topics.Octets()+len(name) > octets {
 		old, ok := s.topics.Oldest(now-lateWindow, s.inUse)
 		if !ok {

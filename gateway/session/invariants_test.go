@@ -26,7 +26,7 @@ func TestInvariants(t *testing.T) {
 		for i := range script {
 			script[i] = byte(rng.Uint32())
 		}
-		runScript(t, script[n%2:]) // an odd length has the gateway keep the wills
+		runScript(t, script[n%4:]) // the length says who keeps the wills, and whether addresses have to be proven
 		if t.Failed() {
 			t.Fatalf("go test -run TestInvariants -seed %d (run %d)", first, n)
 		}
@@ -247,7 +247,15 @@ func (d *driver) checkSession() {
 	}
 	full := n > scale*d.cfg.MaxMessages || b > min(scale*d.cfg.MaxBytes, s.allowance)
 	low := n == 0 || n <= d.cfg.MaxMessages/2 && b <= min(d.cfg.MaxBytes, s.allowance)/2
-	waiting := s.resumeAt != Never
+	waiting := s.resumeAt != Never || s.reach != nil // an address that is not proven is sent only so much
+	var names, filters int32
+	for id := range s.topics.All {
+		name, _ := s.topics.Name(id)
+		names += int32(len(name))
+	}
+	for i := range s.subs {
+		filters += int32(len(s.subs[i].filter))
+	}
 	for _, c := range []struct {
 		broken bool
 		what   string
@@ -260,13 +268,15 @@ func (d *driver) checkSession() {
 		{s.reg != nil && !s.listening(), "a REGISTER is under way to a device that does not listen"},
 		{s.reg != nil && s.reg.retryAt == Never, "a REGISTER waits for ever"},
 		{len(s.tallies) > maxTallies, "more tallies than maxTallies"},
+		{filters != s.filterOctets, "the octets of filters are counted wrong"},
+		{s.Proven() && !d.cfg.ProveAddress, "proven without a proof being asked for"},
 		{full && !s.paused && !s.link.over(), "the bounds of what is held are passed, and reading goes on"},
 		{low && s.paused && s.listening(), "little is held, and reading has stopped"},
 		{s.willDue && s.link != linkClosing && !s.draining(), "a will is due that nobody publishes"},
 		{s.paused && !d.open, "a closed link is paused"},
-		{s.listening() && s.delivery.phase != idle && s.retryAt == Never, "a delivery waits for ever"},
+		{s.listening() && s.delivery.phase != idle && s.retryAt == Never && !waiting, "a delivery waits for ever"},
 		{s.listening() && s.delivery.phase == idle && s.queue.len() > 0 && !waiting && s.reg == nil && !s.gated(), "a message is held for no reason"},
-		{s.state == StateAwake && s.listening() && s.delivery.phase == idle && s.reg == nil && s.barrier.token == 0 && !s.gated(), "awake for no reason"},
+		{s.state == StateAwake && s.listening() && s.delivery.phase == idle && s.reg == nil && s.barrier.token == 0 && !s.gated() && !s.proving(), "awake for no reason"},
 		{s.state == StateAsleep && (s.retryAt != Never || s.barrier.token != 0), "a timer towards a sleeper runs"},
 		{(s.state == StateAsleep || s.state == StateAwake) && s.lifeAt == Never, "a sleep without end"},
 		{s.state == StateActive && s.Deadline() == Never, "a device that is not supervised"},

@@ -22,6 +22,7 @@ const (
 	ReasonNoAddress           // the device's address is not known
 	ReasonSendFailed          // the operating system did not take the datagram
 	ReasonReceiveFailed       // the operating system reported an error on a socket
+	ReasonUnreachable         // the network reported the device's address unreachable before it was proven
 
 	// CONNECT refused.
 	ReasonProtocolID
@@ -95,6 +96,7 @@ var reasonNames = [numReasons]string{
 	ReasonNoAddress:           "no_address",
 	ReasonSendFailed:          "send_failed",
 	ReasonReceiveFailed:       "receive_failed",
+	ReasonUnreachable:         "unreachable",
 	ReasonProtocolID:          "protocol_id",
 	ReasonClientID:            "client_id",
 	ReasonClientNotAllowed:    "client_not_allowed",

@@ -135,6 +135,7 @@ const (
 	bitHasWill  // there is a will
 	bitWillDue  // it is still to be published
 	bitAssigned // the client id
+	bitProven   // the device's address
 )
 
 // The same for other records.
@@ -158,7 +159,7 @@ func bit(set bool, b uint8) uint8 {
 // means is counted anew after a restart.
 func (s *Session) appendSession() []byte {
 	bits := bit(s.clean, bitClean) | bit(s.kept, bitKept) | bit(s.accepted.will, bitWill) | bit(s.will != nil, bitHasWill) |
-		bit(s.willDue, bitWillDue) | bit(s.assigned, bitAssigned)
+		bit(s.willDue, bitWillDue) | bit(s.assigned, bitAssigned) | bit(s.Proven(), bitProven)
 	b := append(make([]byte, 0, 64), sn12.ProtocolID, bits, byte(s.lasting()))
 	b = binary.BigEndian.AppendUint16(b, s.duration)
 	b = binary.BigEndian.AppendUint16(b, s.sleepFor)
@@ -205,6 +206,9 @@ func (s *Session) loadSession(value []byte) error {
 	s.assigned = bits&bitAssigned != 0
 	s.duration, s.sleepFor, s.will, s.state = duration, sleepFor, w, state
 	s.accepted = connectParams{clean: s.clean, will: bits&bitWill != 0, duration: accepted}
+	if bits&bitProven != 0 {
+		s.reach = nil
+	}
 	s.durable.known = true
 	return nil
 }
@@ -256,7 +260,10 @@ func (s *Session) Load(kind RecordKind, key, value []byte) error {
 	case RecordSubscription:
 		sub := subscription{filter: string(k.rest()), qos: f.u8()}
 		f.bad = f.bad || sub.filter == "" || sub.qos > 2
-		take = func() { s.subs = append(s.subs, sub) }
+		take = func() {
+			s.subs = append(s.subs, sub)
+			s.filterOctets += int32(len(sub.filter))
+		}
 	case RecordTopic:
 		return s.loadTopic(&k, &f)
 	case RecordExchange:

@@ -27,6 +27,9 @@ func (s *Session) onRegister(now Time, body []byte, out *Out) {
 	case s.durable != nil && !s.storing(out):
 		out.drop(ReasonStoreFailed)
 		answer.ReturnCode = sn12.RejectedCongestion
+	case !known && !s.mayKeep(len(m.TopicName)+topicOverhead, out):
+		out.drop(ReasonMemoryLimit)
+		answer.ReturnCode = sn12.RejectedCongestion
 	default:
 		fresh := !known
 		if known = known && s.claim(id, out); !known {

@@ -38,11 +38,12 @@ type Session struct {
 
 	dialogue *dialogue // not nil while a CONNECT is being carried out
 
-	topics   topicreg.Table
-	overhead int // octets that are put around each message: see SetOverhead
-	subs     []subscription
-	asked    []request // SUBSCRIBE and UNSUBSCRIBE waiting for the broker
-	restore  restore
+	topics       topicreg.Table
+	filterOctets int32 // of the filters in subs
+	overhead     int   // octets that are put around each message: see SetOverhead
+	subs         []subscription
+	asked        []request // SUBSCRIBE and UNSUBSCRIBE waiting for the broker
+	restore      restore
 
 	messages, octets bucket // of Config.MessageRate and ByteRate
 
@@ -56,6 +57,8 @@ type Session struct {
 	msgIDs    deviceIDs
 	allowance int // octets held beside MaxBytes at the most: see SetAllowance
 	barrier   barrier
+	rival     *rival // nil: nobody has contested the session
+	reach     *reach // account of an address that is not proven; nil: there is no bound
 	link      linkState
 	paused    bool     // the link has been told to stop reading
 	kept      bool     // the session outlives its connection (accepted with CleanSession=0)
@@ -75,6 +78,7 @@ type Session struct {
 func New(cfg *Config, clientID string) *Session {
 	s := &Session{cfg: cfg, clientID: clientID, allowance: math.MaxInt, lifeAt: Never, retryAt: Never, resumeAt: Never, askAt: Never, barrier: barrier{at: Never}}
 	s.maxSize = uint16(cfg.packetSize(clientID))
+	s.reach = s.unproven()
 	if cfg.Durable {
 		s.durable = &durable{spool: spool{retryAt: Never, packetID: firstPacketID}}
 	}
@@ -133,7 +137,9 @@ func (s *Session) Datagram(now Time, b []byte, out *Out) {
 		out.drop(why)
 		return
 	}
-	parked := s.parked
+	parked, bounded := s.parked, s.reach != nil
+	s.reach.beginStep(out)
+	s.reach.credit(len(b))
 	switch {
 	case sn12.Type(t) == sn12.TypeConnect:
 		s.onConnect(now, body, out)
@@ -151,11 +157,14 @@ func (s *Session) Datagram(now Time, b []byte, out *Out) {
 		s.fresh = false
 		s.heard(now)
 		s.noteLife()
-		s.onConnected(now, sn12.Type(t), body, out)
+		if !s.weigh(now, sn12.Type(t), body, out) {
+			s.onConnected(now, sn12.Type(t), body, out)
+		}
 	}
 	if parked && !s.parked {
 		s.resumeDelivery(now, out)
 	}
+	s.sendWithheld(now, bounded, out)
 	s.finish(now, out)
 }
 
@@ -165,6 +174,7 @@ func (s *Session) finish(now Time, out *Out) {
 	s.pump(now, out)
 	s.regulate(out)
 	s.save(now, out)
+	s.reach.charge(out)
 }
 
 // heard restarts the supervision of a device that has just spoken: "each time the
@@ -172,6 +182,7 @@ func (s *Session) finish(now Time, out *Out) {
 // section 6.11). A sleeper that speaks without waking has shown that it lives as well.
 func (s *Session) heard(now Time) {
 	s.parked, s.askAt, s.askPause = false, Never, 0
+	s.rival.heard()
 	if s.probing {
 		s.probing = false
 		s.retryAt = Never
@@ -233,7 +244,7 @@ func (s *Session) onConnected(now Time, t sn12.Type, body []byte, out *Out) {
 	case sn12.TypePingReq:
 		s.onPingReq(now, body, out)
 	case sn12.TypePingResp:
-		s.onPingResp(body, out)
+		s.onPingResp(now, body, out)
 	case sn12.TypeDisconnect:
 		s.onDisconnect(now, body, out)
 	case sn12.TypeWillTopicUpd:
@@ -249,6 +260,7 @@ func (s *Session) onConnected(now Time, t sn12.Type, body []byte, out *Out) {
 
 // Upstream handles one event of the upstream link.
 func (s *Session) Upstream(now Time, ev *Event, out *Out) {
+	s.reach.beginStep(out)
 	switch ev.Kind {
 	case EventConnected:
 		s.onBrokerConnected(now, ev, out)
@@ -297,7 +309,7 @@ func (s *Session) Upstream(now Time, ev *Event, out *Out) {
 
 // Deadline is when the session next wants Advance; Never if it waits for nothing.
 func (s *Session) Deadline() Time {
-	d := min(s.lifeAt, s.retryAt, s.resumeAt, s.askAt, s.barrier.at, s.spoolDeadline(), s.saveDeadline())
+	d := min(s.lifeAt, s.retryAt, s.resumeAt, s.askAt, s.barrier.at, s.addressDeadline(), s.spoolDeadline(), s.saveDeadline())
 	if s.reg != nil {
 		d = min(d, s.reg.retryAt)
 	}
@@ -312,6 +324,7 @@ func (s *Session) Deadline() Time {
 
 // Advance carries out what time has brought. Calling it early is harmless.
 func (s *Session) Advance(now Time, out *Out) {
+	s.reach.beginStep(out)
 	if now >= s.lifeAt {
 		s.onSilence(now, out)
 	}
@@ -332,26 +345,8 @@ func (s *Session) Advance(now Time, out *Out) {
 		s.barrier.giveUp()
 		s.pump(now, out)
 	}
+	s.advanceAddress(now, out)
 	s.expireHeld(now, out)
 	s.advanceSpool(now, out)
 	s.finish(now, out)
-}
-
-// onSilence ends a session whose device has not spoken in time. A device without
-// keep-alive is asked first, unless it is being asked for something else already.
-func (s *Session) onSilence(now Time, out *Out) {
-	switch {
-	case s.state == StateAsleep || s.state == StateAwake:
-		s.lose(ReasonSleepExpired, out)
-		return
-	case s.duration > 0:
-		s.lose(ReasonKeepAliveExpired, out)
-		return
-	}
-	s.lifeAt = now + s.cfg.IdleProbe
-	if s.retryAt == Never {
-		s.await(now)
-		s.probing = true
-		send(out, sn12.PingReq{})
-	}
 }

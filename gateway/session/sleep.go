@@ -85,11 +85,13 @@ func (s *Session) onPingReq(now Time, body []byte, out *Out) {
 	}
 }
 
-func (s *Session) onPingResp(body []byte, out *Out) {
+func (s *Session) onPingResp(now Time, body []byte, out *Out) {
 	var m sn12.PingResp
 	if m.Parse(body) != nil {
 		out.drop(ReasonMalformed)
+		return
 	}
+	s.pinged(now, out)
 }
 
 // finishWake sends a device back to sleep when nothing is left for it, behind a

@@ -44,6 +44,8 @@ func (s *Session) onSubscribe(now Time, body []byte, out *Out) {
 		code, why = sn12.RejectedCongestion, ReasonSubscriptionsFull
 	case m.TopicIDType == sn12.TopicIDNormal && topicreg.NamesTopic(filter) && !s.hasRoom(filter):
 		code, why = sn12.RejectedCongestion, ReasonTopicsFull
+	case s.subscribed(filter) < 0 && !s.mayKeep(2*len(filter)+subscriptionOverhead+topicOverhead, out):
+		code, why = sn12.RejectedCongestion, ReasonMemoryLimit
 	case s.durable != nil && s.subscribed(filter) < 0 && !s.storing(out):
 		code, why = sn12.RejectedCongestion, ReasonStoreFailed
 	}
@@ -216,6 +218,7 @@ func (s *Session) unsubscribe(i int, out *Out) {
 	if s.durable != nil {
 		out.remove(RecordSubscription, []byte(s.subs[i].filter))
 	}
+	s.filterOctets -= int32(len(s.subs[i].filter))
 	s.subs = append(s.subs[:i], s.subs[i+1:]...)
 	if i < s.restore.next {
 		s.restore.next--
@@ -233,6 +236,7 @@ func (s *Session) note(r *request, out *Out) {
 	case i < 0:
 		i = len(s.subs)
 		s.subs = append(s.subs, subscription{filter: r.filter, qos: r.qos})
+		s.filterOctets += int32(len(r.filter))
 	case s.subs[i].qos == r.qos:
 		return
 	default:

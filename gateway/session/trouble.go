@@ -108,8 +108,8 @@ func (s *Session) noteLife() {
 // askForLife sends PINGREQ with the last repetition to a device that has not been heard
 // for as long as the repetitions take: it may have nothing to say.
 func (s *Session) askForLife(tries uint8, heard bool, out *Out) {
-	if int(tries) >= s.cfg.RetryCount && !heard {
-		send(out, sn12.PingReq{})
+	if int(tries) >= s.cfg.RetryCount && !heard && s.affords(pingLen, out) {
+		s.sendPingReq(out)
 	}
 }
 
@@ -138,10 +138,12 @@ func (s *Session) onRetry(now Time, out *Out) {
 		send(out, sn12.WillMsgReq{})
 	case s.probing:
 		out.retry(sn12.TypePingReq)
-		send(out, sn12.PingReq{})
+		s.sendPingReq(out)
 	case s.delivery.phase == publishing && s.delivery.before >= s.cfg.patience():
 		s.giveUp(ReasonUnanswered, out)
 		s.pump(now, out)
+	case s.delivery.phase != idle && !s.affords(s.delivery.size(), out):
+		s.prove(now, out)
 	case s.delivery.phase != idle:
 		if s.tries == 1 {
 			s.delivery.heard = false // it may have been on its way before

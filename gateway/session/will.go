@@ -17,6 +17,15 @@ func (s *Session) onWillTopicUpd(body []byte, out *Out) {
 		send(out, sn12.WillTopicResp{ReturnCode: sn12.RejectedNotSupported})
 		return
 	default:
+		message := 0
+		if s.will != nil {
+			message = len(s.will.Message)
+		}
+		if code, why := s.refusesWill(len(m.Topic), message, out); why != ReasonNone {
+			out.drop(why)
+			send(out, sn12.WillTopicResp{ReturnCode: code})
+			return
+		}
 		w := &Will{Topic: string(m.Topic), QoS: m.QoS, Retain: m.Retain}
 		if s.will != nil {
 			w.Message = s.will.Message
@@ -36,6 +45,11 @@ func (s *Session) onWillMsgUpd(body []byte, out *Out) {
 		out.drop(ReasonWill)
 		send(out, sn12.WillMsgResp{ReturnCode: sn12.RejectedNotSupported})
 	default:
+		if code, why := s.refusesWill(len(s.will.Topic), len(m.Message), out); why != ReasonNone {
+			out.drop(why)
+			send(out, sn12.WillMsgResp{ReturnCode: code})
+			return
+		}
 		w := *s.will
 		w.Message = append([]byte(nil), m.Message...)
 		s.setWill(&w, out)
