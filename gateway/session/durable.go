@@ -63,10 +63,10 @@ const (
 	savingHeld                            // acknowledgement to the broker
 	savingSpool                           // PUBACK or PUBREC to the device
 	savingReleased                        // PUBREL to the broker
+	savingComplete                        // PUBCOMP to the broker
 	savingConnect                         // CONNACK
 	savingAnswer                          // another answer to the device
 	savingGoodbye                         // the answer to DISCONNECT
-	savingComplete                        // PUBCOMP to the broker
 )
 
 // takenOver names a QoS 2 message of the broker that the broker has been told about and

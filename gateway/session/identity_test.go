@@ -100,6 +100,13 @@ func TestPubcompWaitsForTheStore(t *testing.T) {
 	r.wantQuiet("in another connection the broker asks again")
 
 	r = begin()
+	r.send(sn12.Connect{ProtocolID: 1, Duration: 600, ClientID: []byte("dev")})
+	r.wantAction("the device is back", Action{Kind: ActionSetWill})
+	r.stored()
+	r.wantAction("the broker has not been told yet", Action{Kind: ActionComplete, PacketID: 1})
+	r.want("", sn12.ConnAck{})
+
+	r = begin()
 	r.storeFailed()
 	r.wantAction("a store that fails holds nothing up", Action{Kind: ActionComplete, PacketID: 1})
 }
