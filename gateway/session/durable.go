@@ -209,8 +209,7 @@ func (s *Session) goOn(now Time, v *saving, ok bool, out *Out) {
 	case savingGoodbye:
 		s.onGoodbyeStored(out)
 	case savingComplete:
-		out.do(Action{Kind: ActionComplete, PacketID: v.id})
-		s.barrier.rounds = max(s.barrier.rounds, 1)
+		s.complete(v.id, out)
 		s.pump(now, out)
 	case savingOutgoing:
 		s.onOutgoingStored(now, v, out)

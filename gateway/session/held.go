@@ -143,8 +143,16 @@ func (s *Session) onReleased(packetID uint16, out *Out) {
 		s.whenStored(saving{kind: savingComplete, id: packetID}, out)
 		return
 	}
-	s.barrier.rounds = max(s.barrier.rounds, 1)
-	out.do(Action{Kind: ActionComplete, PacketID: packetID})
+	s.complete(packetID, out)
+}
+
+// complete has PUBCOMP sent, behind which the broker may go on. Where the connection has
+// been given up meanwhile the broker asks again in the next one.
+func (s *Session) complete(packetID uint16, out *Out) {
+	if s.link == linkUp {
+		s.barrier.rounds = max(s.barrier.rounds, 1)
+		out.do(Action{Kind: ActionComplete, PacketID: packetID})
+	}
 }
 
 // completing reports whether a PUBCOMP waits for the store.
