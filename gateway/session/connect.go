@@ -200,6 +200,7 @@ func (s *Session) carryOut(now Time, out *Out) {
 	s.carried, s.willLate = s.brokersWill(), false
 	s.willDue = false // the link drops it: the device is back
 	s.link = linkOpening
+	s.uncomplete()
 	if s.durable != nil {
 		s.durable.closeAs = 0
 	}

@@ -47,6 +47,7 @@ func (s *Session) closeLink(how ActionKind, out *Out) {
 	case linkClosing:
 	default:
 		s.link = linkClosing
+		s.uncomplete()
 		out.do(Action{Kind: how})
 	}
 }
