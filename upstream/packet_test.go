@@ -29,7 +29,7 @@ func decodeAll(r io.Reader) (list []packet, sizes []int, err error) {
 var allow = cmp.AllowUnexported(packet{})
 
 // FuzzDecode checks the decoder against itself with other cuts of the stream, and
-// against the general codec on everything it accepts.
+// against the general codec on every packet it finds nothing wrong with.
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte{0x20, 2, 1, 0})
 	f.Add([]byte{0x32, 9, 0, 3, 'a', '/', 'b', 0, 7, 'h', 'i'})
@@ -54,6 +54,9 @@ func FuzzDecode(f *testing.F) {
 			}
 			cp, err := packets.ReadPacket(bytes.NewReader(stream[:sizes[i]]))
 			stream = stream[sizes[i]:]
+			if p.fault != faultNone || p.kind == typeDisconnect {
+				continue // the general codec takes some of them, and knows no DISCONNECT of a server
+			}
 			if err != nil {
 				t.Fatalf("%+v: the general codec says %v", p, err)
 			}
@@ -87,7 +90,11 @@ func general(t *testing.T, cp packets.ControlPacket, oversize bool) packet {
 	case *packets.PubcompPacket:
 		return packet{kind: typePubcomp, id: cp.MessageID}
 	case *packets.SubackPacket:
-		return packet{kind: typeSuback, id: cp.MessageID, code: cp.ReturnCodes[0]}
+		p := packet{kind: typeSuback, id: cp.MessageID, code: cp.ReturnCodes[0]}
+		if p.code > 2 {
+			p.code = codeRefused
+		}
+		return p
 	case *packets.UnsubackPacket:
 		return packet{kind: typeUnsuback, id: cp.MessageID}
 	case *packets.PingrespPacket:
