@@ -35,7 +35,7 @@ func seconds64(f float64) *float64 { return &f }
 
 func id16(n uint16) *uint16 { return &n }
 
-func TestASessionIsShownByTheAPI(t *testing.T) {
+func TestASessionIsShownByTheAPI_Case186(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
 		d := r.device("10.0.1.1:5000")

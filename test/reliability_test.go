@@ -24,6 +24,69 @@ func TestDocsOutageTableNamesItsTests(t *testing.T) {
 	wantNoFaults(t, outageFaults(all[i], testNames(sources(t, files))))
 }
 
+// promiseTable is the heading above the table of the README's promises.
+const promiseTable = "## Promises and their tests"
+
+// Each promise in bold under the README's guarantees has rows with tests.
+func TestDocsPromisesNameTheirTests(t *testing.T) {
+	all := pages(tree(t))
+	find := func(path string) []string {
+		i := slices.IndexFunc(all, func(p page) bool { return p.path == path })
+		if i < 0 {
+			t.Fatal(path + " does not exist")
+		}
+		return all[i].lines
+	}
+	wantNoFaults(t, promiseFaults(find("README.md"), find(reliabilityPage)))
+}
+
+var promise = regexp.MustCompile(`^- \*\*(.+?)\.?\*\*`)
+
+func promiseFaults(readme, reliability []string) []string {
+	var faults []string
+	rows := map[string]bool{}
+	inTable := false
+	for i, line := range reliability {
+		if strings.HasPrefix(line, "## ") {
+			inTable = line == promiseTable
+		}
+		if !inTable || !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| Promise |") {
+			continue
+		}
+		if !testRefs.MatchString(line) {
+			faults = append(faults, fmt.Sprintf("%s:%d: a promise without a test", reliabilityPage, i+1))
+		}
+		if name := strings.TrimSpace(strings.Split(line, "|")[1]); name != "" {
+			rows[name] = true
+		}
+	}
+	guarantees, promises := false, 0
+	for _, line := range readme {
+		if strings.HasPrefix(line, "## ") {
+			guarantees = line == "## What it guarantees"
+		}
+		m := promise.FindStringSubmatch(line)
+		if !guarantees || m == nil {
+			continue
+		}
+		if promises++; !rows[m[1]] {
+			faults = append(faults, "README.md promises \""+m[1]+"\", which has no row in "+reliabilityPage)
+		}
+	}
+	if promises == 0 {
+		faults = append(faults, "README.md promises nothing")
+	}
+	return faults
+}
+
+func TestPromiseFaultsAreFound(t *testing.T) {
+	readme := []string{"## What it guarantees", "- **A holds.** Text", "- **B**, too"}
+	good := []string{promiseTable, "| Promise | Part of it | Tests |", "| A holds | x | `TestA` (p) |", "| | y | `TestA` (p) |", "| B | z | `TestB` (p) |"}
+	wantFaults(t, promiseFaults(readme, good))
+	wantFaults(t, promiseFaults(readme, []string{promiseTable, "| A holds | x | none |"}), "a promise without a test", `promises "B"`)
+	wantFaults(t, promiseFaults(nil, good), "promises nothing")
+}
+
 // testNames are the test functions of each folder, as "folder TestName".
 func testNames(all []source) map[string]bool {
 	names := make(map[string]bool)
