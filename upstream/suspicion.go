@@ -19,7 +19,7 @@ const (
 	// them, after fewer if it was only left unanswered, and after fewer still if the last
 	// message to its topic had to be given up.
 	provenToReject       = 6
-	provenSilentToReject = 3
+	provenSilentToReject = 5
 	provenDeniedToReject = 2
 	// Where nothing else is left to pass, one proof is enough after this many connections and
 	// this long.
