@@ -136,6 +136,7 @@ func (s *Session) pump(now Time, out *Out) {
 		}
 		if s.reachable(now, s.queue.at(i), out) {
 			s.deliver(now, s.queue.take(i), out)
+			s.proveSoon(now, out)
 		}
 	}
 	withheld := s.reach.isShort() && !s.proving() // for the rest of this wake

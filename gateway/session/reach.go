@@ -44,6 +44,7 @@ type reach struct {
 	silent            bool      // nothing has come since the repeats of the PINGREQ ended, or since the network has reported the address unreachable
 	withheld          bool      // see withholds
 	short             bool      // a message did not fit into the account
+	low               bool      // one did, and leaves little
 	deaf              bool      // a PINGREQ and its repeats have not been answered
 	msgIDs            [2]uint16 // the last ones drawn for this address; 0: none
 	wrong             int       // answers with another MsgId
@@ -149,11 +150,21 @@ func (s *Session) reachable(now Time, m *outgoing, out *Out) bool {
 	}
 	ok := s.affords(size, out)
 	low := s.reach.octets < pingWorth/2 || s.reach.datagrams < pingMessages/2
-	if !ok || low && !proves {
+	if !ok || low && !proves && s.reach.answered {
+		s.prove(now, out)
+		ok = s.affords(size, out)
+	}
+	s.reach.low, s.reach.short = ok && low && !proves, !ok
+	return ok
+}
+
+// proveSoon has the address prove itself behind the first message that asks for no answer:
+// there are clients that want nothing between a SUBACK and the message it announces.
+func (s *Session) proveSoon(now Time, out *Out) {
+	if s.reach != nil && s.reach.low {
+		s.reach.low = false
 		s.prove(now, out)
 	}
-	s.reach.short = !s.affords(size, out)
-	return !s.reach.short
 }
 
 // proving reports whether the answer to a PINGREQ is awaited.

@@ -88,8 +88,8 @@ func TestForgedSubscriberGetsLittle(t *testing.T) {
 func TestOnePingRespKeepsAQoS0StreamGoing(t *testing.T) {
 	r := subscribed(t, proofConfig(), "a/b", 0)
 	r.event(fromBroker("a/b", "1", 0, 0))
-	r.want("the address is to prove itself", sn12.PingReq{})
 	r.want("the account has room", pub(0, 1, 0, "1"))
+	r.want("the address is to prove itself", sn12.PingReq{})
 	for i := range 20 {
 		r.event(fromBroker("a/b", strings.Repeat("x", 50), 0, 0))
 		if i == 0 {
@@ -198,8 +198,8 @@ func TestUnaskedPingRespIsWorthNothing(t *testing.T) {
 	}
 	before := r.s.reach.octets
 	r.event(fromBroker("a/b", "x", 0, 0))
-	r.want("the address is asked", sn12.PingReq{})
 	r.want("there is room", pub(0, 1, 0, "x"))
+	r.want("the address is asked", sn12.PingReq{})
 	r.send(sn12.PingResp{})
 	r.send(sn12.PingResp{})
 	if got := r.s.reach.octets; got > before+pingWorth+100 || got < pingWorth {

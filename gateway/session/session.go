@@ -214,6 +214,10 @@ func (s *Session) onUnconnected(now Time, t sn12.Type, body []byte, out *Out) {
 		s.onDisconnect(now, body, out)
 	case s.dialogue != nil:
 		out.drop(ReasonUnexpectedMessage) // too early, or a repeated step of the dialogue
+	case s.state == StateDisconnected && (t == sn12.TypeRegAck || t == sn12.TypePubAck || t == sn12.TypePubComp || t == sn12.TypePingResp):
+		// An answer that has come behind a goodbye. The device may have sent CONNECT since, and
+		// would take DISCONNECT for the answer to that.
+		out.drop(ReasonUnexpectedMessage)
 	default:
 		out.drop(ReasonUnknownSender)
 		send(out, sn12.Disconnect{})

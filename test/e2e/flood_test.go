@@ -175,6 +175,7 @@ func underAttack(t *testing.T, prepare func(g *testgateway.Gateway) (conns []net
 	g = testgateway.Start(t, built.plain, "tcp://"+broker.Addr(), testgateway.Settings{
 		"broker.dial_rate": fmt.Sprint(attackDials), "gateway.memory_limit": fmt.Sprint(attackMemory),
 		"session.message_rate": "100", "session.message_burst": "200", "log.level": `"info"`,
+		"session.assign_client_ids": "false", // or CONNECTs without a client id would be in order
 	})
 	g.AwaitReady(200)
 	devices := startBehaved(t, g.Addr)
