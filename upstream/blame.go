@@ -18,7 +18,7 @@ func (l *dedicated) blame(now time.Duration, silent *outgoing) {
 	}
 	defer c.settle()
 	switch {
-	case !c.progress:
+	case !c.progress, c.loose > 0: // which QoS 0 message it was is seen only one at a time
 		c.window, c.acks = 1, 0
 	case n > 1:
 		c.window, c.acks = max(1, c.limit(&l.d.opt)/2), 0
@@ -38,20 +38,26 @@ func (l *dedicated) blame(now time.Duration, silent *outgoing) {
 func (l *dedicated) suspectMessage(now time.Duration, m *outgoing, silent bool) {
 	c := &l.care
 	key, topicKey := l.keyOf(m), l.topicKeyOf(m)
-	passes := l.d.stats.passes()
 	denied := c.isDenied(topicKey, now)
-	u := l.noteAlone(now, key, silent)
+	passes := c.total
+	if m.token == 0 {
+		passes = l.d.stats.passes() // a will: its Link has nothing else
+	}
+	u := l.noteAlone(now, key, passes, silent)
 	if u == nil {
 		return
 	}
 	if silent {
 		u.alone = max(u.alone, asideAfter) // it is known which one it is
 	}
-	ill := l.d.ill.note(key, passes)
+	ill := l.d.ill.note(topicKey, l.d.stats.passes())
+	if m.received && !silent {
+		return // the broker may lose the session with the connection, and the message with it
+	}
 	if u.guilty(now, denied, ill) {
 		c.clear(key)
 		c.deny(topicKey, now)
-		l.d.ill.settled(key)
+		l.d.ill.settled(topicKey)
 		l.reject(m)
 		return
 	}
@@ -93,7 +99,7 @@ func (l *dedicated) reject(m *outgoing) {
 
 // noteAlone counts a connection against a packet. It returns nil if that says nothing: the
 // packet has been set aside, and this time the connection did not work at all.
-func (l *dedicated) noteAlone(now time.Duration, key uint64, silent bool) *suspect {
+func (l *dedicated) noteAlone(now time.Duration, key, passes uint64, silent bool) *suspect {
 	c := &l.care
 	worked := silent || c.progress || c.proven || now-l.upAt >= provenAfter
 	if c.suspicion == nil {
@@ -102,12 +108,12 @@ func (l *dedicated) noteAlone(now time.Duration, key uint64, silent bool) *suspe
 	if u := c.find(key); !worked && u != nil && u.alone >= asideAfter {
 		return nil
 	}
-	return c.note(now, key, l.d.stats.passes(), silent)
+	return c.note(now, key, passes, silent)
 }
 
 // suspectRequest counts a connection against a SUBSCRIBE or UNSUBSCRIBE.
 func (l *dedicated) suspectRequest(now time.Duration, r *request) {
-	u := l.noteAlone(now, r.key, false)
+	u := l.noteAlone(now, r.key, l.care.total, false)
 	if u == nil || u.alone < aloneToRefuse {
 		return
 	}

@@ -17,7 +17,8 @@ type caution struct {
 	// acknowledgements: a broker that ends connections because too much comes at once finds
 	// its own pace.
 	window, acks int
-	passed       int // messages acknowledged since one that is set aside was tried
+	passed       int    // messages acknowledged since one that is set aside was tried
+	total        uint64 // and in all
 
 	// Of the open connection.
 	progress bool          // something was acknowledged
@@ -69,8 +70,13 @@ func (l *dedicated) passedOne(m *outgoing) {
 	c := &l.care
 	c.progress, c.loose = true, 0
 	c.passed++
+	c.total++
 	if !c.none() {
-		c.clear(l.keyOf(m))
+		key := l.keyOf(m)
+		if c.find(key) != nil {
+			c.recovered()
+		}
+		c.clear(key)
 		c.allow(l.topicKeyOf(m))
 		c.settle()
 	}
@@ -224,14 +230,18 @@ func (l *dedicated) connectionWorks() bool {
 	}
 	if c.provenAt == 0 {
 		c.provenAt = l.now + provenAfter
-		l.sendProbe()
+		l.sendProbe(false)
 	}
 	return false
 }
 
-// proved takes the answer to a probe.
-func (l *dedicated) proved() {
+// proved takes the answer to a probe: message, if it was sent behind a QoS 0 message.
+func (l *dedicated) proved(message bool) {
 	l.care.proven, l.care.loose = true, 0
+	if !message {
+		l.pump()
+		return
+	}
 	// A QoS 0 message has no other answer.
 	for i := range l.out.list {
 		if m := &l.out.list[i]; m.qos == 0 && m.written {

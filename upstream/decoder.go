@@ -76,8 +76,10 @@ type decoder struct {
 
 const (
 	// maxControl is the longest body, in bytes, of a packet that is not PUBLISH: what claims
-	// to be longer is not MQTT. A SUBACK answers one filter; MQTT 5 adds a reason.
-	maxControl = 256
+	// to be longer is not MQTT. MQTT 5 adds properties.
+	maxControl = 64 << 10
+	// maxFields is how much of it is looked at.
+	maxFields = 16
 	// maxFaults is how many bad packets in a row, other than PUBLISH, show that the framing is
 	// lost.
 	maxFaults = 16
@@ -103,17 +105,17 @@ func (d *decoder) next(p *packet) (size int, err error) {
 	if n > maxControl {
 		return 0, protocolError("a packet of impossible length")
 	}
-	body, err := d.need(n)
+	body, err := d.need(min(n, maxFields))
 	if err != nil {
 		return 0, err
 	}
-	d.r += n
+	d.r += len(body)
 	if p.fault = decodeBody(body, p); p.fault == faultNone {
 		d.faults = 0
 	} else if d.faults++; d.faults > maxFaults {
 		return 0, protocolError("too many bad packets in a row")
 	}
-	return header + n, nil
+	return header + n, d.skip(n - len(body)) // which overwrites the body
 }
 
 // decodeBody reads the body of a packet that is not PUBLISH. Flags of the fixed header and

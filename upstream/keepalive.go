@@ -18,9 +18,10 @@ type keepAlive struct {
 // ping stands for n PINGREQs in a row whose answer interests nobody, or for one with
 // a Token.
 type ping struct {
-	token Token
-	n     int
-	probe bool // its answer shows that what was written before it has arrived
+	token   Token
+	n       int
+	probe   bool // its answer shows that what was written before it has arrived
+	message bool // a QoS 0 message
 }
 
 // pingTimes returns the interval of PINGREQs and how long the answer may take. The broker
@@ -53,7 +54,9 @@ func (l *dedicated) Ping(now time.Duration, t Token) {
 func (l *dedicated) sendPing(now time.Duration, t Token) { l.queuePing(now, ping{token: t, n: 1}) }
 
 // sendProbe sends PINGREQ to learn that what was written before it has arrived.
-func (l *dedicated) sendProbe() { l.queuePing(l.now, ping{n: 1, probe: true}) }
+func (l *dedicated) sendProbe(message bool) {
+	l.queuePing(l.now, ping{n: 1, probe: true, message: message})
+}
 
 func (l *dedicated) queuePing(now time.Duration, p ping) {
 	k := &l.keep
@@ -77,7 +80,7 @@ func (l *dedicated) pong() {
 		return
 	}
 	first := &k.pings[0]
-	probe := first.probe
+	probe, message := first.probe, first.message
 	if first.token != 0 {
 		l.report(Event{Kind: EventPong, Token: first.token})
 	}
@@ -88,7 +91,7 @@ func (l *dedicated) pong() {
 	}
 	l.care.loose = 0
 	if probe {
-		l.proved()
+		l.proved(message)
 	}
 }
 

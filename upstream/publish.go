@@ -233,7 +233,7 @@ func (l *dedicated) write(i int) {
 	b.b = append(b.b, m.raw...)
 	l.d.stats.PacketsOut[typePublish].Add(1)
 	if m.qos == 0 {
-		l.sendProbe()
+		l.sendProbe(true)
 	}
 }
 

@@ -251,7 +251,6 @@ func TestExchangeOfQoS2IsFinishedThoughItWasGivenUp_Case152(t *testing.T) {
 		r.settle()
 		upstreamtest.Want[*packets.PubrelPacket](p, "PUBREC")
 		p.Conn.Close()
-		o.want(upstream.EventDoubted, "the second connection")
 		o.want(upstream.EventDown, "lost")
 		r.pass(2 * time.Second)
 		p = o.accept(true)

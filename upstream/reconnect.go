@@ -230,7 +230,7 @@ func (l *dedicated) lost(now time.Duration, err error) {
 	byPeer := endedByPeer(err)
 	owed, _, _ := l.unanswered()
 	short := now-l.upAt < settleTime
-	l.classify = byPeer && owed == 0
+	l.classify = byPeer && owed == 0 || saysGoodbye(err)
 	l.quick = byPeer && short && l.automatic && l.spokeAt <= l.upAt
 	if l.taken = errors.Is(err, disconnected(codeTakenOver)); l.taken {
 		l.classify = true
@@ -249,6 +249,10 @@ func (l *dedicated) lost(now time.Duration, err error) {
 	l.failRequests()
 	l.backoff(now, false)
 }
+
+// saysGoodbye reports whether the broker has ended the connection by DISCONNECT without a
+// reason, as brokers do at a takeover and at a stop.
+func saysGoodbye(err error) bool { return errors.Is(err, disconnected(0)) }
 
 // endedByPeer reports whether a reader ended with err because the broker closed.
 func endedByPeer(err error) bool {

@@ -14,7 +14,7 @@ type request struct {
 	alone   bool   // nothing else is written before it is answered
 	refused bool   // the broker ends connections on it
 	key     uint64 // see suspicion
-	filter  string // until it is sent
+	filter  string
 	raw     []byte // the packet, until it is sent
 }
 
@@ -82,7 +82,7 @@ func (l *dedicated) pumpRequests(doubted bool) {
 		b := l.buffer()
 		b.b = append(b.b, r.raw...)
 		l.d.stats.PacketsOut[b.b[len(b.b)-len(r.raw)]>>4].Add(1)
-		r.sent, r.alone, r.filter, r.raw = true, doubted, "", nil
+		r.sent, r.alone, r.raw = true, doubted, nil
 	}
 }
 
@@ -118,7 +118,7 @@ func (l *dedicated) answered(id uint16, kind EventKind, code uint8) {
 		l.care.clear(l.requests[i].key)
 		l.care.settle()
 	}
-	l.report(Event{Kind: kind, Token: l.requests[i].token, Code: code})
+	l.report(Event{Kind: kind, Token: l.requests[i].token, Code: code, Topic: l.requests[i].filter})
 	if l.requests = slices.Delete(l.requests, i, i+1); len(l.requests) == 0 {
 		l.requests = nil
 	}
@@ -132,7 +132,7 @@ func (l *dedicated) failRequests() {
 		e := Event{Kind: r.kind, Token: r.token, Err: ErrLost}
 		switch {
 		case r.refused && r.kind == EventSubscribed:
-			e.Code, e.Err = codeRefused, nil
+			e.Code, e.Err, e.Topic = codeRefused, ErrRejected, r.filter
 		case r.refused: // what cannot be asked for was not granted either
 			e.Err = nil
 		}

@@ -21,6 +21,7 @@ const (
 	provenToReject       = 6
 	provenSilentToReject = 5
 	provenDeniedToReject = 2
+	aloneDeniedToReject  = 4
 	// Where nothing else is left to pass, one proof is enough after this many connections and
 	// this long.
 	aloneToReject = 8
@@ -51,7 +52,7 @@ type suspect struct {
 	alone    uint8         // connections that ended with it as the only one unanswered
 	proven   uint8         // of them, those with a pass of another since the one before
 	silent   bool          // the last one was not closed by the broker: no answer came
-	passes   uint64        // Stats.passes at the last of them
+	passes   uint64        // what had passed at the last of them
 	since    time.Duration // the first of them
 	passedAt time.Duration // the last one that was proven
 }
@@ -157,11 +158,21 @@ func (s *suspicion) deny(topicKey uint64, now time.Duration) {
 	s.denied = append(s.denied, denial{topicKey, now + deniedFor})
 }
 
-// guilty reports whether a message is given up. ill: the broker ends connections on other
-// messages as well, and none passes.
+// recovered takes note of a message that has passed though connections had ended of it: so
+// they may end of anything, and those of the others prove nothing.
+func (s *suspicion) recovered() {
+	for i := range s.suspects {
+		u := &s.suspects[i]
+		u.proven, u.alone = 0, min(u.alone, asideAfter)
+	}
+}
+
+// guilty reports whether a message is given up. ill: the broker ends connections on messages
+// to other topics as well, and none passes.
 func (u *suspect) guilty(now time.Duration, denied, ill bool) bool {
 	switch {
-	case u.proven >= provenToReject, u.silent && u.proven >= provenSilentToReject, denied && u.proven >= provenDeniedToReject:
+	case u.proven >= provenToReject, u.silent && u.proven >= provenSilentToReject, denied && u.proven >= provenDeniedToReject,
+		denied && !ill && u.alone >= aloneDeniedToReject:
 		return true
 	}
 	return !ill && u.proven > 0 && u.alone >= aloneToReject && now-u.passedAt >= quietToReject
@@ -209,9 +220,9 @@ func (i *illness) settled(key uint64) {
 	}
 }
 
-// passes counts what the broker has acknowledged, for all Links of the Dialer.
+// passes counts the messages the broker has taken, for all Links of the Dialer.
 func (s *Stats) passes() uint64 {
-	return s.PacketsIn[typePuback].Load() + s.PacketsIn[typePubrec].Load() + s.PacketsIn[typePubcomp].Load()
+	return s.PacketsIn[typePuback].Load() + s.PacketsIn[typePubcomp].Load()
 }
 
 // packetKey identifies a packet by its content: PUBLISH without DUP and its identifier.

@@ -158,9 +158,9 @@ const (
 	// it up, and then not use the ID for another message before the broker has begun a
 	// new session.
 	EventPublishFailed
-	// EventSubscribed: the broker answered SUBSCRIBE with Code: the granted QoS, or
-	// 0x80, also where it ends connections instead. Err is set when the connection went away
-	// first.
+	// EventSubscribed: the broker answered SUBSCRIBE to Topic with Code: the granted QoS, or
+	// 0x80. Err is set when the connection went away first; it is ErrRejected, and Code 0x80,
+	// when connections end of it time and again.
 	EventSubscribed
 	// EventUnsubscribed: the broker answered UNSUBSCRIBE (Err as above).
 	EventUnsubscribed

@@ -183,7 +183,7 @@ func (s *Session) answered(ev *Event, out *Out) (request, bool) {
 		if ev.Token == 0 || r.token != ev.Token {
 			continue
 		}
-		if ev.Failed {
+		if ev.Failed && !ev.Rejected {
 			if s.link == linkUp {
 				s.asked[i].token = 0
 			}

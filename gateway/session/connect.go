@@ -215,7 +215,7 @@ func (s *Session) forget(out *Out) {
 	s.reg, s.tallies, s.mute = nil, nil, false
 	s.filterOctets = 0
 	s.subs, s.asked = nil, nil
-	s.restore = restore{}
+	s.restore, s.restoreAt = restore{}, Never
 	s.window = nil
 	s.dropHeld(ReasonCleanSession, out)
 	s.forgetRecords(out)
@@ -243,7 +243,7 @@ func (s *Session) onBrokerConnected(now Time, ev *Event, out *Out) {
 		return // the CONNECT was given up meanwhile: EventClosed follows
 	}
 	s.link = linkUp
-	s.resume(ev.SessionPresent, out)
+	s.resume(now, ev.SessionPresent, out)
 	s.askAgain(out)
 	if s.state != StateConnecting {
 		s.drain(now, out)
@@ -256,7 +256,7 @@ func (s *Session) onBrokerConnected(now Time, ev *Event, out *Out) {
 
 // resume repeats the subscriptions to a broker that has forgotten them, or may not have
 // got them all: a repetition was cut short by the loss of the connection.
-func (s *Session) resume(present bool, out *Out) {
+func (s *Session) resume(now Time, present bool, out *Out) {
 	if !present {
 		s.lastQoS2 = exchange{}
 		s.forgetTaken(out)
@@ -269,7 +269,7 @@ func (s *Session) resume(present bool, out *Out) {
 		return
 	}
 	if !present || s.restore.token != 0 {
-		s.restoreSubscriptions(out)
+		s.restoreSubscriptions(now, present && s.restore.due, out)
 	}
 }
 

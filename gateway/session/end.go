@@ -126,7 +126,7 @@ func (s *Session) onLinkUp(now Time, ev *Event, out *Out) {
 	if ev.NoWill {
 		s.carried = nil
 	}
-	s.resume(ev.SessionPresent, out)
+	s.resume(now, ev.SessionPresent, out)
 	s.askAgain(out)
 	s.drain(now, out)
 	s.resumeDelivery(now, out)

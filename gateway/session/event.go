@@ -33,7 +33,7 @@ type Event struct {
 	SessionPresent bool
 	Failed         bool
 	Congested      bool // EventPublishFailed: there was no room; it may go later
-	Rejected       bool // EventPublishFailed: the broker ends connections on the message
+	Rejected       bool // EventPublishFailed, EventSubscribed: connections end of it time and again
 	NoWill         bool // EventUp: the connection carries no will
 	Token          Token
 

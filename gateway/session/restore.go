@@ -1,20 +1,28 @@
 package session
 
-// restore is the repetition of all subscriptions to a broker that has none of them, a
-// few at a time.
+// restore is the repetition of all subscriptions to a broker that has none of them, or of
+// those that are due again, a few at a time.
 type restore struct {
 	token Token // of all its requests
-	next  int   // index of the next subscription
-	open  int   // requests not answered
+	next  int32 // index of the next subscription
+	open  uint8 // requests not answered
+	due   bool  // only those that connections have ended of
 }
 
-const restoreAtOnce = 16
+const (
+	restoreAtOnce = 16
 
-func (s *Session) restoreSubscriptions(out *Out) {
+	// A subscription that connections have ended of is asked for again after a pause, which
+	// doubles each time: the broker may just have been ill.
+	firstRestorePause = Time(60e9)
+	lastRestorePause  = Time(3600e9)
+)
+
+func (s *Session) restoreSubscriptions(now Time, due bool, out *Out) {
 	s.noteRestoring()
-	if s.restore = (restore{}); len(s.subs) > 0 {
+	if s.restore = (restore{due: due}); len(s.subs) > 0 {
 		s.restore.token = s.token()
-		s.restoreMore(out)
+		s.restoreMore(now, out)
 	}
 }
 
@@ -26,38 +34,82 @@ func (s *Session) noteRestoring() {
 	}
 }
 
-// Restoring reports whether the subscriptions are being repeated: no broker has the
-// whole session then.
-func (s *Session) Restoring() bool { return s.restore.token != 0 }
+// Restoring reports whether the subscriptions are being repeated, or one of them is to be:
+// no broker has the whole session then.
+func (s *Session) Restoring() bool { return s.restore.token != 0 || s.restoreAt != Never }
 
 // Restore has the subscriptions repeated at the next connection, though the broker has the
 // session: an earlier process did not get to the end of it.
 func (s *Session) Restore() { s.restore.token = s.token() }
 
-func (s *Session) restoreMore(out *Out) {
-	for r := &s.restore; r.open < restoreAtOnce && r.next < len(s.subs); r.next++ {
+func (s *Session) restoreMore(now Time, out *Out) {
+	for r := &s.restore; r.open < restoreAtOnce && int(r.next) < len(s.subs); r.next++ {
 		sub := &s.subs[r.next]
+		if sub.askAt > now || r.due && sub.askAt == 0 {
+			continue
+		}
 		out.do(Action{Kind: ActionSubscribe, Token: r.token, Topic: sub.filter, QoS: sub.qos})
 		r.open++
 	}
 	if s.restore.open == 0 {
 		s.restore = restore{} // complete
+		s.findRestoreTime()
 		s.noteRestoring()
 	}
 }
 
 // onRestored goes on with the restoration. When the link is down it begins anew once it
 // is up.
-func (s *Session) onRestored(ev *Event, out *Out) {
+func (s *Session) onRestored(now Time, ev *Event, out *Out) {
 	s.restore.open--
+	i := s.subscribed(ev.Topic)
 	switch {
+	case ev.Rejected:
+		out.dropOf(ReasonSubscriptionRefused, ev.Topic, 0)
+		if i >= 0 {
+			s.subs[i].postpone(now)
+		}
+		return // the connection is gone
 	case ev.Failed:
 		if s.link == linkUp {
 			out.drop(ReasonBrokerCongested)
 		}
 		return
 	case ev.Code > 2:
-		out.drop(ReasonSubscriptionRefused) // which one is not known: they are repeated several at a time
+		out.dropOf(ReasonSubscriptionRefused, ev.Topic, 0)
 	}
-	s.restoreMore(out)
+	if i >= 0 {
+		s.subs[i].askAt, s.subs[i].pause = 0, 0
+	}
+	s.restoreMore(now, out)
+}
+
+func (sub *subscription) postpone(now Time) {
+	sub.pause = min(max(2*sub.pause, firstRestorePause), lastRestorePause)
+	sub.askAt = now + sub.pause
+}
+
+// findRestoreTime sets restoreAt from the subscriptions.
+func (s *Session) findRestoreTime() {
+	s.restoreAt = Never
+	for i := range s.subs {
+		if at := s.subs[i].askAt; at != 0 {
+			s.restoreAt = min(s.restoreAt, at)
+		}
+	}
+}
+
+func (s *Session) restoreDeadline() Time {
+	if s.restore.token != 0 || s.link != linkUp {
+		return Never // the end of the one, and the next connection, see to it
+	}
+	return s.restoreAt
+}
+
+// restoreDue asks for what is due again.
+func (s *Session) restoreDue(now Time, out *Out) {
+	if now >= s.restoreDeadline() {
+		s.restore = restore{token: s.token(), due: true}
+		s.restoreMore(now, out)
+	}
 }

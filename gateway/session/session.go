@@ -44,6 +44,7 @@ type Session struct {
 	subs         []subscription
 	asked        []request // SUBSCRIBE and UNSUBSCRIBE waiting for the broker
 	restore      restore
+	restoreAt    Time // the first that connections have ended of is due again
 
 	messages, octets bucket // of Config.MessageRate and ByteRate
 
@@ -76,7 +77,7 @@ type Session struct {
 
 // New returns the session of a device that has not connected yet.
 func New(cfg *Config, clientID string) *Session {
-	s := &Session{cfg: cfg, clientID: clientID, allowance: math.MaxInt, lifeAt: Never, retryAt: Never, resumeAt: Never, askAt: Never, barrier: barrier{at: Never}}
+	s := &Session{cfg: cfg, clientID: clientID, allowance: math.MaxInt, lifeAt: Never, retryAt: Never, resumeAt: Never, restoreAt: Never, askAt: Never, barrier: barrier{at: Never}}
 	s.maxSize = uint16(cfg.packetSize(clientID))
 	s.reach = s.unproven()
 	if cfg.Durable {
@@ -313,7 +314,7 @@ func (s *Session) Upstream(now Time, ev *Event, out *Out) {
 
 // Deadline is when the session next wants Advance; Never if it waits for nothing.
 func (s *Session) Deadline() Time {
-	d := min(s.lifeAt, s.retryAt, s.resumeAt, s.askAt, s.barrier.at, s.addressDeadline(), s.spoolDeadline(), s.saveDeadline())
+	d := min(s.lifeAt, s.retryAt, s.resumeAt, s.askAt, s.barrier.at, s.addressDeadline(), s.spoolDeadline(), s.saveDeadline(), s.restoreDeadline())
 	if s.reg != nil {
 		d = min(d, s.reg.retryAt)
 	}
@@ -352,5 +353,6 @@ func (s *Session) Advance(now Time, out *Out) {
 	s.advanceAddress(now, out)
 	s.expireHeld(now, out)
 	s.advanceSpool(now, out)
+	s.restoreDue(now, out)
 	s.finish(now, out)
 }

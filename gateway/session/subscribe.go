@@ -16,6 +16,9 @@ const maxStoredFilter = 30_000
 type subscription struct {
 	filter string
 	qos    uint8 // as requested
+
+	// Connections have ended of it: when it is asked for again, and the pause before.
+	askAt, pause Time
 }
 
 // onSubscribe handles SUBSCRIBE (MQTT-SN 1.2 sections 5.4.15 and 6.9).
@@ -145,7 +148,7 @@ func (s *Session) subscribed(filter string) int {
 
 func (s *Session) onSubscribed(now Time, ev *Event, out *Out) {
 	if ev.Token != 0 && ev.Token == s.restore.token {
-		s.onRestored(ev, out)
+		s.onRestored(now, ev, out)
 		return
 	}
 	r, ok := s.answered(ev, out)
@@ -153,7 +156,7 @@ func (s *Session) onSubscribed(now Time, ev *Event, out *Out) {
 	case !ok:
 		return
 	case ev.Code > 2:
-		s.onSubscriptionRefused(&r, out)
+		s.onSubscriptionRefused(now, &r, ev.Rejected, out)
 	case r.quiet:
 		s.note(&r, out)
 	default:
@@ -161,9 +164,15 @@ func (s *Session) onSubscribed(now Time, ev *Event, out *Out) {
 	}
 }
 
-func (s *Session) onSubscriptionRefused(r *request, out *Out) {
+// onSubscriptionRefused takes the broker's answer, or its end of connections for one.
+func (s *Session) onSubscriptionRefused(now Time, r *request, closes bool, out *Out) {
 	out.dropOf(ReasonSubscriptionRefused, r.filter, 0)
-	if i := s.subscribed(r.filter); i >= 0 && r.presumed {
+	switch i := s.subscribed(r.filter); {
+	case i < 0 || !r.presumed:
+	case closes: // the device counts on it
+		s.subs[i].postpone(now)
+		s.findRestoreTime()
+	default:
 		s.unsubscribe(i, out)
 	}
 	if !r.quiet {
@@ -220,9 +229,10 @@ func (s *Session) unsubscribe(i int, out *Out) {
 	}
 	s.filterOctets -= int32(len(s.subs[i].filter))
 	s.subs = append(s.subs[:i], s.subs[i+1:]...)
-	if i < s.restore.next {
+	if i < int(s.restore.next) {
 		s.restore.next--
 	}
+	s.findRestoreTime()
 }
 
 // note remembers a subscription that the broker has granted, unless the device has taken
@@ -237,10 +247,11 @@ func (s *Session) note(r *request, out *Out) {
 		i = len(s.subs)
 		s.subs = append(s.subs, subscription{filter: r.filter, qos: r.qos})
 		s.filterOctets += int32(len(r.filter))
-	case s.subs[i].qos == r.qos:
+	case s.subs[i].qos == r.qos && s.subs[i].askAt == 0:
 		return
 	default:
-		s.subs[i].qos = r.qos
+		s.subs[i].qos, s.subs[i].askAt, s.subs[i].pause = r.qos, 0, 0
+		s.findRestoreTime()
 	}
 	if s.durable != nil {
 		s.putSubscription(&s.subs[i], out)
