@@ -48,6 +48,7 @@ type device struct {
 
 	pings, pongs int  // PINGREQs of the last wake, and PINGRESPs
 	misled       bool // the gateway may take it for active though it sleeps
+	dozes        bool // the gateway may take it for asleep though it is off: its CONNECT would end the sleep only
 }
 
 type deviceState uint8
@@ -207,6 +208,7 @@ func (d *device) lost() {
 		return // it was meant for the session before
 	}
 	d.interrupt()
+	d.dozes = d.state == asleep
 	d.state = off
 }
 

@@ -22,6 +22,7 @@ func (d *device) connect(clean bool) {
 	d.clean = clean
 	d.state = off
 	d.interrupt()
+	d.untold = d.untold || d.dozes
 	d.begin(&request{
 		what: connecting, anew: anew,
 		message: func(bool) sn12.Message {
@@ -60,8 +61,9 @@ func (d *device) beginAnew() {
 func (d *device) connected(anew bool) {
 	if anew {
 		d.beginAnew()
+		d.untold = d.dozes
 	}
-	d.state = active
+	d.state, d.dozes = active, false
 	d.goOn()
 }
 
