@@ -2,6 +2,7 @@ package torture
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -111,6 +112,19 @@ func (w *world) tend() {
 	w.look()
 }
 
+// unreleased counts the QoS 2 exchanges that somebody has to go on with: a device that began anew while the
+// broker was away has given up what it was not acknowledged.
+func (w *world) unreleased(s *brokerSession) (n int) {
+	for _, in := range s.received {
+		if slices.ContainsFunc(w.ledger.messages, func(m *message) bool {
+			return m.up && m.acked && m.dev == s.dev && m.topic == in.topic && m.payload == in.payload
+		}) {
+			n++
+		}
+	}
+	return n
+}
+
 // waiting tells what is not finished, "" if nothing is.
 func (w *world) waiting() string {
 	var list []string
@@ -125,8 +139,8 @@ func (w *world) waiting() string {
 		if d.state == off {
 			add("%s is not connected", d.id)
 		}
-		if s := w.broker.session(d.id); s != nil && len(s.queue)+len(s.window)+len(s.received) > 0 {
-			add("the broker has %d messages for %s in its queue, %v in flight, %d from it unreleased", len(s.queue), d.id, s.window, len(s.received))
+		if s := w.broker.session(d.id); s != nil && len(s.queue)+len(s.window)+w.unreleased(s) > 0 {
+			add("the broker has %d messages for %s in its queue, %v in flight, %d from it unreleased", len(s.queue), d.id, s.window, w.unreleased(s))
 		}
 	}
 	for _, up := range []bool{true, false} {
