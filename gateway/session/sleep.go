@@ -77,7 +77,7 @@ func (s *Session) onPingReq(now Time, body []byte, out *Out) {
 	case StateAsleep:
 		s.enter(StateAwake, ReasonNone, out)
 		s.barrier = barrier{at: Never, rounds: s.barrier.rounds}
-		if len(s.subs) > 0 || !s.clean { // the broker may know of more than SUBACK has told
+		if len(s.subs)+len(s.asked) > 0 || !s.clean { // the broker may know of more than SUBACK has told
 			s.barrier.rounds = max(s.barrier.rounds, 1) // a message may be on its way from the broker
 		}
 		s.resumeAt = Never

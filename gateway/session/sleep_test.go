@@ -485,3 +485,21 @@ func TestSleepLateAnswersOfTheWrongKind(t *testing.T) {
 	r.wake()
 	r.want("it goes on", dup(pub(2, id, 2, "y")))
 }
+
+// The broker may have granted a SUBSCRIBE that the device fell asleep behind, and have
+// messages for it.
+func TestWakeBehindAnUnansweredSubscribeAsksTheBroker_Case127(t *testing.T) {
+	r := newRig(t, nil)
+	r.connect(true, 60)
+	r.send(sn12.Subscribe{QoS: 1, MsgID: 7, TopicName: []byte("a/b")})
+	a := r.wantAction("", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 1})
+	r.sleep(60)
+	r.wake()
+	ping := r.wantAction("what has it?", Action{Kind: ActionPing})
+	r.event(Event{Kind: EventSubscribed, Token: a.Token, Code: 1})
+	r.want("granted", sn12.SubAck{QoS: 1, TopicID: 1, MsgID: 7})
+	r.event(fromBroker("a/b", "x", 0, 1))
+	r.want("its message", pub(0, 1, 0, "x"))
+	r.event(Event{Kind: EventPong, Token: ping.Token})
+	r.want("that was all", sn12.PingResp{})
+}
