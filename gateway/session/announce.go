@@ -15,6 +15,8 @@ type registration struct {
 	attempts
 	overdue bool // other messages pass
 	tried   bool // the id is used without REGACK: the device has known it before
+	again   bool // it has waited for an id before
+	futile  bool // a wake is not kept waiting for it
 }
 
 // announcing is what a registration waits for.
@@ -154,6 +156,11 @@ func (s *Session) onRegisterRetry(now Time, out *Out) {
 	if r.phase == waiting {
 		s.reg = nil
 		s.pump(now, out)
+		if s.reg != nil && s.reg.phase == waiting {
+			// In the second time, what was sent with the ids is not all that is in the way.
+			s.reg.again, s.reg.futile = true, r.again
+			s.pump(now, out)
+		}
 		return
 	}
 	s.mute = true

@@ -141,9 +141,20 @@ func (s *Session) pump(now Time, out *Out) {
 	}
 	withheld := s.reach.isShort() && !s.proving() // for the rest of this wake
 	s.reach.withhold(withheld)
-	if s.state == StateAwake && s.delivery.phase == idle && (s.queue.len() == 0 || s.resumeAt != Never || s.tired() || s.gated() || withheld) {
+	if s.state == StateAwake && s.halted(withheld) {
 		s.finishWake(now, out)
 	}
+}
+
+// halted reports whether nothing can be sent in the rest of a wake.
+func (s *Session) halted(withheld bool) bool {
+	switch {
+	case s.delivery.phase != idle:
+		return false
+	case s.queue.len() == 0, s.resumeAt != Never, s.tired(), withheld:
+		return true
+	}
+	return s.gated() || s.reg != nil && s.reg.futile
 }
 
 // deliver starts the delivery of m.
