@@ -51,6 +51,7 @@ var adviceFor = map[session.Reason]string{
 	session.ReasonSpoolRejected:       "the broker ends the connection whenever this message is sent: see its access rules and limits",
 	session.ReasonPublishRejected:     "the broker ends the connection whenever this message is sent: see its access rules and limits",
 
+	session.ReasonAddressUnproven:    "messages wait: the device's address has answered neither REGISTER, PUBLISH of QoS 1 or 2 nor PINGREQ; see session.prove_address",
 	session.ReasonBufferFull:         "more messages came for the device than sleep.max_messages or sleep.max_bytes",
 	session.ReasonMemoryLimit:        "more is kept for all devices than gateway.memory_limit, or than an eighth of store.max_bytes",
 	session.ReasonTooLarge:           "the message is larger than session.max_packet_size, or the filter too long to be stored",

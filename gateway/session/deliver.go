@@ -140,7 +140,7 @@ func (s *Session) pump(now Time, out *Out) {
 		}
 	}
 	withheld := s.reach.isShort() && !s.proving() // for the rest of this wake
-	s.reach.withhold(withheld)
+	s.reach.withhold(withheld, out)
 	if s.state == StateAwake && s.halted(withheld) {
 		s.finishWake(now, out)
 	}
