@@ -15,6 +15,7 @@ type registration struct {
 	attempts
 	overdue bool // other messages pass
 	tried   bool // the id is used without REGACK: the device has known it before
+	mute    bool // it has begun when the REGISTER before it was left unanswered
 	again   bool // it has waited for an id before
 	futile  bool // a wake is not kept waiting for it
 }
@@ -120,7 +121,7 @@ func (s *Session) announce(now Time, m *outgoing, out *Out) bool {
 			s.whenStored(saving{kind: savingAllotment, id: id, allots: true}, out)
 		}
 	}
-	s.reg = &registration{topic: m.topic, topicID: id, phase: allotting, retryAt: Never, overdue: s.mute}
+	s.reg = &registration{topic: m.topic, topicID: id, phase: allotting, retryAt: Never, overdue: s.mute, mute: s.mute}
 	if t := s.tallyOf(m); t != nil {
 		s.reg.before = t.registers
 	}
@@ -165,6 +166,13 @@ func (s *Session) onRegisterRetry(now Time, out *Out) {
 	}
 	s.mute = true
 	r.overdue, r.tried = true, s.topics.Trusted(r.topicID)
+	if r.mute && r.tries > 0 && s.state == StateAwake {
+		// There are devices that know no REGISTER. They are not kept awake to give up one
+		// message after the other, and what can be sent without it is sent.
+		r.futile, r.retryAt = true, now+s.cfg.RetryInterval
+		s.pump(now, out)
+		return
+	}
 	if int(r.tries) >= s.cfg.RetryCount {
 		s.registerUnanswered(now, out)
 		return
