@@ -36,7 +36,7 @@ var adviceFor = map[session.Reason]string{
 	session.ReasonQoSMinusOneDisabled: "QoS -1 is switched off: qos_minus_one.enabled",
 	session.ReasonQoSMinusOneLongName: "a PUBLISH with QoS -1 and a whole topic name: qos_minus_one.long_names allows it",
 
-	session.ReasonBrokerDown:          "there is no connection to the broker for this device: send again later, or use QoS 1 with the spool",
+	session.ReasonBrokerDown:          "there is no connection to the broker for this device, or the broker did not answer in time: send again later, or use QoS 1 with the spool",
 	session.ReasonBrokerCongested:     "the broker takes messages more slowly than they come: send again later",
 	session.ReasonWindowFull:          "session.max_inflight messages wait for the broker's answer: wait for the device's acknowledgements",
 	session.ReasonMessageRate:         "the device publishes more messages than session.message_rate, or those without a session more than qos_minus_one.message_rate",
@@ -51,8 +51,9 @@ var adviceFor = map[session.Reason]string{
 	session.ReasonSpoolRejected:       "the broker ends the connection whenever this message is sent: see its access rules and limits",
 	session.ReasonPublishRejected:     "the broker ends the connection whenever this message is sent: see its access rules and limits",
 
+	session.ReasonAddressUnproven:    "messages wait: the device's address has answered neither REGISTER, PUBLISH of QoS 1 or 2 nor PINGREQ; see session.prove_address",
 	session.ReasonBufferFull:         "more messages came for the device than sleep.max_messages or sleep.max_bytes",
-	session.ReasonMemoryLimit:        "more is kept for all devices than gateway.memory_limit",
+	session.ReasonMemoryLimit:        "more is kept for all devices than gateway.memory_limit, or than an eighth of store.max_bytes",
 	session.ReasonTooLarge:           "the message is larger than session.max_packet_size, or the filter too long to be stored",
 	session.ReasonClientRejected:     "the device itself refused the message",
 	session.ReasonUnanswered:         "the device leaves this message unanswered though it lives: is it larger than the device can take? See session.max_packet_sizes",

@@ -15,6 +15,9 @@ type registration struct {
 	attempts
 	overdue bool // other messages pass
 	tried   bool // the id is used without REGACK: the device has known it before
+	mute    bool // it has begun when the REGISTER before it was left unanswered
+	again   bool // it has waited for an id before
+	futile  bool // a wake is not kept waiting for it
 }
 
 // announcing is what a registration waits for.
@@ -57,19 +60,21 @@ func (s *Session) next(now Time, out *Out) (int, bool) {
 	}
 	for i := range s.queue.len() {
 		m := s.queue.at(i)
-		if s.comesAfterSubAck(m) {
-			return 0, false
-		}
+		gated := false
 		switch {
 		case isBehind(m.topic):
 			waits2 = waits2 || m.qos == 2
 			continue
+		case s.comesAfterSubAck(m):
+			if gated = true; n == maxBehind {
+				return 0, false
+			}
 		case s.undeliverable(m) != ReasonNone, s.addressed(m) && !(waits2 && m.qos == 2):
 			return i, true
 		case !s.addressed(m) && s.reg == nil && !s.announce(now, m, out), s.reg != nil && !s.reg.overdue, n == maxBehind:
 			return 0, false
 		}
-		if m.refusal != unrefused || m.qos == 2 {
+		if gated || m.refusal != unrefused || m.qos == 2 {
 			behind[n] = m.topic
 			n++
 		}
@@ -118,7 +123,7 @@ func (s *Session) announce(now Time, m *outgoing, out *Out) bool {
 			s.whenStored(saving{kind: savingAllotment, id: id, allots: true}, out)
 		}
 	}
-	s.reg = &registration{topic: m.topic, topicID: id, phase: allotting, retryAt: Never, overdue: s.mute}
+	s.reg = &registration{topic: m.topic, topicID: id, phase: allotting, retryAt: Never, overdue: s.mute, mute: s.mute}
 	if t := s.tallyOf(m); t != nil {
 		s.reg.before = t.registers
 	}
@@ -154,10 +159,22 @@ func (s *Session) onRegisterRetry(now Time, out *Out) {
 	if r.phase == waiting {
 		s.reg = nil
 		s.pump(now, out)
+		if s.reg != nil && s.reg.phase == waiting {
+			// In the second time, what was sent with the ids is not all that is in the way.
+			s.reg.again, s.reg.futile = true, r.again
+			s.pump(now, out)
+		}
 		return
 	}
 	s.mute = true
 	r.overdue, r.tried = true, s.topics.Trusted(r.topicID)
+	if r.mute && r.tries > 0 && s.state == StateAwake {
+		// There are devices that know no REGISTER. They are not kept awake to give up one
+		// message after the other, and what can be sent without it is sent.
+		r.futile, r.retryAt = true, now+s.cfg.RetryInterval
+		s.pump(now, out)
+		return
+	}
 	if int(r.tries) >= s.cfg.RetryCount {
 		s.registerUnanswered(now, out)
 		return

@@ -349,3 +349,49 @@ func TestAnnounceUnansweredInAWakeEndsWithPingResp(t *testing.T) {
 	r.want("last", sn12.PingResp{})
 	r.wantState("asleep", StateAsleep)
 }
+
+// TestAnnounceToASleeperThatKnowsNoRegisterHasShortWakes: once it has left a REGISTER
+// unanswered it is not kept awake for all repetitions of the next ones. The messages are
+// given up over several wakes, and the ones that need no REGISTER come in each.
+func TestAnnounceToASleeperThatKnowsNoRegisterHasShortWakes(t *testing.T) {
+	for qos := range uint8(2) {
+		t.Run(fmt.Sprintf("QoS%d", qos), func(t *testing.T) {
+			r, id := subscriber(t, nil, true, "a/b")
+			r.s.mute = true // as an unanswered REGISTER leaves it
+			r.sleep(60000)
+			for n := range uint16(3) {
+				r.event(fromBroker(fmt.Sprint("w/", n), "x", qos, n+1))
+			}
+			wakes := 0
+			for ; r.s.queue.len() > 0; wakes++ {
+				if wakes > 3*minPatience+1 {
+					t.Fatalf("%d messages are still held", r.s.queue.len())
+				}
+				r.event(fromBroker("a/b", "y", 0, 0))
+				r.wake()
+				if last := r.sent[len(r.sent)-1]; len(r.sent) > 1 {
+					r.sent = [][]byte{last}
+				}
+				r.want("not held", pub(0, id, 0, "y"))
+				r.acts = nil
+				r.advance(20 * time.Second)
+				for len(r.acts) > 0 {
+					a := r.acts[0]
+					if r.acts = nil; a.Kind == ActionPing {
+						sent := r.sent
+						r.sent = nil
+						r.event(Event{Kind: EventPong, Token: a.Token})
+						r.sent = append(sent, r.sent...)
+					}
+				}
+				r.wantState("a REGISTER and one repetition, then it sleeps on", StateAsleep)
+				r.sent, r.acts = nil, nil
+				r.advance(time.Minute)
+			}
+			if wakes < 3*2 {
+				t.Errorf("given up in %d wakes: too early", wakes)
+			}
+			r.wantState("and it is not lost", StateAsleep)
+		})
+	}
+}

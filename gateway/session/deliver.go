@@ -129,7 +129,7 @@ func (s *Session) pump(now Time, out *Out) {
 		s.barrier.at = Never // the SUBACK has come
 	}
 	s.reach.beginPump()
-	for s.delivery.phase == idle && s.resumeAt == Never && !s.tired() && !s.gated() && !s.reach.isShort() {
+	for s.delivery.phase == idle && s.resumeAt == Never && !s.tired() && !s.reach.isShort() {
 		i, ok := s.next(now, out)
 		if !ok {
 			break
@@ -140,10 +140,25 @@ func (s *Session) pump(now Time, out *Out) {
 		}
 	}
 	withheld := s.reach.isShort() && !s.proving() // for the rest of this wake
-	s.reach.withhold(withheld)
-	if s.state == StateAwake && s.delivery.phase == idle && (s.queue.len() == 0 || s.resumeAt != Never || s.tired() || s.gated() || withheld) {
+	s.reach.withhold(withheld, out)
+	if s.state == StateAwake && s.halted(withheld) {
 		s.finishWake(now, out)
 	}
+}
+
+// halted reports whether nothing can be sent in the rest of a wake.
+func (s *Session) halted(withheld bool) bool {
+	switch {
+	case s.delivery.phase != idle:
+		return false
+	case s.queue.len() == 0, s.resumeAt != Never, s.tired(), withheld:
+		return true
+	case s.reach.isShort(): // it is asked
+		return false
+	case s.reg != nil:
+		return s.reg.futile
+	}
+	return s.gated()
 }
 
 // deliver starts the delivery of m.

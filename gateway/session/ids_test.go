@@ -95,6 +95,56 @@ func TestLentIDWaitsForWhatIsUnderWay(t *testing.T) {
 	}
 }
 
+// TestWakeDoesNotWaitForAnIDToLend: a message that there is no id for, because no more may
+// be kept for the device, waits for a later wake. What needs none is delivered.
+func TestWakeDoesNotWaitForAnIDToLend(t *testing.T) {
+	for qos := range uint8(3) {
+		t.Run(fmt.Sprintf("QoS%d", qos), func(t *testing.T) {
+			r, id := subscriber(t, nil, true, "a/b")
+			r.sleep(600)
+			r.event(fromBroker("v/0", "x", qos, 1))
+			r.event(fromBroker("a/b", "y", 0, 0))
+			r.out.KeepLimit = 1
+			r.wake()
+			r.want("what needs none is not held", pub(0, id, 0, "y"))
+			r.wantQuiet("an id may become free")
+			r.advance(2 * lateWindow)
+			r.pong("none has")
+			r.want("last", sn12.PingResp{})
+			r.wantState("asleep", StateAsleep)
+			r.wantHeld("nothing is lost", 1, len("v/0")+1+messageOverhead)
+			r.advance(time.Minute)
+			r.wantQuiet("asleep")
+			r.out.KeepLimit = 0
+			r.wake()
+			r.want("now it can have one", reg(2, 1, "v/0"))
+		})
+	}
+}
+
+// TestWakeWaitsForALentIDToBecomeFree: more topics than ids are no reason to leave some of
+// them for the next wake.
+func TestWakeWaitsForALentIDToBecomeFree(t *testing.T) {
+	r := newRig(t, smallTable(testConfig(), 4))
+	r.connect(true, 600)
+	r.sleep(600)
+	for n := range uint16(10) {
+		r.event(fromBroker(fmt.Sprint("w/", n), "x", 0, 0))
+	}
+	r.wake()
+	for n := range 10 {
+		if len(r.sent) == 0 {
+			r.advance(2 * lateWindow)
+		}
+		m, _ := sn12.Parse(r.sent[0])
+		ask, _ := m.(sn12.Register)
+		r.sent = r.sent[1:]
+		r.send(sn12.RegAck{TopicID: ask.TopicID, MsgID: ask.MsgID})
+		r.want(fmt.Sprint("message ", n), pub(0, ask.TopicID, 0, "x"))
+	}
+	r.want("last", sn12.PingResp{})
+}
+
 func TestOwnIDIsNeverGivenAway(t *testing.T) {
 	for _, durable := range []bool{false, true} {
 		for _, how := range []string{"registered", "subscribed", "used", "registered later", "subscribed later"} {

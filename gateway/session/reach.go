@@ -2,6 +2,7 @@ package session
 
 import (
 	"encoding/binary"
+	"time"
 
 	"sngate/snpacket/sn12"
 )
@@ -10,8 +11,9 @@ import (
 // can forge that of somebody else, subscribe, and have a stream of messages sent there.
 // So until the address is proven, an account bounds what it is sent: three times what
 // has come from there, in octets and in datagrams (the rule of QUIC, RFC 9000 section
-// 8.1), and one PINGREQ. Answers always fit in. Messages wait when they do not: those of
-// QoS 1 and 2 are held or stay with the broker, as for a device that is slow.
+// 8.1), one PINGREQ, and one datagram of at most offerLimit whose answer proves it. Answers
+// always fit in. Messages wait when they do not: those of QoS 1 and 2 are held or stay with
+// the broker, as for a device that is slow.
 //
 // What proves an address is an answer with a MsgId that was drawn for it, which who does
 // not receive there cannot know: REGACK, PUBACK, PUBREC, PUBCOMP. PINGRESP has nothing in
@@ -31,6 +33,12 @@ const (
 	// maxGuesses bounds the answers with a wrong MsgId from an address that is not proven.
 	// A device has a few left over from another address; who guesses needs 65,535.
 	maxGuesses = 16
+	// offerLimit bounds, in octets, the REGISTER or PUBLISH that an address is sent although
+	// the account has no room for it: there are devices that answer those, and no PINGREQ.
+	offerLimit = 256
+	// offerPause is between two of them while no address has been proven. Or whoever forges one
+	// address of a victim after the other would be given one for each PINGREQ of three octets.
+	offerPause = 10 * time.Minute
 )
 
 // reach is the account of the device's address. What concerns any step may be called
@@ -38,6 +46,8 @@ const (
 type reach struct {
 	octets, datagrams int       // that may be sent there
 	probed            bool      // the PINGREQ that is free has been sent
+	offered           bool      // so has the REGISTER or PUBLISH
+	offerAt           Time      // when the next address may be sent one, unless this one is proven
 	asked             bool      // a PINGREQ has not been answered
 	answered          bool      // one has been
 	toldID            uint16    // MsgId of the REGISTER that has been sent to prove the address; 0: none
@@ -60,7 +70,11 @@ func (s *Session) unproven() *reach {
 	if !s.cfg.ProveAddress {
 		return nil
 	}
-	return &reach{at: Never}
+	r := &reach{at: Never}
+	if s.reach != nil {
+		r.offerAt = s.reach.offerAt
+	}
+	return r
 }
 
 // Proven reports whether the device has shown that it is where it says it is.
@@ -145,17 +159,30 @@ func (s *Session) reachable(now Time, m *outgoing, out *Out) bool {
 	if !s.addressed(m) {
 		size, proves = sn12.Register{TopicName: []byte(m.topic)}.Len(), true
 	}
+	needed := size
 	if s.reach.answered {
-		size += pingReserve
+		needed += pingReserve
 	}
-	ok := s.affords(size, out)
+	ok := s.affords(needed, out) || proves && s.offers(now, size)
 	low := s.reach.octets < pingWorth/2 || s.reach.datagrams < pingMessages/2
 	if !ok || low && !proves && s.reach.answered {
 		s.prove(now, out)
-		ok = s.affords(size, out)
+		ok = s.affords(needed, out)
 	}
 	s.reach.low, s.reach.short = ok && low && !proves, !ok
 	return ok
+}
+
+// offers makes room in the account, once, for a REGISTER or a PUBLISH of QoS 1 or 2 of so
+// many octets. A session whose device has never proven an address gets it now and then.
+func (s *Session) offers(now Time, octets int) bool {
+	r := s.reach
+	if r.offered || r.silent || octets > offerLimit || now < r.offerAt {
+		return false
+	}
+	r.offered, r.offerAt = true, now+offerPause
+	r.octets, r.datagrams = max(r.octets, 0)+octets, max(r.datagrams, 0)+1
+	return true
 }
 
 // proveSoon has the address prove itself behind the first message that asks for no answer:
@@ -179,10 +206,14 @@ func (s *Session) waitsForProof(messages, octets int) bool {
 
 // withhold notes whether the first message of the queue is not sent to the address, and
 // its device is not asked any more.
-func (r *reach) withhold(withheld bool) {
-	if r != nil {
-		r.withheld = withheld
+func (r *reach) withhold(withheld bool, out *Out) {
+	if r == nil {
+		return
 	}
+	if withheld && !r.withheld {
+		out.drop(ReasonAddressUnproven)
+	}
+	r.withheld = withheld
 }
 
 // withholds reports whether the device has not answered in time. Then reading goes on,
@@ -205,7 +236,7 @@ func (s *Session) prove(now Time, out *Out) {
 	}
 	s.sendPingReq(out)
 	if r.answered { // it seems to be there, and is spared more of them
-		s.tell(out)
+		s.tell(now, out)
 	}
 }
 
@@ -222,7 +253,7 @@ func (s *Session) sendPingReq(out *Out) {
 // tell sends the id of the first message's topic again, which the device knows, for the
 // MsgId in the answer. Not every device answers REGISTER, so nothing depends on it, and
 // it is sent once.
-func (s *Session) tell(out *Out) bool {
+func (s *Session) tell(now Time, out *Out) bool {
 	if s.reach.toldID != 0 || s.queue.len() == 0 || s.delivery.phase != idle || s.reg != nil { // one request at a time
 		return false
 	}
@@ -232,7 +263,7 @@ func (s *Session) tell(out *Out) bool {
 		return false
 	}
 	m := sn12.Register{TopicID: id, TopicName: []byte(topic)}
-	if m.Len() > s.maxPacket() || !s.affords(m.Len(), out) {
+	if m.Len() > s.maxPacket() || !s.affords(m.Len(), out) && !s.offers(now, m.Len()) {
 		return false
 	}
 	m.MsgID = s.newMsgID()
@@ -257,7 +288,7 @@ func (s *Session) proveAgain(now Time, out *Out) {
 	}
 	r.tries++
 	r.at = now + s.cfg.RetryInterval
-	if s.tell(out) {
+	if s.tell(now, out) {
 		out.retry(sn12.TypeRegister)
 		return
 	}
@@ -335,7 +366,8 @@ func (s *Session) Unreachable(now Time, out *Out) {
 	r := s.reach
 	r.beginStep(out)
 	r.octets, r.datagrams = min(r.octets, 0), min(r.datagrams, 0)
-	r.probed, r.silent, r.asked, r.at = true, true, false, Never
+	r.probed, r.offered, r.silent, r.asked, r.at = true, true, true, false, Never
+	r.withheld = true // that is said already
 	out.drop(ReasonUnreachable)
 	if s.connected() {
 		s.suspendDelivery()

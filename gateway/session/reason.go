@@ -58,6 +58,7 @@ const (
 	ReasonPublishRejected
 
 	// Messages for the device not delivered.
+	ReasonAddressUnproven // not lost: they wait until the device has answered or said more
 	ReasonBufferFull
 	ReasonMemoryLimit
 	ReasonTooLarge
@@ -127,6 +128,7 @@ var reasonNames = [numReasons]string{
 	ReasonSpoolRejected:       "spool_rejected",
 	ReasonPublishRejected:     "publish_rejected",
 	ReasonDuplicate:           "duplicate",
+	ReasonAddressUnproven:     "address_unproven",
 	ReasonBufferFull:          "buffer_full",
 	ReasonMemoryLimit:         "memory_limit",
 	ReasonTooLarge:            "too_large",

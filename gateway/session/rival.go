@@ -29,11 +29,13 @@ func (r *rival) heard() {
 // Contested says that a CONNECT has come from another address than the device's. It
 // reports whether the session may be moved there, because the device was asked before
 // and has not answered in the time of a request and its repeats. Otherwise the device is
-// asked, if it is active: one that sleeps could not answer. CONNECTs that go on coming
-// have a device that answers asked no more often than one that does not.
+// asked, if it is active: one that sleeps could not answer. It keeps its session if it has
+// proven its address; otherwise anybody could lock out a device by a forged address for as
+// long as a sleep may last. CONNECTs that go on coming have a device that answers asked no
+// more often than one that does not.
 func (s *Session) Contested(now Time, out *Out) bool {
 	if s.state != StateActive {
-		return false
+		return s.state == StateAsleep && s.reach != nil
 	}
 	if r := s.rival; r != nil && (r.lost || now < r.began+Time(s.cfg.RetryCount+1)*s.cfg.RetryInterval) {
 		return r.lost

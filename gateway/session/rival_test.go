@@ -75,6 +75,27 @@ func TestContestedSessionOfADeviceThatAnswersStays_Case164(t *testing.T) {
 	}
 }
 
+// TestSleeperAtAnUnprovenAddressDoesNotDefendItself_Case164: or one forged CONNECT and
+// DISCONNECT would lock the device out for as long as a sleep may last.
+func TestSleeperAtAnUnprovenAddressDoesNotDefendItself_Case164(t *testing.T) {
+	for _, proven := range []bool{false, true} {
+		r := newRig(t, proofConfig())
+		r.connect(false, 60)
+		r.subscribe("a/b", 1)
+		r.event(fromBroker("a/b", "x", 1, 1))
+		r.want("an answer would prove the address", pub(1, 1, 1, "x"))
+		if proven {
+			r.send(sn12.PubAck{TopicID: 1, MsgID: 1})
+			r.wantAck("it has it", 1)
+		}
+		r.sleep(600)
+		if lost := r.contested(); lost == proven {
+			t.Errorf("proven is %v, lost is %v", proven, lost)
+		}
+		r.wantQuiet("a sleeper cannot answer")
+	}
+}
+
 func TestSleeperIsNotContested_Case164(t *testing.T) {
 	r := newRig(t, nil)
 	r.connect(false, 60)

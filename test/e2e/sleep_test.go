@@ -108,6 +108,9 @@ func TestSleeperIsNotStolenWhereThePolicyForbidsIt_Case164(t *testing.T) {
 	n := testgateway.NewNode(t, g.Addr)
 	n.MustConnect("owner", true, 60)
 	names := map[uint16]string{n.Subscribe("night/owner", 1).TopicID: "night/owner"}
+	publisher.Send("night/owner", []byte("awake"), 1, false)
+	p := testgateway.Want[sn12.Publish](n)
+	n.Send(sn12.PubAck{TopicID: p.TopicID, MsgID: p.MsgID}) // proves its address
 	n.Sleep(120)
 	publisher.Send("night/owner", []byte("secret"), 1, false)
 	g.Await("sngate_sleep_buffer_messages", 1)
