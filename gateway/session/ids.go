@@ -102,6 +102,20 @@ func (s *Session) claim(id uint16, out *Out) bool {
 	return true
 }
 
+// claimByUse claims an id that the device publishes with. A REGISTER of its name that comes
+// meanwhile is answered when that is stored.
+func (s *Session) claimByUse(now Time, id uint16, out *Out) {
+	if s.topics.State(id).Own {
+		return
+	}
+	if !s.claim(id, out) {
+		s.topics.Touch(id, now)
+	}
+	if s.durable != nil && s.topics.State(id).Own {
+		s.whenStored(saving{kind: savingAllotment, id: id}, out)
+	}
+}
+
 // allot gives a name a new id. A predefined topic keeps its number, and no other topic is
 // given a predefined number: the two number spaces are apart, but a device that mistakes
 // one for the other still means the same topic.

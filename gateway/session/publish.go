@@ -52,9 +52,7 @@ func (s *Session) onPublish(now Time, body []byte, out *Out) {
 		return
 	}
 	if m.TopicIDType == sn12.TopicIDNormal {
-		if !s.claim(m.TopicID, out) {
-			s.topics.Touch(m.TopicID, now)
-		}
+		s.claimByUse(now, m.TopicID, out)
 	}
 	if m.QoS == 0 {
 		s.relayUnanswered(now, topic, s.overRate(now, &m), &m, out)
