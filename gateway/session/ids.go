@@ -85,18 +85,15 @@ func (s *Session) removeTopic(id uint16, out *Out) {
 }
 
 // claim notes that an id is the device's own, for ever. It reports false if the device has
-// as many as it may. While the store takes nothing the id stays lent: a restart would not
-// know it as the device's.
+// as many as it may. While the store takes nothing that is written when it is well again.
 func (s *Session) claim(id uint16, out *Out) bool {
 	switch {
 	case s.topics.State(id).Own:
 		return true
 	case s.topics.Owned() >= s.cfg.MaxTopics:
 		return false
-	case s.durable != nil && !s.storing(out):
-		return true
 	}
-	if s.topics.Claim(id); s.durable != nil {
+	if s.topics.Claim(id); s.durable != nil && !out.StoreDown {
 		s.putTopic(id, true, out)
 	}
 	return true
@@ -111,7 +108,7 @@ func (s *Session) claimByUse(now Time, id uint16, out *Out) {
 	if !s.claim(id, out) {
 		s.topics.Touch(id, now)
 	}
-	if s.durable != nil && s.topics.State(id).Own {
+	if s.storing(out) && s.topics.State(id).Own {
 		s.whenStored(saving{kind: savingAllotment, id: id}, out)
 	}
 }
