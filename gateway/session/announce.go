@@ -60,21 +60,19 @@ func (s *Session) next(now Time, out *Out) (int, bool) {
 	}
 	for i := range s.queue.len() {
 		m := s.queue.at(i)
-		gated := false
+		if s.comesAfterSubAck(m) {
+			return 0, false
+		}
 		switch {
 		case isBehind(m.topic):
 			waits2 = waits2 || m.qos == 2
 			continue
-		case s.comesAfterSubAck(m):
-			if gated = true; n == maxBehind {
-				return 0, false
-			}
 		case s.undeliverable(m) != ReasonNone, s.addressed(m) && !(waits2 && m.qos == 2):
 			return i, true
 		case !s.addressed(m) && s.reg == nil && !s.announce(now, m, out), s.reg != nil && !s.reg.overdue, n == maxBehind:
 			return 0, false
 		}
-		if gated || m.refusal != unrefused || m.qos == 2 {
+		if m.refusal != unrefused || m.qos == 2 {
 			behind[n] = m.topic
 			n++
 		}

@@ -129,7 +129,7 @@ func (s *Session) pump(now Time, out *Out) {
 		s.barrier.at = Never // the SUBACK has come
 	}
 	s.reach.beginPump()
-	for s.delivery.phase == idle && s.resumeAt == Never && !s.tired() && !s.reach.isShort() {
+	for s.delivery.phase == idle && s.resumeAt == Never && !s.tired() && !s.gated() && !s.reach.isShort() {
 		i, ok := s.next(now, out)
 		if !ok {
 			break
@@ -153,12 +153,8 @@ func (s *Session) halted(withheld bool) bool {
 		return false
 	case s.queue.len() == 0, s.resumeAt != Never, s.tired(), withheld:
 		return true
-	case s.reach.isShort(): // it is asked
-		return false
-	case s.reg != nil:
-		return s.reg.futile
 	}
-	return s.gated()
+	return s.gated() || s.reg != nil && s.reg.futile
 }
 
 // deliver starts the delivery of m.

@@ -21,18 +21,8 @@ func (r *request) announces(topic string) bool {
 	return !r.remove && !r.quiet && topicreg.Matches(r.filter, topic)
 }
 
-// gated reports whether a message that is held is to be sent after a SUBACK.
-func (s *Session) gated() bool {
-	if len(s.asked) == 0 && s.durable == nil {
-		return false
-	}
-	for i := range s.queue.len() {
-		if s.comesAfterSubAck(s.queue.at(i)) {
-			return true
-		}
-	}
-	return false
-}
+// gated reports whether the oldest message held is to be sent after a SUBACK.
+func (s *Session) gated() bool { return s.queue.len() > 0 && s.comesAfterSubAck(s.queue.at(0)) }
 
 // comesAfterSubAck reports whether a message is to be sent after a SUBACK. Brokers may send
 // the messages of a subscription before they answer SUBSCRIBE (MQTT 3.1.1 section 3.8.4),
