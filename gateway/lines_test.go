@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -161,6 +162,8 @@ func TestNobodyCanWriteLinesBeyondTheLimits(t *testing.T) {
 			o.ConnectRates = ConnectRates{Rate: 100, Burst: 100, SourceRate: 50, SourceBurst: 50}
 			o.Session.Allow = []string{"ok*"}
 		})
+		var code atomic.Uint32
+		r.broker.Refuse = func(string, string, []byte) byte { return byte(code.Load()) }
 		r.device("10.0.3.1:5000").connect("ok-first")
 		before := r.log.Len()
 		for kind := range r.gateway.lines.levels {
@@ -199,7 +202,7 @@ func TestNobodyCanWriteLinesBeyondTheLimits(t *testing.T) {
 			if i%10 == 9 {
 				r.broker.Drop("ok-first")
 				r.broker.Drop("sngate-test-7")
-				r.broker.Refuse = func(string, string, []byte) byte { return byte(i) % 6 }
+				code.Store(uint32(i % 6))
 			}
 			time.Sleep(10 * time.Second)
 		}
