@@ -41,7 +41,7 @@ func (l *dedicated) request(now time.Duration, t Token, kind EventKind, filter s
 		err = ErrCongested
 	}
 	if err != nil {
-		l.report(Event{Kind: kind, Token: t, Err: err})
+		l.report(Event{Kind: kind, Token: t, Err: err, Topic: filter})
 		return
 	}
 	r := request{id: l.newID(), kind: kind, token: t, filter: filter}

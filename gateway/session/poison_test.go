@@ -23,9 +23,9 @@ func TestRestoredSubscriptionThatEndsConnectionsIsAskedForAgain_Case107(t *testi
 		r.event(Event{Kind: EventSubscribed, Token: token, Topic: "a/b", Code: 0x80, Failed: true, Rejected: true})
 		r.wantDrop("connections end of it", ReasonSubscriptionRefused)
 	}
-	refuse(bad.Token)
-	r.event(Event{Kind: EventSubscribed, Token: bad.Token, Topic: "c/d", Failed: true})
 	r.event(Event{Kind: EventDown})
+	refuse(bad.Token)
+	r.event(Event{Kind: EventSubscribed, Token: bad.Token, Failed: true})
 	r.event(Event{Kind: EventUp})
 	good := r.wantAction("the other one goes on", Action{Kind: ActionSubscribe, Topic: "c/d", QoS: 1})
 	r.event(Event{Kind: EventSubscribed, Token: good.Token, Topic: "c/d", Code: 1})
@@ -38,8 +38,8 @@ func TestRestoredSubscriptionThatEndsConnectionsIsAskedForAgain_Case107(t *testi
 		r.advance(time.Millisecond)
 		again := r.wantAction("once more", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 2})
 		r.wantQuiet("and nothing else")
-		refuse(again.Token)
 		r.event(Event{Kind: EventDown})
+		refuse(again.Token)
 		r.event(Event{Kind: EventUp, SessionPresent: true})
 		r.wantQuiet("not at once")
 		r.ping()
@@ -57,6 +57,26 @@ func TestRestoredSubscriptionThatEndsConnectionsIsAskedForAgain_Case107(t *testi
 	r.ping()
 	r.advance(time.Hour / 10)
 	r.wantQuiet("it is granted")
+}
+
+// The link may have no room for a repetition: it must not be forgotten.
+func TestRestoredSubscriptionWithoutRoomIsAskedForAgain_Case147(t *testing.T) {
+	r := newRig(t, nil)
+	r.connect(false, 600)
+	r.subscribe("a/b", 2)
+	r.event(Event{Kind: EventDown})
+	r.event(Event{Kind: EventUp})
+	for range 2 {
+		a := r.wantAction("restored", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 2})
+		r.event(Event{Kind: EventSubscribed, Token: a.Token, Topic: "a/b", Failed: true, Congested: true})
+		r.wantDrop("no room", ReasonBrokerCongested)
+		r.advance(2 * time.Minute)
+	}
+	a := r.wantAction("once more", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 2})
+	r.event(Event{Kind: EventSubscribed, Token: a.Token, Topic: "a/b", Code: 2})
+	if r.s.Restoring() {
+		t.Error("complete")
+	}
 }
 
 // With CleanSession=1 every connection has all subscriptions repeated.

@@ -12,8 +12,8 @@ type restore struct {
 const (
 	restoreAtOnce = 16
 
-	// A subscription that connections have ended of is asked for again after a pause, which
-	// doubles each time: the broker may just have been ill.
+	// A subscription that connections have ended of, or that there was no room for, is asked
+	// for again after a pause, which doubles each time: the broker may just have been ill.
 	firstRestorePause = Time(60e9)
 	lastRestorePause  = Time(3600e9)
 )
@@ -70,10 +70,14 @@ func (s *Session) onRestored(now Time, ev *Event, out *Out) {
 			s.subs[i].postpone(now)
 		}
 		return // the connection is gone
-	case ev.Failed:
-		if s.link == linkUp {
-			out.drop(ReasonBrokerCongested)
+	case ev.Failed && s.link != linkUp:
+		return
+	case ev.Failed: // the link had no room
+		out.drop(ReasonBrokerCongested)
+		if i >= 0 {
+			s.subs[i].postpone(now)
 		}
+		s.restoreMore(now, out)
 		return
 	case ev.Code > 2:
 		out.dropOf(ReasonSubscriptionRefused, ev.Topic, 0)

@@ -109,10 +109,7 @@ func (s *Session) filterOf(t sn12.TopicIDType, name []byte, id uint16) (string, 
 // hasPlace reports whether one more filter keeps the bounds on their number, and on
 // their octets: see averageName.
 func (s *Session) hasPlace(filter string) bool {
-	octets := len(filter)
-	for i := range s.subs {
-		octets += len(s.subs[i].filter)
-	}
+	octets := len(filter) + int(s.filterOctets)
 	asked := 0
 	for i := range s.asked {
 		if a := &s.asked[i]; !a.remove {
@@ -172,6 +169,7 @@ func (s *Session) onSubscriptionRefused(now Time, r *request, closes bool, out *
 	case closes: // the device counts on it
 		s.subs[i].postpone(now)
 		s.findRestoreTime()
+		s.noteRestoring()
 	default:
 		s.unsubscribe(i, out)
 	}
