@@ -194,6 +194,12 @@ func TestMetricsPageListsTheReasonsOfDrops(t *testing.T) {
 	if d := cmp.Diff(counted, documented); d != "" {
 		t.Errorf("counted (-) and documented (+) differ:\n%s", d)
 	}
+	row := regexp.MustCompile("(?m)^\\| `sngate_upstream_drops_total` .*$").FindString(string(page))
+	for _, reason := range upstreamReasons() {
+		if !strings.Contains(row, "`"+reason+"`") {
+			t.Errorf("%s of the broker side is not documented", reason)
+		}
+	}
 }
 
 func TestConnectsThatTheBrokerDoesNotAcceptAreLogged_Case22(t *testing.T) {

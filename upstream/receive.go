@@ -22,6 +22,10 @@ type owedAck struct {
 	ready bool
 }
 
+// keptOwed is for how many acknowledgements the room is kept while none is owed: one
+// message at a time costs no allocation.
+const keptOwed = 16
+
 // opened begins a connection.
 func (r *inbound) opened() {
 	r.conn++
@@ -179,7 +183,7 @@ func (l *dedicated) acknowledge(id uint16, qos uint8) {
 			l.in.remove(next)
 		}
 	}
-	if *list = (*list)[n:]; len(*list) == 0 {
+	if *list = slices.Delete(*list, 0, n); len(*list) == 0 && cap(*list) > keptOwed {
 		*list = nil
 	}
 }

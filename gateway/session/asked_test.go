@@ -193,17 +193,25 @@ func TestQoS0OfADeviceThatTakesItWaitsWithTheBroker(t *testing.T) {
 	r.wantHeld("all are delivered", 0, 0)
 }
 
-func TestQoS0OfADeviceThatDoesNotAnswerIsNotWaitedFor(t *testing.T) {
+// fullOfQoS0 returns a device that has been sent a REGISTER, the first, and for which as
+// much waits as may be held.
+func fullOfQoS0(t *testing.T) (r *rig, first sn12.Register) {
+	t.Helper()
 	cfg := testConfig()
 	cfg.MaxMessages = 4
-	r, _ := subscriber(t, cfg, true, "#")
-	first := sn12.Register{TopicID: 1, MsgID: 1, TopicName: []byte("t/0")}
+	r, _ = subscriber(t, cfg, true, "#")
+	first = sn12.Register{TopicID: 1, MsgID: 1, TopicName: []byte("t/0")}
 	r.event(fromBroker("t/0", "x", 0, 0))
 	r.want("first", first)
 	for n := range 3 {
 		r.event(fromBroker(fmt.Sprintf("t/%d", n+1), "x", 0, 0))
 	}
 	r.wantAction("full", Action{Kind: ActionPause})
+	return r, first
+}
+
+func TestQoS0OfADeviceThatDoesNotAnswerIsNotWaitedFor(t *testing.T) {
+	r, first := fullOfQoS0(t)
 	for range 3 {
 		r.event(fromBroker("late", "x", 0, 0))
 		r.wantDrop("on its way already: bounded by the link")
@@ -219,16 +227,7 @@ func TestQoS0OfADeviceThatDoesNotAnswerIsNotWaitedFor(t *testing.T) {
 }
 
 func TestQoS0IsNotWaitedForByADeviceThatWaitsForTheBroker(t *testing.T) {
-	cfg := testConfig()
-	cfg.MaxMessages = 4
-	r, _ := subscriber(t, cfg, true, "#")
-	first := sn12.Register{TopicID: 1, MsgID: 1, TopicName: []byte("t/0")}
-	r.event(fromBroker("t/0", "x", 0, 0))
-	r.want("first", first)
-	for n := range 3 {
-		r.event(fromBroker(fmt.Sprintf("t/%d", n+1), "x", 0, 0))
-	}
-	r.wantAction("full", Action{Kind: ActionPause})
+	r, first := fullOfQoS0(t)
 	r.send(sn12.Publish{QoS: 1, TopicIDType: sn12.TopicIDShort, TopicID: 0x6162, MsgID: 1})
 	r.wantAction("its PUBACK is behind the messages", Action{Kind: ActionPublish, Topic: "ab", QoS: 1})
 	r.wantAction("twice as much", Action{Kind: ActionResume})

@@ -102,13 +102,11 @@ func (s *Session) claim(id uint16, out *Out) bool {
 // claimByUse claims an id that the device publishes with. A REGISTER of its name that comes
 // meanwhile is answered when that is stored.
 func (s *Session) claimByUse(now Time, id uint16, out *Out) {
-	if s.topics.State(id).Own {
-		return
-	}
-	if !s.claim(id, out) {
+	switch {
+	case s.topics.State(id).Own:
+	case !s.claim(id, out):
 		s.topics.Touch(id, now)
-	}
-	if s.storing(out) && s.topics.State(id).Own {
+	case s.storing(out):
 		s.whenStored(saving{kind: savingAllotment, id: id}, out)
 	}
 }

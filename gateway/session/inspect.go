@@ -1,5 +1,7 @@
 package session
 
+import "slices"
+
 // What a shell may ask a session for to show it to an operator. Nothing here changes
 // anything, and nothing has payloads or the message of a will in it.
 
@@ -88,12 +90,11 @@ type aboutDrop struct {
 
 // About returns what the i-th drop concerns.
 func (o *Out) About(i int) About {
-	for _, a := range o.abouts {
-		if a.index == i {
-			return a.About
-		}
+	n, found := slices.BinarySearchFunc(o.abouts, i, func(a aboutDrop, i int) int { return a.index - i })
+	if !found {
+		return About{}
 	}
-	return About{}
+	return o.abouts[n].About
 }
 
 // dropOf is drop, with what it concerns.

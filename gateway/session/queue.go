@@ -82,9 +82,6 @@ func (q *queue) unpop(m outgoing) {
 	q.count(&m, 1)
 }
 
-// first returns the oldest message; the queue must not be empty.
-func (q *queue) first() *outgoing { return &q.msgs[q.head] }
-
 // pop takes the oldest message; the queue must not be empty. The memory of an emptied
 // queue is let go: most devices have nothing waiting most of the time.
 func (q *queue) pop() outgoing {

@@ -257,7 +257,7 @@ func (s *Session) tell(now Time, out *Out) bool {
 	if s.reach.toldID != 0 || s.queue.len() == 0 || s.delivery.phase != idle || s.reg != nil { // one request at a time
 		return false
 	}
-	topic := s.queue.first().topic
+	topic := s.queue.at(0).topic
 	id, ok := s.topics.ID(topic)
 	if !ok || !s.topics.Announced(id) {
 		return false

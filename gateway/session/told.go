@@ -62,7 +62,7 @@ func (s *Session) gatedByStore(topic string) bool {
 // the subscription explains is answer enough.
 func (s *Session) openGate(now Time, out *Out) {
 	for len(s.asked) > 0 && s.queue.len() > 0 && s.crowded() {
-		m := &s.queue.msgs[s.queue.head]
+		m := s.queue.at(0)
 		r := s.gate(m.topic)
 		if r == nil || !s.explains(m) {
 			return // it belongs to an older subscription as well
