@@ -219,6 +219,13 @@ func (c *brokerConn) write(part bool) bool {
 	return true
 }
 
+// ended reports whether the gateway has ended the connection.
+func (c *brokerConn) ended() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.eof
+}
+
 // end ends the connection; what waits in either direction is lost.
 func (c *brokerConn) end() {
 	c.b.open()

@@ -89,7 +89,7 @@ func locked[T any](f func() T) func() T {
 // world can reach.
 func sessionConfig(p profile) *session.Config {
 	return &session.Config{
-		RetryInterval: 2 * time.Second, RetryCount: 20, // answers may be under way for many intervals
+		RetryInterval: 2 * time.Second, RetryCount: 100, // answers may be under way for many intervals
 		Hold:           20 * time.Second,
 		ToleranceShort: 50, ToleranceLong: 10,
 		IdleProbe: time.Hour, CongestionWait: 5 * time.Minute,

@@ -155,6 +155,9 @@ func (d *device) endWake() {
 	if k == nil || k.disturbed {
 		return
 	}
+	if s := d.w.broker.session(d.id); s == nil || s.conn == nil || s.conn.ended() {
+		return // the gateway has ended the connection, and the broker has not seen it yet
+	}
 	d.w.counts.wakes++
 	for _, m := range k.owed {
 		if m.owed() {
