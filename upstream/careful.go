@@ -186,7 +186,7 @@ func (l *dedicated) candidates() (ready, aside, behind int) {
 			fallthrough
 		case !waits:
 			continue
-		case behind < 0 && aside >= 0 && l.mayOvertake(aside, topic):
+		case behind < 0 && aside >= 0 && l.mayOvertake(aside, m):
 			behind = i
 		}
 		blocked = append(blocked, topic)
@@ -198,10 +198,19 @@ func has(topics [][]byte, topic []byte) bool {
 	return slices.ContainsFunc(topics, func(t []byte) bool { return bytes.Equal(t, topic) })
 }
 
-func (l *dedicated) mayOvertake(aside int, topic []byte) bool {
-	m := &l.out.list[aside]
-	u := l.care.find(l.keyOf(m))
-	return bytes.Equal(topicOf(m.raw), topic) && u != nil && l.care.mayOvertake(u, l.now)
+// mayOvertake reports whether m, which is behind the message that is set aside, may be tried
+// before it.
+func (l *dedicated) mayOvertake(aside int, m *outgoing) bool {
+	first := &l.out.list[aside]
+	u := l.care.find(l.keyOf(first))
+	if u == nil || !bytes.Equal(topicOf(first.raw), topicOf(m.raw)) {
+		return false
+	}
+	closes := uint8(aloneToOvertake)
+	if l.topicKeyOf(first) == l.topicKeyOf(m) {
+		closes = aloneToOvertakeAlike
+	}
+	return l.care.mayOvertake(u, l.now, closes)
 }
 
 func (l *dedicated) keyOf(m *outgoing) uint64 {

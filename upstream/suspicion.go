@@ -32,11 +32,13 @@ const (
 	// Where nothing but messages to the topic of the one that is set aside is left, the next
 	// of them is tried after this many connections and this long: if it passes, the order of
 	// the topic is at stake, but without it nothing would ever be known.
+	// What differs in content alone is less likely to fare better: it waits for longer.
 	// If connections have ended of that one as well, the broker is probably ill, and the next
 	// trial has time.
-	aloneToOvertake = 5
-	quietToOvertake = 30 * time.Second
-	retryOvertaking = 10 * time.Minute
+	aloneToOvertake      = 5
+	aloneToOvertakeAlike = 12
+	quietToOvertake      = 30 * time.Second
+	retryOvertaking      = 10 * time.Minute
 
 	maxSuspects = 32
 	maxDenied   = 16
@@ -178,12 +180,13 @@ func (u *suspect) guilty(now time.Duration, denied, ill bool) bool {
 	return !ill && u.proven > 0 && u.alone >= aloneToReject && now-u.passedAt >= quietToReject
 }
 
-// mayOvertake reports whether the next message to the topic of u may be tried.
-func (s *suspicion) mayOvertake(u *suspect, now time.Duration) bool {
+// mayOvertake reports whether the next message to the topic of u may be tried, after so many
+// closes.
+func (s *suspicion) mayOvertake(u *suspect, now time.Duration, closes uint8) bool {
 	if s.overtook > 0 && now-s.overtook < retryOvertaking && len(s.suspects) > 1 {
 		return false
 	}
-	return u.alone >= aloneToOvertake && now-u.since >= quietToOvertake
+	return u.alone >= closes && now-u.since >= quietToOvertake
 }
 
 // illness tells a broker that ends connections on one message from one that does so on all
