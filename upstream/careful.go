@@ -186,10 +186,13 @@ func (l *dedicated) candidates() (ready, aside, behind int) {
 			fallthrough
 		case !waits:
 			continue
-		case behind < 0 && aside >= 0 && l.mayOvertake(aside, m):
-			behind = i
+		case behind < 0 && aside >= 0 && bytes.Equal(topic, topicOf(l.out.list[aside].raw)):
+			behind = i // if at all: none behind that goes before it
 		}
 		blocked = append(blocked, topic)
+	}
+	if behind >= 0 && !l.mayOvertake(&l.out.list[aside], &l.out.list[behind]) {
+		behind = -1
 	}
 	return ready, aside, behind
 }
@@ -198,19 +201,15 @@ func has(topics [][]byte, topic []byte) bool {
 	return slices.ContainsFunc(topics, func(t []byte) bool { return bytes.Equal(t, topic) })
 }
 
-// mayOvertake reports whether m, which is behind the message that is set aside, may be tried
-// before it.
-func (l *dedicated) mayOvertake(aside int, m *outgoing) bool {
-	first := &l.out.list[aside]
-	u := l.care.find(l.keyOf(first))
-	if u == nil || !bytes.Equal(topicOf(first.raw), topicOf(m.raw)) {
-		return false
-	}
+// mayOvertake reports whether the next message to the topic of one that is set aside may be
+// tried before it.
+func (l *dedicated) mayOvertake(aside, next *outgoing) bool {
 	closes := uint8(aloneToOvertake)
-	if l.topicKeyOf(first) == l.topicKeyOf(m) {
-		closes = aloneToOvertakeAlike
+	if aside.raw[0]&^next.raw[0]&flagRetain != 0 {
+		closes = aloneToOvertakeRetained
 	}
-	return l.care.mayOvertake(u, l.now, closes)
+	u := l.care.find(l.keyOf(aside))
+	return u != nil && l.care.mayOvertake(u, l.now, closes)
 }
 
 func (l *dedicated) keyOf(m *outgoing) uint64 {

@@ -32,13 +32,13 @@ const (
 	// Where nothing but messages to the topic of the one that is set aside is left, the next
 	// of them is tried after this many connections and this long: if it passes, the order of
 	// the topic is at stake, but without it nothing would ever be known.
-	// What differs in content alone is less likely to fare better: it waits for longer.
+	// Some brokers take no retained messages: behind one of those the next is tried soon.
 	// If connections have ended of that one as well, the broker is probably ill, and the next
 	// trial has time.
-	aloneToOvertake      = 5
-	aloneToOvertakeAlike = 12
-	quietToOvertake      = 30 * time.Second
-	retryOvertaking      = 10 * time.Minute
+	aloneToOvertake         = 12
+	aloneToOvertakeRetained = 5
+	quietToOvertake         = 30 * time.Second
+	retryOvertaking         = 10 * time.Minute
 
 	maxSuspects = 32
 	maxDenied   = 16
