@@ -87,7 +87,7 @@ func (d *device) idle() {
 		d.leave()
 	case n < 6 && w.profile.sleeps:
 		d.sleep()
-	case n == 6:
+	case n == 6 && time.Since(d.connectAt) >= connectChange: // sooner it would be taken for a duplicate
 		d.connect(d.choose())
 	case n == 7 && w.profile.unsubscribes:
 		d.unsubscribe(d.filters()[w.rng.IntN(2)])
