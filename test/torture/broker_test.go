@@ -119,6 +119,9 @@ func (b *broker) orphan() {
 	for _, c := range b.open() {
 		c.mu.Lock()
 		c.orphan, c.eof = true, true
+		if c.s != nil {
+			c.s.young = c.s.young || c.s.first == c
+		}
 		c.mu.Unlock()
 	}
 }

@@ -23,6 +23,9 @@ type brokerSession struct {
 	// received are QoS 2 exchanges between PUBLISH and PUBREL. What is in them has not been passed on
 	// in a broker that does so at PUBREL.
 	received map[uint16]*inbound
+
+	first *brokerConn // the connection that it began in
+	young bool        // the gateway has died with that one: it may not have noted that the session is new
 }
 
 type subscription struct {
@@ -72,7 +75,7 @@ func (c *brokerConn) connect(p *packets.ConnectPacket) {
 		s = nil
 	}
 	if s == nil {
-		s = &brokerSession{b: b, id: p.ClientIdentifier, dev: b.w.device(p.ClientIdentifier), received: make(map[uint16]*inbound)}
+		s = &brokerSession{b: b, id: p.ClientIdentifier, dev: b.w.device(p.ClientIdentifier), received: make(map[uint16]*inbound), first: c}
 		b.sessions = append(b.sessions, s)
 		ack.SessionPresent = false
 	} else {

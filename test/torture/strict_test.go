@@ -194,7 +194,7 @@ func (c *brokerConn) pass(topic string, qos byte, payload string) {
 // release takes PUBREL. The client must have had PUBREC.
 func (c *brokerConn) release(id uint16) {
 	if in := c.s.received[id]; in != nil {
-		if !in.told {
+		if !in.told && !c.s.young {
 			c.rules.offend("PUBREL", "PUBREL of %d (%q) comes before its PUBREC", id, in.payload)
 		}
 		if !in.passed {
