@@ -12,7 +12,7 @@ COMMIT ?= $(shell test -e .git && git describe --always --dirty --abbrev=40 --ex
 # Time per fuzz target. The session machine is where all input from the network
 # ends up, so its targets get more.
 FUZZTIME         ?= 10s
-FUZZTIME_MACHINE ?= 60s
+FUZZTIME_MACHINE ?= 20s
 
 # Extra flags of the main test run, for example TESTFLAGS='-v -run Case64'.
 TESTFLAGS   ?=
@@ -21,6 +21,9 @@ TESTTIMEOUT ?= 10m
 # Kills of "make crash", and more of its flags.
 N          ?= 1000
 CRASHFLAGS ?=
+
+# Rounds of "make explore": the session machine's random tests from new seeds, and fuzzing.
+ROUNDS ?= 20
 
 # How long "make torture" goes on, and more of its flags.
 FOR          ?= 1h
@@ -34,7 +37,7 @@ BROKERFLAGS ?=
 PLATFORMS := linux/arm/6 linux/arm64 darwin/arm64 windows/amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help go run build check test deps fmt-check vet cross fuzz footprint test-race crash torture brokers bench lint coverage-table licenses clean
+.PHONY: help go run build check test deps fmt-check vet cross fuzz footprint test-race crash torture explore brokers bench lint coverage-table licenses clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -82,7 +85,7 @@ cross/%: go
 footprint: go ## allocation ceilings and one round of each benchmark, without the race detector
 	$(GO) test -count=1 -timeout $(TESTTIMEOUT) -run 'Alloc|Footprint' -bench . -benchtime 1x ./...
 
-fuzz: go ## run each fuzz target for FUZZTIME (10s), the session machine's for FUZZTIME_MACHINE (60s)
+fuzz: go ## run each fuzz target for FUZZTIME (10s), the session machine's for FUZZTIME_MACHINE (20s)
 	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' FUZZTIME_MACHINE='$(FUZZTIME_MACHINE)' sh test/fuzz.sh
 
 test-race: go ## run all tests with the race detector in random order
@@ -94,7 +97,14 @@ crash: go ## kill the gateway and the broker N times (1000) under traffic and ac
 
 # A world that fails is shown with the flags that repeat it: TORTUREFLAGS='-torture.seed=7 -torture.worlds=1'.
 torture: go ## drive the gateway through random worlds with a strict broker for FOR (1h) and account for every message
-	$(GO) test -count=1 -v -timeout 0 ./test/torture -torture.for=$(FOR) $(TORTUREFLAGS)
+	$(GO) test -count=1 -v -timeout 0 ./test/torture -torture.seed=0 -torture.for=$(FOR) $(TORTUREFLAGS)
+
+# What "make test" does of this has fixed seeds and little time.
+explore: go ## look for faults of the session machine from new seeds, ROUNDS (20) times a minute and a half
+	@for round in $$(seq $(ROUNDS)); do \
+		$(GO) test -count=1 ./gateway/session -run Invariants -seed 0 || exit 1; \
+		$(GO) test -run '^$$' -fuzz '^FuzzSession$$' -fuzztime 60s -fuzzminimizetime 20x ./gateway/session || exit 1; \
+	done
 
 brokers: go ## try sngate with mosquitto, RabbitMQ, NATS, ejabberd, mochi and the built-in broker; installs what is missing
 	@sh test/deps.sh brokers

@@ -13,7 +13,7 @@ func (s *Session) Sheddable() bool { return s.queue.qos0 > 0 }
 // Yield sets the allowance and drops QoS 0 messages, oldest first, until the rest fits
 // in it. Messages of QoS 1 and 2 stay: if they alone are too many, the connection to the
 // broker is not read until fewer are left.
-func (s *Session) Yield(octets int, out *Out) {
+func (s *Session) Yield(now Time, octets int, out *Out) {
 	s.SetAllowance(octets)
 	for {
 		if _, b := s.Held(); b <= octets || !s.queue.dropOldestQoS0() {
@@ -21,5 +21,5 @@ func (s *Session) Yield(octets int, out *Out) {
 		}
 		out.drop(ReasonMemoryLimit)
 	}
-	s.regulate(out)
+	s.finish(now, out) // what is held may not wait for a SUBACK any more
 }

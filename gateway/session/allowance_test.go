@@ -9,7 +9,7 @@ import (
 
 func (r *rig) yield(octets int) {
 	r.t.Helper()
-	r.step("yield", func() { r.s.Yield(octets, &r.out) })
+	r.step("yield", func() { r.s.Yield(r.now, octets, &r.out) })
 }
 
 // hold has a sleeper hold a message of the given QoS for each octet of payloads.
@@ -89,4 +89,15 @@ func TestMaxBytesHoldsWhateverTheAllowance(t *testing.T) {
 	r.s.SetAllowance(math.MaxInt)
 	r.hold(0, "123")
 	r.wantDrop("its own bound", ReasonBufferFull)
+}
+
+func TestYieldGoesOnWithWhatWaitsForASubAck(t *testing.T) {
+	r, _ := subscriber(t, nil, true, "a/b")
+	r.subscribeVia(sn12.Subscribe{MsgID: 9, TopicName: []byte("c/d")}, "c/d")
+	r.event(fromBroker("c/d", "x", 1, 1))
+	r.wantQuiet("SUBACK first")
+	r.yield(0)
+	r.wantAction("no more may be held, so the broker's answer is not read", Action{Kind: ActionPause})
+	r.want("the message is answer enough", sn12.SubAck{TopicID: 2, MsgID: 9})
+	r.want("and goes", pub(1, 2, 1, "x"))
 }

@@ -139,7 +139,7 @@ func (d *driver) next() {
 			d.step("address taken", func(s *Session, out *Out) { s.AddressTaken(d.now, out) })
 		case 4:
 			octets := d.octet(16) * 50
-			d.step(fmt.Sprintf("yield to %d", octets), func(s *Session, out *Out) { s.Yield(octets, out) })
+			d.step(fmt.Sprintf("yield to %d", octets), func(s *Session, out *Out) { s.Yield(d.now, octets, out) })
 		case 3:
 			d.step("give way", func(s *Session, out *Out) { s.GiveWay(out) })
 		case 2:

@@ -11,7 +11,9 @@ import (
 	"sngate/snpacket/sn12"
 )
 
-var seed = flag.Uint64("seed", 0, "seed of TestInvariants; 0: a new one each time")
+// A change must not fail for what it has not touched, so the seed is a fixed one; "make explore"
+// takes new ones.
+var seed = flag.Uint64("seed", 1, "seed of TestInvariants and TestDurableInvariants; 0: a new one each time")
 
 // TestInvariants drives sessions by random inputs and checks what must hold after every
 // step, whatever came before. FuzzSession does the same with inputs chosen by coverage.
