@@ -73,7 +73,8 @@ func (s *Session) takenAtOnce(out *Out) {
 
 // onPubRec acknowledges to the broker what the device has now, and goes on with
 // PUBREL, also for an exchange that is not known: the device waits for it. It has to
-// wait where the broker is going to send the message again.
+// wait where the message is going to be sent again: released already, the device would take
+// that for a new one.
 func (s *Session) onPubRec(now Time, body []byte, out *Out) {
 	var m sn12.PubRec
 	if m.Parse(body) != nil {

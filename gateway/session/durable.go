@@ -354,16 +354,27 @@ func (s *Session) resumeEnd(out *Out) bool {
 	return s.kept
 }
 
-// resumeOutgoing goes back to the QoS 2 delivery that the restart interrupted.
+// resumeOutgoing goes back to the QoS 2 delivery that the restart interrupted. If its
+// message is held it comes first, as it did: there is one record of its MsgId, and the next
+// delivery of QoS 2 overwrites that.
 func (s *Session) resumeOutgoing() {
 	o := &s.durable.outgoing
 	switch {
 	case o.msgID == 0:
+		return
 	case o.releasing:
 		s.delivery = delivery{phase: releasing, msgID: o.msgID}
-	case o.number != 0 && s.heldAs(o.number) != nil:
-		s.heldAs(o.number).msgID = o.msgID
-	default:
-		s.lastQoS2 = exchange{packetID: o.packetID, msgID: o.msgID}
+		return
+	case o.number != 0:
+		for i := range s.queue.len() {
+			if s.queue.at(i).number == o.number {
+				m := s.queue.take(i)
+				m.msgID = o.msgID
+				s.queue.unpop(m)
+				s.lastQoS2.msgID = o.msgID
+				return
+			}
+		}
 	}
+	s.lastQoS2 = exchange{packetID: o.packetID, msgID: o.msgID}
 }

@@ -123,6 +123,36 @@ func TestDisconnectWithDurationIsNotAnsweredToADeviceThatIsBack(t *testing.T) {
 	r.wantQuiet("DISCONNECT would end the new connection for the device")
 }
 
+// A QoS 2 message that has been sent before the others is sent before them after a restart,
+// too: the one record of its MsgId stands until it is done.
+func TestInterruptedQoS2DeliveryGoesFirstAfterARestart(t *testing.T) {
+	r := newDurableRig(t, nil)
+	id := r.begin()
+	r.subscribed()
+	r.slept()
+	r.event(fromBroker("c/d", "one", 1, 1))
+	r.event(fromBroker("a/b", "two", 2, 2))
+	r.stored()
+	r.wantAction("one", Action{Kind: ActionAck, Handle: 1})
+	r.wantAction("two", Action{Kind: ActionAck, Handle: 2})
+	ping := sn12.PingReq{ClientID: []byte("dev")}
+	r.send(ping)
+	r.wantQuiet("the id of c/d waits for the store")
+	r.stored()
+	register := sn12.Register{TopicID: 2, MsgID: 1, TopicName: []byte("c/d")}
+	r.want("", register)
+	r.advance(r.s.cfg.RetryInterval)
+	r.want("again", register)
+	r.stored()
+	two := sn12.Publish{QoS: 2, TopicID: id, MsgID: 2, Data: []byte("two")}
+	r.want("which others do not wait for", two)
+	r.crash()
+	r.up()
+	r.send(ping)
+	two.DUP = true
+	r.want("before all others", two)
+}
+
 func TestHeldMessagesAreAcknowledgedWhenStoredAndOutliveARestart(t *testing.T) {
 	r := newDurableRig(t, nil)
 	id := r.begin()
