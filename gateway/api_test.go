@@ -338,3 +338,21 @@ func TestASessionThatHasExpiredIsExplained(t *testing.T) {
 		}
 	})
 }
+
+// What was refused because a client id has a session elsewhere shows where that is looked up.
+func TestARefusedMoveShowsAtTheSessionThatIsDefended(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(o *Options) { o.AddressChange = AddressChangeDeny })
+		r.device("10.0.1.1:5000").connectWith(false, 600, "pump-1")
+		moved := r.device("10.0.1.1:5001")
+		moved.sendMessage(sn12.Connect{ProtocolID: 1, Duration: 60, ClientID: []byte("pump-1")})
+		moved.wantMessage("refused", sn12.Disconnect{})
+		var got SessionDetail
+		if status := r.ask("/api/v1/sessions/pump-1", &got); status != 200 {
+			t.Fatalf("status %d", status)
+		}
+		if len(got.Refusals) != 1 || got.Refusals[0].Reason != "address_change" || got.Refusals[0].Times != 1 {
+			t.Errorf("refusals %+v", got.Refusals)
+		}
+	})
+}

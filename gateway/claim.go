@@ -9,7 +9,7 @@ import (
 // can be forged, and to begin its will dialogue ends whatever the device is in the middle
 // of. So the dialogue is held by a session of its own, a claim, and the live one goes on
 // where it is until that is complete. A shard has one claim for a client id: the newest.
-// Claims are in no count of sessions, as there are no more of them than of sessions.
+// Claims are in no count of sessions: a shard has no more of them than it has sessions.
 
 // claims reports whether the CONNECT of an arrival is to claim the session of e, and has
 // it do so.
@@ -18,6 +18,10 @@ func (s *shard) claims(e *entry, a *arrival, c *sn12.Connect) bool {
 	if !c.Will || s.holds(e, a.peer) || !live(e.session.State()) || e.session.HalfOpen() {
 		s.dropClaim(old)
 		return false
+	}
+	if old == nil && len(s.claimed) >= len(s.clients) { // claims outlive the sessions that they are for
+		s.refuse(a, sn12.RejectedCongestion, session.ReasonMaxSessions)
+		return true
 	}
 	if old == nil || old.peer != a.peer {
 		s.dropClaim(old)

@@ -50,15 +50,13 @@ func newReceiver(gw *Gateway, listener int) *receiver {
 // handle takes over a datagram.
 func (r *receiver) handle(d *datagram) {
 	a := arrival{datagram: d, body: d.bytes(), peer: peer{listener: r.listener, addr: d.from}}
-	if why := r.unwrap(&a); why != session.ReasonNone {
-		if r.gw.tracer != nil {
-			r.gw.traceDatagram(fromDevice, a.peer, a.body)
-		}
-		r.drop(&a, nil, why)
-		return
-	}
+	why := r.unwrap(&a)
 	if r.gw.tracer != nil {
 		r.gw.traceDatagram(fromDevice, a.peer, a.body)
+	}
+	if why != session.ReasonNone {
+		r.drop(&a, nil, why)
+		return
 	}
 	t, body, err := snpacket.Split(a.body)
 	if err != nil {

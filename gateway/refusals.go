@@ -162,15 +162,18 @@ func (s *shard) noteRefusal(e *entry, why session.Reason, about session.About) {
 	f.told = f.count
 }
 
-// refusedWithout notes what was refused to somebody who has no session here.
+// refusedWithout notes what was refused to somebody who has no session here, or not that
+// of the client id that they name: there it shows.
 func (s *shard) refusedWithout(a *arrival, why session.Reason) {
 	s.counters.drop(int(why))
 	id, x := s.gw.noteStranger(s.strangersSeen, s.now, a.peer, a.body, why)
 	if x == nil || id == "" || len(id) > s.gw.opts.Session.MaxClientID {
 		return
 	}
-	r := s.past.byID[id]
-	if r == nil {
+	var r *refusals
+	if e := s.clients[id]; e != nil {
+		r = s.refusalsOf(e)
+	} else if r = s.past.byID[id]; r == nil {
 		r = newRefusals()
 		s.past.put(id, r)
 	}

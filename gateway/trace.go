@@ -6,8 +6,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"sngate/internal/explain"
-	"sngate/snpacket"
-	"sngate/snpacket/sn12"
 	"sngate/topicreg"
 )
 
@@ -61,10 +59,8 @@ func (g *Gateway) traceDatagram(message string, p peer, datagram []byte) {
 // tracedID finds the client id that a datagram belongs to: the one it names, or the one
 // whose address it is.
 func (g *Gateway) tracedID(p peer, datagram []byte) string {
-	if t, _, err := snpacket.Split(datagram); err == nil && (sn12.Type(t) == sn12.TypeConnect || sn12.Type(t) == sn12.TypePingReq) {
-		if id := claimedID(datagram); id != "" {
-			return id
-		}
+	if id := claimedID(datagram); id != "" {
+		return id
 	}
 	if e := g.directory.find(p); e != nil {
 		return e.session.ClientID()

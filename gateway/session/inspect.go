@@ -13,7 +13,6 @@ type View struct {
 	Sleep        uint16 // seconds, of the last DISCONNECT with duration; 0: never asleep
 	BrokerLink   string // "closed", "opening", "up", "down", "closing"
 	WillTopic    string // "": no will
-	WillQoS      uint8
 
 	Topics        []TopicView
 	Subscriptions []SubscriptionView
@@ -59,7 +58,7 @@ func (s *Session) Summary() View {
 		BrokerLink: linkNames[s.link], InFlight: len(s.window),
 	}
 	if s.will != nil {
-		v.WillTopic, v.WillQoS = s.will.Topic, s.will.QoS
+		v.WillTopic = s.will.Topic
 	}
 	v.HeldMessages, v.HeldOctets = s.Held()
 	v.SpooledMessages, v.SpooledOctets = s.Spooled()
