@@ -15,6 +15,14 @@ func (t *Table) Claim(id uint16) {
 	}
 }
 
+// Unclaim makes an id lent again. An id that stands for nothing is ignored.
+func (t *Table) Unclaim(id uint16) {
+	if m := t.marksOf(id); m != nil && *m&own != 0 {
+		*m &^= own
+		t.own--
+	}
+}
+
 // Owned returns how many ids are the device's own.
 func (t *Table) Owned() int { return int(t.own) }
 

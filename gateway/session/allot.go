@@ -33,7 +33,7 @@ func (s *Session) answerWith(id, msgID uint16) bool {
 	case v.kind == savingRegister:
 		v.msgID = msgID // the device has asked again
 	case len(s.durable.saving) < maxSaving:
-		s.durable.saving = append(s.durable.saving, saving{token: v.token, kind: savingRegister, id: id, allots: v.allots, msgID: msgID})
+		s.durable.saving = append(s.durable.saving, saving{token: v.token, kind: savingRegister, id: id, allots: v.allots, claims: v.claims, msgID: msgID})
 	}
 	return true
 }
@@ -76,11 +76,15 @@ func (s *Session) onSubscribeStored(now Time, v *saving, ok bool, out *Out) {
 }
 
 // allotted ends the way of a topic id into the store. An id that did not get there is
-// taken back, and not used for another name either; one that was there before stays.
+// taken back, and not used for another name either; one that was there before stays what it
+// was.
 func (s *Session) allotted(now Time, v *saving, ok bool, out *Out) bool {
 	id := v.id
 	if _, known := s.topics.Name(id); !known {
 		return false // the topic ids have been forgotten meanwhile
+	}
+	if !ok && v.claims {
+		s.topics.Unclaim(id)
 	}
 	if !ok && v.allots {
 		s.removeTopic(id, out)

@@ -47,6 +47,7 @@ type saving struct {
 	code   uint8  // granted QoS
 	fresh  bool   // a new subscription
 	allots bool   // id is new as well
+	claims bool   // id is the device's own from now on
 	req    request
 	answer []byte // a datagram for the device
 }

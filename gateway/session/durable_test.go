@@ -36,6 +36,39 @@ func TestTopicIDOfAFailedBatchIsNotUsedAgain(t *testing.T) {
 	r.want("nor after a restart", sn12.RegAck{TopicID: 3, MsgID: 3})
 }
 
+// A topic id that the device asks for is its own when that is in the store, whichever way the
+// gateway had come to allot it.
+func TestIDThatTheStoreHasNotTakenIsNotTold(t *testing.T) {
+	register := sn12.Register{MsgID: 9, TopicName: []byte("t/1")}
+	refused := sn12.RegAck{MsgID: 9, ReturnCode: sn12.RejectedCongestion}
+	lent := func(t *testing.T) (durableRig, uint16) {
+		r := newDurableRig(t, nil)
+		r.connect(false, 600)
+		return r, r.lend("t/1")
+	}
+	t.Run("REGISTER", func(t *testing.T) {
+		r, id := lent(t)
+		r.send(register)
+		r.storeFailed()
+		r.want("not stored", refused)
+		r.out.StoreDown = true
+		r.send(register)
+		r.want("and not told by the repeat", refused)
+		r.out.StoreDown = false
+		r.send(register)
+		r.stored()
+		r.want("stored", sn12.RegAck{TopicID: id, MsgID: 9})
+	})
+	t.Run("use while the store is down", func(t *testing.T) {
+		r, id := lent(t)
+		r.out.StoreDown = true
+		r.send(sn12.Publish{TopicID: id, Data: []byte("x")})
+		r.wantAction("", Action{Kind: ActionPublish, Topic: "t/1", Payload: []byte("x")})
+		r.send(register)
+		r.want("not stored", refused)
+	})
+}
+
 func TestStoreDownRefusesWhatNeedsItAndRelaysTheRest(t *testing.T) {
 	r := newDurableRig(t, nil)
 	id := r.begin()

@@ -100,14 +100,15 @@ func (s *Session) claim(id uint16, out *Out) bool {
 }
 
 // claimByUse claims an id that the device publishes with. A REGISTER of its name that comes
-// meanwhile is answered when that is stored.
+// meanwhile is answered when that is stored. While the store takes nothing the id is only
+// spared: were it the device's own, a REGISTER would be told so, and a restart take it back.
 func (s *Session) claimByUse(now Time, id uint16, out *Out) {
 	switch {
 	case s.topics.State(id).Own:
-	case !s.claim(id, out):
+	case s.durable != nil && !s.storing(out), !s.claim(id, out):
 		s.topics.Touch(id, now)
-	case s.storing(out):
-		s.whenStored(saving{kind: savingAllotment, id: id}, out)
+	case s.durable != nil:
+		s.whenStored(saving{kind: savingAllotment, id: id, claims: true}, out)
 	}
 }
 

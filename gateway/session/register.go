@@ -41,7 +41,7 @@ func (s *Session) onRegister(now Time, body []byte, out *Out) {
 			answer.ReturnCode = sn12.RejectedCongestion
 		case s.durable != nil:
 			s.putTopic(id, true, out)
-			s.whenStored(saving{kind: savingRegister, id: id, allots: fresh, msgID: m.MsgID}, out)
+			s.whenStored(saving{kind: savingRegister, id: id, allots: fresh, claims: !fresh, msgID: m.MsgID}, out)
 			return
 		default:
 			answer.TopicID = id

@@ -182,9 +182,10 @@ func (s *Session) onSubscriptionRefused(now Time, r *request, closes bool, out *
 // filter is a name.
 func (s *Session) granted(now Time, r *request, qos uint8, out *Out) {
 	answer := sn12.SubAck{QoS: qos, MsgID: r.msgID}
-	fresh, allots := s.subscribed(r.filter) < 0, false
+	fresh, allots, claims := s.subscribed(r.filter) < 0, false, false
 	if r.idType == sn12.TopicIDNormal && topicreg.NamesTopic(r.filter) {
 		id, ok := s.topics.ID(r.filter)
+		claims = ok && !s.topics.State(id).Own
 		if !ok || s.topics.Doubtful(id) || !s.claim(id, out) {
 			id, ok = s.ownID(r.filter, out)
 			allots = ok && s.durable != nil
@@ -202,7 +203,7 @@ func (s *Session) granted(now Time, r *request, qos uint8, out *Out) {
 	}
 	s.note(r, out)
 	if s.durable != nil {
-		s.whenStored(saving{kind: savingSubscribe, id: answer.TopicID, code: qos, fresh: fresh, allots: allots, req: *r}, out)
+		s.whenStored(saving{kind: savingSubscribe, id: answer.TopicID, code: qos, fresh: fresh, allots: allots, claims: claims && !allots, req: *r}, out)
 		return
 	}
 	s.answerSubscribe(now, r, answer, out)
