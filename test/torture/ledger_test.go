@@ -45,7 +45,7 @@ type message struct {
 	refused  bool // by a return code
 	arrivals int
 
-	mayLack, mayDouble string // why; "": it may not
+	mayLack, mayDouble, mayBeLate string // why; "": it may not
 }
 
 func (m *message) String() string {
@@ -126,7 +126,7 @@ func (l *ledger) arrived(up bool, d *device, topic string, qos byte, payload str
 	if m.qos == 0 {
 		return
 	}
-	if m.seq < s.latest {
+	if m.seq < s.latest && m.mayBeLate == "" {
 		l.offend("order", "%v arrived after number %d", m, s.latest)
 	}
 	s.latest = max(s.latest, m.seq)
@@ -174,6 +174,15 @@ func (l *ledger) excuseDouble(why string, match func(*message) bool) {
 	for _, m := range l.messages {
 		if m.mayDouble == "" && match(m) {
 			m.mayDouble = why
+		}
+	}
+}
+
+// excuseLate lets messages of a device that may lack come after later ones, if they come.
+func (l *ledger) excuseLate(why string, d *device) {
+	for _, m := range l.messages {
+		if m.up && m.dev == d && m.mayLack != "" {
+			m.mayBeLate = why
 		}
 	}
 }

@@ -68,6 +68,19 @@ func TestLedgerFindsWhatMustNotHappen(t *testing.T) {
 			arrive(l, n)
 			arrive(l, m)
 		}},
+		{"out of order, and excused", "", false, func(l *ledger, d *device, s *stream) {
+			m, n := send(l, d, s, 2), send(l, d, s, 1)
+			l.excuse("so", func(o *message) bool { return o == m })
+			l.excuseLate("so", d)
+			arrive(l, n)
+			arrive(l, m)
+		}},
+		{"excused, but not its order", "order", false, func(l *ledger, d *device, s *stream) {
+			m, n := send(l, d, s, 2), send(l, d, s, 1)
+			l.excuse("so", func(o *message) bool { return o == m })
+			arrive(l, n)
+			arrive(l, m)
+		}},
 		{"again after newer ones", "", false, func(l *ledger, d *device, s *stream) {
 			m, n := send(l, d, s, 1), send(l, d, s, 1)
 			arrive(l, m)

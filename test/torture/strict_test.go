@@ -201,6 +201,8 @@ func (c *brokerConn) release(id uint16) {
 			c.pass(in.topic, 2, in.payload)
 		}
 		delete(c.s.received, id)
+	} else if c.s.young {
+		c.b.w.ledger.excuseLate("the gateway has died before it could note that the session is new", c.s.dev)
 	}
 	comp := packets.NewControlPacket(packets.Pubcomp).(*packets.PubcompPacket)
 	comp.MessageID = id
