@@ -113,7 +113,7 @@ func TestLogIsQuietBoundedAndHoldsNoPackets(t *testing.T) {
 }
 
 func TestLogLimitRefillsWithTimeAndCountsWhatItDropped(t *testing.T) {
-	l := &logLimit{tokens: logBurst}
+	l := newLogLimit()
 	now := time.Unix(1_000_000, 0)
 	for i := range logBurst {
 		if _, ok := l.take(now); !ok {

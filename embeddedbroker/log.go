@@ -7,6 +7,8 @@ import (
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
+
+	"sngate/internal/rate"
 )
 
 // logHandler hands the broker's warnings and errors to a function. Most of them
@@ -15,14 +17,14 @@ import (
 // payloads and passwords.
 type logHandler struct {
 	to     func(level slog.Level, message string, fields []any)
-	limit  *logLimit
-	fields []any // from With
+	limit  *logLimit // shared with the handlers that WithAttrs makes of this one
+	fields []any     // from With
 }
 
 var _ slog.Handler = (*logHandler)(nil)
 
 func newLogHandler(to func(slog.Level, string, []any)) *logHandler {
-	return &logHandler{to: to, limit: &logLimit{tokens: logBurst}}
+	return &logHandler{to: to, limit: newLogLimit()}
 }
 
 func (h *logHandler) Enabled(_ context.Context, level slog.Level) bool {
@@ -90,12 +92,17 @@ func cut(s string) string {
 	return s[:maxLoggedValueBytes] + "..."
 }
 
-// logLimit is a token bucket. It takes its time from the records.
+// logLimit bounds the lines. It takes its time from the records.
 type logLimit struct {
 	mu      sync.Mutex // records come from every connection's goroutine
-	tokens  float64
-	last    time.Time
-	dropped int // lines since the last one let through
+	limiter rate.Limiter
+	began   time.Time // the first record's time
+	dropped int       // lines since the last one let through
+}
+
+func newLogLimit() *logLimit {
+	const every = time.Minute / logPerMinute
+	return &logLimit{limiter: rate.NewLimiter(rate.Every(every, every*logBurst))}
 }
 
 // take reports whether a line at time now may be logged, and how many were
@@ -103,15 +110,13 @@ type logLimit struct {
 func (l *logLimit) take(now time.Time) (dropped int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.last.IsZero() && now.After(l.last) {
-		l.tokens = min(logBurst, l.tokens+now.Sub(l.last).Minutes()*logPerMinute)
+	if l.began.IsZero() {
+		l.began = now
 	}
-	l.last = now
-	if l.tokens < 1 {
+	if !l.limiter.Allow(now.Sub(l.began)) {
 		l.dropped++
 		return 0, false
 	}
-	l.tokens--
 	dropped, l.dropped = l.dropped, 0
 	return dropped, true
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sngate/gateway/session"
+	"sngate/internal/rate"
 )
 
 // ConnectRates bounds the CONNECTs of client ids that have no session. A rate is per
@@ -28,23 +29,21 @@ type ConnectRates struct {
 type admission struct {
 	mu      sync.Mutex // shards share it; the CONNECTs of known client ids do not come here
 	seed    maphash.Seed
-	total   limiter
-	sources []limiter // nil: no limit
-	rates   ConnectRates
+	total   rate.Limiter
+	source  rate.Limit // of each of sources
+	sources []rate.Bucket
 }
 
 // sourceBuckets is the length of the table of sources.
 const sourceBuckets = 4096
 
 func newAdmission(rates ConnectRates) *admission {
-	a := &admission{seed: maphash.MakeSeed(), total: newLimiter(rates.Rate, rates.Burst), rates: rates}
-	if rates.SourceRate > 0 {
-		a.sources = make([]limiter, sourceBuckets)
-		for i := range a.sources {
-			a.sources[i] = newLimiter(rates.SourceRate, rates.SourceBurst)
-		}
+	return &admission{
+		seed:    maphash.MakeSeed(),
+		total:   rate.NewLimiter(rate.PerSecond(rates.Rate, rates.Burst)),
+		source:  rate.PerSecond(rates.SourceRate, rates.SourceBurst),
+		sources: make([]rate.Bucket, sourceBuckets),
 	}
-	return a
 }
 
 // allow reports whether a CONNECT from addr may go on, and takes its tokens. What a
@@ -52,18 +51,13 @@ func newAdmission(rates ConnectRates) *admission {
 func (a *admission) allow(now time.Duration, addr netip.Addr) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.sources != nil {
-		sum := maphash.Comparable(a.seed, sourceOf(addr))
-		first, second := &a.sources[sum%sourceBuckets], &a.sources[(sum>>32)%sourceBuckets]
-		passes := first.allow(now)
-		if second != first {
-			passes = second.allow(now) || passes
-		}
-		if !passes {
-			return false
-		}
+	sum := maphash.Comparable(a.seed, sourceOf(addr))
+	first, second := &a.sources[sum%sourceBuckets], &a.sources[(sum>>32)%sourceBuckets]
+	passes := first.Take(a.source, now, 1)
+	if second != first {
+		passes = second.Take(a.source, now, 1) || passes
 	}
-	return a.rates.Rate <= 0 || a.total.allow(now)
+	return passes && a.total.Allow(now)
 }
 
 // sourceOf is what counts as one source: who has an IPv6 address has a whole network of

@@ -80,7 +80,7 @@ func (s *shard) arriveAddress(a *arrival) {
 		s.handOver(e, a)
 	case e.gone || !e.bound || e.peer != a.peer:
 		s.disown(a, session.ReasonUnknownSender)
-	case !live(e.session.State()) && messageType(a.body) == byte(sn12.TypeDisconnect) && !s.farewells.allow(s.now):
+	case !live(e.session.State()) && messageType(a.body) == byte(sn12.TypeDisconnect) && !s.farewells.Allow(s.now):
 		s.counters.drop(int(session.ReasonRateLimited)) // as for strangers: see farewellsPerSecond
 		s.remember(e, session.ReasonRateLimited)
 	default:
@@ -132,7 +132,7 @@ func (s *shard) disown(a *arrival, why session.Reason) {
 
 // reply answers somebody who has no session, within the rate.
 func (s *shard) reply(p peer, m sn12.Message) {
-	if !s.replies.allow(s.now) {
+	if !s.replies.Allow(s.now) {
 		return
 	}
 	if b, err := m.Append(nil); err == nil {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"sngate/internal/rate"
 	"sngate/snpacket"
 	"sngate/snpacket/sn12"
 )
@@ -96,7 +97,7 @@ func newDiscoverer(opts discoveryOptions) (*discoverer, error) {
 	}
 	return &discoverer{
 		opts:     opts,
-		core:     newDiscovery(opts.gwID, every, newLimiter(opts.answersPerSecond, opts.answerBurst)),
+		core:     newDiscovery(opts.gwID, every, rate.NewLimiter(rate.PerSecond(opts.answersPerSecond, opts.answerBurst))),
 		searches: make(chan search, searchQueue),
 		done:     make(chan struct{}),
 	}, nil

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"sngate/internal/rate"
 	"sngate/snpacket/sn12"
 )
 
@@ -54,11 +55,11 @@ type discovery struct {
 	next  time.Duration // when the next one is due
 	// bucket limits answers in total, not per address: the addresses of a flood are
 	// forged, and a table of them would be its target.
-	bucket limiter
+	bucket rate.Limiter
 	buf    []byte // backs announcement.payload
 }
 
-func newDiscovery(gwID uint8, every time.Duration, answers limiter) discovery {
+func newDiscovery(gwID uint8, every time.Duration, answers rate.Limiter) discovery {
 	d := discovery{gwID: gwID, every: every, next: never, bucket: answers}
 	if every > 0 {
 		d.next = 0
@@ -96,7 +97,7 @@ func (d *discovery) unsent(now time.Duration) { d.next = now + min(advertiseRetr
 // does not wait as a client that knows a gateway does. It carries no GwAdd; its
 // source is the address.
 func (d *discovery) answer(now time.Duration, s search) (announcement, bool) {
-	if !d.bucket.allow(now) {
+	if !d.bucket.Allow(now) {
 		return announcement{}, false
 	}
 	info := [3]byte{}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sngate/gateway/session"
+	"sngate/internal/rate"
 	"sngate/upstream"
 )
 
@@ -24,8 +25,10 @@ type entry struct {
 	link    upstream.Link // nil until the first ActionConnect
 	home    string        // until then: which broker had the session in an earlier process
 
-	flow     flow     // what the device sends; readers count it
-	overload overload // what of it they have dropped
+	// flow counts all that the device sends against session.datagram_rate, before it takes a
+	// place in a queue. When the device moves, two readers may meet here.
+	flow     rate.AtomicBucket
+	overload overload // what readers have dropped of it
 	peer     peer
 	// unreachable: the shard has yet to be told that the network says so.
 	unreachable atomic.Bool

@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/rs/zerolog"
+
+	"sngate/internal/rate"
 )
 
 // The log is bounded twice: in lines per second, so that a burst hides nothing else, and
@@ -61,8 +63,8 @@ type lines struct {
 // lineLevel is one level of one kind.
 type lineLevel struct {
 	mu        sync.Mutex
-	perSecond limiter // of lines
-	octets    limiter
+	perSecond rate.Limiter // of lines
+	octets    rate.Limiter
 	leftOut   uint64
 }
 
@@ -78,8 +80,9 @@ func newLines(log zerolog.Logger, now func() time.Duration) *lines {
 				daily /= 8
 			}
 			// A quarter may come at once, so that a day has no more than all of it.
-			l.levels[kind][level].perSecond = newLimiter(limits.perSecond, limits.perSecond)
-			l.levels[kind][level].octets = newSlowLimiter(daily*3/4, 24*time.Hour, daily/4)
+			perOctet := 24 * time.Hour / time.Duration(daily*3/4)
+			l.levels[kind][level].perSecond = rate.NewLimiter(rate.PerSecond(limits.perSecond, limits.perSecond))
+			l.levels[kind][level].octets = rate.NewLimiter(rate.Every(perOctet, perOctet*time.Duration(daily/4)))
 		}
 	}
 	return l
@@ -119,7 +122,7 @@ func (v *lineLevel) take(now time.Duration, octets int, bounded bool) (leftOut u
 	if v.leftOut > 0 {
 		octets += lineOverhead // of the line that tells it
 	}
-	if !v.perSecond.allow(now) || bounded && !v.octets.take(now, octets) {
+	if !v.perSecond.Allow(now) || bounded && !v.octets.Take(now, octets) {
 		v.leftOut++
 		return 0, false
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"sngate/gateway/session"
+	"sngate/internal/rate"
 	"sngate/snpacket/sn12"
 )
 
@@ -170,7 +171,7 @@ func TestNobodyCanWriteLinesBeyondTheLimits(t *testing.T) {
 			for level := range r.gateway.lines.levels[kind] {
 				v := &r.gateway.lines.levels[kind][level]
 				v.mu.Lock()
-				v.octets = limiter{}
+				v.octets = rate.NewLimiter(rate.Every(time.Hour, 0))
 				v.mu.Unlock()
 			}
 		}

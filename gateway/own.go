@@ -133,7 +133,7 @@ func (s *shard) relayOwn(a *arrival) session.Reason {
 	default:
 		return session.ReasonUnknownTopicID
 	}
-	if s.gw.opts.StrayRate > 0 && !s.strays.allow(s.now) {
+	if !s.strays.Allow(s.now) {
 		return session.ReasonMessageRate
 	}
 	s.own.link.Publish(s.now, upstream.Publish{Topic: topic, Payload: data, Retain: m.Retain})

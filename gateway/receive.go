@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"sngate/gateway/session"
+	"sngate/internal/rate"
 	"sngate/snpacket"
 	"sngate/snpacket/sn12"
 )
@@ -26,12 +27,12 @@ type receiver struct {
 	gw       *Gateway
 	listener int
 	counters *counters
-	rate     flowRate
+	rate     rate.Limit // of each device's datagrams
 	// Owned by the reader's goroutine.
 	connecting *connectingTable
 	seen       *strangersSeen
-	replies    limiter
-	farewells  limiter
+	replies    rate.Limiter
+	farewells  rate.Limiter
 }
 
 func newReceiver(gw *Gateway, listener int) *receiver {
@@ -39,11 +40,11 @@ func newReceiver(gw *Gateway, listener int) *receiver {
 		gw:         gw,
 		listener:   listener,
 		counters:   gw.metrics.newCounters(),
-		rate:       newFlowRate(gw.opts.DatagramRate),
+		rate:       rate.PerSecond(gw.opts.DatagramRate, 2*gw.opts.DatagramRate),
 		connecting: newConnectingTable(),
 		seen:       newStrangersSeen(),
-		replies:    newLimiter(repliesPerSecond, replyBurst),
-		farewells:  newLimiter(farewellsPerSecond, farewellBurst),
+		replies:    rate.NewLimiter(rate.PerSecond(repliesPerSecond, replyBurst)),
+		farewells:  rate.NewLimiter(rate.PerSecond(farewellsPerSecond, farewellBurst)),
 	}
 }
 
@@ -72,7 +73,7 @@ func (r *receiver) handle(d *datagram) {
 	switch {
 	case s == nil:
 		r.unknown(&a, sn12.Type(t))
-	case sender != nil && !sender.flow.allow(r.rate, r.gw.now()):
+	case sender != nil && !sender.flow.Take(r.rate, r.gw.now(), 1):
 		r.drop(&a, sender, session.ReasonDatagramRate)
 	case sender == nil && !r.offerStranger(s, &a):
 		r.drop(&a, nil, session.ReasonStrangersFull)
@@ -217,11 +218,11 @@ func (r *receiver) unknown(a *arrival, t sn12.Type) {
 		return
 	}
 	r.note(a, nil, session.ReasonUnknownSender)
-	rate := &r.replies
+	answers := &r.replies
 	if t == sn12.TypeDisconnect {
-		rate = &r.farewells
+		answers = &r.farewells
 	}
-	if !rate.allow(r.gw.now()) {
+	if !answers.Allow(r.gw.now()) {
 		return
 	}
 	b, err := sn12.Disconnect{}.Append(nil)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sngate/gateway/session"
+	"sngate/internal/rate"
 	"sngate/snpacket/sn12"
 	"sngate/upstream"
 )
@@ -87,10 +88,9 @@ type shard struct {
 	repairs   map[string]struct{} // client ids of which the store may not have what it should
 	events    []upstream.Event
 	frame     []byte // for encapsulation
-	replies   limiter
-	strays    limiter // QoS -1 without a session
-	// farewells limits the answers to DISCONNECT where there is no connection.
-	farewells limiter
+	replies   rate.Limiter
+	strays    rate.Limiter    // QoS -1 without a session
+	farewells rate.Limiter    // answers to DISCONNECT where there is no connection
 	closing   int             // links whose EventClosed is awaited
 	left      chan<- struct{} // Stop waits for closing to become 0; nil: it does not
 	frozen    bool            // for good: sessions stay as they are, no deadline of theirs counts
@@ -112,9 +112,9 @@ func newShard(gw *Gateway, index int) *shard {
 		past:      newPast(),
 
 		strangersSeen: newStrangersSeen(),
-		strays:        newLimiter(gw.opts.StrayRate, 2*gw.opts.StrayRate),
-		replies:       newLimiter(repliesPerSecond, replyBurst),
-		farewells:     newLimiter(farewellsPerSecond, farewellBurst),
+		strays:        rate.NewLimiter(rate.PerSecond(gw.opts.StrayRate, 2*gw.opts.StrayRate)),
+		replies:       rate.NewLimiter(rate.PerSecond(repliesPerSecond, replyBurst)),
+		farewells:     rate.NewLimiter(rate.PerSecond(farewellsPerSecond, farewellBurst)),
 	}
 }
 

@@ -22,17 +22,18 @@ func layers() map[string][]string {
 	return map[string][]string{
 		"snpacket":         {},
 		"topicreg":         {},
-		"gateway/session":  {"snpacket", "topicreg"},
-		"upstream":         {},
+		"gateway/session":  {"snpacket", "topicreg", "internal/rate"},
+		"upstream":         {"internal/rate"},
 		"store":            {},
 		"store/storetest":  {"store"},                // for tests only: nothing but them may import it
+		"internal/rate":    {},                       // one token bucket for all
 		"internal/explain": {"snpacket", "topicreg"}, // what a datagram says, for the log and for people
-		"gateway":          {"snpacket", "topicreg", "gateway/session", "upstream", "store", "internal/explain"},
+		"gateway":          {"snpacket", "topicreg", "gateway/session", "upstream", "store", "internal/explain", "internal/rate"},
 		"conf":             {"topicreg"},
-		"embeddedbroker":   {},
+		"embeddedbroker":   {"internal/rate"},
 		"internal":         {"snpacket", "topicreg"},
-		"cmd":              {"snpacket", "topicreg", "gateway", "gateway/session", "upstream", "store", "conf", "embeddedbroker", "internal", "internal/explain"},
-		"test":             {"snpacket", "topicreg", "gateway", "gateway/session", "upstream", "store", "conf", "embeddedbroker", "internal", "internal/explain", "cmd"},
+		"cmd":              {"snpacket", "topicreg", "gateway", "gateway/session", "upstream", "store", "conf", "embeddedbroker", "internal", "internal/explain", "internal/rate"},
+		"test":             {"snpacket", "topicreg", "gateway", "gateway/session", "upstream", "store", "conf", "embeddedbroker", "internal", "internal/explain", "internal/rate", "cmd"},
 	}
 }
 

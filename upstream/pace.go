@@ -1,13 +1,18 @@
 package upstream
 
-import "time"
+import (
+	"time"
+
+	"sngate/internal/rate"
+)
 
 // pace spreads connects over time: so many per second, with what a tenth of a second
 // brings at once. It belongs to the Dialer's lock. The zero value does not wait.
 type pace struct {
-	interval time.Duration // between two connects; 0: none
-	next     time.Time     // when the next one would be due at a steady rate
-	timer    *time.Timer   // runs while connects wait for their time only
+	limit  rate.Limit
+	bucket rate.Bucket
+	began  time.Time   // from where its times are counted
+	timer  *time.Timer // runs while connects wait for their time only
 }
 
 const paceBurst = 100 * time.Millisecond
@@ -16,22 +21,13 @@ func newPace(perSecond int) pace {
 	if perSecond <= 0 {
 		return pace{}
 	}
-	return pace{interval: time.Second / time.Duration(perSecond)}
+	interval := time.Second / time.Duration(perSecond)
+	return pace{limit: rate.Every(interval, paceBurst+interval), began: time.Now()}
 }
 
 // take lets one connect start, or returns how long it has to wait.
 func (p *pace) take() (wait time.Duration) {
-	if p.interval == 0 {
-		return 0
-	}
-	now := time.Now()
-	if earliest := now.Add(-paceBurst); p.next.Before(earliest) {
-		p.next = earliest
-	}
-	if wait = p.next.Sub(now); wait <= 0 {
-		p.next = p.next.Add(p.interval)
-	}
-	return max(wait, 0)
+	return p.bucket.TakeOrWait(p.limit, time.Since(p.began), 1)
 }
 
 // pump starts waiting connects while there are slots, at the pace. d.mu is held.

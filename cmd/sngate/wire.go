@@ -19,6 +19,7 @@ import (
 	"sngate/embeddedbroker"
 	"sngate/gateway"
 	"sngate/gateway/session"
+	"sngate/internal/rate"
 	"sngate/internal/version"
 	"sngate/store"
 	"sngate/topicreg"
@@ -190,8 +191,8 @@ func sessionConfig(cfg *conf.Config, predefined *topicreg.Predefined) *session.C
 		SpoolMessages:    cfg.Spool.MaxMessages,
 		SpoolBytes:       cfg.Spool.MaxBytes,
 		SpoolAge:         cfg.Spool.MaxAge,
-		MessageRate:      session.Rate{PerSecond: s.MessageRate, Burst: s.MessageBurst},
-		ByteRate:         session.Rate{PerSecond: s.ByteRate, Burst: s.ByteBurst},
+		MessageRate:      rate.PerSecond(s.MessageRate, s.MessageBurst),
+		ByteRate:         rate.PerSecond(s.ByteRate, s.ByteBurst),
 		Allow:            s.Allow,
 	}
 }

@@ -3,6 +3,7 @@ package session
 import (
 	"time"
 
+	"sngate/internal/rate"
 	"sngate/topicreg"
 )
 
@@ -58,7 +59,7 @@ type Config struct {
 	SpoolAge        Time // a message that has waited for so long is dropped
 
 	// What one device may publish: messages, and octets of payload.
-	MessageRate, ByteRate Rate
+	MessageRate, ByteRate rate.Limit
 
 	Allow []string // client ids or patterns that may connect; empty: any
 }

@@ -4,50 +4,15 @@ import (
 	"testing"
 	"time"
 
+	"sngate/internal/rate"
 	"sngate/snpacket/sn12"
 )
-
-func TestBucketHoldsItsRateAndBurst(t *testing.T) {
-	var b bucket
-	r := Rate{PerSecond: 10, Burst: 25}
-	now := epoch
-	taken := func(d Time, step Time, n int) (count int) {
-		for end := now + d; now < end; now += step {
-			if b.take(r, now, n) {
-				count += n
-			}
-		}
-		return count
-	}
-	if n := taken(time.Second, 10*time.Millisecond, 1); n < 34 || n > 35 {
-		t.Errorf("%d in the first second, want the burst of 25 and 10", n)
-	}
-	if n := taken(10*time.Second, 10*time.Millisecond, 1); n < 99 || n > 101 {
-		t.Errorf("%d in 10 s, want 100", n)
-	}
-	now += time.Hour
-	if b.take(r, now, 26) {
-		t.Error("more than the burst at once")
-	}
-	if !b.take(r, now, 25) || b.take(r, now, 1) {
-		t.Error("a pause saves up the burst and no more")
-	}
-	b = bucket{}
-	for range 1000 {
-		if !b.take(Rate{}, now, 1<<30) {
-			t.Fatal("no rate is no limit")
-		}
-	}
-	if fast := (Rate{PerSecond: 1_000_000_000, Burst: 1_000_000_000}); !b.take(fast, now, 1_000_000_000) || b.take(fast, now, 1) {
-		t.Error("the largest rate and burst are not kept")
-	}
-}
 
 func limited(t *testing.T) (*rig, uint16) {
 	t.Helper()
 	cfg := testConfig()
-	cfg.MessageRate = Rate{PerSecond: 10, Burst: 3}
-	cfg.ByteRate = Rate{PerSecond: 1000, Burst: 1000}
+	cfg.MessageRate = rate.PerSecond(10, 3)
+	cfg.ByteRate = rate.PerSecond(1000, 1000)
 	r := newRig(t, cfg)
 	r.connect(true, 60)
 	return r, r.register("t")

@@ -3,6 +3,7 @@ package session
 import (
 	"math"
 
+	"sngate/internal/rate"
 	"sngate/snpacket"
 	"sngate/snpacket/sn12"
 	"sngate/topicreg"
@@ -46,7 +47,7 @@ type Session struct {
 	restore      restore
 	restoreAt    Time // the first that connections have ended of is due again
 
-	messages, octets bucket // of Config.MessageRate and ByteRate
+	messages, octets rate.Bucket // of Config.MessageRate and ByteRate
 
 	window    []inflight    // QoS 1 and 2 PUBLISHes of the device, oldest first
 	queue     queue         // messages for the device
