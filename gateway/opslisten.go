@@ -19,6 +19,10 @@ const opsReserve = 2
 // opsListener accepts connections of operators, so that whoever asks is answered: at the
 // limit of connections the one that has been idle for longest is closed, and when the
 // process has no descriptor left, one of the reserved ones is used.
+//
+// golang.org/x/net/netutil.LimitListener does not do this: at its limit it accepts nobody until
+// a connection ends, so who holds the limit open keeps everybody else waiting, and it knows
+// neither which connection is idle nor what to do without a descriptor.
 type opsListener struct {
 	net.Listener
 	limit int
