@@ -1,0 +1,209 @@
+package gateway
+
+import (
+	"bytes"
+	"compress/gzip"
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sngate/gateway/session"
+	"sngate/snpacket/sn12"
+	"sngate/store"
+)
+
+// storeFile is what a gateway of an earlier version has left behind when it was killed: it is
+// never written again, so that what a later version does with such a file is tested with one
+// that is real. A file of another version gets another name, and is made by
+//
+//	go test ./gateway -run TestStoreFileOfAnEarlierVersion -write-store-file testdata/store-NAME.db.gz
+const storeFile = "testdata/store-schema1.db.gz"
+
+var writeStoreFile = flag.String("write-store-file", "", "make a store file with sessions and messages in all states, compressed, and test it")
+
+// newStoreFileRig is a rig whose gateway is yet to be started, on the store in path.
+func newStoreFileRig(t *testing.T, path string) *rig {
+	t.Helper()
+	s, report, err := store.Open(path, store.Options{Version: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report.Lost() || report.SchemaFrom != 0 {
+		t.Fatalf("the file is not taken as it is: %v", report)
+	}
+	t.Cleanup(func() { // when the gateway has stopped
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	r := newRig(t, func(o *Options) {
+		o.SpoolTotalBytes = 64 << 20
+		c := o.Session
+		c.Spool, c.SpoolMessages, c.SpoolBytes, c.SpoolAge = true, 1000, 1<<20, 24*time.Hour
+	})
+	r.crash()
+	r.opts.Store = s
+	return r
+}
+
+// fillStoreFile makes the file: a gateway with devices in many states is killed.
+func fillStoreFile(t *testing.T, path string) {
+	r := newStoreFileRig(t, path)
+	r.start()
+	sleeper := r.device("10.0.1.1:5000")
+	sleeper.connectWith(false, 60, "sleeper")
+	sleeper.register("up/sleeper")
+	sleeper.subscribe("held/#", 2)
+	sleeper.sleep(3600)
+	r.publish("held/1", "first", 1)
+	r.publish("held/2", "second", 2)
+	r.publish("held/1", "third", 1)
+
+	down := r.device("10.0.1.2:5000")
+	down.connectWith(false, 600, "down")
+	topic := down.subscribe("down", 2)
+	r.publish("down", "half", 2)
+	down.wantMessage("delivered", sn12.Publish{QoS: 2, TopicID: topic, MsgID: 1, Data: []byte("half")})
+	down.sendMessage(sn12.PubRec{MsgID: 1})
+	down.wantMessage("released", sn12.PubRel{MsgID: 1})
+
+	up := r.device("10.0.1.3:5000")
+	up.connectWith(false, 600, "up")
+	up.sendMessage(sn12.Publish{QoS: 2, TopicID: up.register("up"), MsgID: 7, Data: []byte("twice")})
+	up.wantMessage("received", sn12.PubRec{MsgID: 7})
+
+	gone := r.device("10.0.1.4:5000")
+	gone.connectWith(false, 600, "gone")
+	gone.subscribe("gone", 1)
+	gone.send("02 18")
+	gone.wantMessage("goodbye", sn12.Disconnect{})
+
+	r.device("10.0.1.5:5000").connectWillKept("willed", "will", "over", 600)
+
+	spooler := r.device("10.0.1.6:5000")
+	spooler.connectWith(false, 600, "spooler")
+	id := spooler.register("spooled")
+	r.broker.Kill(true)
+	synctest.Wait()
+	for i, text := range []string{"one", "two", "three"} {
+		spooler.sendMessage(sn12.Publish{QoS: 1, TopicID: id, MsgID: uint16(i + 1), Data: []byte(text)})
+		spooler.wantMessage("in the store", sn12.PubAck{TopicID: id, MsgID: uint16(i + 1)})
+	}
+	spooler.sendMessage(sn12.Publish{QoS: 2, TopicID: id, MsgID: 4, Data: []byte("four")})
+	spooler.wantMessage("in the store", sn12.PubRec{MsgID: 4})
+	spooler.sendMessage(sn12.PubRel{MsgID: 4})
+	spooler.wantMessage("complete", sn12.PubComp{MsgID: 4})
+
+	r.crash()
+}
+
+func TestStoreFileOfAnEarlierVersion(t *testing.T) {
+	path, packed := filepath.Join(t.TempDir(), "sngate.db"), storeFile
+	if *writeStoreFile != "" {
+		packed = *writeStoreFile
+		synctest.Test(t, func(t *testing.T) { fillStoreFile(t, path) })
+		pack(t, path, packed)
+	}
+	unpack(t, packed, path)
+	synctest.Test(t, func(t *testing.T) { takeUpStoreFile(t, path) })
+}
+
+// takeUpStoreFile expects that all devices go on as if nothing had happened. The broker has
+// forgotten what it knew, so all that they get comes from the file.
+func takeUpStoreFile(t *testing.T, path string) {
+	r := newStoreFileRig(t, path)
+	got := r.observe()
+	r.start()
+	r.wantSessions("all of them", 6)
+	r.wantState("as it was", session.StateAsleep, 1)
+	r.wantState("as they were", session.StateActive, 4)
+	r.wantState("as it was", session.StateDisconnected, 1)
+
+	got.want(t, "spooled, in their order", "spooler spooled one 1", "spooler spooled two 1", "spooler spooled three 1", "spooler spooled four 2")
+	spooler := r.device("10.0.1.6:5000")
+	id := spooler.register("spooled")
+	spooler.sendMessage(sn12.Publish{QoS: 1, TopicID: id, MsgID: 9, Data: []byte("five")})
+	spooler.wantMessage("acknowledged", sn12.PubAck{TopicID: id, MsgID: 9})
+	got.want(t, "under the topic id that the device has had", "spooler spooled five 1")
+
+	sleeper := r.device("10.0.1.1:5000")
+	if texts := sleeper.wake("sleeper"); !slices.Equal(texts, []string{"first", "second", "third"}) {
+		t.Errorf("the sleeper gets %q", texts)
+	}
+	r.publish("held/3", "fourth", 2)
+	if texts := sleeper.wake("sleeper"); !slices.Equal(texts, []string{"fourth"}) {
+		t.Errorf("the sleeper gets %q: its subscription is kept", texts)
+	}
+
+	down := r.device("10.0.1.2:5000")
+	down.ping("still connected")
+	down.sendMessage(sn12.PubRec{MsgID: 1})
+	down.wantMessage("released again, and not sent again", sn12.PubRel{MsgID: 1})
+	down.sendMessage(sn12.PubComp{MsgID: 1})
+	r.publish("down", "next", 2)
+	if texts := down.receive(time.Second); !slices.Equal(texts, []string{"next"}) {
+		t.Errorf("the device with a QoS 2 message in progress gets %q after it", texts)
+	}
+
+	up := r.device("10.0.1.3:5000")
+	up.sendMessage(sn12.Publish{DUP: true, QoS: 2, TopicID: up.register("up"), MsgID: 7, Data: []byte("twice")})
+	up.wantMessage("received", sn12.PubRec{MsgID: 7})
+	up.sendMessage(sn12.PubRel{MsgID: 7})
+	up.wantMessage("complete", sn12.PubComp{MsgID: 7})
+	got.want(t, "the broker had it before")
+
+	gone := r.device("10.0.1.4:5000")
+	gone.connectWith(false, 600, "gone")
+	r.publish("gone", "back", 1)
+	if texts := gone.receive(time.Second); !slices.Equal(texts, []string{"back"}) {
+		t.Errorf("the device that has come back gets %q: its subscription is kept", texts)
+	}
+
+	r.device("10.0.1.5:5000")
+	time.Sleep(700 * time.Second)
+	r.wantWill("of a device that is not heard of again", "will", "over")
+}
+
+func pack(t *testing.T, from, to string) {
+	t.Helper()
+	b, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var packed bytes.Buffer
+	z, _ := gzip.NewWriterLevel(&packed, gzip.BestCompression) // the level is valid
+	if _, err := z.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(to, packed.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func unpack(t *testing.T, from, to string) {
+	t.Helper()
+	f, err := os.Open(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(to, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
