@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"net/netip"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"sngate/gateway/session"
+	"sngate/internal/binrec"
 	"sngate/store"
 )
 
@@ -86,59 +86,50 @@ func (s *shard) toOp(e *entry, r *session.Record) store.Op {
 	case r.Op == session.DeleteRecords:
 		op.Kind = store.DeletePrefix
 	case r.Kind == session.RecordSession:
-		op.Value = append(s.appendEntry(nil, e), r.Value...)
+		at := s.entryRecord(e)
+		op.Value = at.append(nil).Octets(r.Value)
 	}
 	return op
 }
 
 func keyOf(clientID, letter string, key []byte) []byte {
-	b := make([]byte, 0, len(clientID)+2+len(key))
-	b = append(b, clientID...)
-	b = append(append(b, 0), letter...)
-	return append(b, key...)
+	return binrec.New(len(clientID) + 2 + len(key)).Text(clientID).U8(0).Text(letter).Octets(key)
 }
 
-// appendEntry writes what the shell adds to RecordSession: where the device is, which
-// broker has the session, and when the device's connection ended.
-func (s *shard) appendEntry(b []byte, e *entry) []byte {
-	ended := int64(-1)
-	if e.ended != nil {
-		ended = int64(s.gw.running(e.endedAt))
-	}
-	b = binary.BigEndian.AppendUint64(b, uint64(ended))
-	var listener, addr string
-	if e.bound {
-		listener, addr = s.gw.opts.Listeners[e.peer.listener].Address, e.peer.addr.String()
-	}
-	for _, text := range []string{listener, addr, e.peer.node, e.homeNow()} {
-		b = append(binary.BigEndian.AppendUint16(b, uint16(len(text))), text...)
-	}
-	return b
-}
-
-// entryRecord is what appendEntry has written.
+// entryRecord is what the shell adds to RecordSession: where the device is, which broker has
+// the session, and when the device's connection ended.
 type entryRecord struct {
 	ended                time.Duration // running time; negative: it has not
 	listener, addr, node string
 	home                 string // a broker's address
 }
 
+func (s *shard) entryRecord(e *entry) entryRecord {
+	r := entryRecord{ended: -1, node: e.peer.node, home: e.homeNow()}
+	if e.ended != nil {
+		r.ended = s.gw.running(e.endedAt)
+	}
+	if e.bound {
+		r.listener, r.addr = s.gw.opts.Listeners[e.peer.listener].Address, e.peer.addr.String()
+	}
+	return r
+}
+
+// append puts the record before that of the session.
+func (r *entryRecord) append(b binrec.Writer) binrec.Writer {
+	return b.U64(uint64(r.ended)).Text16(r.listener).Text16(r.addr).Text16(r.node).Text16(r.home)
+}
+
 var errEntryRecord = errors.New("malformed record of a session")
 
+// parseEntry reads what append has written. rest is the session's record, a part of b.
 func parseEntry(b []byte) (r entryRecord, rest []byte, err error) {
-	if len(b) < 8 {
-		return r, nil, errEntryRecord
+	f := binrec.NewReader(b)
+	r = entryRecord{ended: time.Duration(f.U64()), listener: f.Text16(), addr: f.Text16(), node: f.Text16(), home: f.Text16()}
+	if rest = f.Rest(); f.Malformed() {
+		return entryRecord{}, nil, errEntryRecord
 	}
-	r.ended = time.Duration(binary.BigEndian.Uint64(b))
-	b = b[8:]
-	for _, text := range []*string{&r.listener, &r.addr, &r.node, &r.home} {
-		if len(b) < 2 || len(b)-2 < int(binary.BigEndian.Uint16(b)) {
-			return r, nil, errEntryRecord
-		}
-		n := 2 + int(binary.BigEndian.Uint16(b))
-		*text, b = string(b[2:n]), b[n:]
-	}
-	return r, b, nil
+	return r, rest, nil
 }
 
 // peerOf finds where a device was, if that listener is still there.
@@ -275,7 +266,7 @@ func (s *shard) outFor(e *entry) *session.Out {
 func (g *Gateway) running(now time.Duration) time.Duration { return g.lived + now }
 
 func (g *Gateway) saveClock() {
-	g.saveOwn(clockKey, binary.BigEndian.AppendUint64(nil, uint64(g.running(g.now()))))
+	g.saveOwn(clockKey, binrec.New(8).U64(uint64(g.running(g.now()))))
 }
 
 // saveOwn stores a record of the gateway's own. If that fails, storeWorks does it again.

@@ -3,12 +3,12 @@ package gateway
 import (
 	"bytes"
 	"cmp"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"time"
 
 	"sngate/gateway/session"
+	"sngate/internal/binrec"
 	"sngate/snpacket/sn12"
 	"sngate/store"
 )
@@ -59,8 +59,9 @@ func (g *Gateway) resume() error {
 func (r *resumption) load(b store.Bucket, key, value []byte) error {
 	switch string(key) {
 	case clockKey:
-		if len(value) == 8 {
-			r.gw.lived = max(r.gw.lived, time.Duration(binary.BigEndian.Uint64(value)))
+		f := binrec.NewReader(value)
+		if lived := time.Duration(f.U64()); f.Done() {
+			r.gw.lived = max(r.gw.lived, lived)
 		}
 		return nil
 	case predefinedKey:

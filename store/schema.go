@@ -1,12 +1,13 @@
 package store
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 
 	"go.etcd.io/bbolt"
+
+	"sngate/internal/binrec"
 )
 
 // The meta bucket holds two records: the header, which says what the file is, and the
@@ -37,17 +38,20 @@ type header struct {
 }
 
 func (h header) encode() []byte {
-	b := binary.BigEndian.AppendUint32(nil, h.version)
-	b = append(b, h.createdBy...)
-	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
+	b := binrec.New(0).U32(h.version).Text(h.createdBy)
+	return b.U32(headerSum(b))
 }
 
+func headerSum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
+
 func decodeHeader(b []byte) (header, error) {
-	n := len(b) - 4
-	if n < 4 || binary.BigEndian.Uint32(b[n:]) != crc32.Checksum(b[:n], crc32.MakeTable(crc32.Castagnoli)) {
+	const sumLen = 4
+	r := binrec.NewReader(b)
+	h := header{version: r.U32(), createdBy: string(r.Octets(r.Len() - sumLen))}
+	if sum := r.U32(); !r.Done() || sum != headerSum(b[:len(b)-sumLen]) {
 		return header{}, errors.New("the header record is unreadable")
 	}
-	return header{version: binary.BigEndian.Uint32(b), createdBy: string(b[4:n])}, nil
+	return h, nil
 }
 
 // digest is kept with every commit so that a file whose content is not what was
@@ -87,11 +91,9 @@ func recordHash(key, value []byte) uint64 {
 // one in the root page: a disk that wrote the root page of a transaction and nothing
 // else shows, below it, the complete tree of an older one.
 func (d *digest) encode(txid uint64) []byte {
-	b := make([]byte, 0, 8+16*bucketCount)
-	b = binary.BigEndian.AppendUint64(b, txid)
+	b := binrec.New(8 + 16*bucketCount).U64(txid)
 	for _, t := range d {
-		b = binary.BigEndian.AppendUint64(b, t.records)
-		b = binary.BigEndian.AppendUint64(b, t.sum)
+		b = b.U64(t.records).U64(t.sum)
 	}
 	return b
 }
@@ -99,13 +101,12 @@ func (d *digest) encode(txid uint64) []byte {
 // decodeDigest also returns for how many buckets there is an entry: in a file of an
 // older version there may be fewer.
 func decodeDigest(b []byte) (d digest, buckets int, txid uint64, err error) {
-	buckets = len(b) / 16
-	if buckets == 0 || buckets > bucketCount || len(b)%16 != 8 {
-		return d, 0, 0, errors.New("the digest record is unreadable")
+	r := binrec.NewReader(b)
+	for txid = r.U64(); buckets < bucketCount && r.Len() > 0; buckets++ {
+		d[buckets] = tally{records: r.U64(), sum: r.U64()}
 	}
-	txid = binary.BigEndian.Uint64(b)
-	for i, b := 0, b[8:]; i < buckets; i, b = i+1, b[16:] {
-		d[i] = tally{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])}
+	if buckets == 0 || !r.Done() {
+		return digest{}, 0, 0, errors.New("the digest record is unreadable")
 	}
 	return d, buckets, txid, nil
 }

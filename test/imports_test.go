@@ -22,18 +22,19 @@ func layers() map[string][]string {
 	return map[string][]string{
 		"snpacket":         {},
 		"topicreg":         {},
-		"gateway/session":  {"snpacket", "topicreg", "internal/rate"},
+		"gateway/session":  {"snpacket", "topicreg", "internal/binrec", "internal/rate"},
 		"upstream":         {"internal/rate"},
-		"store":            {},
+		"store":            {"internal/binrec"},
 		"store/storetest":  {"store"},                // for tests only: nothing but them may import it
 		"internal/rate":    {},                       // one token bucket for all
+		"internal/binrec":  {},                       // one reader and writer of records
 		"internal/explain": {"snpacket", "topicreg"}, // what a datagram says, for the log and for people
-		"gateway":          {"snpacket", "topicreg", "gateway/session", "upstream", "store", "internal/explain", "internal/rate"},
+		"gateway":          {"snpacket", "topicreg", "gateway/session", "upstream", "store", "internal/explain", "internal/binrec", "internal/rate"},
 		"conf":             {"topicreg"},
 		"embeddedbroker":   {"internal/rate"},
 		"internal":         {"snpacket", "topicreg"},
 		"cmd":              {"snpacket", "topicreg", "gateway", "gateway/session", "upstream", "store", "conf", "embeddedbroker", "internal", "internal/explain", "internal/rate"},
-		"test":             {"snpacket", "topicreg", "gateway", "gateway/session", "upstream", "store", "conf", "embeddedbroker", "internal", "internal/explain", "internal/rate", "cmd"},
+		"test":             {"snpacket", "topicreg", "gateway", "gateway/session", "upstream", "store", "conf", "embeddedbroker", "internal", "internal/explain", "internal/binrec", "internal/rate", "cmd"},
 	}
 }
 
@@ -52,6 +53,7 @@ func reserved() map[string][]string {
 	return map[string][]string{
 		"github.com/mochi-mqtt/server":         {"embeddedbroker"},
 		"go.etcd.io/bbolt":                     {"store"},
+		"golang.org/x/crypto/":                 {"internal/binrec"},
 		"github.com/BurntSushi/toml":           {"conf"},
 		"github.com/eclipse/paho.mqtt.golang":  {"upstream", "test"},
 		"github.com/prometheus/client_golang/": {"gateway", "cmd"},

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"sngate/internal/binrec"
 	"sngate/snpacket/sn12"
 )
 
@@ -109,13 +110,13 @@ func (w *world) check() {
 	s, d := w.s, w.s.durable
 	stored := map[RecordKind]map[string]bool{RecordHeld: {}, RecordSpool: {}}
 	for _, r := range w.store.records {
-		f := fields{b: r.Value}
+		f := binrec.NewReader(r.Value)
 		switch r.Kind {
 		case RecordSpool:
-			f.u16()
+			f.U16()
 			fallthrough
 		case RecordHeld:
-			_, _, _, payload := f.message()
+			_, _, _, payload := readMessage(&f)
 			stored[r.Kind][string(payload)] = true
 		}
 	}

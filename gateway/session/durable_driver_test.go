@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"sngate/internal/binrec"
 	"sngate/snpacket/sn12"
 )
 
@@ -316,8 +317,8 @@ func (w *world) excuse() {
 		if r.Kind != RecordReleased {
 			continue
 		}
-		f := fields{b: r.Key}
-		if i := p.find(f.u32()); i >= 0 && !p.msgs[i].released && p.msgs[i].stage != spoolReceived {
+		f := binrec.NewReader(r.Key)
+		if i := p.find(f.U32()); i >= 0 && !p.msgs[i].released && p.msgs[i].stage != spoolReceived {
 			w.dropped[string(p.msgs[i].payload)] = true
 			delete(w.owedUp, string(p.msgs[i].payload))
 		}

@@ -1,9 +1,9 @@
 package session
 
 import (
-	"encoding/binary"
 	"errors"
 
+	"sngate/internal/binrec"
 	"sngate/snpacket/sn12"
 	"sngate/topicreg"
 )
@@ -55,77 +55,11 @@ func (o *Out) removeAll(kind RecordKind) {
 	o.Records = append(o.Records, Record{Kind: kind, Op: DeleteRecords})
 }
 
-func key16(n uint16) []byte { return binary.BigEndian.AppendUint16(nil, n) }
-func key32(n uint32) []byte { return binary.BigEndian.AppendUint32(nil, n) }
+func key16(n uint16) []byte { return binrec.New(2).U16(n) }
+func key32(n uint32) []byte { return binrec.New(4).U32(n) }
 
 // errRecord says that a record is not one this version has written.
 var errRecord = errors.New("session: malformed record")
-
-// fields reads what the append functions below have written. After the first mistake
-// all that is read is zero, and bad is set.
-type fields struct {
-	b   []byte
-	bad bool
-}
-
-func (f *fields) take(n int) []byte {
-	if f.bad || n < 0 || n > len(f.b) {
-		f.bad = true
-		return nil
-	}
-	b := f.b[:n:n]
-	f.b = f.b[n:]
-	return b
-}
-
-func (f *fields) u8() uint8 {
-	if b := f.take(1); b != nil {
-		return b[0]
-	}
-	return 0
-}
-
-func (f *fields) u16() uint16 {
-	if b := f.take(2); b != nil {
-		return binary.BigEndian.Uint16(b)
-	}
-	return 0
-}
-
-func (f *fields) u32() uint32 {
-	if b := f.take(4); b != nil {
-		return binary.BigEndian.Uint32(b)
-	}
-	return 0
-}
-
-func (f *fields) u64() uint64 {
-	if b := f.take(8); b != nil {
-		return binary.BigEndian.Uint64(b)
-	}
-	return 0
-}
-
-// text reads a string with its length before it.
-func (f *fields) text() string { return string(f.take(int(f.u32()))) }
-
-// rest reads all that is left, as a copy.
-func (f *fields) rest() []byte {
-	b := f.take(len(f.b))
-	return append(make([]byte, 0, len(b)), b...)
-}
-
-// end reports whether all has been read, and no more than that.
-func (f *fields) end() error {
-	if f.bad || len(f.b) > 0 {
-		return errRecord
-	}
-	return nil
-}
-
-func appendText(b []byte, s string) []byte {
-	return append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
-}
 
 // Bits of the octet in which RecordSession keeps what is true or false.
 const (
@@ -160,14 +94,9 @@ func bit(set bool, b uint8) uint8 {
 func (s *Session) appendSession() []byte {
 	bits := bit(s.clean, bitClean) | bit(s.kept, bitKept) | bit(s.accepted.will, bitWill) | bit(s.will != nil, bitHasWill) |
 		bit(s.willDue, bitWillDue) | bit(s.assigned, bitAssigned) | bit(s.Proven(), bitProven)
-	b := append(make([]byte, 0, 64), sn12.ProtocolID, bits, byte(s.lasting()))
-	b = binary.BigEndian.AppendUint16(b, s.duration)
-	b = binary.BigEndian.AppendUint16(b, s.sleepFor)
-	b = binary.BigEndian.AppendUint16(b, s.accepted.duration)
+	b := binrec.New(64).U8(sn12.ProtocolID, bits, byte(s.lasting())).U16(s.duration).U16(s.sleepFor).U16(s.accepted.duration)
 	if w := s.will; w != nil {
-		b = append(b, w.QoS, bit(w.Retain, bitRetain))
-		b = appendText(b, w.Topic)
-		b = append(b, w.Message...)
+		b = b.U8(w.QoS, bit(w.Retain, bitRetain)).Text32(w.Topic).Octets(w.Message)
 	}
 	return b
 }
@@ -184,22 +113,20 @@ func (s *Session) lasting() State {
 }
 
 func (s *Session) loadSession(value []byte) error {
-	f := fields{b: value}
-	version, bits, state := f.u8(), f.u8(), State(f.u8())
-	duration, sleepFor, accepted := f.u16(), f.u16(), f.u16()
+	f := binrec.NewReader(value)
+	version, bits, state := f.U8(), f.U8(), State(f.U8())
+	duration, sleepFor, accepted := f.U16(), f.U16(), f.U16()
 	var w *Will
 	if bits&bitHasWill != 0 {
-		w = &Will{QoS: f.u8(), Retain: f.u8()&bitRetain != 0}
-		w.Topic = f.text()
-		w.Message = f.rest()
-		f.bad = f.bad || w.QoS > 2
+		w = &Will{QoS: f.U8(), Retain: f.U8()&bitRetain != 0, Topic: f.Text32(), Message: copyOf(f.Rest())}
+		f.Check(w.QoS <= 2)
 	}
 	switch state {
 	case StateActive, StateAsleep, StateDisconnected, StateLost:
 	default:
-		f.bad = true
+		f.Check(false)
 	}
-	if f.end() != nil || version != sn12.ProtocolID {
+	if !f.Done() || version != sn12.ProtocolID {
 		return errRecord
 	}
 	s.clean, s.kept, s.willDue = bits&bitClean != 0, bits&bitKept != 0, bits&bitWillDue != 0
@@ -214,27 +141,25 @@ func (s *Session) loadSession(value []byte) error {
 }
 
 // appendMessage writes a message: RecordHeld and RecordSpool.
-func appendMessage(b []byte, qos uint8, retain bool, topic string, payload []byte) []byte {
-	b = append(b, qos, bit(retain, bitRetain))
-	b = appendText(b, topic)
-	return append(b, payload...)
+func appendMessage(b binrec.Writer, qos uint8, retain bool, topic string, payload []byte) binrec.Writer {
+	return b.U8(qos, bit(retain, bitRetain)).Text32(topic).Octets(payload)
 }
 
-func (f *fields) message() (qos uint8, retain bool, topic string, payload []byte) {
-	qos = f.u8()
-	retain = f.u8()&bitRetain != 0
-	topic = f.text()
-	payload = f.rest()
-	f.bad = f.bad || qos > 2 || topic == ""
+func readMessage(f *binrec.Reader) (qos uint8, retain bool, topic string, payload []byte) {
+	qos, retain, topic, payload = f.U8(), f.U8()&bitRetain != 0, f.Text32(), copyOf(f.Rest())
+	f.Check(qos <= 2 && topic != "")
 	return qos, retain, topic, payload
 }
+
+// copyOf makes the session's own of a part of a record. It is never nil.
+func copyOf(part []byte) []byte { return append(make([]byte, 0, len(part)), part...) }
 
 // putTopic keeps a topic id. told: the device knows it, or asks until it does.
 func (s *Session) putTopic(id uint16, told bool, out *Out) {
 	if name, ok := s.topics.Name(id); ok {
 		state := s.topics.State(id)
 		bits := bit(state.Allotted, bitAllotted) | bit(told, bitTold) | bit(!state.Own, bitLent) | bit(state.Moved, bitMoved)
-		out.put(RecordTopic, key16(id), append([]byte{bits}, name...))
+		out.put(RecordTopic, key16(id), binrec.New(1+len(name)).U8(bits).Text(name))
 	}
 }
 
@@ -243,8 +168,7 @@ func (s *Session) putSubscription(sub *subscription, out *Out) {
 }
 
 func (s *Session) putReceived(f *inflight, out *Out) {
-	v := binary.BigEndian.AppendUint32(nil, f.sum)
-	out.put(RecordReceived, key16(f.msgID), binary.BigEndian.AppendUint16(v, f.topicID))
+	out.put(RecordReceived, key16(f.msgID), binrec.New(6).U32(f.sum).U16(f.topicID))
 }
 
 // Load takes one record of the session back; records may come in any order, those of a
@@ -252,14 +176,14 @@ func (s *Session) putReceived(f *inflight, out *Out) {
 // the last one. A record that makes no sense is an error, and leaves the session as it is.
 func (s *Session) Load(kind RecordKind, key, value []byte) error {
 	d := s.durable
-	k, f := fields{b: key}, fields{b: value}
+	k, f := binrec.NewReader(key), binrec.NewReader(value)
 	take := func() {}
 	switch kind {
 	case RecordSession:
 		return s.loadSession(value)
 	case RecordSubscription:
-		sub := subscription{filter: string(k.rest()), qos: f.u8()}
-		f.bad = f.bad || sub.filter == "" || sub.qos > 2
+		sub := subscription{filter: string(k.Rest()), qos: f.U8()}
+		f.Check(sub.filter != "" && sub.qos <= 2)
 		take = func() {
 			s.subs = append(s.subs, sub)
 			s.filterOctets += int32(len(sub.filter))
@@ -267,62 +191,57 @@ func (s *Session) Load(kind RecordKind, key, value []byte) error {
 	case RecordTopic:
 		return s.loadTopic(&k, &f)
 	case RecordExchange:
-		v := takenOver{packetID: k.u16(), sum: f.u64()}
+		v := takenOver{packetID: k.U16(), sum: f.U64()}
 		take = func() { d.taken = append(d.taken, v) }
 	case RecordOutgoing:
 		var v outgoingRecord
 		v.load(&f)
 		take = func() { d.outgoing = v }
 	case RecordReceived:
-		v := inflight{holdAt: Never, msgID: k.u16(), sum: f.u32(), topicID: f.u16(), qos: 2, stage: received, kept: true, old: true}
+		v := inflight{holdAt: Never, msgID: k.U16(), sum: f.U32(), topicID: f.U16(), qos: 2, stage: received, kept: true, old: true}
 		take = func() { s.window = append(s.window, v) }
 	case RecordReleased:
-		number := k.u32()
+		number := k.U32()
 		take = func() { d.releasedBefore = append(d.releasedBefore, number) }
 	case RecordHeld:
-		m := outgoing{number: k.u32(), saved: true}
-		m.qos, m.retain, m.topic, m.payload = f.message()
-		f.bad = f.bad || m.qos == 0 || m.number == 0
+		m := outgoing{number: k.U32(), saved: true}
+		m.qos, m.retain, m.topic, m.payload = readMessage(&f)
+		f.Check(m.qos != 0 && m.number != 0)
 		take = func() {
 			s.queue.push(m)
 			d.lastHeld = m.number
 		}
 	case RecordSpool:
-		m := spooled{number: k.u32(), packetID: f.u16(), stage: spoolWaiting, again: true}
-		m.qos, m.retain, m.topic, m.payload = f.message()
-		f.bad = f.bad || m.number == 0 || m.qos == 2 && m.packetID < firstPacketID
+		m := spooled{number: k.U32(), packetID: f.U16(), stage: spoolWaiting, again: true}
+		m.qos, m.retain, m.topic, m.payload = readMessage(&f)
+		f.Check(m.number != 0 && (m.qos != 2 || m.packetID >= firstPacketID))
 		take = func() { d.spool.push(m) }
 	default:
 		return errRecord
 	}
-	if k.end() != nil || f.end() != nil {
+	if !k.Done() || !f.Done() {
 		return errRecord
 	}
 	take()
 	return nil
 }
 
-func (s *Session) loadTopic(k, f *fields) error {
-	id, bits := k.u16(), f.u8()
-	name := string(f.rest())
+func (s *Session) loadTopic(k, f *binrec.Reader) error {
+	id, bits, name := k.U16(), f.U8(), string(f.Rest())
 	state := topicreg.State{
 		Allotted: bits&bitAllotted != 0, Told: bits&bitTold != 0, Own: bits&bitLent == 0, Moved: bits&bitMoved != 0,
 	}
-	if f.bad || k.end() != nil || s.topics.Restore(id, name, state) != nil {
+	if !f.Done() || !k.Done() || s.topics.Restore(id, name, state) != nil {
 		return errRecord
 	}
 	return nil
 }
 
 // load reads RecordOutgoing.
-func (o *outgoingRecord) load(f *fields) {
-	*o = outgoingRecord{msgID: f.u16(), packetID: f.u16(), number: f.u32(), sum: f.u64(), releasing: f.u8()&bitReleasing != 0}
+func (o *outgoingRecord) load(f *binrec.Reader) {
+	*o = outgoingRecord{msgID: f.U16(), packetID: f.U16(), number: f.U32(), sum: f.U64(), releasing: f.U8()&bitReleasing != 0}
 }
 
 func (o *outgoingRecord) put(out *Out) {
-	v := binary.BigEndian.AppendUint16(nil, o.msgID)
-	v = binary.BigEndian.AppendUint16(v, o.packetID)
-	v = binary.BigEndian.AppendUint32(v, o.number)
-	v = binary.BigEndian.AppendUint64(v, o.sum)
-	out.put(RecordOutgoing, nil, append(v, bit(o.releasing, bitReleasing)))
+	out.put(RecordOutgoing, nil, binrec.New(17).U16(o.msgID).U16(o.packetID).U32(o.number).U64(o.sum).U8(bit(o.releasing, bitReleasing)))
 }
