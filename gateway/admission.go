@@ -104,7 +104,7 @@ func (s *shard) admit(p peer, clientID string) (*entry, session.Reason) {
 func (s *shard) makeRoom() {
 	if front := s.halfOpen.Front(); front != nil {
 		e := front.Value.(*entry)
-		e.session.GiveWay(s.outFor(e))
+		e.session.GiveWay(s.envFor(e), &s.out)
 		s.settle(e)
 		return
 	}

@@ -104,7 +104,7 @@ func (s *shard) handle(e *entry, a *arrival) {
 		e.link.Nudge(s.now)
 	}
 	e.heardAt = s.now
-	e.session.Datagram(s.now, a.body, s.outFor(e))
+	e.session.Datagram(s.envFor(e), a.body, &s.out)
 	s.cause.datagram = a.body
 	s.carryOut(e)
 	s.cause.datagram = nil
@@ -116,7 +116,7 @@ func (s *shard) handle(e *entry, a *arrival) {
 // defends reports whether a live session stays where it is, and has its device asked
 // whether it is still there.
 func (s *shard) defends(e *entry) bool {
-	if !live(e.session.State()) || e.session.HalfOpen() || e.session.Contested(s.now, s.outFor(e)) {
+	if !live(e.session.State()) || e.session.HalfOpen() || e.session.Contested(s.envFor(e), &s.out) {
 		return false
 	}
 	s.settle(e)
@@ -262,7 +262,6 @@ func (s *shard) bind(e *entry, p peer) {
 		e.session.RestartMsgIDs(s.gw.opts.FirstMsgID())
 	}
 	e.peer, e.bound = p, true
-	e.session.SetOverhead(p.overhead())
 	if before := s.gw.directory.bind(p, e); before != nil {
 		if before.shard == s {
 			s.evict(before, p)
@@ -279,7 +278,7 @@ func (s *shard) evict(e *entry, p peer) {
 		return
 	}
 	e.bound = false
-	e.session.AddressTaken(s.now, s.outFor(e))
+	e.session.AddressTaken(s.envFor(e), &s.out)
 	s.settle(e)
 }
 

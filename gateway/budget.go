@@ -97,7 +97,7 @@ func (s *shard) relieve() {
 		if e == nil || e.heldOctets <= s.gw.budget.free() {
 			return
 		}
-		e.session.Yield(s.now, s.gw.budget.free(), s.outFor(e))
+		e.session.Yield(s.envFor(e), &s.out)
 		s.settle(e)
 	}
 }

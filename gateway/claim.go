@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"math"
+
 	"sngate/gateway/session"
 	"sngate/snpacket/sn12"
 )
@@ -69,8 +71,8 @@ func (s *shard) grant(claim *entry, a *arrival) {
 		e.link.Nudge(s.now)
 	}
 	e.heardAt = s.now
-	out := s.outFor(e)
-	out.KeepLimit = 0 // the claim has been let in with its will
-	e.session.Adopt(s.now, claim.session, out)
+	env := s.envFor(e)
+	env.KeepLimit = math.MaxInt // the claim has been let in with its will
+	e.session.Adopt(env, claim.session, &s.out)
 	s.settle(e)
 }

@@ -36,7 +36,7 @@ func (s *shard) expire() {
 	}
 	e := s.ended.Front().Value.(*entry)
 	s.noteEnded(e, false)
-	if !e.session.Expire(s.outFor(e)) { // the spool is not empty: for another period
+	if !e.session.Expire(s.envFor(e), &s.out) { // the spool is not empty: for another period
 		s.noteEnded(e, true)
 		return
 	}

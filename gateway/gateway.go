@@ -251,10 +251,10 @@ func (s *shard) stop(left chan<- struct{}) {
 	wills := 0
 	s.frozen = s.gw.opts.OnStop == StopKeep
 	for _, e := range s.clients {
-		if out := s.outFor(e); s.frozen {
-			e.session.Save(out)
+		if s.frozen {
+			e.session.Save(s.envFor(e), &s.out)
 		} else {
-			e.session.Stop(out)
+			e.session.Stop(s.envFor(e), &s.out)
 		}
 		s.carryOut(e)
 		switch {

@@ -163,14 +163,14 @@ func (s *shard) takeAnswers(e *entry) {
 	for len(s.retracted) > 0 {
 		ev := s.retracted[0]
 		s.retracted = s.retracted[:copy(s.retracted, s.retracted[1:])]
-		e.session.Upstream(s.now, &ev, s.outFor(e))
+		e.session.Upstream(s.envFor(e), &ev, &s.out)
 		s.carryOut(e)
 	}
 	for len(s.answered) > 0 {
 		a := s.answered[0]
 		s.answered = s.answered[:copy(s.answered, s.answered[1:])]
 		if a.token != 0 {
-			e.session.Upstream(s.now, &session.Event{Kind: session.EventStored, Token: a.token, Failed: a.failed}, s.outFor(e))
+			e.session.Upstream(s.envFor(e), &session.Event{Kind: session.EventStored, Token: a.token, Failed: a.failed}, &s.out)
 			s.carryOut(e)
 		}
 	}
@@ -219,7 +219,7 @@ func (s *shard) repair() {
 			s.erase(clientID)
 			continue
 		}
-		e.session.Snapshot(s.outFor(e))
+		e.session.Snapshot(s.envFor(e), &s.out)
 		s.settle(e)
 	}
 }
@@ -246,18 +246,23 @@ func (s *shard) erase(clientID string) {
 	}
 }
 
-// outFor returns s.out for a step of e, and says there what its session has to know of
-// the store. What is stored of a session without the rest of it would be rubbish, so
-// one that waits for its repair stores nothing before.
-func (s *shard) outFor(e *entry) *session.Out {
-	waits := false
+// envFor says what the session of e has to know for a step. What is stored of a session
+// without the rest of it would be rubbish, so one that waits for its repair stores nothing
+// before.
+func (s *shard) envFor(e *entry) session.Env {
+	g, waits := s.gw, false
 	if len(s.repairs) > 0 {
 		_, waits = s.repairs[e.session.ClientID()]
 	}
-	s.out.StoreDown = waits || s.gw.storeDown.Load()
-	s.tellLimits(e)
-	s.out.SpoolFull = s.gw.spoolOctets.Load() >= s.gw.spoolLimit
-	return &s.out
+	return session.Env{
+		Now:       s.now,
+		StoreOK:   !waits && !g.storeDown.Load(),
+		SpoolRoom: g.spoolOctets.Load() < g.spoolLimit,
+		HeldRoom:  g.heldStore.limit <= 0 || g.heldStore.free() > 0,
+		KeepLimit: s.keepLimit(e),
+		Allowance: g.budget.free(),
+		Overhead:  e.peer.overhead(),
+	}
 }
 
 // running is the time for which the gateway has been running at now, all its lives

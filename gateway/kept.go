@@ -39,15 +39,11 @@ func (e *entry) known(s *shard) bool {
 	return e.accepted && (s.now-e.acceptedAt >= keptFor || e.session.Proven())
 }
 
-// tellLimits says in s.out what the session of e may make the gateway keep.
-func (s *shard) tellLimits(e *entry) {
-	g := s.gw
-	s.out.HeldFull = g.heldStore.limit > 0 && g.heldStore.free() == 0
-	if s.out.KeepLimit = 0; g.budget.limit <= 0 && g.keptStore.limit <= 0 {
-		return
-	}
-	known, sessions := e.known(s), g.opts.MaxSessions
-	s.out.KeepLimit = max(min(g.budget.share(known, sessions), g.keptStore.share(known, sessions)), 1)
+// keepLimit tells how many octets the session of e may make the gateway keep.
+func (s *shard) keepLimit(e *entry) int {
+	g, known := s.gw, e.known(s)
+	sessions := g.opts.MaxSessions
+	return min(g.budget.share(known, sessions), g.keptStore.share(known, sessions))
 }
 
 // noteKept brings what is counted of what e keeps up to date.

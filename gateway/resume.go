@@ -163,10 +163,9 @@ func (r *resumption) goOn(e *entry) {
 	// neither has it: what comes from there could be taken for the other device's.
 	if p, ok := g.peerOf(&at); ok && r.claims[p] == 1 {
 		e.peer, e.bound = p, true
-		e.session.SetOverhead(p.overhead())
 		g.directory.bind(p, e)
 	}
-	if !e.session.Resume(s.now, s.outFor(e)) {
+	if !e.session.Resume(s.envFor(e), &s.out) {
 		s.out.Reset()
 		s.forget(e)
 		s.erase(e.session.ClientID())

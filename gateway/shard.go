@@ -195,7 +195,7 @@ func (s *shard) advance(e *entry) {
 	if e == s.own {
 		s.advanceOwn()
 	} else if !s.frozen && s.now >= e.session.Deadline() {
-		e.session.Advance(s.now, s.outFor(e))
+		e.session.Advance(s.envFor(e), &s.out)
 	}
 	s.settle(e)
 }
@@ -225,8 +225,7 @@ func (s *shard) settle(e *entry) {
 			}
 			s.cause.event = &s.events[i]
 			ev := toEvent(&s.events[i])
-			e.session.SetAllowance(s.gw.budget.free())
-			e.session.Upstream(s.now, &ev, s.outFor(e))
+			e.session.Upstream(s.envFor(e), &ev, &s.out)
 			s.carryOut(e)
 			s.cause.event = nil
 			s.takeAnswers(e)
@@ -270,7 +269,7 @@ func (s *shard) noteParked(e *entry) {
 		s.ownParked()
 	default:
 		s.gw.logParked(e)
-		e.session.Upstream(s.now, &session.Event{Kind: session.EventParked}, s.outFor(e))
+		e.session.Upstream(s.envFor(e), &session.Event{Kind: session.EventParked}, &s.out)
 		s.carryOut(e)
 	}
 	e.parked = parked

@@ -65,6 +65,6 @@ func (s *shard) markUnreachable(e *entry, p peer) {
 	if e.gone || s.frozen || !s.holds(e, p) {
 		return
 	}
-	e.session.Unreachable(s.now, s.outFor(e))
+	e.session.Unreachable(s.envFor(e), &s.out)
 	s.settle(e)
 }

@@ -97,12 +97,6 @@ type Out struct {
 	// result is awaited: EventStored.
 	Records []Record
 	Batch   Token
-
-	// The shell says here what sessions have to know of it.
-	StoreDown bool // the store does not take records
-	SpoolFull bool // all devices together have as much in the store as they may
-	HeldFull  bool // the same of what is held for devices: no more of it is stored
-	KeepLimit int  // octets that may be kept for the device beside messages, see Kept; 0: no limit
 }
 
 // Reset empties o and keeps its memory, unless a rare huge step has grown it.
@@ -138,13 +132,13 @@ type message interface {
 
 // send queues one datagram for the device. Messages are built by the session itself
 // and sized before, so Append does not fail; were it to, nothing is sent.
-func send[M message](o *Out, m M) {
-	b, err := m.Append(o.arena)
+func send[M message](st *step, m M) {
+	b, err := m.Append(st.arena)
 	if err != nil {
 		return
 	}
-	o.arena = b
-	o.ends = append(o.ends, len(b))
+	st.arena = b
+	st.ends = append(st.ends, len(b))
 }
 
 // raw queues a datagram that has been made before.

@@ -12,21 +12,22 @@ func (s *Session) Assigned() bool { return s.assigned }
 
 // AddressTaken says that the device's address belongs to another device from now on.
 // A sleeper is kept if it has a client id to be found by. Any other device is gone.
-func (s *Session) AddressTaken(now Time, out *Out) {
+func (s *Session) AddressTaken(env Env, out *Out) {
+	st := &step{env, out}
 	s.mustSave() // or a restart would give it the address back
-	s.forgetAddress(out)
+	s.forgetAddress(st)
 	switch {
 	case s.state == StateActive, s.connected() && s.assigned:
-		s.endLost(ReasonAddressReused, out)
+		s.endLost(st, ReasonAddressReused)
 	case s.state == StateAwake:
 		s.suspendDelivery()
 		s.barrier = barrier{at: Never}
-		s.enter(StateAsleep, ReasonAddressReused, out)
-		s.heard(now)
+		s.enter(st, StateAsleep, ReasonAddressReused)
+		s.heard(st.Now)
 	case s.dialogue != nil:
-		s.abandon(ReasonAddressReused, out)
+		s.abandon(st, ReasonAddressReused)
 	}
-	s.save(now, out)
+	s.save(st)
 }
 
 // AddressChanged says that what comes next comes from a new address, so that a CONNECT is
@@ -53,18 +54,15 @@ func (s *Session) StartMsgIDs(after uint16) {
 	}
 }
 
-// SetOverhead says how many octets a forwarder's encapsulation adds to each message.
-func (s *Session) SetOverhead(octets int) { s.overhead = octets }
-
 // addressDeadline is when an unanswered question, whether the device is where it says it
 // is, is due to be repeated.
 func (s *Session) addressDeadline() Time { return min(s.reach.deadline(), s.rival.deadline()) }
 
-func (s *Session) advanceAddress(now Time, out *Out) {
-	if now >= s.reach.deadline() {
-		s.proveAgain(now, out)
+func (s *Session) advanceAddress(st *step) {
+	if st.Now >= s.reach.deadline() {
+		s.proveAgain(st)
 	}
-	if now >= s.rival.deadline() {
-		s.askRivalled(now, out)
+	if st.Now >= s.rival.deadline() {
+		s.askRivalled(st)
 	}
 }

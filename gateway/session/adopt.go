@@ -6,7 +6,7 @@ import "sngate/snpacket/sn12"
 // device's, to which the session has just been moved. from is a session that has held
 // the will dialogue there, so that this one could go on meanwhile; the prompts have been
 // answered already, and are not sent.
-func (s *Session) Adopt(now Time, from *Session, out *Out) {
+func (s *Session) Adopt(env Env, from *Session, out *Out) {
 	d := from.dialogue
 	if d == nil {
 		return
@@ -28,7 +28,7 @@ func (s *Session) Adopt(now Time, from *Session, out *Out) {
 			return // it has been parsed from one, so it can be written
 		}
 		arena, ends := len(out.arena), len(out.ends)
-		if s.Datagram(now, b, out); i < len(steps)-1 {
+		if s.Datagram(env, b, out); i < len(steps)-1 {
 			out.arena, out.ends = out.arena[:arena], out.ends[:ends]
 		}
 	}

@@ -17,6 +17,8 @@ type relay struct {
 	datagram []byte
 }
 
+func (r *relay) at() Env { return envAt(r.now) }
+
 func newRelay(tb testing.TB, durable bool) *relay {
 	tb.Helper()
 	cfg := testConfig()
@@ -29,10 +31,10 @@ func newRelay(tb testing.TB, durable bool) *relay {
 			tb.Fatal(err)
 		}
 		r.out.Reset()
-		r.s.Datagram(r.now, b, &r.out)
+		r.s.Datagram(r.at(), b, &r.out)
 	}
 	feed(connectMsg(true, false, 60))
-	r.s.Upstream(r.now, &Event{Kind: EventConnected}, &r.out)
+	r.s.Upstream(r.at(), &Event{Kind: EventConnected}, &r.out)
 	r.stored()
 	feed(sn12.Register{MsgID: 1, TopicName: []byte("site/7/temperature")})
 	r.stored()
@@ -47,7 +49,7 @@ func newRelay(tb testing.TB, durable bool) *relay {
 func (r *relay) stored() {
 	if token := r.out.Batch; token != 0 {
 		r.out.Reset()
-		r.s.Upstream(r.now, &Event{Kind: EventStored, Token: token}, &r.out)
+		r.s.Upstream(r.at(), &Event{Kind: EventStored, Token: token}, &r.out)
 	}
 }
 
@@ -55,13 +57,13 @@ func (r *relay) stored() {
 func (r *relay) step() bool {
 	r.now++
 	r.out.Reset()
-	r.s.Datagram(r.now, r.datagram, &r.out)
+	r.s.Datagram(r.at(), r.datagram, &r.out)
 	if len(r.out.Records) > 0 || len(r.out.Actions) != 1 || r.out.Actions[0].Kind != ActionPublish {
 		return false
 	}
 	ev := Event{Kind: EventPublished, Token: r.out.Actions[0].Token}
 	r.out.Reset()
-	r.s.Upstream(r.now, &ev, &r.out)
+	r.s.Upstream(r.at(), &ev, &r.out)
 	return len(r.out.Records) == 0 && r.out.Datagrams() == 1 && len(r.out.Datagram(0)) == 7 && r.s.Deadline() > r.now
 }
 
@@ -83,7 +85,7 @@ func TestPingAllocatesNothing(t *testing.T) {
 	ping := []byte{2, byte(sn12.TypePingReq)}
 	if n := testing.AllocsPerRun(1000, func() {
 		r.out.Reset()
-		r.s.Datagram(r.now, ping, &r.out)
+		r.s.Datagram(r.at(), ping, &r.out)
 		if r.out.Datagrams() != 1 {
 			t.Fatal("not answered")
 		}
@@ -106,7 +108,7 @@ func TestSessionIsSmall(t *testing.T) {
 func TestOutGivesBackTheMemoryOfAHugeStep(t *testing.T) {
 	var o Out
 	for i := range 10 {
-		send(&o, sn12.Publish{MsgID: uint16(i), Data: make([]byte, 60000)})
+		send(&step{Out: &o}, sn12.Publish{MsgID: uint16(i), Data: make([]byte, 60000)})
 	}
 	o.do(Action{Kind: ActionPublish, Payload: make([]byte, 10)})
 	if o.Datagrams() != 10 || len(o.Datagram(9)) != 60009 {
@@ -129,7 +131,7 @@ func BenchmarkRelayQoS1(b *testing.B) {
 				for i := range topics - 1 {
 					m, _ := sn12.Register{MsgID: 1, TopicName: []byte(fmt.Sprint("topic/", i))}.Append(nil)
 					r.out.Reset()
-					r.s.Datagram(r.now, m, &r.out)
+					r.s.Datagram(r.at(), m, &r.out)
 					r.stored()
 				}
 				b.ReportAllocs()

@@ -38,47 +38,47 @@ func (s *Session) answerWith(id, msgID uint16) bool {
 	return true
 }
 
-func (s *Session) onRegisterStored(now Time, v *saving, ok bool, out *Out) {
-	ok = s.allotted(now, v, ok, out)
+func (s *Session) onRegisterStored(st *step, v *saving, ok bool) {
+	ok = s.allotted(st, v, ok)
 	if !s.connected() {
 		return
 	}
 	if !ok {
-		out.drop(ReasonStoreFailed)
-		send(out, sn12.RegAck{MsgID: v.msgID, ReturnCode: sn12.RejectedCongestion})
-		s.goOnRegistering(now, v.id, out)
+		st.drop(ReasonStoreFailed)
+		send(st, sn12.RegAck{MsgID: v.msgID, ReturnCode: sn12.RejectedCongestion})
+		s.goOnRegistering(st, v.id)
 		return
 	}
-	send(out, sn12.RegAck{TopicID: v.id, MsgID: v.msgID})
-	s.told(now, v.id, out)
+	send(st, sn12.RegAck{TopicID: v.id, MsgID: v.msgID})
+	s.told(st, v.id)
 }
 
-func (s *Session) onSubscribeStored(now Time, v *saving, ok bool, out *Out) {
+func (s *Session) onSubscribeStored(st *step, v *saving, ok bool) {
 	r := &v.req
 	if v.id != 0 {
-		ok = s.allotted(now, v, ok, out)
+		ok = s.allotted(st, v, ok)
 	}
 	switch {
 	case !s.connected():
 	case !ok:
-		out.drop(ReasonStoreFailed)
+		st.drop(ReasonStoreFailed)
 		if i := s.subscribed(r.filter); i >= 0 && v.fresh {
-			s.unsubscribe(i, out)
-			out.do(Action{Kind: ActionUnsubscribe, Topic: r.filter})
+			s.unsubscribe(st, i)
+			st.do(Action{Kind: ActionUnsubscribe, Topic: r.filter})
 		}
 		if !r.quiet {
-			send(out, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedCongestion})
+			send(st, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedCongestion})
 		}
 	case !r.quiet:
-		s.answerSubscribe(now, r, sn12.SubAck{QoS: v.code, MsgID: r.msgID, TopicID: v.id}, out)
+		s.answerSubscribe(st, r, sn12.SubAck{QoS: v.code, MsgID: r.msgID, TopicID: v.id})
 	}
-	s.goOnRegistering(now, v.id, out)
+	s.goOnRegistering(st, v.id)
 }
 
 // allotted ends the way of a topic id into the store. An id that did not get there is
 // taken back, and not used for another name either; one that was there before stays what it
 // was.
-func (s *Session) allotted(now Time, v *saving, ok bool, out *Out) bool {
+func (s *Session) allotted(st *step, v *saving, ok bool) bool {
 	id := v.id
 	if _, known := s.topics.Name(id); !known {
 		return false // the topic ids have been forgotten meanwhile
@@ -87,10 +87,10 @@ func (s *Session) allotted(now Time, v *saving, ok bool, out *Out) bool {
 		s.topics.Unclaim(id)
 	}
 	if !ok && v.allots {
-		s.removeTopic(id, out)
+		s.removeTopic(st, id)
 		if s.registering(id) {
 			s.suspendRegistration()
-			s.waitForStore(now)
+			s.waitForStore(st.Now)
 		}
 	}
 	return ok
@@ -103,9 +103,9 @@ func (s *Session) registering(id uint16) bool {
 
 // goOnRegistering sends the REGISTER that has waited for an id to be in the store, unless
 // an answer to the device has told it the id.
-func (s *Session) goOnRegistering(now Time, id uint16, out *Out) {
+func (s *Session) goOnRegistering(st *step, id uint16) {
 	if s.registering(id) && s.listening() {
-		s.writeRegister(now, out)
+		s.writeRegister(st)
 	}
 }
 

@@ -9,7 +9,8 @@ import (
 
 func (r *rig) yield(octets int) {
 	r.t.Helper()
-	r.step("yield", func() { r.s.Yield(r.now, octets, &r.out) })
+	r.env.Allowance = octets
+	r.step("yield", func() { r.s.Yield(r.at(), &r.out) })
 }
 
 // hold has a sleeper hold a message of the given QoS for each octet of payloads.
@@ -44,7 +45,7 @@ func TestYieldDropsTheOldestQoS0First(t *testing.T) {
 func TestAllowanceBoundsWhatIsHeld(t *testing.T) {
 	r, id := subscriber(t, testConfig(), true, "a/b")
 	r.sleep(60)
-	r.s.SetAllowance(2 * size1)
+	r.env.Allowance = 2 * size1
 	r.hold(0, "123")
 	r.wantDrop("1 makes room for 3", ReasonMemoryLimit)
 	r.wantHeld("within the allowance", 2, 2*size1)
@@ -55,7 +56,7 @@ func TestAllowanceBoundsWhatIsHeld(t *testing.T) {
 	r.wantAction("only QoS 1 is left", Action{Kind: ActionPause})
 	r.event(fromBroker("a/b", "6", 1, 106)) // was on its way
 	r.wantHeld("nothing of QoS 1 is dropped", 3, 3*size1)
-	r.s.SetAllowance(0)
+	r.env.Allowance = 0
 	r.wake()
 	for n, p := range []string{"4", "5", "6"} {
 		r.want("delivered", pub(1, id, uint16(n+1), p))
@@ -70,7 +71,7 @@ func TestAllowanceBoundsWhatIsHeld(t *testing.T) {
 // active one is sent all, because nothing is held for it.
 func TestWithoutAllowance(t *testing.T) {
 	r, id := subscriber(t, testConfig(), true, "a/b")
-	r.s.SetAllowance(0)
+	r.env.Allowance = 0
 	r.hold(0, "1")
 	r.want("sent, not held", pub(0, id, 0, "1"))
 	r.sleep(60)
@@ -86,7 +87,7 @@ func TestMaxBytesHoldsWhateverTheAllowance(t *testing.T) {
 	cfg.MaxBytes = 2 * size1
 	r, _ := subscriber(t, cfg, true, "a/b")
 	r.sleep(60)
-	r.s.SetAllowance(math.MaxInt)
+	r.env.Allowance = math.MaxInt
 	r.hold(0, "123")
 	r.wantDrop("its own bound", ReasonBufferFull)
 }

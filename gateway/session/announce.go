@@ -47,7 +47,7 @@ const maxBehind = 8
 // next finds the message of the queue that is to be sent now, and begins the registration
 // of a topic that needs one. Messages of one topic stay in order. So do those of QoS 2: the
 // exchange that may have to go on after the connection is lost is only one.
-func (s *Session) next(now Time, out *Out) (int, bool) {
+func (s *Session) next(st *step) (int, bool) {
 	var behind [maxBehind]string
 	n, waits2 := 0, false
 	isBehind := func(topic string) bool {
@@ -60,16 +60,16 @@ func (s *Session) next(now Time, out *Out) (int, bool) {
 	}
 	for i := range s.queue.len() {
 		m := s.queue.at(i)
-		if s.comesAfterSubAck(m) {
+		if s.comesAfterSubAck(st, m) {
 			return 0, false
 		}
 		switch {
 		case isBehind(m.topic):
 			waits2 = waits2 || m.qos == 2
 			continue
-		case s.undeliverable(m) != ReasonNone, s.addressed(m) && !(waits2 && m.qos == 2):
+		case s.undeliverable(st, m) != ReasonNone, s.addressed(m) && !(waits2 && m.qos == 2):
 			return i, true
-		case !s.addressed(m) && s.reg == nil && !s.announce(now, m, out), s.reg != nil && !s.reg.overdue, n == maxBehind:
+		case !s.addressed(m) && s.reg == nil && !s.announce(st, m), s.reg != nil && !s.reg.overdue, n == maxBehind:
 			return 0, false
 		}
 		if m.refusal != unrefused || m.qos == 2 {
@@ -84,10 +84,10 @@ func (s *Session) next(now Time, out *Out) (int, bool) {
 // undeliverable tells why a message cannot be delivered to the device at all: it is too
 // long, as may be its REGISTER, which "the gateway silently gives up", or it has been tried
 // in vain.
-func (s *Session) undeliverable(m *outgoing) Reason {
+func (s *Session) undeliverable(st *step, m *outgoing) Reason {
 	addressed := s.addressed(m)
 	switch t := s.tallyOf(m); {
-	case m.publish().Len() > s.maxPacket(), !addressed && sn12.Register{TopicName: []byte(m.topic)}.Len() > s.maxPacket():
+	case m.publish().Len() > s.maxPacket(st), !addressed && sn12.Register{TopicName: []byte(m.topic)}.Len() > s.maxPacket(st):
 		return ReasonTooLarge
 	case t == nil:
 	case t.sends >= s.cfg.patience():
@@ -102,23 +102,23 @@ func (s *Session) undeliverable(m *outgoing) Reason {
 
 // announce begins the registration of a message's topic. It reports false when deliveries
 // pause: the store takes no topic id, or the address is to prove itself first.
-func (s *Session) announce(now Time, m *outgoing, out *Out) bool {
+func (s *Session) announce(st *step, m *outgoing) bool {
 	id, known := s.topics.ID(m.topic)
-	if !s.reachable(now, m, out) {
+	if !s.reachable(st, m) {
 		return false
 	}
 	if !known {
-		if s.durable != nil && !s.storing(out) {
-			s.waitForStore(now)
+		if s.durable != nil && !s.storing(st) {
+			s.waitForStore(st.Now)
 			return false
 		}
-		if id, known = s.lendID(now, m.topic, out); !known {
-			s.reg = &registration{topic: m.topic, phase: waiting, retryAt: now + lateWindow, overdue: true}
+		if id, known = s.lendID(st, m.topic); !known {
+			s.reg = &registration{topic: m.topic, phase: waiting, retryAt: st.Now + lateWindow, overdue: true}
 			return true
 		}
 		if known = s.durable == nil; !known {
-			s.putTopic(id, false, out)
-			s.whenStored(saving{kind: savingAllotment, id: id, allots: true}, out)
+			s.putTopic(st, id, false)
+			s.whenStored(st, saving{kind: savingAllotment, id: id, allots: true})
 		}
 	}
 	s.reg = &registration{topic: m.topic, topicID: id, phase: allotting, retryAt: Never, overdue: s.mute, mute: s.mute}
@@ -126,41 +126,41 @@ func (s *Session) announce(now Time, m *outgoing, out *Out) bool {
 		s.reg.before = t.registers
 	}
 	if known && s.allotment(id) == nil {
-		s.writeRegister(now, out)
+		s.writeRegister(st)
 	}
 	return true
 }
 
-func (s *Session) writeRegister(now Time, out *Out) {
+func (s *Session) writeRegister(st *step) {
 	r := s.reg
-	r.phase, r.msgID, r.retryAt, r.heard = registering, s.newMsgID(), now+s.cfg.RetryInterval, false
-	s.sendRegister(now, out)
+	r.phase, r.msgID, r.retryAt, r.heard = registering, s.newMsgID(), st.Now+s.cfg.RetryInterval, false
+	s.sendRegister(st)
 }
 
-func (s *Session) sendRegister(now Time, out *Out) {
+func (s *Session) sendRegister(st *step) {
 	r := s.reg
 	m := sn12.Register{TopicID: r.topicID, MsgID: r.msgID, TopicName: []byte(r.topic)}
-	if !s.affords(m.Len(), out) {
-		s.prove(now, out)
+	if !s.affords(st, m.Len()) {
+		s.prove(st)
 		return
 	}
-	s.topics.Touch(r.topicID, now)
+	s.topics.Touch(r.topicID, st.Now)
 	r.now = more(r.now, 1)
-	send(out, m)
+	send(st, m)
 }
 
 // onRegisterRetry repeats REGISTER. Other messages do not wait any longer, nor do those of
 // a topic whose id the device has known in an earlier connection: it says 0x02 if it does
 // not know it any more.
-func (s *Session) onRegisterRetry(now Time, out *Out) {
+func (s *Session) onRegisterRetry(st *step) {
 	r := s.reg
 	if r.phase == waiting {
 		s.reg = nil
-		s.pump(now, out)
+		s.pump(st)
 		if s.reg != nil && s.reg.phase == waiting {
 			// In the second time, what was sent with the ids is not all that is in the way.
 			s.reg.again, s.reg.futile = true, r.again
-			s.pump(now, out)
+			s.pump(st)
 		}
 		return
 	}
@@ -169,32 +169,32 @@ func (s *Session) onRegisterRetry(now Time, out *Out) {
 	if r.mute && r.tries > 0 && s.state == StateAwake {
 		// There are devices that know no REGISTER. They are not kept awake to give up one
 		// message after the other, and what can be sent without it is sent.
-		r.futile, r.retryAt = true, now+s.cfg.RetryInterval
-		s.pump(now, out)
+		r.futile, r.retryAt = true, st.Now+s.cfg.RetryInterval
+		s.pump(st)
 		return
 	}
 	if int(r.tries) >= s.cfg.RetryCount {
-		s.registerUnanswered(now, out)
+		s.registerUnanswered(st)
 		return
 	}
 	r.tries++
-	r.retryAt = now + s.cfg.RetryInterval
+	r.retryAt = st.Now + s.cfg.RetryInterval
 	if r.tries == 1 {
 		r.heard = false // it may have been on its way before the REGISTER
 	}
-	out.retry(sn12.TypeRegister)
-	s.sendRegister(now, out)
-	s.askForLife(r.tries, r.heard, out)
-	s.pump(now, out)
+	st.retry(sn12.TypeRegister)
+	s.sendRegister(st)
+	s.askForLife(st, r.tries, r.heard)
+	s.pump(st)
 }
 
 // registerUnanswered goes on without REGACK where the device lives. The message that needs
 // it is given up, one of QoS 1 or 2 after all repetitions once more.
-func (s *Session) registerUnanswered(now Time, out *Out) {
+func (s *Session) registerUnanswered(st *step) {
 	r := s.reg
 	switch {
 	case !r.heard:
-		s.lose(ReasonRetriesExhausted, out)
+		s.lose(st, ReasonRetriesExhausted)
 		return
 	case r.tried:
 		s.topics.SetAnnounced(r.topicID, true)
@@ -202,22 +202,22 @@ func (s *Session) registerUnanswered(now Time, out *Out) {
 		i := s.registered()
 		if i >= 0 && s.queue.at(i).qos > 0 && r.count() < s.cfg.patience() {
 			r.attempts, r.tries = attempts{before: r.count()}, 0
-			r.retryAt = now + s.cfg.RetryInterval
-			out.retry(sn12.TypeRegister)
-			s.sendRegister(now, out)
+			r.retryAt = st.Now + s.cfg.RetryInterval
+			st.retry(sn12.TypeRegister)
+			s.sendRegister(st)
 			return
 		}
-		s.dropRegistered(ReasonRegisterUnanswered, out)
+		s.dropRegistered(st, ReasonRegisterUnanswered)
 	}
 	s.reg = nil
-	s.pump(now, out)
+	s.pump(st)
 }
 
 // dropRegistered gives up the message that the registration is for.
-func (s *Session) dropRegistered(why Reason, out *Out) {
+func (s *Session) dropRegistered(st *step, why Reason) {
 	if i := s.registered(); i >= 0 {
 		m := s.queue.take(i)
-		s.abandonMessage(&m, why, out)
+		s.abandonMessage(st, &m, why)
 	}
 }
 
@@ -246,40 +246,40 @@ func (s *Session) suspendRegistration() {
 	s.reg = nil
 }
 
-func (s *Session) onRegAck(now Time, body []byte, out *Out) {
+func (s *Session) onRegAck(st *step, body []byte) {
 	var m sn12.RegAck
 	if m.Parse(body) != nil {
-		out.drop(ReasonMalformed)
+		st.drop(ReasonMalformed)
 		return
 	}
 	r := s.reg
 	if r == nil || r.phase != registering || r.msgID != m.MsgID ||
 		m.ReturnCode == sn12.Accepted && m.TopicID != r.topicID && s.topics.Doubtful(r.topicID) {
-		out.drop(ReasonUnexpectedMessage)
+		st.drop(ReasonUnexpectedMessage)
 		return
 	}
 	s.mute = false
 	switch {
 	case m.ReturnCode == sn12.Accepted:
 		s.topics.SetAnnounced(r.topicID, true)
-		s.topics.Touch(r.topicID, now)
+		s.topics.Touch(r.topicID, st.Now)
 		for i := range s.queue.len() {
 			if m := s.queue.at(i); m.topic == r.topic && m.refusal == refusedID {
 				m.refusal = toldAgain
 			}
 		}
-		if s.storing(out) {
-			s.putTopic(r.topicID, true, out) // or it would be told again after a restart
+		if s.storing(st) {
+			s.putTopic(st, r.topicID, true) // or it would be told again after a restart
 		}
 	case m.ReturnCode == sn12.RejectedCongestion && r.count() < s.cfg.patience():
-		s.congested(now, out)
+		s.congested(st)
 		return
 	default:
 		// It does not want the topic: the same as unsubscribing from it (section 6.10).
-		s.dropRegistered(ReasonClientRejected, out)
+		s.dropRegistered(st, ReasonClientRejected)
 	}
 	s.reg = nil
-	s.pump(now, out)
+	s.pump(st)
 }
 
 // know notes that the device knows an id, from REGACK or SUBACK or because it has used it.

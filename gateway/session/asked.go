@@ -102,19 +102,19 @@ func (s *Session) removing(filter string) bool {
 }
 
 // ask sends r to the broker, now or when it is back.
-func (s *Session) ask(now Time, r request, out *Out) {
+func (s *Session) ask(st *step, r request) {
 	for i := range s.asked {
 		if a := &s.asked[i]; a.remove && !r.remove && a.filter == r.filter {
 			a.moot = true
 		}
 	}
-	r.holdAt = now + s.cfg.Hold
+	r.holdAt = st.Now + s.cfg.Hold
 	s.asked = append(s.asked, r)
-	s.submitMore(out)
+	s.submitMore(st)
 }
 
 // submitMore gives the link what it may have, in order.
-func (s *Session) submitMore(out *Out) {
+func (s *Session) submitMore(st *step) {
 	if s.link != linkUp {
 		return
 	}
@@ -123,11 +123,11 @@ func (s *Session) submitMore(out *Out) {
 		switch n++; {
 		case r.token != 0:
 		case r.moot: // it must not overtake the SUBSCRIBE
-			s.answerUnsubscribe(r, out)
+			s.answerUnsubscribe(st, r)
 			s.dropAsked(i)
 			i, n = i-1, n-1
 		default:
-			s.submit(r, out)
+			s.submit(st, r)
 		}
 	}
 }
@@ -152,32 +152,32 @@ func (s *Session) dropAsked(i int) {
 	}
 }
 
-func (s *Session) answerUnsubscribe(r *request, out *Out) {
+func (s *Session) answerUnsubscribe(st *step, r *request) {
 	if !r.quiet {
-		answerStored(s, sn12.UnsubAck{MsgID: r.msgID}, out)
+		answerStored(st, s, sn12.UnsubAck{MsgID: r.msgID})
 	}
 }
 
-func (s *Session) submit(r *request, out *Out) {
+func (s *Session) submit(st *step, r *request) {
 	r.token, r.sent = s.token(), true
 	kind := ActionSubscribe
 	if r.remove {
 		kind = ActionUnsubscribe
 	}
-	out.do(Action{Kind: kind, Token: r.token, Topic: r.filter, QoS: r.qos})
+	st.do(Action{Kind: kind, Token: r.token, Topic: r.filter, QoS: r.qos})
 }
 
 // askAgain repeats what was asked while the broker was away.
-func (s *Session) askAgain(out *Out) {
+func (s *Session) askAgain(st *step) {
 	for i := range s.asked {
 		s.asked[i].token = 0
 	}
-	s.submitMore(out)
+	s.submitMore(st)
 }
 
 // answered removes the request that ev answers. One whose connection went away first
 // stays for askAgain, and one that the link had no room for until another is answered.
-func (s *Session) answered(ev *Event, out *Out) (request, bool) {
+func (s *Session) answered(st *step, ev *Event) (request, bool) {
 	for i := range s.asked {
 		r := s.asked[i]
 		if ev.Token == 0 || r.token != ev.Token {
@@ -190,7 +190,7 @@ func (s *Session) answered(ev *Event, out *Out) (request, bool) {
 			return request{}, false
 		}
 		s.dropAsked(i)
-		s.submitMore(out)
+		s.submitMore(st)
 		return r, true
 	}
 	return request{}, false
@@ -199,27 +199,27 @@ func (s *Session) answered(ev *Event, out *Out) (request, bool) {
 // expireAsked gives up what has waited for the broker for as long as Hold allows: the
 // device is told "congestion" where there is a code for it. UNSUBACK has none, and
 // refuses nothing: the device has its answer, and the broker is told when it can be.
-func (s *Session) expireAsked(now Time, out *Out) {
+func (s *Session) expireAsked(st *step) {
 	kept := s.asked[:0]
 	for _, r := range s.asked {
-		if now < r.holdAt {
+		if st.Now < r.holdAt {
 			kept = append(kept, r)
 			continue
 		}
 		switch {
 		case r.remove:
-			s.answerUnsubscribe(&r, out)
+			s.answerUnsubscribe(st, &r)
 			r.quiet, r.holdAt = true, Never
 			kept = append(kept, r)
 		case r.quiet:
 		default:
-			out.dropOf(ReasonBrokerDown, r.filter, 0)
-			send(out, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedCongestion})
+			st.dropOf(ReasonBrokerDown, r.filter, 0)
+			send(st, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedCongestion})
 		}
 	}
 	if len(kept) == 0 {
 		kept = nil
 	}
 	s.asked = kept
-	s.submitMore(out)
+	s.submitMore(st)
 }

@@ -4,29 +4,29 @@ package session
 // when half of that is gone: for QoS 1 and 2, which are never dropped, and for QoS 0 as
 // long as the device takes one message after the other. While the device waits for an
 // answer of the broker, which comes behind the messages, the bounds are twice as wide.
-func (s *Session) regulate(out *Out) {
+func (s *Session) regulate(st *step) {
 	if s.link.over() || s.draining() {
 		return
 	}
 	taking := s.taking()
 	if !taking {
-		s.trim(out)
+		s.trim(st)
 	}
 	scale := 1
 	if s.awaiting() {
 		scale = 2
 	}
 	n, b := s.Held()
-	messages, octets := scale*s.cfg.MaxMessages, min(scale*s.cfg.MaxBytes, s.allowance)
-	full := n > 0 && (n > messages || b > octets || (s.queue.qos0 == 0 || taking) && (n == messages || b == octets)) || s.waitsForProof(n, b)
+	messages, octets := scale*s.cfg.MaxMessages, min(scale*s.cfg.MaxBytes, st.Allowance)
+	full := n > 0 && (n > messages || b > octets || (s.queue.qos0 == 0 || taking) && (n == messages || b == octets)) || s.waitsForProof(st, n, b)
 	switch {
 	case !s.paused && full:
 		s.paused = true
-		out.do(Action{Kind: ActionPause})
+		st.do(Action{Kind: ActionPause})
 	case s.paused && !full && (scale > 1 || !taking && s.queue.qos0 > 0 || n <= s.cfg.MaxMessages/2 && b <= octets/2):
 		s.paused = false
 		s.barrier.rounds = max(s.barrier.rounds, 1) // the broker goes on with what it has
-		out.do(Action{Kind: ActionResume})
+		st.do(Action{Kind: ActionResume})
 	}
 }
 
@@ -49,13 +49,13 @@ func (s *Session) taking() bool {
 }
 
 // trim drops the QoS 0 messages that are held beyond the bounds.
-func (s *Session) trim(out *Out) {
+func (s *Session) trim(st *step) {
 	for s.queue.qos0 > 0 {
 		n, b := s.Held()
 		if n <= s.cfg.MaxMessages && b <= s.cfg.MaxBytes || !s.queue.dropOldestQoS0() {
 			return
 		}
-		out.drop(ReasonBufferFull)
+		st.drop(ReasonBufferFull)
 	}
 }
 
@@ -73,14 +73,14 @@ func (s *Session) awaiting() bool {
 // admit keeps the bounds: QoS 0 goes first, oldest first. QoS 1 and 2 are never dropped,
 // nor is QoS 0 of a device that takes it: reading from the broker stops instead, and what
 // is on its way already is taken in.
-func (s *Session) admit(m *outgoing, out *Out) bool {
+func (s *Session) admit(st *step, m *outgoing) bool {
 	for {
 		n, b := s.Held()
-		octets := min(s.cfg.MaxBytes, s.allowance)
+		octets := min(s.cfg.MaxBytes, st.Allowance)
 		switch {
 		case n < s.cfg.MaxMessages && b+m.size() <= octets, n == 0 && s.listening():
 			return true // it fits, or is not held at all
-		case s.taking() && b+m.size() <= s.allowance:
+		case s.taking() && b+m.size() <= st.Allowance:
 			return true
 		}
 		why := ReasonBufferFull
@@ -89,11 +89,11 @@ func (s *Session) admit(m *outgoing, out *Out) bool {
 		}
 		hopeless := m.qos == 0 && m.size() > octets
 		if !hopeless && s.queue.dropOldestQoS0() {
-			out.drop(why)
+			st.drop(why)
 			continue
 		}
 		if m.qos == 0 {
-			out.dropOf(why, m.topic, len(m.payload))
+			st.dropOf(why, m.topic, len(m.payload))
 			return false
 		}
 		return true

@@ -73,53 +73,53 @@ func allowed(patterns []string, clientID string) bool {
 
 // onConnect handles CONNECT, which CheckConnect has accepted (MQTT-SN 1.2 section 6.2;
 // for a connected device see the table in the package documentation).
-func (s *Session) onConnect(now Time, body []byte, out *Out) {
+func (s *Session) onConnect(st *step, body []byte) {
 	var c sn12.Connect
 	if err := c.Parse(body); err != nil && !(s.assigned && errors.Is(err, sn12.ErrNoClientID)) {
-		out.drop(ReasonMalformed)
+		st.drop(ReasonMalformed)
 		return
 	}
 	p := connectParams{clean: c.CleanSession, will: c.Will, duration: c.Duration}
 	switch {
 	case s.dialogue != nil && s.dialogue.connect == p:
-		s.repeatStep(out)
+		s.repeatStep(st)
 	case s.dialogue != nil:
 		reopen := s.dialogue.reopen || p.clean || s.clean
-		s.begin(now, p, &dialogue{connect: p, reopen: reopen, wake: s.dialogue.wake && !reopen}, out)
+		s.begin(st, p, &dialogue{connect: p, reopen: reopen, wake: s.dialogue.wake && !reopen})
 	case !s.connected():
-		s.begin(now, p, &dialogue{connect: p, reopen: true}, out)
-	case s.state == StateActive && p == s.accepted && (s.fresh && !p.will || now < s.lateBefore):
-		s.heard(now)
+		s.begin(st, p, &dialogue{connect: p, reopen: true})
+	case s.state == StateActive && p == s.accepted && (s.fresh && !p.will || st.Now < s.lateBefore):
+		s.heard(st.Now)
 		s.noteReturn()
-		s.lateBefore = now + lateWindow // this one may have duplicates as well
+		s.lateBefore = st.Now + lateWindow // this one may have duplicates as well
 		if !s.accepting() {
-			send(out, sn12.ConnAck{})
+			send(st, sn12.ConnAck{})
 		}
 	case s.state != StateActive && !s.moved && p.clean == s.clean && (!p.clean || !p.will && !s.accepted.will):
-		s.begin(now, p, &dialogue{connect: p, wake: true}, out)
+		s.begin(st, p, &dialogue{connect: p, wake: true})
 	default:
-		s.begin(now, p, &dialogue{connect: p, reopen: p.clean || s.clean}, out)
+		s.begin(st, p, &dialogue{connect: p, reopen: p.clean || s.clean})
 	}
 }
 
 // repeatStep answers a CONNECT that came again while it is being carried out with the
 // step that is due.
-func (s *Session) repeatStep(out *Out) {
+func (s *Session) repeatStep(st *step) {
 	switch s.state {
 	case StateWillTopic:
-		send(out, sn12.WillTopicReq{})
+		send(st, sn12.WillTopicReq{})
 	case StateWillMsg:
-		send(out, sn12.WillMsgReq{})
+		send(st, sn12.WillMsgReq{})
 	}
 }
 
 // begin starts to carry out a CONNECT: the will is asked for first where there is one.
 // A device that does not come from sleep may have restarted: its MsgIds begin anew.
-func (s *Session) begin(now Time, p connectParams, d *dialogue, out *Out) {
+func (s *Session) begin(st *step, p connectParams, d *dialogue) {
 	s.dialogue = d
 	if !d.wake {
 		s.disown()
-		s.retire(out)
+		s.retire(st)
 		s.forgetAsked()
 	}
 	s.suspendDelivery()
@@ -127,57 +127,57 @@ func (s *Session) begin(now Time, p connectParams, d *dialogue, out *Out) {
 	s.resumeAt = Never
 	s.lifeAt = Never
 	if p.will {
-		s.enter(StateWillTopic, ReasonNone, out)
-		send(out, sn12.WillTopicReq{})
-		s.await(now)
+		s.enter(st, StateWillTopic, ReasonNone)
+		send(st, sn12.WillTopicReq{})
+		s.await(st.Now)
 		return
 	}
-	s.carryOut(now, out)
+	s.carryOut(st)
 }
 
 // onWillTopic takes the answer to WILLTOPICREQ. An empty one deletes the will and ends
 // the dialogue (MQTT-SN 1.2 section 5.4.7).
-func (s *Session) onWillTopic(now Time, body []byte, out *Out) {
+func (s *Session) onWillTopic(st *step, body []byte) {
 	var m sn12.WillTopic
 	err := m.Parse(body)
 	s.retryAt = Never
 	s.dialogue.willSeen = true
 	if err == nil && m.Empty {
-		s.carryOut(now, out)
+		s.carryOut(st)
 		return
 	}
 	if err != nil || m.QoS > 2 || topicreg.ValidName(m.Topic) != nil { // err: flags and no topic
-		s.refuseConnect(sn12.RejectedNotSupported, ReasonWill, out)
+		s.refuseConnect(st, sn12.RejectedNotSupported, ReasonWill)
 		return
 	}
-	if code, why := s.refusesWill(len(m.Topic), 0, out); why != ReasonNone {
-		s.refuseConnect(code, why, out)
+	if code, why := s.refusesWill(st, len(m.Topic), 0); why != ReasonNone {
+		s.refuseConnect(st, code, why)
 		return
 	}
 	s.dialogue.will = &Will{Topic: string(m.Topic), QoS: m.QoS, Retain: m.Retain}
-	s.enter(StateWillMsg, ReasonNone, out)
-	send(out, sn12.WillMsgReq{})
-	s.await(now)
+	s.enter(st, StateWillMsg, ReasonNone)
+	send(st, sn12.WillMsgReq{})
+	s.await(st.Now)
 }
 
-func (s *Session) onWillMsg(now Time, body []byte, out *Out) {
+func (s *Session) onWillMsg(st *step, body []byte) {
 	var m sn12.WillMsg
 	if m.Parse(body) != nil {
-		out.drop(ReasonMalformed)
+		st.drop(ReasonMalformed)
 		return
 	}
 	s.retryAt = Never
-	if code, why := s.refusesWill(len(s.dialogue.will.Topic), len(m.Message), out); why != ReasonNone {
-		s.refuseConnect(code, why, out)
+	if code, why := s.refusesWill(st, len(s.dialogue.will.Topic), len(m.Message)); why != ReasonNone {
+		s.refuseConnect(st, code, why)
 		return
 	}
 	s.dialogue.will.Message = append([]byte(nil), m.Message...)
-	s.carryOut(now, out)
+	s.carryOut(st)
 }
 
 // carryOut puts a CONNECT whose will is known into force, connecting to the broker
 // where that is needed.
-func (s *Session) carryOut(now Time, out *Out) {
+func (s *Session) carryOut(st *step) {
 	d := s.dialogue
 	clean := d.connect.clean || s.clean // a clean session leaves nothing to the next one either
 	switch {
@@ -189,12 +189,12 @@ func (s *Session) carryOut(now Time, out *Out) {
 	s.duration = d.connect.duration
 	if !d.reopen {
 		s.dialogue = nil
-		s.setWill(s.will, out)
-		s.accept(now, d.connect, d.wake, out)
+		s.setWill(st, s.will)
+		s.accept(st, d.connect, d.wake)
 		return
 	}
 	if clean {
-		s.forget(out)
+		s.forget(st)
 	}
 	s.clean = d.connect.clean
 	s.carried, s.willLate = s.brokersWill(), false
@@ -204,12 +204,12 @@ func (s *Session) carryOut(now Time, out *Out) {
 	if s.durable != nil {
 		s.durable.closeAs = 0
 	}
-	s.enter(StateConnecting, ReasonNone, out)
-	out.do(Action{Kind: ActionConnect, Clean: s.clean, KeepAlive: s.duration, Will: s.carried})
+	s.enter(st, StateConnecting, ReasonNone)
+	st.do(Action{Kind: ActionConnect, Clean: s.clean, KeepAlive: s.duration, Will: s.carried})
 }
 
 // forget drops all that CleanSession=1 drops.
-func (s *Session) forget(out *Out) {
+func (s *Session) forget(st *step) {
 	s.kept = false
 	s.topics.Reset()
 	s.reg, s.tallies, s.mute = nil, nil, false
@@ -217,50 +217,50 @@ func (s *Session) forget(out *Out) {
 	s.subs, s.asked = nil, nil
 	s.restore, s.restoreAt = restore{}, Never
 	s.window = nil
-	s.dropHeld(ReasonCleanSession, out)
-	s.forgetRecords(out)
+	s.dropHeld(st, ReasonCleanSession)
+	s.forgetRecords(st)
 }
 
 // accept makes the device active and tells it so.
-func (s *Session) accept(now Time, p connectParams, wake bool, out *Out) {
+func (s *Session) accept(st *step, p connectParams, wake bool) {
 	if !wake {
 		// Whether a device that connects anew still knows its topic ids cannot be told;
 		// it is told again before they are used (MQTT-SN 1.2 section 6.10).
 		s.topics.ForgetAnnounced()
 	}
 	s.fresh = true
-	s.accepted, s.lateBefore = p, now+lateWindow
+	s.accepted, s.lateBefore = p, st.Now+lateWindow
 	s.kept = !s.clean
-	s.enter(StateActive, ReasonNone, out)
+	s.enter(st, StateActive, ReasonNone)
 	s.noteAccepted()
-	s.heard(now)
-	s.drain(now, out)
-	s.answerConnect(now, out)
+	s.heard(st.Now)
+	s.drain(st)
+	s.answerConnect(st)
 }
 
-func (s *Session) onBrokerConnected(now Time, ev *Event, out *Out) {
+func (s *Session) onBrokerConnected(st *step, ev *Event) {
 	if s.link != linkOpening {
 		return // the CONNECT was given up meanwhile: EventClosed follows
 	}
 	s.link = linkUp
-	s.resume(now, ev.SessionPresent, out)
-	s.askAgain(out)
+	s.resume(st, ev.SessionPresent)
+	s.askAgain(st)
 	if s.state != StateConnecting {
-		s.drain(now, out)
+		s.drain(st)
 		return // the device has sent another CONNECT meanwhile, and its will is awaited
 	}
 	d := s.dialogue
 	s.dialogue = nil
-	s.accept(now, d.connect, d.wake, out)
+	s.accept(st, d.connect, d.wake)
 }
 
 // resume repeats the subscriptions to a broker that has forgotten them, or may not have
 // got them all: a repetition was cut short by the loss of the connection.
-func (s *Session) resume(now Time, present bool, out *Out) {
+func (s *Session) resume(st *step, present bool) {
 	if !present {
 		s.lastQoS2 = exchange{}
-		s.forgetTaken(out)
-		s.forgetReleased(out)
+		s.forgetTaken(st)
+		s.forgetReleased(st)
 	}
 	if s.durable != nil {
 		s.durable.resuming = false
@@ -269,7 +269,7 @@ func (s *Session) resume(now Time, present bool, out *Out) {
 		return
 	}
 	if !present || s.restore.token != 0 {
-		s.restoreSubscriptions(now, present && s.restore.due, out)
+		s.restoreSubscriptions(st, present && s.restore.due)
 	}
 }
 
@@ -277,37 +277,37 @@ func (s *Session) resume(now Time, present bool, out *Out) {
 // "congestion", what will not is "not supported"; MQTT-SN has no code for credentials.
 // While the broker cannot be reached, a device whose session is known goes on with it
 // where there is a spool: what it publishes is safe there.
-func (s *Session) onBrokerRefused(now Time, ev *Event, out *Out) {
+func (s *Session) onBrokerRefused(st *step, ev *Event) {
 	if s.link != linkOpening {
 		return // as for EventConnected
 	}
 	s.link = linkClosed
 	switch {
 	case s.state != StateConnecting && s.draining():
-		s.reopenToDrain(out)
+		s.reopenToDrain(st)
 	case s.dialogue == nil: // the broker's session may outlive ours
-		s.free(out)
+		s.free(st)
 	case s.state != StateConnecting:
 	case ev.Code == 0 && s.kept && !s.clean && s.cfg.Spool:
 		s.link, s.carried = linkDown, nil
-		out.do(Action{Kind: ActionReopen, Clean: s.clean, KeepAlive: s.duration, Will: s.brokersWill()})
+		st.do(Action{Kind: ActionReopen, Clean: s.clean, KeepAlive: s.duration, Will: s.brokersWill()})
 		d := s.dialogue
 		s.dialogue = nil
-		s.accept(now, d.connect, d.wake, out)
+		s.accept(st, d.connect, d.wake)
 	case ev.Code == 0:
-		s.refuseConnect(sn12.RejectedCongestion, ReasonBrokerUnreachable, out)
+		s.refuseConnect(st, sn12.RejectedCongestion, ReasonBrokerUnreachable)
 	case ev.Code == brokerUnavailable:
-		s.refuseConnect(sn12.RejectedCongestion, ReasonBrokerRefused, out)
+		s.refuseConnect(st, sn12.RejectedCongestion, ReasonBrokerRefused)
 	default:
-		s.refuseConnect(sn12.RejectedNotSupported, ReasonBrokerRefused, out)
+		s.refuseConnect(st, sn12.RejectedNotSupported, ReasonBrokerRefused)
 	}
 }
 
 // refuseConnect answers the CONNECT with code and ends the attempt.
-func (s *Session) refuseConnect(code sn12.ReturnCode, why Reason, out *Out) {
-	send(out, sn12.ConnAck{ReturnCode: code})
-	out.drop(why)
-	s.abandon(why, out)
+func (s *Session) refuseConnect(st *step, code sn12.ReturnCode, why Reason) {
+	send(st, sn12.ConnAck{ReturnCode: code})
+	st.drop(why)
+	s.abandon(st, why)
 }
 
 // HalfOpen reports whether the session is a will dialogue and nothing else: it has never
@@ -318,18 +318,19 @@ func (s *Session) HalfOpen() bool {
 
 // GiveWay ends a half-open session without a word, to make room. A device that goes on
 // with the dialogue is answered with DISCONNECT, and connects again.
-func (s *Session) GiveWay(out *Out) {
+func (s *Session) GiveWay(env Env, out *Out) {
+	st := &step{env, out}
 	if s.HalfOpen() {
-		out.drop(ReasonMaxSessions)
-		s.abandon(ReasonMaxSessions, out)
+		st.drop(ReasonMaxSessions)
+		s.abandon(st, ReasonMaxSessions)
 	}
 }
 
 // abandon ends a CONNECT that came to nothing. A session that was live before is lost
 // with it; one that was kept stays kept; a new one goes.
-func (s *Session) abandon(why Reason, out *Out) {
+func (s *Session) abandon(st *step, why Reason) {
 	if s.live() {
-		s.endLost(why, out)
+		s.endLost(st, why)
 		return
 	}
 	s.disown()
@@ -337,5 +338,5 @@ func (s *Session) abandon(why Reason, out *Out) {
 	if s.willDue { // of the connection before
 		how = ActionCloseDrain
 	}
-	s.end(StateDisconnected, why, how, out)
+	s.end(st, StateDisconnected, why, how)
 }

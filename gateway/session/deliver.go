@@ -37,82 +37,82 @@ type exchange struct {
 }
 
 // onMessage takes a message of the broker for the device.
-func (s *Session) onMessage(now Time, ev *Event, out *Out) {
+func (s *Session) onMessage(st *step, ev *Event) {
 	m := outgoing{topic: ev.Topic, payload: ev.Payload, handle: ev.Handle, packetID: ev.PacketID, qos: ev.QoS, retain: ev.Retain}
 	if s.link.over() || s.draining() {
-		s.leave(&m, ReasonSessionEnded, out)
+		s.leave(st, &m, ReasonSessionEnded)
 		return
 	}
-	if s.isTaken(ev, out) {
-		s.discard(&m, ReasonDuplicate, out)
+	if s.isTaken(st, ev) {
+		s.discard(st, &m, ReasonDuplicate)
 		return
 	}
 	if ev.Oversize {
-		s.discard(&m, ReasonTooLarge, out)
+		s.discard(st, &m, ReasonTooLarge)
 		return
 	}
-	if m.publish().Len() > s.maxPacket() {
-		s.abandonMessage(&m, ReasonTooLarge, out)
+	if m.publish().Len() > s.maxPacket(st) {
+		s.abandonMessage(st, &m, ReasonTooLarge)
 		return
 	}
 	if s.wasSent(ev) {
 		m.msgID = s.lastQoS2.msgID
 	}
-	if s.admit(&m, out) {
+	if s.admit(st, &m) {
 		s.queue.push(m)
 	}
-	s.holdDurably(out)
-	s.pump(now, out)
+	s.holdDurably(st)
+	s.pump(st)
 }
 
 // maxPacket is the longest message that may be sent to the device.
-func (s *Session) maxPacket() int { return int(s.maxSize) - s.overhead }
+func (s *Session) maxPacket(st *step) int { return int(s.maxSize) - st.Overhead }
 
 // discard gives a message up for good: the broker must not send it again.
-func (s *Session) discard(m *outgoing, why Reason, out *Out) {
-	out.dropOf(why, m.topic, len(m.payload))
-	s.acknowledge(m, out)
+func (s *Session) discard(st *step, m *outgoing, why Reason) {
+	st.dropOf(why, m.topic, len(m.payload))
+	s.acknowledge(st, m)
 }
 
-func (s *Session) acknowledge(m *outgoing, out *Out) {
+func (s *Session) acknowledge(st *step, m *outgoing) {
 	if m.handle != 0 {
-		out.do(Action{Kind: ActionAck, Handle: m.handle})
+		st.do(Action{Kind: ActionAck, Handle: m.handle})
 		s.barrier.rounds = max(s.barrier.rounds, m.qos)
 	}
 	if m.number != 0 {
-		out.remove(RecordHeld, key32(m.number))
+		st.remove(RecordHeld, key32(m.number))
 	}
 }
 
 // leave forgets a message unacknowledged. Of QoS 1 and 2 the broker still has it, and
 // it is no loss unless the broker's session ends as well.
-func (s *Session) leave(m *outgoing, why Reason, out *Out) {
+func (s *Session) leave(st *step, m *outgoing, why Reason) {
 	if m.qos == 0 || !s.kept || m.saved {
-		out.dropOf(why, m.topic, len(m.payload))
+		st.dropOf(why, m.topic, len(m.payload))
 	}
 	if m.number != 0 {
-		out.remove(RecordHeld, key32(m.number))
+		st.remove(RecordHeld, key32(m.number))
 		if m.qos == 2 && !m.saved {
-			s.release(m.packetID, out) // not acknowledged: it is going to be sent again
+			s.release(st, m.packetID) // not acknowledged: it is going to be sent again
 		}
 	}
 }
 
 // dropHeld forgets all messages held for the device, but for those that a session which
 // is kept has in the store: nobody else has them.
-func (s *Session) dropHeld(why Reason, out *Out) {
+func (s *Session) dropHeld(st *step, why Reason) {
 	var ours queue
 	for s.queue.len() > 0 {
 		if m := s.queue.pop(); m.saved && s.kept {
 			ours.push(m)
 		} else {
-			s.leave(&m, why, out)
+			s.leave(st, &m, why)
 		}
 	}
 	s.queue = ours
 	if s.paused {
 		s.paused = false
-		out.do(Action{Kind: ActionResume})
+		st.do(Action{Kind: ActionResume})
 	}
 	if !s.kept {
 		s.delivery = delivery{}
@@ -120,47 +120,47 @@ func (s *Session) dropHeld(why Reason, out *Out) {
 }
 
 // pump sends the device what is held for it, as far as it may be sent now.
-func (s *Session) pump(now Time, out *Out) {
+func (s *Session) pump(st *step) {
 	if !s.listening() {
 		return
 	}
-	s.openGate(now, out)
-	if s.barrier.token == 0 && !s.gated() {
+	s.openGate(st)
+	if s.barrier.token == 0 && !s.gated(st) {
 		s.barrier.at = Never // the SUBACK has come
 	}
 	s.reach.beginPump()
-	for s.delivery.phase == idle && s.resumeAt == Never && !s.tired() && !s.gated() && !s.reach.isShort() {
-		i, ok := s.next(now, out)
+	for s.delivery.phase == idle && s.resumeAt == Never && !s.tired() && !s.gated(st) && !s.reach.isShort() {
+		i, ok := s.next(st)
 		if !ok {
 			break
 		}
-		if s.reachable(now, s.queue.at(i), out) {
-			s.deliver(now, s.queue.take(i), out)
-			s.proveSoon(now, out)
+		if s.reachable(st, s.queue.at(i)) {
+			s.deliver(st, s.queue.take(i))
+			s.proveSoon(st)
 		}
 	}
 	withheld := s.reach.isShort() && !s.proving() // for the rest of this wake
-	s.reach.withhold(withheld, out)
-	if s.state == StateAwake && s.halted(withheld) {
-		s.finishWake(now, out)
+	s.reach.withhold(st, withheld)
+	if s.state == StateAwake && s.halted(st, withheld) {
+		s.finishWake(st)
 	}
 }
 
 // halted reports whether nothing can be sent in the rest of a wake.
-func (s *Session) halted(withheld bool) bool {
+func (s *Session) halted(st *step, withheld bool) bool {
 	switch {
 	case s.delivery.phase != idle:
 		return false
 	case s.queue.len() == 0, s.resumeAt != Never, s.tired(), withheld:
 		return true
 	}
-	return s.gated() || s.reg != nil && s.reg.futile
+	return s.gated(st) || s.reg != nil && s.reg.futile
 }
 
 // deliver starts the delivery of m.
-func (s *Session) deliver(now Time, m outgoing, out *Out) {
-	if why := s.undeliverable(&m); why != ReasonNone {
-		s.abandonMessage(&m, why, out)
+func (s *Session) deliver(st *step, m outgoing) {
+	if why := s.undeliverable(st, &m); why != ReasonNone {
+		s.abandonMessage(st, &m, why)
 		return
 	}
 	s.delivery = delivery{msg: m}
@@ -170,7 +170,7 @@ func (s *Session) deliver(now Time, m outgoing, out *Out) {
 	if t := s.tallyOf(&m); t != nil {
 		d.before = t.sends
 	}
-	s.sendPublish(now, out)
+	s.sendPublish(st)
 }
 
 // address chooses how the device is told the topic: by an id it has registered or been
@@ -188,13 +188,13 @@ func (s *Session) address(topic string) (sn12.TopicIDType, uint16, bool) {
 	return 0, 0, false
 }
 
-func (s *Session) sendPublish(now Time, out *Out) {
+func (s *Session) sendPublish(st *step) {
 	d := &s.delivery
 	if d.idType == sn12.TopicIDNormal {
-		s.topics.Touch(d.topicID, now)
+		s.topics.Touch(d.topicID, st.Now)
 	}
 	if d.msg.qos == 0 {
-		s.writePublish(false, out)
+		s.writePublish(st, false)
 		s.forgetTally(&d.msg)
 		s.delivery = delivery{}
 		return
@@ -205,25 +205,25 @@ func (s *Session) sendPublish(now Time, out *Out) {
 	}
 	if d.msg.qos == 2 {
 		s.lastQoS2 = exchange{packetID: d.msg.packetID, msgID: d.msg.msgID}
-		if !again && s.storing(out) {
-			s.putOutgoing(out)
+		if !again && s.storing(st) {
+			s.putOutgoing(st)
 			return
 		}
 	}
 	d.phase, d.msgID = publishing, d.msg.msgID
-	s.writePublish(again, out)
-	s.await(now)
+	s.writePublish(st, again)
+	s.await(st.Now)
 }
 
-func (s *Session) writePublish(dup bool, out *Out) {
+func (s *Session) writePublish(st *step, dup bool) {
 	p := s.delivery.msg.publish()
 	p.DUP = dup
 	p.TopicIDType, p.TopicID, p.MsgID = s.delivery.idType, s.delivery.topicID, s.delivery.msg.msgID
 	if dup {
-		out.retry(sn12.TypePublish)
+		st.retry(sn12.TypePublish)
 	}
 	s.delivery.now = more(s.delivery.now, 1)
-	send(out, p)
+	send(st, p)
 }
 
 // newMsgID returns a MsgId that the device does not remember a QoS 2 exchange by.
@@ -238,23 +238,23 @@ func (s *Session) newMsgID() uint16 {
 }
 
 // repeatDelivery sends the unanswered step again.
-func (s *Session) repeatDelivery(now Time, out *Out) {
+func (s *Session) repeatDelivery(st *step) {
 	d := &s.delivery
 	switch d.phase {
 	case publishing:
 		if d.idType == sn12.TopicIDNormal {
-			s.topics.Touch(d.topicID, now)
+			s.topics.Touch(d.topicID, st.Now)
 		}
-		s.writePublish(true, out)
+		s.writePublish(st, true)
 	case releasing:
-		out.retry(sn12.TypePubRel)
-		s.writePubRel(out)
+		st.retry(sn12.TypePubRel)
+		s.writePubRel(st)
 	}
 }
 
-func (s *Session) writePubRel(out *Out) {
+func (s *Session) writePubRel(st *step) {
 	s.delivery.now = more(s.delivery.now, 1)
-	send(out, sn12.PubRel{MsgID: s.delivery.msgID})
+	send(st, sn12.PubRel{MsgID: s.delivery.msgID})
 }
 
 // suspendDelivery stops the delivery in progress, to go on with resumeDelivery. A
@@ -284,16 +284,16 @@ func (s *Session) suspendDelivery() {
 	s.delivery = delivery{}
 }
 
-func (s *Session) resumeDelivery(now Time, out *Out) {
+func (s *Session) resumeDelivery(st *step) {
 	switch d := &s.delivery; {
 	case d.phase != releasing || s.retryAt != Never || !s.listening():
 	case d.count() >= s.cfg.patience():
-		s.giveUpRelease(out)
+		s.giveUpRelease(st)
 	default:
-		s.writePubRel(out)
-		s.await(now)
+		s.writePubRel(st)
+		s.await(st.Now)
 	}
-	s.pump(now, out)
+	s.pump(st)
 }
 
 // recall takes a PUBLISH that was suspended back from the queue because its answer has
@@ -312,8 +312,8 @@ func (s *Session) recall(msgID uint16, qos uint8) {
 }
 
 // giveUp ends the delivery without success.
-func (s *Session) giveUp(why Reason, out *Out) {
-	s.abandonMessage(&s.delivery.msg, why, out)
+func (s *Session) giveUp(st *step, why Reason) {
+	s.abandonMessage(st, &s.delivery.msg, why)
 	s.finishDelivery()
 }
 
@@ -328,11 +328,11 @@ func (s *Session) finishDelivery() {
 
 // congested pauses all deliveries because the device asked for it (section 6.13.1). A
 // device that wakes or connects meanwhile is ready again.
-func (s *Session) congested(now Time, out *Out) {
+func (s *Session) congested(st *step) {
 	s.suspendRegistration()
 	if s.delivery.phase != releasing {
 		s.suspendDelivery()
 	}
-	s.resumeAt = now + s.cfg.CongestionWait
-	s.pump(now, out)
+	s.resumeAt = st.Now + s.cfg.CongestionWait
+	s.pump(st)
 }

@@ -1,11 +1,12 @@
 // Package session is the gateway's side of one MQTT-SN 1.2 device: a pure state
-// machine, (now, input) -> outputs. It has no lock, goroutine, socket, clock, logger or
-// random source; the same inputs give the same outputs.
+// machine, (environment, input) -> outputs. It has no lock, goroutine, socket, clock,
+// logger or random source; the same inputs give the same outputs.
 //
 // A shell owns the Session. It feeds it datagrams of the device ([Session.Datagram]),
 // events of its connection to the broker ([Session.Upstream]) and the passing of time
 // ([Session.Advance], wanted at [Session.Deadline]), and carries out what the step left
-// in [Out]: datagrams for the device, and actions.
+// in [Out]: datagrams for the device, and actions. What the session has to know of its
+// surroundings comes with each step, as an [Env].
 //
 // # States
 //
@@ -75,7 +76,7 @@
 // # What is kept
 //
 // What a device makes the gateway keep beside messages is counted ([Session.Kept]) and
-// bounded by Out.KeepLimit, which the shell says for each step.
+// bounded by Env.KeepLimit.
 //
 // # What is acknowledged
 //

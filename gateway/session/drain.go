@@ -26,45 +26,45 @@ func (s *Session) draining() bool { return s.durable != nil && s.durable.closeAs
 
 // closeLink ends the connection to the broker, or has it ended when the spool is empty. A
 // will that is due is published last: nothing of the device may come after it.
-func (s *Session) closeLink(how ActionKind, out *Out) {
+func (s *Session) closeLink(st *step, how ActionKind) {
 	if s.durable != nil && s.durable.spool.len() > 0 {
 		if how == ActionCloseAbort && s.link != linkUp {
 			how = ActionCloseClean // the broker has published the will when the connection broke
-			out.do(Action{Kind: ActionSetWill})
+			st.do(Action{Kind: ActionSetWill})
 		}
 		s.durable.closeAs = how
 		if s.link == linkClosed {
-			s.reopenToDrain(out)
+			s.reopenToDrain(st)
 		}
 		return
 	}
 	if s.willDue && how == ActionCloseDrain && s.link != linkClosing { // the link has it then
-		s.publishWill(s.will, out)
+		s.publishWill(st, s.will)
 	}
 	switch s.link {
 	case linkClosed:
-		s.free(out)
+		s.free(st)
 	case linkClosing:
 	default:
 		s.link = linkClosing
 		s.uncomplete()
-		out.do(Action{Kind: how})
+		st.do(Action{Kind: how})
 	}
 }
 
 // reopenToDrain connects in the name of a device that has gone. Its will has been
 // settled.
-func (s *Session) reopenToDrain(out *Out) {
+func (s *Session) reopenToDrain(st *step) {
 	s.link, s.carried = linkDown, nil
-	out.do(Action{Kind: ActionReopen, Clean: s.clean, KeepAlive: s.duration})
+	st.do(Action{Kind: ActionReopen, Clean: s.clean, KeepAlive: s.duration})
 }
 
 // closeDrained ends a connection that was kept for the spool only.
-func (s *Session) closeDrained(out *Out) {
+func (s *Session) closeDrained(st *step) {
 	if !s.draining() || s.durable.spool.len() > 0 || s.dialogue != nil {
 		return
 	}
 	how := s.durable.closeAs
 	s.durable.closeAs = 0
-	s.closeLink(how, out)
+	s.closeLink(st, how)
 }

@@ -22,6 +22,7 @@ type driver struct {
 	out     Out
 	twinOut Out
 	now     Time
+	env     Env // but for its Now
 
 	before   State     // of the step
 	listened bool      // before the step
@@ -54,7 +55,7 @@ func runScript(t *testing.T, script []byte) {
 	cfg.ProveAddress = len(script)%4 > 1
 	cfg.Predefined = predefined(t, 3, "p")
 	d := &driver{
-		t: t, script: script, cfg: cfg, s: New(cfg, "dev"), twin: New(cfg, "dev"), now: epoch,
+		t: t, script: script, cfg: cfg, s: New(cfg, "dev"), twin: New(cfg, "dev"), now: epoch, env: envAt(epoch),
 		relayed: map[Token]answer{}, safe: map[answer]bool{}, unacked: map[Handle]bool{},
 	}
 	defer func() {
@@ -66,6 +67,12 @@ func runScript(t *testing.T, script []byte) {
 	for len(d.script) > 0 && !d.ended && !t.Failed() {
 		d.next()
 	}
+}
+
+// at is the environment of the next step.
+func (d *driver) at() Env {
+	d.env.Now = d.now
+	return d.env
 }
 
 func (d *driver) fail(format string, args ...any) {
@@ -134,20 +141,21 @@ func (d *driver) next() {
 	default:
 		switch d.octet(8) {
 		case 0:
-			d.step("stop", func(s *Session, out *Out) { s.Stop(out) })
+			d.step("stop", func(s *Session, out *Out) { s.Stop(d.at(), out) })
 		case 1:
-			d.step("address taken", func(s *Session, out *Out) { s.AddressTaken(d.now, out) })
+			d.step("address taken", func(s *Session, out *Out) { s.AddressTaken(d.at(), out) })
 		case 4:
 			octets := d.octet(16) * 50
-			d.step(fmt.Sprintf("yield to %d", octets), func(s *Session, out *Out) { s.Yield(d.now, octets, out) })
+			d.env.Allowance = octets
+			d.step(fmt.Sprintf("yield to %d", octets), func(s *Session, out *Out) { s.Yield(d.at(), out) })
 		case 3:
-			d.step("give way", func(s *Session, out *Out) { s.GiveWay(out) })
+			d.step("give way", func(s *Session, out *Out) { s.GiveWay(d.at(), out) })
 		case 2:
-			d.step("expire", func(s *Session, out *Out) { s.Expire(out) })
+			d.step("expire", func(s *Session, out *Out) { s.Expire(d.at(), out) })
 		case 5:
-			d.step("contested", func(s *Session, out *Out) { s.Contested(d.now, out) })
+			d.step("contested", func(s *Session, out *Out) { s.Contested(d.at(), out) })
 		case 6:
-			d.step("unreachable", func(s *Session, out *Out) { s.Unreachable(d.now, out) })
+			d.step("unreachable", func(s *Session, out *Out) { s.Unreachable(d.at(), out) })
 		default:
 			d.step("address changed", func(s *Session, _ *Out) { s.AddressChanged() })
 		}
@@ -307,7 +315,7 @@ func (d *driver) event(ev Event) {
 	}
 	d.step(fmt.Sprintf("event %+v", ev), func(s *Session, out *Out) {
 		own := ev
-		s.Upstream(d.now, &own, out)
+		s.Upstream(d.at(), &own, out)
 	})
 }
 
@@ -324,7 +332,7 @@ func (d *driver) datagram(b []byte) {
 	d.byDevice, d.input = true, sn12.Type(t)
 	d.step("datagram "+describe(b), func(s *Session, out *Out) {
 		own := bytes.Clone(b)
-		s.Datagram(d.now, own, out)
+		s.Datagram(d.at(), own, out)
 		// Payloads alias the datagram until the step is carried out.
 		for i := range out.Actions {
 			out.Actions[i].Payload = bytes.Clone(out.Actions[i].Payload)
@@ -337,7 +345,7 @@ func (d *driver) datagram(b []byte) {
 }
 
 func (d *driver) advance() {
-	d.step(fmt.Sprintf("advance to %v", d.now-epoch), func(s *Session, out *Out) { s.Advance(d.now, out) })
+	d.step(fmt.Sprintf("advance to %v", d.now-epoch), func(s *Session, out *Out) { s.Advance(d.at(), out) })
 	if at := d.s.Deadline(); at <= d.now {
 		d.fail("deadline %v is not after now %v", at-epoch, d.now-epoch)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -47,6 +48,7 @@ type rig struct {
 	t    *testing.T
 	s    *Session
 	now  Time
+	env  Env // but for its Now
 	out  Out
 	sent [][]byte // datagrams not expected yet
 	acts []Action // actions not expected yet, ActionState left out
@@ -65,9 +67,20 @@ func newRig(t *testing.T, cfg *Config) *rig {
 	if cfg == nil {
 		cfg = testConfig()
 	}
-	r := &rig{t: t, s: New(cfg, "dev"), now: epoch}
+	r := &rig{t: t, s: New(cfg, "dev"), now: epoch, env: envAt(epoch)}
 	t.Cleanup(func() { r.settled("at the end of the test") })
 	return r
+}
+
+// envAt is an environment in which nothing is short.
+func envAt(now Time) Env {
+	return Env{Now: now, StoreOK: true, SpoolRoom: true, HeldRoom: true, KeepLimit: math.MaxInt, Allowance: math.MaxInt}
+}
+
+// at is the environment of the next step.
+func (r *rig) at() Env {
+	r.env.Now = r.now
+	return r.env
 }
 
 // step runs f on a session whose earlier output has been expected, and collects.
@@ -138,7 +151,7 @@ func (r *rig) sendHex(s string) {
 
 func (r *rig) sendRaw(b []byte) {
 	r.t.Helper()
-	r.step("datagram "+hex.EncodeToString(b[:min(len(b), 40)]), func() { r.s.Datagram(r.now, b, &r.out) })
+	r.step("datagram "+hex.EncodeToString(b[:min(len(b), 40)]), func() { r.s.Datagram(r.at(), b, &r.out) })
 	for i := range b {
 		b[i] = 0xA5
 	}
@@ -147,7 +160,7 @@ func (r *rig) sendRaw(b []byte) {
 // event feeds an event of the upstream link.
 func (r *rig) event(ev Event) {
 	r.t.Helper()
-	r.step(fmt.Sprintf("event %d", ev.Kind), func() { r.s.Upstream(r.now, &ev, &r.out) })
+	r.step(fmt.Sprintf("event %d", ev.Kind), func() { r.s.Upstream(r.at(), &ev, &r.out) })
 }
 
 // advance lets time pass in one go, calling Advance at each deadline on the way. What
@@ -167,7 +180,7 @@ func (r *rig) advance(d time.Duration) {
 		drops := r.drops
 		sent, acts, lost := r.sent, r.acts, r.lost
 		r.sent, r.acts = nil, nil
-		r.step("advance", func() { r.s.Advance(r.now, &r.out) })
+		r.step("advance", func() { r.s.Advance(r.at(), &r.out) })
 		r.sent, r.acts, r.drops = append(sent, r.sent...), append(acts, r.acts...), append(drops, r.drops...)
 		r.lost = append(lost, r.lost...)
 	}

@@ -92,20 +92,20 @@ func contentSum(topic string, payload []byte) uint64 {
 }
 
 // storing reports whether there is a store that takes records now.
-func (s *Session) storing(out *Out) bool {
-	return s.durable != nil && !out.StoreDown && len(s.durable.saving) < maxSaving
+func (s *Session) storing(st *step) bool {
+	return s.durable != nil && st.StoreOK && len(s.durable.saving) < maxSaving
 }
 
 // whenStored has v carried out when the records of this step are in the store.
-func (s *Session) whenStored(v saving, out *Out) {
-	if out.Batch == 0 {
+func (s *Session) whenStored(st *step, v saving) {
+	if st.Batch == 0 {
 		d := s.durable
 		if d.last++; d.last == 0 {
 			d.last++
 		}
-		out.Batch = d.last
+		st.Batch = d.last
 	}
-	v.token = out.Batch
+	v.token = st.Batch
 	s.durable.saving = append(s.durable.saving, v)
 }
 
@@ -130,28 +130,29 @@ func (s *Session) mustSave() {
 
 // save puts RecordSession out, at the end of a step, if it says something else than is
 // so and has waited for long enough, or if the step stores something anyway.
-func (s *Session) save(now Time, out *Out) {
+func (s *Session) save(st *step) {
 	d := s.durable
 	if d == nil || !d.dirty {
 		return
 	}
 	if d.saveAt == Never {
-		d.saveAt = now + laziness
+		d.saveAt = st.Now + laziness
 	}
-	if now < d.saveAt && len(out.Records) == 0 {
+	if st.Now < d.saveAt && len(st.Records) == 0 {
 		return
 	}
 	d.dirty = false
 	d.state = s.lasting()
-	out.put(RecordSession, nil, s.appendSession())
+	st.put(RecordSession, nil, s.appendSession())
 }
 
 // Save puts out what is still to be stored of the session, because the gateway stops and
 // keeps it.
-func (s *Session) Save(out *Out) {
+func (s *Session) Save(env Env, out *Out) {
+	st := &step{env, out}
 	if s.durable != nil && s.durable.dirty {
 		s.durable.saveAt = 0
-		s.save(0, out)
+		s.save(st)
 	}
 }
 
@@ -167,7 +168,7 @@ func (s *Session) saveDeadline() Time {
 func (s *Session) Stored() bool { return s.durable != nil && s.durable.known }
 
 // onStored goes on with what waited for a batch.
-func (s *Session) onStored(now Time, ev *Event, out *Out) {
+func (s *Session) onStored(st *step, ev *Event) {
 	d := s.durable
 	if d == nil {
 		return
@@ -185,85 +186,86 @@ func (s *Session) onStored(now Time, ev *Event, out *Out) {
 		d.saving = nil
 	}
 	for i := range due {
-		s.goOn(now, &due[i], !ev.Failed, out)
+		s.goOn(st, &due[i], !ev.Failed)
 	}
 }
 
-func (s *Session) goOn(now Time, v *saving, ok bool, out *Out) {
+func (s *Session) goOn(st *step, v *saving, ok bool) {
 	switch v.kind {
 	case savingRegister:
-		s.onRegisterStored(now, v, ok, out)
+		s.onRegisterStored(st, v, ok)
 	case savingSubscribe:
-		s.onSubscribeStored(now, v, ok, out)
+		s.onSubscribeStored(st, v, ok)
 	case savingAllotment:
-		s.allotted(now, v, ok, out)
-		s.goOnRegistering(now, v.id, out)
-		s.pump(now, out)
+		s.allotted(st, v, ok)
+		s.goOnRegistering(st, v.id)
+		s.pump(st)
 	case savingSleep:
 		if s.state == StateAsleep { // or it would take it for the end of what it has begun since
-			send(out, sn12.Disconnect{})
+			send(st, sn12.Disconnect{})
 		}
 	case savingConnect:
-		s.onConnectStored(now, out)
+		s.onConnectStored(st)
 	case savingAnswer:
-		out.raw(v.answer)
+		st.raw(v.answer)
 	case savingGoodbye:
-		s.onGoodbyeStored(out)
+		s.onGoodbyeStored(st)
 	case savingComplete:
-		s.complete(v.id, out)
-		s.pump(now, out)
+		s.complete(st, v.id)
+		s.pump(st)
 	case savingOutgoing:
-		s.onOutgoingStored(now, v, out)
+		s.onOutgoingStored(st, v)
 	case savingReleasing:
-		s.onReleasingStored(now, v, out)
+		s.onReleasingStored(st, v)
 	case savingHeld:
-		s.onHeldStored(v, ok, out)
+		s.onHeldStored(st, v, ok)
 	case savingSpool:
-		s.onSpoolStored(now, v, ok, out)
+		s.onSpoolStored(st, v, ok)
 	case savingReleased:
 		if ok {
-			s.onReleasedStored(now, v.number, out)
+			s.onReleasedStored(st, v.number)
 		}
 	}
 }
 
 // Snapshot puts out all that is to be kept of the session, in place of whatever is in
 // the store: after a failure of the store nothing else is known of that.
-func (s *Session) Snapshot(out *Out) {
+func (s *Session) Snapshot(env Env, out *Out) {
+	st := &step{env, out}
 	d := s.durable
 	if d == nil || !d.known {
 		return
 	}
 	for kind := RecordSession; kind <= RecordSpool; kind++ {
-		out.removeAll(kind)
+		st.removeAll(kind)
 	}
-	out.put(RecordSession, nil, s.appendSession())
+	st.put(RecordSession, nil, s.appendSession())
 	for i := range s.subs {
-		s.putSubscription(&s.subs[i], out)
+		s.putSubscription(st, &s.subs[i])
 	}
 	for id := range s.topics.All {
-		s.putTopic(id, s.topics.State(id).Told, out)
+		s.putTopic(st, id, s.topics.State(id).Told)
 	}
 	for i := range d.taken {
-		d.taken[i].put(out)
+		d.taken[i].put(st)
 	}
 	if d.outgoing.msgID != 0 {
-		d.outgoing.put(out)
+		d.outgoing.put(st)
 	}
 	for i := range s.window {
 		if f := &s.window[i]; f.kept {
-			s.putReceived(f, out)
+			s.putReceived(st, f)
 		}
 	}
 	if m := &s.delivery.msg; m.number != 0 {
-		m.put(out)
+		m.put(st)
 	}
 	for i := s.queue.head; i < len(s.queue.msgs); i++ {
 		if m := &s.queue.msgs[i]; m.number != 0 {
-			m.put(out)
+			m.put(st)
 		}
 	}
-	s.snapshotSpool(out)
+	s.snapshotSpool(st)
 }
 
 // disown drops the answers to the device that wait for the store: it has disconnected,
@@ -295,7 +297,7 @@ func (s *Session) noteAccepted() {
 
 // forgetRecords removes all that CleanSession=1 drops. What the spool has stays: the
 // device has been told that it is safe.
-func (s *Session) forgetRecords(out *Out) {
+func (s *Session) forgetRecords(st *step) {
 	d := s.durable
 	if d == nil || !d.known {
 		return
@@ -304,7 +306,7 @@ func (s *Session) forgetRecords(out *Out) {
 	d.accepting, d.leaving = false, false
 	d.saving = slices.DeleteFunc(d.saving, func(v saving) bool { return v.kind != savingSpool && v.kind != savingReleased })
 	for _, kind := range []RecordKind{RecordSubscription, RecordExchange, RecordOutgoing, RecordReceived, RecordTopic, RecordHeld} {
-		out.removeAll(kind)
+		st.removeAll(kind)
 	}
 }
 
@@ -317,39 +319,40 @@ func (s *Session) live() bool {
 // Resume goes on after a restart of the gateway, with what Load has taken back. It
 // reports whether there is a session; if not, what is stored of it is rubbish. A
 // connected device has as long as after a word of it to speak.
-func (s *Session) Resume(now Time, out *Out) bool {
+func (s *Session) Resume(env Env, out *Out) bool {
+	st := &step{env, out}
 	d := s.durable
 	if !d.known {
 		return false
 	}
 	d.state = s.state
 	s.topics.Distrust(s.cfg.MaxTopics)
-	s.reach.beginStep(out)
-	s.resumeSpool(now, out)
+	s.reach.beginStep(st.Out)
+	s.resumeSpool(st)
 	s.resumeOutgoing()
 	if !s.connected() {
-		return s.resumeEnd(out)
+		return s.resumeEnd(st)
 	}
 	s.link, d.resuming = linkDown, true
 	lazy := len(s.subs) == 0 && d.spool.len() == 0
-	out.do(Action{Kind: ActionReopen, Clean: s.clean, KeepAlive: s.duration, Will: s.brokersWill(), Lazy: lazy})
-	s.heard(now)
-	s.resumeDelivery(now, out)
-	s.save(now, out)
-	s.reach.charge(out)
+	st.do(Action{Kind: ActionReopen, Clean: s.clean, KeepAlive: s.duration, Will: s.brokersWill(), Lazy: lazy})
+	s.heard(st.Now)
+	s.resumeDelivery(st)
+	s.save(st)
+	s.reach.charge(st.Out)
 	return true
 }
 
 // resumeEnd goes on with what the end of a session had left to do: to publish the will,
 // and what is in the spool.
-func (s *Session) resumeEnd(out *Out) bool {
+func (s *Session) resumeEnd(st *step) bool {
 	how := ActionCloseClean
 	if s.willDue = s.willDue && s.will != nil; s.willDue {
-		s.reopenToDrain(out)
+		s.reopenToDrain(st)
 		how = ActionCloseDrain
 	}
 	if s.willDue || s.durable.spool.len() > 0 {
-		s.closeLink(how, out)
+		s.closeLink(st, how)
 		return true
 	}
 	return s.kept

@@ -203,7 +203,7 @@ func (w *world) noteGone(before map[string]bool) {
 func (w *world) calm() {
 	w.note("* calm")
 	w.storeDown, w.dev.deaf = false, false
-	w.out.SpoolFull, w.twinOut.SpoolFull = false, false
+	w.env.SpoolRoom = true
 	for i := 0; i < 6000 && !w.t.Failed(); i++ {
 		w.steps++
 		if w.repair {
@@ -236,7 +236,7 @@ func (w *world) calm() {
 		}
 		w.now += 200 * time.Millisecond
 		if w.now >= w.s.Deadline() {
-			w.step("advance", func(s *Session, out *Out) { s.Advance(w.now, out) })
+			w.step("advance", func(s *Session, out *Out) { s.Advance(w.at(), out) })
 		}
 	}
 	if w.t.Failed() {
@@ -271,7 +271,7 @@ func (w *world) calm() {
 func (w *world) checkSnapshot() {
 	want := newModelStore()
 	var out Out
-	w.s.Snapshot(&out)
+	w.s.Snapshot(w.at(), &out)
 	want.apply(out.Records)
 	got, should := w.store.list(), want.list()
 	same := len(got) == len(should)

@@ -42,6 +42,7 @@ type world struct {
 	trace []string
 	cfg   *Config
 	now   Time
+	env   Env // but for its Now
 	steps int
 
 	s, twin      *Session
@@ -78,7 +79,7 @@ func newWorld(t *testing.T, rng *rand.Rand) *world {
 	cfg.MaxMessages, cfg.MaxBytes = 6, 4000
 	cfg.ProveAddress = rng.IntN(2) == 0
 	w := &world{
-		t: t, rng: rng, cfg: cfg, now: epoch, s: New(cfg, "dev"), twin: New(cfg, "dev"),
+		t: t, rng: rng, cfg: cfg, now: epoch, env: envAt(epoch), s: New(cfg, "dev"), twin: New(cfg, "dev"),
 		dev: newModelDevice(rng), store: newModelStore(), frail: rng.IntN(2) == 0, trouble: -1,
 		b:    &modelBroker{received: map[uint16]string{}, passedOn: map[string]int{}, atPubrel: rng.IntN(2) == 0},
 		born: map[string]int{}, owedUp: map[string]bool{}, owedDown: map[string]bool{}, dropped: map[string]bool{}, gone: map[string]bool{},
@@ -89,6 +90,12 @@ func newWorld(t *testing.T, rng *rand.Rand) *world {
 	w.b.confirmed = w.confirmed
 	w.l = newModelLink(w.b, rng)
 	return w
+}
+
+// at is the environment of the next step.
+func (w *world) at() Env {
+	w.env.Now = w.now
+	return w.env
 }
 
 func (w *world) run(steps int) {
@@ -170,14 +177,14 @@ func (w *world) rare() {
 	case n < 21:
 		w.restart(false)
 	case n == 21:
-		w.out.SpoolFull, w.twinOut.SpoolFull = true, true
+		w.env.SpoolRoom = false
 	case n == 22 && w.l.state == mDown:
-		w.step("parked", func(s *Session, out *Out) { s.Upstream(w.now, &Event{Kind: EventParked}, out) })
+		w.step("parked", func(s *Session, out *Out) { s.Upstream(w.at(), &Event{Kind: EventParked}, out) })
 		w.l.dormant = true
 	case n == 23:
-		w.step("address taken", func(s *Session, out *Out) { s.AddressTaken(w.now, out) })
+		w.step("address taken", func(s *Session, out *Out) { s.AddressTaken(w.at(), out) })
 	default:
-		w.out.SpoolFull, w.twinOut.SpoolFull = false, false
+		w.env.SpoolRoom = true
 	}
 }
 
@@ -206,7 +213,7 @@ func (w *world) deviceSpeaks() {
 	w.asked = true
 	w.step("device: "+describe(b), func(s *Session, out *Out) {
 		own := bytes.Clone(b)
-		s.Datagram(w.now, own, out)
+		s.Datagram(w.at(), own, out)
 		for i := range out.Actions {
 			out.Actions[i].Payload = bytes.Clone(out.Actions[i].Payload)
 		}
@@ -231,7 +238,7 @@ func (w *world) event(ev Event) {
 		func(s *Session, out *Out) {
 			own := ev
 			own.Payload = bytes.Clone(ev.Payload)
-			s.Upstream(w.now, &own, out)
+			s.Upstream(w.at(), &own, out)
 		})
 }
 
@@ -285,7 +292,7 @@ func (w *world) passTime() {
 	} else if at := w.s.Deadline(); at != Never && (at < w.now+30*time.Second || w.rng.IntN(20) == 0) {
 		w.now = max(w.now, at)
 	}
-	w.step("advance", func(s *Session, out *Out) { s.Advance(w.now, out) })
+	w.step("advance", func(s *Session, out *Out) { s.Advance(w.at(), out) })
 	if at := w.s.Deadline(); at <= w.now {
 		w.fail("deadline %v is not after now %v", at-epoch, w.now-epoch)
 	}
@@ -332,7 +339,7 @@ func (w *world) snapshot() {
 		w.erase()
 		return
 	}
-	w.step("snapshot", func(s *Session, out *Out) { s.Snapshot(out) })
+	w.step("snapshot", func(s *Session, out *Out) { s.Snapshot(w.at(), out) })
 }
 
 func (w *world) erase() {
@@ -353,7 +360,7 @@ func (w *world) resume() {
 	}
 	w.twin = w.store.loaded(w.t, w.cfg, first)
 	known := false
-	w.step("resume", func(s *Session, out *Out) { known = s.Resume(w.now, out) })
+	w.step("resume", func(s *Session, out *Out) { known = s.Resume(w.at(), out) })
 	if !known {
 		w.forget()
 	}
@@ -385,7 +392,7 @@ func (w *world) step(what string, f func(*Session, *Out)) {
 	if w.t.Failed() {
 		return
 	}
-	w.out.StoreDown, w.twinOut.StoreDown = w.storeDown || w.repair, w.storeDown || w.repair
+	w.env.StoreOK = !w.storeDown && !w.repair
 	if w.storeDown || w.repair {
 		w.trouble = w.steps
 	}

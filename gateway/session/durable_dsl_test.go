@@ -82,7 +82,7 @@ func (r durableRig) crash() {
 	r.store.batches, r.records = nil, nil
 	r.s = r.store.loaded(r.t, r.s.cfg, 0x4000)
 	known := false
-	r.step("resume", func() { known = r.s.Resume(r.now, &r.out) })
+	r.step("resume", func() { known = r.s.Resume(r.at(), &r.out) })
 	if !known {
 		r.t.Fatal("there is no session after the restart")
 	}

@@ -51,17 +51,17 @@ func TestIDThatTheStoreHasNotTakenIsNotTold(t *testing.T) {
 		r.send(register)
 		r.storeFailed()
 		r.want("not stored", refused)
-		r.out.StoreDown = true
+		r.env.StoreOK = false
 		r.send(register)
 		r.want("and not told by the repeat", refused)
-		r.out.StoreDown = false
+		r.env.StoreOK = true
 		r.send(register)
 		r.stored()
 		r.want("stored", sn12.RegAck{TopicID: id, MsgID: 9})
 	})
 	t.Run("use while the store is down", func(t *testing.T) {
 		r, id := lent(t)
-		r.out.StoreDown = true
+		r.env.StoreOK = false
 		r.send(sn12.Publish{TopicID: id, Data: []byte("x")})
 		r.wantAction("", Action{Kind: ActionPublish, Topic: "t/1", Payload: []byte("x")})
 		r.send(register)
@@ -72,7 +72,7 @@ func TestIDThatTheStoreHasNotTakenIsNotTold(t *testing.T) {
 func TestStoreDownRefusesWhatNeedsItAndRelaysTheRest(t *testing.T) {
 	r := newDurableRig(t, nil)
 	id := r.begin()
-	r.out.StoreDown = true
+	r.env.StoreOK = false
 	r.send(sn12.Register{MsgID: 2, TopicName: []byte("c/d")})
 	r.want("congestion", sn12.RegAck{MsgID: 2, ReturnCode: sn12.RejectedCongestion})
 	r.send(sn12.Subscribe{QoS: 1, MsgID: 3, TopicName: []byte("a/b")})
@@ -431,7 +431,7 @@ func TestDevicesTogetherAtTheirBoundDropAsMuchAsComes(t *testing.T) {
 	cfg := durableConfig()
 	cfg.SpoolDropOldest = true
 	r, id := away(t, cfg, "1", "2", "3")
-	r.out.SpoolFull = true
+	r.env.SpoolRoom = false
 	_, before := r.s.Spooled()
 	r.send(sn12.Publish{QoS: 1, TopicID: id, MsgID: 9, Data: make([]byte, 60)})
 	if _, after := r.s.Spooled(); after > before {

@@ -5,11 +5,11 @@ import "sngate/snpacket/sn12"
 // lose ends a session whose device is gone, and tells the device in case it is not
 // (MQTT-SN 1.2 section 6.14). A device that is probably connected through another
 // gateway now is told nothing: it would take the DISCONNECT for the other's.
-func (s *Session) lose(why Reason, out *Out) {
-	if !s.parked && s.affords(sn12.Disconnect{}.Len(), out) {
-		send(out, sn12.Disconnect{})
+func (s *Session) lose(st *step, why Reason) {
+	if !s.parked && s.affords(st, sn12.Disconnect{}.Len()) {
+		send(st, sn12.Disconnect{})
 	}
-	s.endLost(why, out)
+	s.endLost(st, why)
 }
 
 // endLost ends a session the way that has its will published: by the broker, when the
@@ -17,7 +17,7 @@ func (s *Session) lose(why Reason, out *Out) {
 // another one than the device has set since (MQTT cannot change a will once connected),
 // the gateway publishes the right one itself and ends the connection so that the broker
 // publishes none.
-func (s *Session) endLost(why Reason, out *Out) {
+func (s *Session) endLost(st *step, why Reason) {
 	s.disown()
 	how := ActionCloseAbort
 	switch w := s.will; {
@@ -28,26 +28,26 @@ func (s *Session) endLost(why Reason, out *Out) {
 		how = ActionCloseDrain
 		s.willDue = true // closeLink has it published, behind what the device has sent
 	}
-	s.end(StateLost, why, how, out)
+	s.end(st, StateLost, why, how)
 }
 
 // end ends the connection of the device. What CleanSession=0 keeps is kept: topic ids,
 // subscriptions, will, and the identifiers of QoS 2 exchanges half done. Messages held
 // for the device go back to the broker, which has not been told that they arrived.
-func (s *Session) end(state State, why Reason, how ActionKind, out *Out) {
+func (s *Session) end(st *step, state State, why Reason, how ActionKind) {
 	s.dialogue = nil
 	s.suspendDelivery()
-	s.dropHeld(ReasonSessionEnded, out)
+	s.dropHeld(st, ReasonSessionEnded)
 	s.forgetAsked()
-	s.retire(out)
+	s.retire(st)
 	s.barrier = barrier{at: Never}
 	s.lifeAt, s.retryAt, s.resumeAt, s.askAt = Never, Never, Never, Never
 	s.probing, s.fresh = false, false
-	s.forgetAddress(out)
+	s.forgetAddress(st)
 	s.rival = nil
-	s.enter(state, why, out)
+	s.enter(st, state, why)
 	s.mustSave()
-	s.closeLink(how, out)
+	s.closeLink(st, how)
 }
 
 // Expire ends a session that is kept for a device that has gone, for good: ActionFree
@@ -57,19 +57,20 @@ func (s *Session) end(state State, why Reason, how ActionKind, out *Out) {
 //
 // It reports false, and does nothing, for a session that is in use, be it for messages
 // of the device that the broker has not got yet.
-func (s *Session) Expire(out *Out) bool {
+func (s *Session) Expire(env Env, out *Out) bool {
+	st := &step{env, out}
 	if s.connected() || s.dialogue != nil || s.draining() {
 		return false
 	}
-	s.forget(out)
+	s.forget(st)
 	s.clean, s.will, s.carried = true, nil, nil
 	if s.link == linkClosed {
-		s.free(out)
+		s.free(st)
 	}
 	return true
 }
 
-func (s *Session) onLinkClosed(out *Out) {
+func (s *Session) onLinkClosed(st *step) {
 	if s.link != linkClosing {
 		return // a new connection has been asked for meanwhile
 	}
@@ -81,39 +82,39 @@ func (s *Session) onLinkClosed(out *Out) {
 	switch {
 	case s.dialogue != nil:
 	case s.draining():
-		s.reopenToDrain(out)
+		s.reopenToDrain(st)
 	default:
-		s.free(out)
+		s.free(st)
 	}
 }
 
 // free lets the shell forget a session that nothing is kept of.
-func (s *Session) free(out *Out) {
+func (s *Session) free(st *step) {
 	if !s.kept && (s.durable == nil || !s.durable.leaving) {
-		out.do(Action{Kind: ActionFree})
+		st.do(Action{Kind: ActionFree})
 	}
 }
 
-func (s *Session) onLinkDown(now Time, out *Out) {
+func (s *Session) onLinkDown(st *step) {
 	if s.link != linkUp {
 		return // reported before the session gave the connection up
 	}
 	s.link = linkDown
 	s.uncomplete()
-	s.retract(out)
+	s.retract(st)
 	if s.draining() && s.durable.closeAs == ActionCloseAbort {
 		s.durable.closeAs = ActionCloseClean // the broker publishes the will now
-		out.do(Action{Kind: ActionSetWill})
+		st.do(Action{Kind: ActionSetWill})
 	}
 	if s.state == StateAwake {
 		s.barrier = barrier{at: Never}
-		s.pump(now, out)
+		s.pump(st)
 	}
 }
 
 // onLinkUp goes on after the link has reconnected. In-flight messages are the link's
 // business; subscriptions the broker has forgotten are the session's.
-func (s *Session) onLinkUp(now Time, ev *Event, out *Out) {
+func (s *Session) onLinkUp(st *step, ev *Event) {
 	if s.link != linkDown {
 		return
 	}
@@ -126,10 +127,10 @@ func (s *Session) onLinkUp(now Time, ev *Event, out *Out) {
 	if ev.NoWill {
 		s.carried = nil
 	}
-	s.resume(now, ev.SessionPresent, out)
-	s.askAgain(out)
-	s.drain(now, out)
-	s.resumeDelivery(now, out)
+	s.resume(st, ev.SessionPresent)
+	s.askAgain(st)
+	s.drain(st)
+	s.resumeDelivery(st)
 }
 
 // onParked stops sending: the broker has probably closed the connection because the
@@ -157,12 +158,12 @@ const (
 	askLast  = Time(300e9)
 )
 
-func (s *Session) askWhether(now Time, out *Out) {
+func (s *Session) askWhether(st *step) {
 	s.askAt = Never
 	if s.parked && s.state == StateActive {
-		s.askLater(now)
-		if s.affords(pingLen, out) {
-			s.sendPingReq(out)
+		s.askLater(st.Now)
+		if s.affords(st, pingLen) {
+			s.sendPingReq(st)
 		}
 	}
 }
@@ -174,20 +175,20 @@ func (s *Session) askLater(now Time) {
 
 // onSilence ends a session whose device has not spoken in time. A device without
 // keep-alive is asked first, unless it is being asked for something else already.
-func (s *Session) onSilence(now Time, out *Out) {
+func (s *Session) onSilence(st *step) {
 	switch {
 	case s.state == StateAsleep || s.state == StateAwake:
-		s.lose(ReasonSleepExpired, out)
+		s.lose(st, ReasonSleepExpired)
 		return
 	case s.duration > 0:
-		s.lose(ReasonKeepAliveExpired, out)
+		s.lose(st, ReasonKeepAliveExpired)
 		return
 	}
-	s.lifeAt = now + s.cfg.IdleProbe
+	s.lifeAt = st.Now + s.cfg.IdleProbe
 	if s.retryAt == Never {
-		s.await(now)
+		s.await(st.Now)
 		s.probing = true
-		s.sendPingReq(out)
+		s.sendPingReq(st)
 	}
 }
 
@@ -196,11 +197,12 @@ func (l linkState) over() bool { return l == linkClosed || l == linkClosing }
 
 // Stop ends the session because the gateway stops: the device is told, and the
 // connection to the broker ends without the will.
-func (s *Session) Stop(out *Out) {
+func (s *Session) Stop(env Env, out *Out) {
+	st := &step{env, out}
 	if s.listening() {
-		send(out, sn12.Disconnect{})
+		send(st, sn12.Disconnect{})
 	}
 	s.disown()
-	s.end(StateDisconnected, ReasonGatewayStop, ActionCloseClean, out)
-	s.save(0, out)
+	s.end(st, StateDisconnected, ReasonGatewayStop, ActionCloseClean)
+	s.save(st)
 }

@@ -107,7 +107,7 @@ func TestEndStop_Case20(t *testing.T) {
 		r.connectWill(true, &Will{Topic: "w", Message: []byte("m")})
 		return r, r.subscribe("a/b", 1)
 	}
-	stop := func(r *rig) { r.step("stop", func() { r.s.Stop(&r.out) }) }
+	stop := func(r *rig) { r.step("stop", func() { r.s.Stop(r.at(), &r.out) }) }
 	t.Run("active", func(t *testing.T) {
 		r, _ := start(t)
 		stop(r)

@@ -5,18 +5,18 @@ import "sngate/snpacket/sn12"
 // The way of what the device publishes into the spool.
 
 // spooling reports whether a message of the device goes through the spool.
-func (s *Session) spooling(qos uint8, out *Out) bool {
-	if s.durable == nil || !s.cfg.Spool || !s.storing(out) || qos == 0 && !s.cfg.SpoolQoS0 {
+func (s *Session) spooling(st *step, qos uint8) bool {
+	if s.durable == nil || !s.cfg.Spool || !s.storing(st) || qos == 0 && !s.cfg.SpoolQoS0 {
 		return false
 	}
 	return qos == 2 || s.link != linkUp || s.durable.spool.backlog()
 }
 
 // enqueue puts a message into the spool; the device is answered when it is in the store.
-func (s *Session) enqueue(now Time, topic string, m *sn12.Publish, out *Out) (uint32, bool) {
+func (s *Session) enqueue(st *step, topic string, m *sn12.Publish) (uint32, bool) {
 	p := &s.durable.spool
-	v := spooled{at: now, topic: topic, payload: append([]byte(nil), m.Data...), qos: m.QoS, retain: m.Retain}
-	if !s.makeRoom(v.size(), out) || v.qos == 2 && p.len() >= maxSpooledQoS2 {
+	v := spooled{at: st.Now, topic: topic, payload: append([]byte(nil), m.Data...), qos: m.QoS, retain: m.Retain}
+	if !s.makeRoom(st, v.size()) || v.qos == 2 && p.len() >= maxSpooledQoS2 {
 		return 0, false
 	}
 	v.number = p.last + 1
@@ -24,20 +24,20 @@ func (s *Session) enqueue(now Time, topic string, m *sn12.Publish, out *Out) (ui
 		v.packetID = p.newPacketID()
 	}
 	p.push(v)
-	v.put(out)
-	s.whenStored(saving{kind: savingSpool, number: v.number}, out)
+	v.put(st)
+	s.whenStored(st, saving{kind: savingSpool, number: v.number})
 	return v.number, true
 }
 
 // makeRoom keeps the bounds of the spool.
-func (s *Session) makeRoom(size int, out *Out) bool {
+func (s *Session) makeRoom(st *step, size int) bool {
 	p := &s.durable.spool
 	if size > s.cfg.SpoolBytes {
 		return false // nothing that is dropped would help
 	}
 	before := p.octets
-	for p.len() >= s.cfg.SpoolMessages || p.octets+size > s.cfg.SpoolBytes || out.SpoolFull && before-p.octets < size {
-		if !s.cfg.SpoolDropOldest || !s.dropSpooled(ReasonSpoolFull, out) {
+	for p.len() >= s.cfg.SpoolMessages || p.octets+size > s.cfg.SpoolBytes || !st.SpoolRoom && before-p.octets < size {
+		if !s.cfg.SpoolDropOldest || !s.dropSpooled(st, ReasonSpoolFull) {
 			return false
 		}
 	}
@@ -45,12 +45,12 @@ func (s *Session) makeRoom(size int, out *Out) bool {
 }
 
 // dropSpooled drops the oldest message that the link has not got.
-func (s *Session) dropSpooled(why Reason, out *Out) bool {
+func (s *Session) dropSpooled(st *step, why Reason) bool {
 	p := &s.durable.spool
 	for i := range p.msgs {
 		if p.msgs[i].stage == spoolWaiting {
-			out.drop(why)
-			s.unspool(i, out)
+			st.drop(why)
+			s.unspool(st, i)
 			return true
 		}
 	}
@@ -59,7 +59,7 @@ func (s *Session) dropSpooled(why Reason, out *Out) bool {
 
 // answerSpooled tells the device that its message is safe, or that it is to send it
 // again later.
-func (s *Session) answerSpooled(now Time, v *saving, ok bool, out *Out) {
+func (s *Session) answerSpooled(st *step, v *saving, ok bool) {
 	for i := range s.window {
 		f := &s.window[i]
 		if f.stage != spooling || f.number != v.number {
@@ -68,39 +68,39 @@ func (s *Session) answerSpooled(now Time, v *saving, ok bool, out *Out) {
 		switch {
 		case !ok:
 			if !f.old {
-				out.drop(ReasonStoreFailed)
-				send(out, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID, ReturnCode: sn12.RejectedCongestion})
+				st.drop(ReasonStoreFailed)
+				send(st, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID, ReturnCode: sn12.RejectedCongestion})
 			}
-			s.settle(i, out)
+			s.settle(st, i)
 		case f.qos == 1:
 			if !f.old {
-				send(out, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID})
+				send(st, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID})
 			}
-			s.settle(i, out)
+			s.settle(st, i)
 		default:
 			f.stage = received
 			if !f.old {
-				send(out, sn12.PubRec{MsgID: f.msgID})
+				send(st, sn12.PubRec{MsgID: f.msgID})
 			}
 		}
 		return
 	}
 	if !ok {
-		out.drop(ReasonStoreFailed) // QoS 0, or nobody waits
+		st.drop(ReasonStoreFailed) // QoS 0, or nobody waits
 	}
 }
 
 // spoolInflight takes a QoS 1 or 2 PUBLISH of the device into the spool.
-func (s *Session) spoolInflight(now Time, topic string, m *sn12.Publish, out *Out) {
-	number, ok := s.enqueue(now, topic, m, out)
+func (s *Session) spoolInflight(st *step, topic string, m *sn12.Publish) {
+	number, ok := s.enqueue(st, topic, m)
 	if !ok {
-		s.refusePublish(m, sn12.RejectedCongestion, ReasonSpoolFull, out)
+		s.refusePublish(st, m, sn12.RejectedCongestion, ReasonSpoolFull)
 		return
 	}
 	f := inflight{holdAt: Never, sum: checksum(m), msgID: m.MsgID, topicID: m.TopicID, qos: m.QoS, number: number, stage: spooling}
 	if f.qos == 2 {
 		f.kept = true
-		s.putReceived(&f, out)
+		s.putReceived(st, &f)
 	}
 	s.window = append(s.window, f)
 }
@@ -111,28 +111,28 @@ const patience = Time(5e9)
 
 // overdue reports whether a PUBLISH that the device repeats is better taken into the
 // spool than left with the link.
-func (s *Session) overdue(now Time, f *inflight, out *Out) bool {
-	if f.qos != 1 || f.stage != relaying && f.stage != refused || !s.cfg.Spool || !s.storing(out) {
+func (s *Session) overdue(st *step, f *inflight) bool {
+	if f.qos != 1 || f.stage != relaying && f.stage != refused || !s.cfg.Spool || !s.storing(st) {
 		return false
 	}
-	return s.link != linkUp || f.stage == refused || now >= f.holdAt-s.cfg.Hold+patience
+	return s.link != linkUp || f.stage == refused || st.Now >= f.holdAt-s.cfg.Hold+patience
 }
 
 // retract takes the QoS 1 PUBLISHes that wait for the broker back from the link, all of
 // them and in order, to put them into the spool: there is no telling when the broker
 // answers.
-func (s *Session) retract(out *Out) {
-	if !s.cfg.Spool || !s.storing(out) {
+func (s *Session) retract(st *step) {
+	if !s.cfg.Spool || !s.storing(st) {
 		return
 	}
 	for i := range s.window {
 		if f := &s.window[i]; f.qos == 1 && f.stage == relaying && !f.old {
-			out.do(Action{Kind: ActionRetract, Token: f.token})
+			st.do(Action{Kind: ActionRetract, Token: f.token})
 		}
 	}
 }
 
-func (s *Session) onRetracted(now Time, ev *Event, out *Out) {
+func (s *Session) onRetracted(st *step, ev *Event) {
 	i := s.inflightOf(ev.Token)
 	if i < 0 || s.window[i].stage != relaying {
 		return
@@ -141,7 +141,7 @@ func (s *Session) onRetracted(now Time, ev *Event, out *Out) {
 	why := ReasonBrokerDown
 	if !ev.Failed {
 		m := sn12.Publish{QoS: f.qos, Retain: ev.Retain, Data: ev.Payload}
-		if number, ok := s.enqueue(now, ev.Topic, &m, out); ok {
+		if number, ok := s.enqueue(st, ev.Topic, &m); ok {
 			p := &s.durable.spool
 			p.msgs[len(p.msgs)-1].again = ev.Dup
 			f.stage, f.holdAt, f.token, f.number = spooling, Never, 0, number
@@ -149,8 +149,8 @@ func (s *Session) onRetracted(now Time, ev *Event, out *Out) {
 		}
 		why = ReasonSpoolFull
 	}
-	s.refusePublish(&sn12.Publish{TopicID: f.topicID, MsgID: f.msgID}, sn12.RejectedCongestion, why, out)
-	s.settle(i, out)
+	s.refusePublish(st, &sn12.Publish{TopicID: f.topicID, MsgID: f.msgID}, sn12.RejectedCongestion, why)
+	s.settle(st, i)
 }
 
 // mustWait reports whether a QoS 0 message has to take its turn behind what the broker is
@@ -176,7 +176,7 @@ func (s *Session) waitInMemory(now Time, topic string, m *sn12.Publish) bool {
 
 // dropWaiting gives up the QoS 0 messages that wait in memory: the connection they
 // waited for has not come about, or has gone.
-func (s *Session) dropWaiting(out *Out) {
+func (s *Session) dropWaiting(st *step) {
 	if s.durable == nil {
 		return
 	}
@@ -184,9 +184,9 @@ func (s *Session) dropWaiting(out *Out) {
 	p := &s.durable.spool
 	for i := len(p.msgs) - 1; i >= 0; i-- {
 		if p.msgs[i].number == 0 {
-			out.drop(ReasonBrokerDown)
+			st.drop(ReasonBrokerDown)
 			p.remove(i)
 		}
 	}
-	s.closeDrained(out)
+	s.closeDrained(st)
 }

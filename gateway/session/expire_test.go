@@ -24,7 +24,7 @@ func kept(t *testing.T) (*rig, uint16) {
 
 func (r *rig) expire() {
 	r.t.Helper()
-	r.step("expire", func() { r.s.Expire(&r.out) })
+	r.step("expire", func() { r.s.Expire(r.at(), &r.out) })
 }
 
 func TestExpiredSessionIsForgottenAndTheBrokerLeftAlone_Case156(t *testing.T) {

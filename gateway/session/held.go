@@ -11,17 +11,17 @@ import (
 // maxTaken bounds the QoS 2 messages of the broker that it has not released.
 const maxTaken = 1024
 
-func (m *outgoing) put(out *Out) {
-	out.put(RecordHeld, key32(m.number), appendMessage(make([]byte, 0, m.size()), m.qos, m.retain, m.topic, m.payload))
+func (m *outgoing) put(st *step) {
+	st.put(RecordHeld, key32(m.number), appendMessage(make([]byte, 0, m.size()), m.qos, m.retain, m.topic, m.payload))
 }
 
-func (t *takenOver) put(out *Out) {
-	out.put(RecordExchange, key16(t.packetID), binary.BigEndian.AppendUint64(nil, t.sum))
+func (t *takenOver) put(st *step) {
+	st.put(RecordExchange, key16(t.packetID), binary.BigEndian.AppendUint64(nil, t.sum))
 }
 
 // holdDurably has the messages held for a sleeping device stored, to acknowledge them
 // to the broker: all of them, so that none of a later one comes before an earlier one.
-func (s *Session) holdDurably(out *Out) {
+func (s *Session) holdDurably(st *step) {
 	if s.state != StateAsleep || s.durable == nil {
 		return
 	}
@@ -30,40 +30,40 @@ func (s *Session) holdDurably(out *Out) {
 		if m.qos == 0 || m.number != 0 {
 			continue
 		}
-		if out.HeldFull || !s.storing(out) || m.qos == 2 && len(s.durable.taken) >= maxTaken {
+		if !st.HeldRoom || !s.storing(st) || m.qos == 2 && len(s.durable.taken) >= maxTaken {
 			return // it stays the broker's
 		}
 		s.durable.lastHeld++
 		m.number = s.durable.lastHeld
-		m.put(out)
+		m.put(st)
 		if m.qos == 2 {
-			s.take(m, out)
+			s.take(st, m)
 		}
 		if m.qos == 2 && m.msgID != 0 { // it had been sent before it was held
 			o := &s.durable.outgoing
 			*o = outgoingRecord{msgID: m.msgID, packetID: m.packetID, number: m.number, sum: contentSum(m.topic, m.payload)}
-			o.put(out)
+			o.put(st)
 		}
-		s.whenStored(saving{kind: savingHeld, number: m.number}, out)
+		s.whenStored(st, saving{kind: savingHeld, number: m.number})
 	}
 }
 
 // onHeldStored acknowledges a held message to the broker, if it has not been delivered
 // meanwhile.
-func (s *Session) onHeldStored(v *saving, ok bool, out *Out) {
+func (s *Session) onHeldStored(st *step, v *saving, ok bool) {
 	m := s.heldAs(v.number)
 	switch {
 	case m == nil:
 	case !ok:
 		m.number = 0
-		out.remove(RecordHeld, key32(v.number))
+		st.remove(RecordHeld, key32(v.number))
 		if m.qos == 2 {
-			s.release(m.packetID, out)
+			s.release(st, m.packetID)
 		}
 	default:
 		m.saved = true
 		if m.handle != 0 {
-			out.do(Action{Kind: ActionAck, Handle: m.handle})
+			st.do(Action{Kind: ActionAck, Handle: m.handle})
 			s.barrier.rounds = max(s.barrier.rounds, m.qos)
 			m.handle = 0
 		}
@@ -83,13 +83,13 @@ func (s *Session) heldAs(number uint32) *outgoing {
 }
 
 // take notes that a QoS 2 message is ours now.
-func (s *Session) take(m *outgoing, out *Out) {
+func (s *Session) take(st *step, m *outgoing) {
 	t := takenOver{packetID: m.packetID, sum: contentSum(m.topic, m.payload)}
 	if m.packetID == 0 || s.takenAs(t.packetID) >= 0 || len(s.durable.taken) >= maxTaken {
 		return
 	}
 	s.durable.taken = append(s.durable.taken, t)
-	t.put(out)
+	t.put(st)
 }
 
 func (s *Session) takenAs(packetID uint16) int {
@@ -107,7 +107,7 @@ func (s *Session) takenAs(packetID uint16) int {
 // ours: it has not heard it. Another message with that packet identifier shows that it
 // has. Of QoS 1 nothing is remembered: once it is acknowledged the identifier is free, and
 // what comes with it may be another message with the same content.
-func (s *Session) isTaken(ev *Event, out *Out) bool {
+func (s *Session) isTaken(st *step, ev *Event) bool {
 	if ev.QoS != 2 {
 		return false
 	}
@@ -118,7 +118,7 @@ func (s *Session) isTaken(ev *Event, out *Out) bool {
 	if ev.Dup && s.durable.taken[i].sum == contentSum(ev.Topic, ev.Payload) {
 		return true
 	}
-	s.release(ev.PacketID, out)
+	s.release(st, ev.PacketID)
 	return false
 }
 
@@ -136,22 +136,22 @@ func (s *Session) wasSent(ev *Event) bool {
 
 // onReleased takes the broker's PUBREL. PUBCOMP lets the broker use the identifier for
 // another message, so it waits until a restart would not take that for a repeat.
-func (s *Session) onReleased(packetID uint16, out *Out) {
+func (s *Session) onReleased(st *step, packetID uint16) {
 	known := s.takenAs(packetID) >= 0
-	s.release(packetID, out)
-	if known && s.storing(out) {
-		s.whenStored(saving{kind: savingComplete, id: packetID}, out)
+	s.release(st, packetID)
+	if known && s.storing(st) {
+		s.whenStored(st, saving{kind: savingComplete, id: packetID})
 		return
 	}
-	s.complete(packetID, out)
+	s.complete(st, packetID)
 }
 
 // complete has PUBCOMP sent, behind which the broker may go on. Where the connection has
 // been given up meanwhile the broker asks again in the next one.
-func (s *Session) complete(packetID uint16, out *Out) {
+func (s *Session) complete(st *step, packetID uint16) {
 	if s.link == linkUp {
 		s.barrier.rounds = max(s.barrier.rounds, 1)
-		out.do(Action{Kind: ActionComplete, PacketID: packetID})
+		st.do(Action{Kind: ActionComplete, PacketID: packetID})
 	}
 }
 
@@ -169,7 +169,7 @@ func (s *Session) uncomplete() {
 }
 
 // release forgets a packet identifier.
-func (s *Session) release(packetID uint16, out *Out) {
+func (s *Session) release(st *step, packetID uint16) {
 	i := s.takenAs(packetID)
 	if i < 0 {
 		return
@@ -178,86 +178,86 @@ func (s *Session) release(packetID uint16, out *Out) {
 	if d.taken = append(d.taken[:i], d.taken[i+1:]...); len(d.taken) == 0 {
 		d.taken = nil
 	}
-	out.remove(RecordExchange, key16(packetID))
+	st.remove(RecordExchange, key16(packetID))
 }
 
 // forgetTaken forgets the packet identifiers of a broker that has forgotten them: they
 // are going to stand for other messages.
-func (s *Session) forgetTaken(out *Out) {
+func (s *Session) forgetTaken(st *step) {
 	s.delivery.msg.packetID = 0
 	for i := s.queue.head; i < len(s.queue.msgs); i++ {
 		s.queue.msgs[i].packetID = 0
 	}
 	if s.durable != nil && len(s.durable.taken) > 0 {
 		s.durable.taken = nil
-		out.removeAll(RecordExchange)
+		st.removeAll(RecordExchange)
 	}
 }
 
 // putOutgoing stores under which MsgId a QoS 2 message is going to be sent, so that the
 // device knows it again after a restart.
-func (s *Session) putOutgoing(out *Out) {
+func (s *Session) putOutgoing(st *step) {
 	m := &s.delivery.msg
 	s.delivery.phase, s.delivery.msgID = assigning, m.msgID
 	s.durable.outgoing = outgoingRecord{msgID: m.msgID, packetID: m.packetID, number: m.number, sum: contentSum(m.topic, m.payload)}
-	s.durable.outgoing.put(out)
-	s.whenStored(saving{kind: savingOutgoing, msgID: m.msgID}, out)
+	s.durable.outgoing.put(st)
+	s.whenStored(st, saving{kind: savingOutgoing, msgID: m.msgID})
 }
 
 // onOutgoingStored sends the message. Without the record it is sent as well: only a
 // restart in the middle of it could double it.
-func (s *Session) onOutgoingStored(now Time, v *saving, out *Out) {
+func (s *Session) onOutgoingStored(st *step, v *saving) {
 	if s.delivery.phase != assigning || s.delivery.msgID != v.msgID {
 		return // suspended; its next PUBLISH has DUP
 	}
 	s.delivery.phase = publishing
-	s.writePublish(false, out)
-	s.await(now)
+	s.writePublish(st, false)
+	s.await(st.Now)
 }
 
 // putReleasing stores that the device has a QoS 2 message, before the broker and the
 // device are told.
-func (s *Session) putReleasing(out *Out) {
+func (s *Session) putReleasing(st *step) {
 	d := &s.delivery
 	d.phase = recording
 	s.retryAt = Never
 	s.durable.outgoing = outgoingRecord{msgID: d.msgID, releasing: true}
-	s.durable.outgoing.put(out)
+	s.durable.outgoing.put(st)
 	if d.msg.handle != 0 {
-		s.take(&d.msg, out)
+		s.take(st, &d.msg)
 	}
 	if d.msg.number != 0 {
-		out.remove(RecordHeld, key32(d.msg.number))
+		st.remove(RecordHeld, key32(d.msg.number))
 		d.msg.number = 0
 	}
-	s.whenStored(saving{kind: savingReleasing, msgID: d.msgID}, out)
+	s.whenStored(st, saving{kind: savingReleasing, msgID: d.msgID})
 }
 
-func (s *Session) onReleasingStored(now Time, v *saving, out *Out) {
+func (s *Session) onReleasingStored(st *step, v *saving) {
 	if s.delivery.phase == recording && s.delivery.msgID == v.msgID {
-		s.released(now, out)
+		s.released(st)
 	}
 }
 
 // released goes on with PUBREL, and acknowledges to the broker what the device has.
-func (s *Session) released(now Time, out *Out) {
+func (s *Session) released(st *step) {
 	d := &s.delivery
-	s.acknowledge(&d.msg, out)
+	s.acknowledge(st, &d.msg)
 	s.lastQoS2 = exchange{}
 	d.phase, d.attempts = releasing, attempts{}
 	d.msg = outgoing{}
 	if s.listening() {
-		s.await(now)
+		s.await(st.Now)
 	}
 	if s.connected() {
-		s.writePubRel(out)
+		s.writePubRel(st)
 	}
-	s.pump(now, out) // there may be room now to go on reading
+	s.pump(st) // there may be room now to go on reading
 }
 
-func (s *Session) forgetOutgoing(out *Out) {
+func (s *Session) forgetOutgoing(st *step) {
 	if s.durable != nil && s.durable.outgoing.msgID != 0 {
 		s.durable.outgoing = outgoingRecord{}
-		out.remove(RecordOutgoing, nil)
+		st.remove(RecordOutgoing, nil)
 	}
 }

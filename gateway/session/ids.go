@@ -13,7 +13,7 @@ const spareIDs = 4
 
 // ownID gives the device an id for a name it has asked for: one that was never used, as
 // its answer may get lost, and the device go on with another meaning. Lent ids make room.
-func (s *Session) ownID(name string, out *Out) (uint16, bool) {
+func (s *Session) ownID(st *step, name string) (uint16, bool) {
 	if s.topics.Owned() >= s.cfg.MaxTopics {
 		return 0, false
 	}
@@ -21,14 +21,14 @@ func (s *Session) ownID(name string, out *Out) (uint16, bool) {
 		if s.reg != nil && s.reg.topicID == id {
 			s.suspendRegistration()
 		}
-		s.removeTopic(id, out)
+		s.removeTopic(st, id)
 	}
 	for s.topics.Len() >= s.cfg.MaxTopics || s.topics.Octets()+len(name) > s.cfg.MaxTopics*averageName {
 		old, ok := s.topics.Oldest(Never, s.inUse)
 		if !ok {
 			break
 		}
-		s.removeTopic(old, out)
+		s.removeTopic(st, old)
 	}
 	if s.topics.Octets()+len(name) > s.cfg.MaxTopics*averageName {
 		return 0, false
@@ -43,26 +43,26 @@ func (s *Session) ownID(name string, out *Out) (uint16, bool) {
 // lendID finds an id for the name of a message: a new one, or the lent one that has been
 // used least recently. There is none only for a while: what was sent with an id may still
 // be under way. One long name is let in beyond the bound on octets.
-func (s *Session) lendID(now Time, name string, out *Out) (uint16, bool) {
+func (s *Session) lendID(st *step, name string) (uint16, bool) {
 	limit := max(s.cfg.MaxTopics, s.topics.Owned()+spareIDs)
-	octets := s.cfg.MaxTopics*averageName + s.maxPacket()
-	if !s.mayKeep(len(name)+topicOverhead, out) {
+	octets := s.cfg.MaxTopics*averageName + s.maxPacket(st)
+	if !s.mayKeep(st, len(name)+topicOverhead) {
 		limit = min(limit, s.topics.Len())
 	}
 	for s.topics.Len() >= limit || s.topics.Octets()+len(name) > octets {
-		old, ok := s.topics.Oldest(now-lateWindow, s.inUse)
+		old, ok := s.topics.Oldest(st.Now-lateWindow, s.inUse)
 		if !ok {
 			return 0, false
 		}
 		if s.topics.Octets()+len(name) <= octets && !s.isPredefined(old) && s.topics.Move(old, name) {
 			return old, true
 		}
-		s.removeTopic(old, out)
+		s.removeTopic(st, old)
 	}
 	if id, ok := s.allot(name, limit); ok {
 		return id, true
 	}
-	old, ok := s.topics.Oldest(now-lateWindow, func(id uint16) bool { return s.inUse(id) || s.isPredefined(id) })
+	old, ok := s.topics.Oldest(st.Now-lateWindow, func(id uint16) bool { return s.inUse(id) || s.isPredefined(id) })
 	return old, ok && s.topics.Move(old, name)
 }
 
@@ -77,24 +77,24 @@ func (s *Session) inUse(id uint16) bool {
 }
 
 // removeTopic takes an id back for good.
-func (s *Session) removeTopic(id uint16, out *Out) {
+func (s *Session) removeTopic(st *step, id uint16) {
 	s.topics.Remove(id)
 	if s.durable != nil {
-		out.remove(RecordTopic, key16(id))
+		st.remove(RecordTopic, key16(id))
 	}
 }
 
 // claim notes that an id is the device's own, for ever. It reports false if the device has
 // as many as it may. While the store takes nothing that is written when it is well again.
-func (s *Session) claim(id uint16, out *Out) bool {
+func (s *Session) claim(st *step, id uint16) bool {
 	switch {
 	case s.topics.State(id).Own:
 		return true
 	case s.topics.Owned() >= s.cfg.MaxTopics:
 		return false
 	}
-	if s.topics.Claim(id); s.durable != nil && !out.StoreDown {
-		s.putTopic(id, true, out)
+	if s.topics.Claim(id); s.durable != nil && st.StoreOK {
+		s.putTopic(st, id, true)
 	}
 	return true
 }
@@ -102,13 +102,13 @@ func (s *Session) claim(id uint16, out *Out) bool {
 // claimByUse claims an id that the device publishes with. A REGISTER of its name that comes
 // meanwhile is answered when that is stored. While the store takes nothing the id is only
 // spared: were it the device's own, a REGISTER would be told so, and a restart take it back.
-func (s *Session) claimByUse(now Time, id uint16, out *Out) {
+func (s *Session) claimByUse(st *step, id uint16) {
 	switch {
 	case s.topics.State(id).Own:
-	case s.durable != nil && !s.storing(out), !s.claim(id, out):
-		s.topics.Touch(id, now)
+	case s.durable != nil && !s.storing(st), !s.claim(st, id):
+		s.topics.Touch(id, st.Now)
 	case s.durable != nil:
-		s.whenStored(saving{kind: savingAllotment, id: id, claims: true}, out)
+		s.whenStored(st, saving{kind: savingAllotment, id: id, claims: true})
 	}
 }
 

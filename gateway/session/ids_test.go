@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -104,7 +105,7 @@ func TestWakeDoesNotWaitForAnIDToLend(t *testing.T) {
 			r.sleep(600)
 			r.event(fromBroker("v/0", "x", qos, 1))
 			r.event(fromBroker("a/b", "y", 0, 0))
-			r.out.KeepLimit = 1
+			r.env.KeepLimit = 1
 			r.wake()
 			r.want("what needs none is not held", pub(0, id, 0, "y"))
 			r.wantQuiet("an id may become free")
@@ -115,7 +116,7 @@ func TestWakeDoesNotWaitForAnIDToLend(t *testing.T) {
 			r.wantHeld("nothing is lost", 1, len("v/0")+1+messageOverhead)
 			r.advance(time.Minute)
 			r.wantQuiet("asleep")
-			r.out.KeepLimit = 0
+			r.env.KeepLimit = math.MaxInt
 			r.wake()
 			r.want("now it can have one", reg(2, 1, "v/0"))
 		})

@@ -17,14 +17,14 @@ func TestInspectShowsTheSessionWithoutPayloads(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.out.Reset()
-		r.s.Datagram(r.now, b, &r.out)
+		r.s.Datagram(r.at(), b, &r.out)
 	}
 	feed(sn12.Subscribe{QoS: 1, MsgID: 3, TopicName: []byte("cmd/#")})
 	token := r.out.Actions[0].Token
 	r.out.Reset()
-	r.s.Upstream(r.now, &Event{Kind: EventSubscribed, Token: token, Code: 1}, &r.out)
+	r.s.Upstream(r.at(), &Event{Kind: EventSubscribed, Token: token, Code: 1}, &r.out)
 	feed(sn12.Disconnect{HasDuration: true, Duration: 300})
-	r.s.Upstream(r.now, &Event{Kind: EventMessage, QoS: 1, Handle: 1, PacketID: 1, Topic: "cmd/x", Payload: []byte("open")}, &r.out)
+	r.s.Upstream(r.at(), &Event{Kind: EventMessage, QoS: 1, Handle: 1, PacketID: 1, Topic: "cmd/x", Payload: []byte("open")}, &r.out)
 	want := View{
 		State: StateAsleep, CleanSession: true, KeepAlive: 60, Sleep: 300, BrokerLink: "up",
 		Topics:        []TopicView{{ID: 1, Name: "site/7/temperature", Announced: true}},
@@ -47,11 +47,11 @@ func TestDropsSayWhatTheyConcern(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.s.Datagram(r.now, b, &r.out)
+	r.s.Datagram(r.at(), b, &r.out)
 	token := r.out.Actions[0].Token
 	r.out.Reset()
 	r.out.Drops = append(r.out.Drops, ReasonMalformed)
-	r.s.Upstream(r.now, &Event{Kind: EventSubscribed, Token: token, Code: 0x80}, &r.out)
+	r.s.Upstream(r.at(), &Event{Kind: EventSubscribed, Token: token, Code: 0x80}, &r.out)
 	if d := cmp.Diff([]Reason{ReasonMalformed, ReasonSubscriptionRefused}, r.out.Drops); d != "" {
 		t.Fatal(d)
 	}

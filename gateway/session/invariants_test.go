@@ -238,7 +238,7 @@ func (d *driver) checkOneAtATime(m sn12.Publish) {
 }
 
 func (d *driver) checkSession() {
-	s := d.s
+	s, st := d.s, &step{Env: d.at(), Out: &Out{}}
 	if s.delivery.phase == idle {
 		d.inFlight = 0
 	}
@@ -247,8 +247,8 @@ func (d *driver) checkSession() {
 	if s.awaiting() {
 		scale = 2
 	}
-	full := n > scale*d.cfg.MaxMessages || b > min(scale*d.cfg.MaxBytes, s.allowance)
-	low := n == 0 || n <= d.cfg.MaxMessages/2 && b <= min(d.cfg.MaxBytes, s.allowance)/2
+	full := n > scale*d.cfg.MaxMessages || b > min(scale*d.cfg.MaxBytes, st.Allowance)
+	low := n == 0 || n <= d.cfg.MaxMessages/2 && b <= min(d.cfg.MaxBytes, st.Allowance)/2
 	waiting := s.resumeAt != Never || s.reach != nil // an address that is not proven is sent only so much
 	var names, filters int32
 	for id := range s.topics.All {
@@ -277,8 +277,8 @@ func (d *driver) checkSession() {
 		{s.willDue && s.link != linkClosing && !s.draining(), "a will is due that nobody publishes"},
 		{s.paused && !d.open, "a closed link is paused"},
 		{s.listening() && s.delivery.phase != idle && s.retryAt == Never && !waiting, "a delivery waits for ever"},
-		{s.listening() && s.delivery.phase == idle && s.queue.len() > 0 && !waiting && s.reg == nil && !s.gated(), "a message is held for no reason"},
-		{s.state == StateAwake && s.listening() && s.delivery.phase == idle && s.reg == nil && s.barrier.token == 0 && !s.gated() && !s.proving(), "awake for no reason"},
+		{s.listening() && s.delivery.phase == idle && s.queue.len() > 0 && !waiting && s.reg == nil && !s.gated(st), "a message is held for no reason"},
+		{s.state == StateAwake && s.listening() && s.delivery.phase == idle && s.reg == nil && s.barrier.token == 0 && !s.gated(st) && !s.proving(), "awake for no reason"},
 		{s.state == StateAsleep && (s.retryAt != Never || s.barrier.token != 0), "a timer towards a sleeper runs"},
 		{(s.state == StateAsleep || s.state == StateAwake) && s.lifeAt == Never, "a sleep without end"},
 		{s.state == StateActive && s.Deadline() == Never, "a device that is not supervised"},

@@ -36,8 +36,8 @@ func (s *Session) Kept() int {
 
 // mayKeep reports whether so many octets more may be kept for the device. What is kept
 // already stays, whatever the limit is now.
-func (s *Session) mayKeep(octets int, out *Out) bool {
-	return out.KeepLimit == 0 || s.Kept()+octets <= out.KeepLimit
+func (s *Session) mayKeep(st *step, octets int) bool {
+	return s.Kept()+octets <= st.KeepLimit
 }
 
 // willFits reports whether a will of such a topic and message keeps the bound on its size.
@@ -47,11 +47,11 @@ func (s *Session) willFits(topic, message int) bool {
 
 // refusesWill tells with what code, and why, a will that takes the place of the one that
 // is kept is refused; ReasonNone: it is not.
-func (s *Session) refusesWill(topic, message int, out *Out) (sn12.ReturnCode, Reason) {
+func (s *Session) refusesWill(st *step, topic, message int) (sn12.ReturnCode, Reason) {
 	switch {
 	case !s.willFits(topic, message):
 		return sn12.RejectedNotSupported, ReasonWill
-	case !s.mayKeep(topic+message+messageOverhead-s.will.size(), out):
+	case !s.mayKeep(st, topic+message+messageOverhead-s.will.size()):
 		return sn12.RejectedCongestion, ReasonMemoryLimit
 	}
 	return sn12.Accepted, ReasonNone

@@ -23,7 +23,7 @@ func loadScript(script []byte) (s *Session, out Out, known bool) {
 		_ = s.Load(kind, key, script[k:k+v])
 		script = script[k+v:]
 	}
-	known = s.Resume(epoch, &out)
+	known = s.Resume(envAt(epoch), &out)
 	return s, out, known
 }
 
@@ -61,7 +61,7 @@ func FuzzLoad(f *testing.F) {
 
 func snapshot(s *Session) []Record {
 	var out Out
-	s.Snapshot(&out)
+	s.Snapshot(envAt(epoch), &out)
 	m := newModelStore()
 	m.apply(out.Records)
 	return m.list()
@@ -70,12 +70,12 @@ func snapshot(s *Session) []Record {
 func restarted(t *testing.T, s *Session) (after *Session, known bool) {
 	t.Helper()
 	var out Out
-	s.Snapshot(&out)
+	s.Snapshot(envAt(epoch), &out)
 	m := newModelStore()
 	m.apply(out.Records)
 	after = m.loaded(t, s.cfg, 0)
 	out.Reset()
-	return after, after.Resume(epoch, &out)
+	return after, after.Resume(envAt(epoch), &out)
 }
 
 // goOnWith uses a session as the shell would.
@@ -84,20 +84,20 @@ func goOnWith(s *Session, out *Out) {
 		out.Reset()
 		f()
 	}
-	step(func() { s.Upstream(epoch, &Event{Kind: EventUp, SessionPresent: true}, out) })
+	step(func() { s.Upstream(envAt(epoch), &Event{Kind: EventUp, SessionPresent: true}, out) })
 	ping, _ := sn12.PingReq{ClientID: []byte("dev")}.Append(nil)
-	step(func() { s.Datagram(epoch, ping, out) })
+	step(func() { s.Datagram(envAt(epoch), ping, out) })
 	for range 8 {
 		if token := out.Batch; token != 0 {
-			step(func() { s.Upstream(epoch, &Event{Kind: EventStored, Token: token}, out) })
+			step(func() { s.Upstream(envAt(epoch), &Event{Kind: EventStored, Token: token}, out) })
 		}
 	}
 	if at := s.Deadline(); at != Never {
-		step(func() { s.Advance(max(at, epoch), out) })
+		step(func() { s.Advance(envAt(max(at, epoch)), out) })
 	}
 	for len(s.durable.saving) > 0 {
 		token := s.durable.saving[0].token
-		step(func() { s.Upstream(epoch, &Event{Kind: EventStored, Token: token}, out) })
+		step(func() { s.Upstream(envAt(epoch), &Event{Kind: EventStored, Token: token}, out) })
 	}
 }
 
@@ -132,7 +132,7 @@ func richRecords(tb testing.TB) []Record {
 	s.queue.push(outgoing{number: 2, saved: true, qos: 2, topic: "a/b", payload: []byte("down"), retain: true})
 	s.durable.spool.push(spooled{number: 6, packetID: firstPacketID + 3, qos: 2, topic: "a/b", payload: []byte("up"), stage: spoolReleased, released: true})
 	s.durable.spool.push(spooled{number: 8, qos: 1, topic: "a/b", stage: spoolWaiting})
-	s.Snapshot(&out)
+	s.Snapshot(envAt(epoch), &out)
 	m := newModelStore()
 	m.apply(out.Records)
 	if got := len(m.list()); got != 11 {
@@ -147,7 +147,7 @@ func TestSnapshotIsTakenBackAsItWas(t *testing.T) {
 	m.apply(records)
 	s := m.loaded(t, durableConfig(), 0)
 	var out Out
-	if !s.Resume(epoch, &out) || s.State() != StateAsleep {
+	if !s.Resume(envAt(epoch), &out) || s.State() != StateAsleep {
 		t.Fatalf("state %v", s.State())
 	}
 	sameRecords(t, records, snapshot(s))

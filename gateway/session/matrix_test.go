@@ -184,7 +184,7 @@ func matrixRow(t *testing.T, state State, reach func(*rig), in matrixInput) []st
 	r := newRig(t, nil)
 	reach(r)
 	r.wantState(in.name, state)
-	r.step(in.name, func() { r.s.Datagram(r.now, bytes.Clone(in.raw), &r.out) })
+	r.step(in.name, func() { r.s.Datagram(r.at(), bytes.Clone(in.raw), &r.out) })
 	row := []string{in.name, "", "", "", r.s.State().String()}
 	for _, b := range r.sent {
 		row[1] = list(row[1], show(b))

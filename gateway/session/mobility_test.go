@@ -191,7 +191,7 @@ func TestMobilityRepeatedConnectFromAnotherAddressIsNoRepeat_Case25_153(t *testi
 }
 
 func TestMobilityAddressTaken_Case27(t *testing.T) {
-	taken := func(r *rig) { r.step("address taken", func() { r.s.AddressTaken(r.now, &r.out) }) }
+	taken := func(r *rig) { r.step("address taken", func() { r.s.AddressTaken(r.at(), &r.out) }) }
 	start := func(t *testing.T) (*rig, uint16) {
 		r := newRig(t, nil)
 		r.connectWill(true, &Will{Topic: "w", Message: []byte("m")})
@@ -343,7 +343,7 @@ func TestMobilityParkedSessionStopsSilently_Case20_157(t *testing.T) {
 	r.connect(true, 60)
 	r.event(Event{Kind: EventDown})
 	r.event(Event{Kind: EventParked})
-	r.step("stop", func() { r.s.Stop(&r.out) })
+	r.step("stop", func() { r.s.Stop(r.at(), &r.out) })
 	r.wantAction("no DISCONNECT", Action{Kind: ActionCloseClean})
 }
 

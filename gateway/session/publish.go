@@ -33,65 +33,65 @@ const (
 )
 
 // onPublish relays a PUBLISH of the device (MQTT-SN 1.2 sections 5.4.12 and 6.6).
-func (s *Session) onPublish(now Time, body []byte, out *Out) {
+func (s *Session) onPublish(st *step, body []byte) {
 	var m sn12.Publish
 	if m.Parse(body) != nil {
-		out.drop(ReasonMalformed)
+		st.drop(ReasonMalformed)
 		return
 	}
 	topic, code, why := s.topicOf(m.TopicIDType, m.TopicID)
 	if why == ReasonNone && m.TopicIDType == sn12.TopicIDNormal {
-		s.told(now, m.TopicID, out) // it uses it, so it knows it
+		s.told(st, m.TopicID) // it uses it, so it knows it
 	}
 	if m.QoS == sn12.QoSMinusOne {
-		s.onQoSMinusOne(now, topic, why, &m, out)
+		s.onQoSMinusOne(st, topic, why, &m)
 		return
 	}
 	if why != ReasonNone {
-		s.refusePublish(&m, code, why, out)
+		s.refusePublish(st, &m, code, why)
 		return
 	}
 	if m.TopicIDType == sn12.TopicIDNormal {
-		s.claimByUse(now, m.TopicID, out)
+		s.claimByUse(st, m.TopicID)
 	}
 	if m.QoS == 0 {
-		s.relayUnanswered(now, topic, s.overRate(now, &m), &m, out)
+		s.relayUnanswered(st, topic, s.overRate(st.Now, &m), &m)
 		return
 	}
 	if m.MsgID == 0 {
-		s.refusePublish(&m, sn12.RejectedNotSupported, ReasonInvalidMessageID, out)
+		s.refusePublish(st, &m, sn12.RejectedNotSupported, ReasonInvalidMessageID)
 		return
 	}
-	if s.repeated(now, &m, out) {
+	if s.repeated(st, &m) {
 		return
 	}
 	s.msgIDs.published(m.MsgID)
-	if why := s.overRate(now, &m); why != ReasonNone {
-		s.refusePublish(&m, sn12.RejectedCongestion, why, out)
+	if why := s.overRate(st.Now, &m); why != ReasonNone {
+		s.refusePublish(st, &m, sn12.RejectedCongestion, why)
 		return
 	}
-	if len(s.window) >= s.cfg.MaxInFlight && !s.evict(out) {
-		s.refusePublish(&m, sn12.RejectedCongestion, ReasonWindowFull, out)
+	if len(s.window) >= s.cfg.MaxInFlight && !s.evict(st) {
+		s.refusePublish(st, &m, sn12.RejectedCongestion, ReasonWindowFull)
 		return
 	}
-	if s.spooling(m.QoS, out) {
-		s.spoolInflight(now, topic, &m, out)
+	if s.spooling(st, m.QoS) {
+		s.spoolInflight(st, topic, &m)
 		return
 	}
 	if s.durable != nil && s.durable.spool.backlog() {
-		s.refusePublish(&m, sn12.RejectedCongestion, ReasonStoreFailed, out) // it would overtake
+		s.refusePublish(st, &m, sn12.RejectedCongestion, ReasonStoreFailed) // it would overtake
 		return
 	}
 	t := s.token()
 	s.window = append(s.window, inflight{
-		holdAt: now + s.cfg.Hold, token: t, sum: checksum(&m), msgID: m.MsgID, topicID: m.TopicID, qos: m.QoS,
+		holdAt: st.Now + s.cfg.Hold, token: t, sum: checksum(&m), msgID: m.MsgID, topicID: m.TopicID, qos: m.QoS,
 	})
-	out.do(Action{Kind: ActionPublish, Token: t, Topic: topic, Payload: m.Data, QoS: m.QoS, Retain: m.Retain})
+	st.do(Action{Kind: ActionPublish, Token: t, Topic: topic, Payload: m.Data, QoS: m.QoS, Retain: m.Retain})
 }
 
 // onQoSMinusOne relays a PUBLISH of QoS -1 as QoS 0. An id that the device does not have
 // may be the length of a name.
-func (s *Session) onQoSMinusOne(now Time, topic string, why Reason, m *sn12.Publish, out *Out) {
+func (s *Session) onQoSMinusOne(st *step, topic string, why Reason, m *sn12.Publish) {
 	if why == ReasonUnknownTopicID && m.TopicIDType == sn12.TopicIDNormal {
 		if name, data, ok := LongName(m); ok {
 			topic, m.Data, why = name, data, ReasonNone
@@ -104,9 +104,9 @@ func (s *Session) onQoSMinusOne(now Time, topic string, why Reason, m *sn12.Publ
 	case !s.cfg.QoSMinusOne:
 		why = ReasonQoSMinusOneDisabled
 	case why == ReasonNone:
-		why = s.overRate(now, m)
+		why = s.overRate(st.Now, m)
 	}
-	s.relayUnanswered(now, topic, why, m, out)
+	s.relayUnanswered(st, topic, why, m)
 }
 
 // LongName reads a PUBLISH of QoS -1 in the form that some clients use for names which are
@@ -149,25 +149,25 @@ func (s *Session) topicOf(t sn12.TopicIDType, id uint16) (string, sn12.ReturnCod
 }
 
 // relayUnanswered relays QoS 0 and QoS -1. QoS -1 is never answered (section 6.8).
-func (s *Session) relayUnanswered(now Time, topic string, why Reason, m *sn12.Publish, out *Out) {
+func (s *Session) relayUnanswered(st *step, topic string, why Reason, m *sn12.Publish) {
 	switch {
 	case why != ReasonNone:
-		out.drop(why)
-	case m.QoS == 0 && s.spooling(0, out):
-		if _, ok := s.enqueue(now, topic, m, out); !ok {
-			out.drop(ReasonSpoolFull)
+		st.drop(why)
+	case m.QoS == 0 && s.spooling(st, 0):
+		if _, ok := s.enqueue(st, topic, m); !ok {
+			st.drop(ReasonSpoolFull)
 		}
-	case s.mustWait() && s.waitInMemory(now, topic, m):
+	case s.mustWait() && s.waitInMemory(st.Now, topic, m):
 	case s.link != linkUp:
-		out.drop(ReasonBrokerDown)
+		st.drop(ReasonBrokerDown)
 	default:
-		out.do(Action{Kind: ActionPublish, Topic: topic, Payload: m.Data, Retain: m.Retain})
+		st.do(Action{Kind: ActionPublish, Topic: topic, Payload: m.Data, Retain: m.Retain})
 	}
 }
 
-func (s *Session) refusePublish(m *sn12.Publish, code sn12.ReturnCode, why Reason, out *Out) {
-	out.drop(why)
-	send(out, sn12.PubAck{TopicID: m.TopicID, MsgID: m.MsgID, ReturnCode: code})
+func (s *Session) refusePublish(st *step, m *sn12.Publish, code sn12.ReturnCode, why Reason) {
+	st.drop(why)
+	send(st, sn12.PubAck{TopicID: m.TopicID, MsgID: m.MsgID, ReturnCode: code})
 }
 
 // repeated handles a PUBLISH whose MsgId is in flight. It is a new message all the same
@@ -175,28 +175,28 @@ func (s *Session) refusePublish(m *sn12.Publish, code sn12.ReturnCode, why Reaso
 // for it: it is of an earlier connection and the device has started to count anew, or the
 // exchange is complete. Of a device that counts, the latter can only be a duplicate that
 // the network has delivered late.
-func (s *Session) repeated(now Time, m *sn12.Publish, out *Out) bool {
+func (s *Session) repeated(st *step, m *sn12.Publish) bool {
 	for i := range s.window {
 		f := &s.window[i]
 		if f.msgID != m.MsgID {
 			continue
 		}
 		if f.qos != m.QoS || !m.DUP && (f.old || f.stage == finished && !s.msgIDs.counts) || f.sum != checksum(m) {
-			s.settle(i, out)
+			s.settle(st, i)
 			return false
 		}
 		f.old = false
 		switch {
 		case f.stage == spooling:
-		case s.overdue(now, f, out):
-			f.stage, f.holdAt = relaying, now+s.cfg.Hold
-			s.retract(out)
+		case s.overdue(st, f):
+			f.stage, f.holdAt = relaying, st.Now+s.cfg.Hold
+			s.retract(st)
 		case f.stage == received || f.stage == finished:
-			send(out, sn12.PubRec{MsgID: f.msgID})
+			send(st, sn12.PubRec{MsgID: f.msgID})
 		case f.holdAt == Never: // refused, or of an earlier connection: the device waits again
 			f.stage = relaying
-			f.holdAt = now + s.cfg.Hold
-			out.do(Action{Kind: ActionKeep, Token: f.token})
+			f.holdAt = st.Now + s.cfg.Hold
+			st.do(Action{Kind: ActionKeep, Token: f.token})
 		}
 		return true
 	}
@@ -211,19 +211,19 @@ func checksum(m *sn12.Publish) uint32 {
 }
 
 // settle removes window[i], keeping the order of the rest.
-func (s *Session) settle(i int, out *Out) {
+func (s *Session) settle(st *step, i int) {
 	if f := &s.window[i]; f.kept {
-		out.remove(RecordReceived, key16(f.msgID))
+		st.remove(RecordReceived, key16(f.msgID))
 	}
 	s.window = append(s.window[:i], s.window[i+1:]...)
 }
 
 // evict makes room by forgetting the oldest exchange that is finished or left over from
 // an earlier connection, or PUBLISH the device has been told to send again later.
-func (s *Session) evict(out *Out) bool {
+func (s *Session) evict(st *step) bool {
 	for i := range s.window {
 		if f := &s.window[i]; f.stage == refused || f.stage == finished || f.old && f.stage != spooling {
-			s.settle(i, out)
+			s.settle(st, i)
 			return true
 		}
 	}
@@ -232,7 +232,7 @@ func (s *Session) evict(out *Out) bool {
 
 // retire marks what is in flight as of an earlier connection, to which no answer is
 // owed. QoS 1 is forgotten: the device sends it again if it wants to be sure.
-func (s *Session) retire(out *Out) {
+func (s *Session) retire(st *step) {
 	kept := s.window[:0]
 	for _, f := range s.window {
 		if f.qos == 2 && f.stage != finished {
@@ -240,7 +240,7 @@ func (s *Session) retire(out *Out) {
 			f.holdAt = Never
 			kept = append(kept, f)
 		} else if f.kept {
-			out.remove(RecordReceived, key16(f.msgID))
+			st.remove(RecordReceived, key16(f.msgID))
 		}
 	}
 	s.window = kept
@@ -259,7 +259,7 @@ func (s *Session) inflightOf(t Token) int {
 }
 
 // onPublished acknowledges a message the broker has now (and not before).
-func (s *Session) onPublished(t Token, out *Out) {
+func (s *Session) onPublished(st *step, t Token) {
 	i := s.inflightOf(t)
 	if i < 0 {
 		return
@@ -268,9 +268,9 @@ func (s *Session) onPublished(t Token, out *Out) {
 	answer := f.stage == relaying && !f.old
 	if f.qos == 1 {
 		if answer {
-			send(out, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID})
+			send(st, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID})
 		}
-		s.settle(i, out)
+		s.settle(st, i)
 		return
 	}
 	if f.stage == refused {
@@ -279,12 +279,12 @@ func (s *Session) onPublished(t Token, out *Out) {
 	f.stage = received
 	f.holdAt = Never
 	if answer {
-		send(out, sn12.PubRec{MsgID: f.msgID})
+		send(st, sn12.PubRec{MsgID: f.msgID})
 	}
 }
 
 // onPublishFailed refuses a message the link has not sent and will not send.
-func (s *Session) onPublishFailed(ev *Event, out *Out) {
+func (s *Session) onPublishFailed(st *step, ev *Event) {
 	i := s.inflightOf(ev.Token)
 	if i < 0 {
 		return
@@ -294,46 +294,46 @@ func (s *Session) onPublishFailed(ev *Event, out *Out) {
 		why, code = ReasonPublishRejected, sn12.RejectedNotSupported
 	}
 	if f := &s.window[i]; f.stage == relaying && !f.old {
-		out.drop(why)
-		send(out, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID, ReturnCode: code})
+		st.drop(why)
+		send(st, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID, ReturnCode: code})
 	} else if ev.Rejected {
-		out.drop(why)
+		st.drop(why)
 	}
-	s.settle(i, out)
+	s.settle(st, i)
 }
 
 // expireHeld refuses what has waited for the broker for as long as Hold allows.
-func (s *Session) expireHeld(now Time, out *Out) {
+func (s *Session) expireHeld(st *step) {
 	for i := 0; i < len(s.window); i++ {
 		f := &s.window[i]
-		if now < f.holdAt {
+		if st.Now < f.holdAt {
 			continue
 		}
 		if f.stage == finished {
-			s.settle(i, out)
+			s.settle(st, i)
 			i--
 			continue
 		}
-		if f.qos == 1 && s.cfg.Spool && s.storing(out) {
-			f.holdAt = now + s.cfg.Hold
-			s.retract(out)
+		if f.qos == 1 && s.cfg.Spool && s.storing(st) {
+			f.holdAt = st.Now + s.cfg.Hold
+			s.retract(st)
 			continue
 		}
 		f.holdAt = Never
 		f.stage = refused
-		out.drop(ReasonBrokerDown)
-		send(out, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID, ReturnCode: sn12.RejectedCongestion})
-		out.do(Action{Kind: ActionCancel, Token: f.token})
+		st.drop(ReasonBrokerDown)
+		send(st, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID, ReturnCode: sn12.RejectedCongestion})
+		st.do(Action{Kind: ActionCancel, Token: f.token})
 	}
-	s.expireAsked(now, out)
+	s.expireAsked(st)
 }
 
 // onPubRel ends a QoS 2 exchange. It is answered also when the exchange is not known:
 // the PUBCOMP may have been lost.
-func (s *Session) onPubRel(now Time, body []byte, out *Out) {
+func (s *Session) onPubRel(st *step, body []byte) {
 	var m sn12.PubRel
 	if m.Parse(body) != nil {
-		out.drop(ReasonMalformed)
+		st.drop(ReasonMalformed)
 		return
 	}
 	for i := range s.window {
@@ -342,15 +342,15 @@ func (s *Session) onPubRel(now Time, body []byte, out *Out) {
 			continue
 		}
 		if f.stage != received && f.stage != finished {
-			out.drop(ReasonUnexpectedMessage) // PUBREL without PUBREC: the message is not safe yet
+			st.drop(ReasonUnexpectedMessage) // PUBREL without PUBREC: the message is not safe yet
 			return
 		}
 		if f.kept {
 			f.kept = false
-			out.remove(RecordReceived, key16(f.msgID))
+			st.remove(RecordReceived, key16(f.msgID))
 		}
-		f.stage, f.holdAt = finished, now+lateWindow
+		f.stage, f.holdAt = finished, st.Now+lateWindow
 		break
 	}
-	send(out, sn12.PubComp{MsgID: m.MsgID})
+	send(st, sn12.PubComp{MsgID: m.MsgID})
 }

@@ -81,9 +81,9 @@ func (s *Session) unproven() *reach {
 func (s *Session) Proven() bool { return s.cfg.ProveAddress && s.reach == nil }
 
 // forgetAddress opens the account anew, in the middle of a step.
-func (s *Session) forgetAddress(out *Out) {
+func (s *Session) forgetAddress(st *step) {
 	s.reach = s.unproven()
-	s.reach.beginStep(out)
+	s.reach.beginStep(st.Out)
 }
 
 // beginStep notes where the output of a step begins.
@@ -128,11 +128,11 @@ func (r *reach) deadline() Time {
 }
 
 // affords reports whether a datagram of so many octets may be sent now.
-func (s *Session) affords(octets int, out *Out) bool {
+func (s *Session) affords(st *step, octets int) bool {
 	if s.reach == nil {
 		return true
 	}
-	s.reach.charge(out)
+	s.reach.charge(st.Out)
 	return s.reach.octets >= octets && s.reach.datagrams > 0
 }
 
@@ -147,13 +147,13 @@ func (r *reach) isShort() bool { return r != nil && r.short }
 
 // reachable reports whether a message, or the REGISTER of its topic, may be sent to where
 // the device is said to be, and has the address prove itself where that is needed.
-func (s *Session) reachable(now Time, m *outgoing, out *Out) bool {
+func (s *Session) reachable(st *step, m *outgoing) bool {
 	if s.reach == nil {
 		return true
 	}
 	p := m.publish()
 	size, proves := p.Len(), m.qos > 0
-	if size > s.maxPacket() {
+	if size > s.maxPacket(st) {
 		return true // it is not going to be sent
 	}
 	if !s.addressed(m) {
@@ -163,11 +163,11 @@ func (s *Session) reachable(now Time, m *outgoing, out *Out) bool {
 	if s.reach.answered {
 		needed += pingReserve
 	}
-	ok := s.affords(needed, out) || proves && s.offers(now, size)
+	ok := s.affords(st, needed) || proves && s.offers(st.Now, size)
 	low := s.reach.octets < pingWorth/2 || s.reach.datagrams < pingMessages/2
 	if !ok || low && !proves && s.reach.answered {
-		s.prove(now, out)
-		ok = s.affords(needed, out)
+		s.prove(st)
+		ok = s.affords(st, needed)
 	}
 	s.reach.low, s.reach.short = ok && low && !proves, !ok
 	return ok
@@ -187,10 +187,10 @@ func (s *Session) offers(now Time, octets int) bool {
 
 // proveSoon has the address prove itself behind the first message that asks for no answer:
 // there are clients that want nothing between a SUBACK and the message it announces.
-func (s *Session) proveSoon(now Time, out *Out) {
+func (s *Session) proveSoon(st *step) {
 	if s.reach != nil && s.reach.low {
 		s.reach.low = false
-		s.prove(now, out)
+		s.prove(st)
 	}
 }
 
@@ -200,18 +200,18 @@ func (s *Session) proving() bool { return s.reach.deadline() != Never }
 // waitsForProof reports whether enough is held to stop reading from the broker while an
 // active device is asked whether it is there: what comes behind is not dropped for the time
 // of an answer, also of QoS 0. An answer of the broker may be behind it, and is read.
-func (s *Session) waitsForProof(messages, octets int) bool {
-	return s.proving() && s.state == StateActive && !s.awaiting() && (messages > s.cfg.MaxMessages/2 || octets > min(s.cfg.MaxBytes, s.allowance)/2)
+func (s *Session) waitsForProof(st *step, messages, octets int) bool {
+	return s.proving() && s.state == StateActive && !s.awaiting() && (messages > s.cfg.MaxMessages/2 || octets > min(s.cfg.MaxBytes, st.Allowance)/2)
 }
 
 // withhold notes whether the first message of the queue is not sent to the address, and
 // its device is not asked any more.
-func (r *reach) withhold(withheld bool, out *Out) {
+func (r *reach) withhold(st *step, withheld bool) {
 	if r == nil {
 		return
 	}
 	if withheld && !r.withheld {
-		out.drop(ReasonAddressUnproven)
+		st.drop(ReasonAddressUnproven)
 	}
 	r.withheld = withheld
 }
@@ -222,38 +222,38 @@ func (s *Session) withholds() bool { return s.reach != nil && s.reach.withheld }
 
 // prove sends PINGREQ to an address that is not proven. One is free, others have to be
 // afforded.
-func (s *Session) prove(now Time, out *Out) {
+func (s *Session) prove(st *step) {
 	r := s.reach
-	if s.proving() || r.silent || r.probed && !s.affords(pingLen, out) {
+	if s.proving() || r.silent || r.probed && !s.affords(st, pingLen) {
 		return
 	}
-	r.tries, r.at = 0, now+s.cfg.RetryInterval
+	r.tries, r.at = 0, st.Now+s.cfg.RetryInterval
 	if !r.probed {
 		r.octets, r.datagrams = r.octets+pingLen, r.datagrams+1
 	}
 	if r.probed = true; r.deaf { // repeats would use up what the messages need
 		r.tries = s.cfg.RetryCount
 	}
-	s.sendPingReq(out)
+	s.sendPingReq(st)
 	if r.answered { // it seems to be there, and is spared more of them
-		s.tell(now, out)
+		s.tell(st)
 	}
 }
 
 // pingLen is the length of a PINGREQ without client id.
 const pingLen = 2
 
-func (s *Session) sendPingReq(out *Out) {
+func (s *Session) sendPingReq(st *step) {
 	if s.reach != nil {
 		s.reach.asked = true
 	}
-	send(out, sn12.PingReq{})
+	send(st, sn12.PingReq{})
 }
 
 // tell sends the id of the first message's topic again, which the device knows, for the
 // MsgId in the answer. Not every device answers REGISTER, so nothing depends on it, and
 // it is sent once.
-func (s *Session) tell(now Time, out *Out) bool {
+func (s *Session) tell(st *step) bool {
 	if s.reach.toldID != 0 || s.queue.len() == 0 || s.delivery.phase != idle || s.reg != nil { // one request at a time
 		return false
 	}
@@ -263,19 +263,19 @@ func (s *Session) tell(now Time, out *Out) bool {
 		return false
 	}
 	m := sn12.Register{TopicID: id, TopicName: []byte(topic)}
-	if m.Len() > s.maxPacket() || !s.affords(m.Len(), out) && !s.offers(now, m.Len()) {
+	if m.Len() > s.maxPacket(st) || !s.affords(st, m.Len()) && !s.offers(st.Now, m.Len()) {
 		return false
 	}
 	m.MsgID = s.newMsgID()
 	s.reach.toldID = m.MsgID
-	send(out, m)
+	send(st, m)
 	return true
 }
 
 // proveAgain repeats an unanswered PINGREQ, as far as the account goes, or REGISTER in
 // its place. A device that answers neither is not lost for it: it may be one that cannot.
 // What it is sent stays bounded by what it sends.
-func (s *Session) proveAgain(now Time, out *Out) {
+func (s *Session) proveAgain(st *step) {
 	r := s.reach
 	r.at = Never
 	if !s.listening() {
@@ -283,23 +283,23 @@ func (s *Session) proveAgain(now Time, out *Out) {
 	}
 	if r.tries >= s.cfg.RetryCount {
 		r.silent, r.deaf = !r.answered, true
-		s.pump(now, out)
+		s.pump(st)
 		return
 	}
 	r.tries++
-	r.at = now + s.cfg.RetryInterval
-	if s.tell(now, out) {
-		out.retry(sn12.TypeRegister)
+	r.at = st.Now + s.cfg.RetryInterval
+	if s.tell(st) {
+		st.retry(sn12.TypeRegister)
 		return
 	}
-	if s.affords(pingLen, out) {
-		out.retry(sn12.TypePingReq)
-		s.sendPingReq(out)
+	if s.affords(st, pingLen) {
+		st.retry(sn12.TypePingReq)
+		s.sendPingReq(st)
 	}
 }
 
 // pinged takes a PINGRESP.
-func (s *Session) pinged(now Time, out *Out) {
+func (s *Session) pinged(st *step) {
 	r := s.reach
 	if r == nil || !r.asked {
 		return
@@ -307,12 +307,12 @@ func (s *Session) pinged(now Time, out *Out) {
 	r.asked, r.deaf, r.answered, r.at = false, false, true, Never
 	r.octets = max(r.octets, 0) + pingWorth
 	r.datagrams = max(r.datagrams, 0) + pingMessages
-	s.pump(now, out)
+	s.pump(st)
 }
 
 // weigh looks at the MsgId of an answer from an address that is not proven. It reports
 // whether the answer is that to tell, of which nobody else knows.
-func (s *Session) weigh(now Time, t sn12.Type, body []byte, out *Out) bool {
+func (s *Session) weigh(st *step, t sn12.Type, body []byte) bool {
 	if s.reach == nil {
 		return false
 	}
@@ -327,7 +327,7 @@ func (s *Session) weigh(now Time, t sn12.Type, body []byte, out *Out) bool {
 		s.changed() // or it would be asked again after a restart
 	}
 	if t == sn12.TypeRegAck && msgID != 0 && msgID == r.toldID {
-		s.pump(now, out)
+		s.pump(st)
 		return true
 	}
 	return false
@@ -347,33 +347,34 @@ func answeredMsgID(t sn12.Type, body []byte) uint16 {
 
 // sendWithheld goes on, when the device has spoken from an address that was not proven
 // before, with what its account did not have room for.
-func (s *Session) sendWithheld(now Time, bounded bool, out *Out) {
+func (s *Session) sendWithheld(st *step, bounded bool) {
 	if !bounded || !s.listening() || s.proving() {
 		return
 	}
 	if s.queue.len() > 0 || s.delivery.phase == releasing && s.retryAt == Never {
-		s.resumeDelivery(now, out)
+		s.resumeDelivery(st)
 	}
 }
 
 // Unreachable says that the network has reported the device's address unreachable. That
 // can be forged, and is believed of an address only that is not proven: then nothing is
 // sent there that was not asked for, until somebody speaks from there again.
-func (s *Session) Unreachable(now Time, out *Out) {
+func (s *Session) Unreachable(env Env, out *Out) {
+	st := &step{env, out}
 	if s.reach == nil {
 		return
 	}
 	r := s.reach
-	r.beginStep(out)
+	r.beginStep(st.Out)
 	r.octets, r.datagrams = min(r.octets, 0), min(r.datagrams, 0)
 	r.probed, r.offered, r.silent, r.asked, r.at = true, true, true, false, Never
 	r.withheld = true // that is said already
-	out.drop(ReasonUnreachable)
+	st.drop(ReasonUnreachable)
 	if s.connected() {
 		s.suspendDelivery()
-		s.pump(now, out)
+		s.pump(st)
 	}
-	s.finish(now, out)
+	s.finish(st)
 }
 
 // RestartMsgIDs sets what MsgIds towards the device count from. A shell passes a random

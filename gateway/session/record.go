@@ -155,20 +155,20 @@ func readMessage(f *binrec.Reader) (qos uint8, retain bool, topic string, payloa
 func copyOf(part []byte) []byte { return append(make([]byte, 0, len(part)), part...) }
 
 // putTopic keeps a topic id. told: the device knows it, or asks until it does.
-func (s *Session) putTopic(id uint16, told bool, out *Out) {
+func (s *Session) putTopic(st *step, id uint16, told bool) {
 	if name, ok := s.topics.Name(id); ok {
 		state := s.topics.State(id)
 		bits := bit(state.Allotted, bitAllotted) | bit(told, bitTold) | bit(!state.Own, bitLent) | bit(state.Moved, bitMoved)
-		out.put(RecordTopic, key16(id), binrec.New(1+len(name)).U8(bits).Text(name))
+		st.put(RecordTopic, key16(id), binrec.New(1+len(name)).U8(bits).Text(name))
 	}
 }
 
-func (s *Session) putSubscription(sub *subscription, out *Out) {
-	out.put(RecordSubscription, []byte(sub.filter), []byte{sub.qos})
+func (s *Session) putSubscription(st *step, sub *subscription) {
+	st.put(RecordSubscription, []byte(sub.filter), []byte{sub.qos})
 }
 
-func (s *Session) putReceived(f *inflight, out *Out) {
-	out.put(RecordReceived, key16(f.msgID), binrec.New(6).U32(f.sum).U16(f.topicID))
+func (s *Session) putReceived(st *step, f *inflight) {
+	st.put(RecordReceived, key16(f.msgID), binrec.New(6).U32(f.sum).U16(f.topicID))
 }
 
 // Load takes one record of the session back; records may come in any order, those of a
@@ -242,6 +242,6 @@ func (o *outgoingRecord) load(f *binrec.Reader) {
 	*o = outgoingRecord{msgID: f.U16(), packetID: f.U16(), number: f.U32(), sum: f.U64(), releasing: f.U8()&bitReleasing != 0}
 }
 
-func (o *outgoingRecord) put(out *Out) {
-	out.put(RecordOutgoing, nil, binrec.New(17).U16(o.msgID).U16(o.packetID).U32(o.number).U64(o.sum).U8(bit(o.releasing, bitReleasing)))
+func (o *outgoingRecord) put(st *step) {
+	st.put(RecordOutgoing, nil, binrec.New(17).U16(o.msgID).U16(o.packetID).U32(o.number).U64(o.sum).U8(bit(o.releasing, bitReleasing)))
 }

@@ -6,10 +6,10 @@ import (
 )
 
 // onRegister gives the device a topic id for a name (MQTT-SN 1.2 section 6.5).
-func (s *Session) onRegister(now Time, body []byte, out *Out) {
+func (s *Session) onRegister(st *step, body []byte) {
 	var m sn12.Register
 	if m.Parse(body) != nil {
-		out.drop(ReasonMalformed)
+		st.drop(ReasonMalformed)
 		return
 	}
 	answer := sn12.RegAck{MsgID: m.MsgID}
@@ -17,38 +17,38 @@ func (s *Session) onRegister(now Time, body []byte, out *Out) {
 	known = known && !s.topics.Doubtful(id)
 	switch {
 	case topicreg.ValidName(m.TopicName) != nil:
-		out.drop(ReasonInvalidTopic)
+		st.drop(ReasonInvalidTopic)
 		answer.ReturnCode = sn12.RejectedNotSupported
 	case known && s.topics.State(id).Own:
 		if s.answerWith(id, m.MsgID) {
 			return
 		}
 		answer.TopicID = id
-	case s.durable != nil && !s.storing(out):
-		out.drop(ReasonStoreFailed)
+	case s.durable != nil && !s.storing(st):
+		st.drop(ReasonStoreFailed)
 		answer.ReturnCode = sn12.RejectedCongestion
-	case !known && !s.mayKeep(len(m.TopicName)+topicOverhead, out):
-		out.drop(ReasonMemoryLimit)
+	case !known && !s.mayKeep(st, len(m.TopicName)+topicOverhead):
+		st.drop(ReasonMemoryLimit)
 		answer.ReturnCode = sn12.RejectedCongestion
 	default:
 		fresh := !known
-		if known = known && s.claim(id, out); !known {
-			id, known = s.ownID(string(m.TopicName), out)
+		if known = known && s.claim(st, id); !known {
+			id, known = s.ownID(st, string(m.TopicName))
 		}
 		switch {
 		case !known:
-			out.drop(ReasonTopicsFull)
+			st.drop(ReasonTopicsFull)
 			answer.ReturnCode = sn12.RejectedCongestion
 		case s.durable != nil:
-			s.putTopic(id, true, out)
-			s.whenStored(saving{kind: savingRegister, id: id, allots: fresh, claims: !fresh, msgID: m.MsgID}, out)
+			s.putTopic(st, id, true)
+			s.whenStored(st, saving{kind: savingRegister, id: id, allots: fresh, claims: !fresh, msgID: m.MsgID})
 			return
 		default:
 			answer.TopicID = id
 		}
 	}
-	send(out, answer)
+	send(st, answer)
 	if answer.TopicID != 0 {
-		s.told(now, answer.TopicID, out)
+		s.told(st, answer.TopicID)
 	}
 }

@@ -18,11 +18,11 @@ const (
 	lastRestorePause  = Time(3600e9)
 )
 
-func (s *Session) restoreSubscriptions(now Time, due bool, out *Out) {
+func (s *Session) restoreSubscriptions(st *step, due bool) {
 	s.noteRestoring()
 	if s.restore = (restore{due: due}); len(s.subs) > 0 {
 		s.restore.token = s.token()
-		s.restoreMore(now, out)
+		s.restoreMore(st)
 	}
 }
 
@@ -42,13 +42,13 @@ func (s *Session) Restoring() bool { return s.restore.token != 0 || s.restoreAt 
 // session: an earlier process did not get to the end of it.
 func (s *Session) Restore() { s.restore.token = s.token() }
 
-func (s *Session) restoreMore(now Time, out *Out) {
+func (s *Session) restoreMore(st *step) {
 	for r := &s.restore; r.open < restoreAtOnce && int(r.next) < len(s.subs); r.next++ {
 		sub := &s.subs[r.next]
-		if sub.askAt > now || r.due && sub.askAt == 0 {
+		if sub.askAt > st.Now || r.due && sub.askAt == 0 {
 			continue
 		}
-		out.do(Action{Kind: ActionSubscribe, Token: r.token, Topic: sub.filter, QoS: sub.qos})
+		st.do(Action{Kind: ActionSubscribe, Token: r.token, Topic: sub.filter, QoS: sub.qos})
 		r.open++
 	}
 	if s.restore.open == 0 {
@@ -60,32 +60,32 @@ func (s *Session) restoreMore(now Time, out *Out) {
 
 // onRestored goes on with the restoration. When the link is down it begins anew once it
 // is up.
-func (s *Session) onRestored(now Time, ev *Event, out *Out) {
+func (s *Session) onRestored(st *step, ev *Event) {
 	s.restore.open--
 	i := s.subscribed(ev.Topic)
 	switch {
 	case ev.Rejected:
-		out.dropOf(ReasonSubscriptionRefused, ev.Topic, 0)
+		st.dropOf(ReasonSubscriptionRefused, ev.Topic, 0)
 		if i >= 0 {
-			s.subs[i].postpone(now)
+			s.subs[i].postpone(st.Now)
 		}
 		return // the connection is gone
 	case ev.Failed && s.link != linkUp:
 		return
 	case ev.Failed: // the link had no room
-		out.drop(ReasonBrokerCongested)
+		st.drop(ReasonBrokerCongested)
 		if i >= 0 {
-			s.subs[i].postpone(now)
+			s.subs[i].postpone(st.Now)
 		}
-		s.restoreMore(now, out)
+		s.restoreMore(st)
 		return
 	case ev.Code > 2:
-		out.dropOf(ReasonSubscriptionRefused, ev.Topic, 0)
+		st.dropOf(ReasonSubscriptionRefused, ev.Topic, 0)
 	}
 	if i >= 0 {
 		s.subs[i].askAt, s.subs[i].pause = 0, 0
 	}
-	s.restoreMore(now, out)
+	s.restoreMore(st)
 }
 
 func (sub *subscription) postpone(now Time) {
@@ -111,9 +111,9 @@ func (s *Session) restoreDeadline() Time {
 }
 
 // restoreDue asks for what is due again.
-func (s *Session) restoreDue(now Time, out *Out) {
-	if now >= s.restoreDeadline() {
+func (s *Session) restoreDue(st *step) {
+	if st.Now >= s.restoreDeadline() {
 		s.restore = restore{token: s.token(), due: true}
-		s.restoreMore(now, out)
+		s.restoreMore(st)
 	}
 }

@@ -17,7 +17,7 @@ func resumedRig(t *testing.T) *rig {
 	if err := r.s.Load(RecordSession, nil, []byte{1, bitKept, byte(StateActive), 0, 60, 0, 0, 0, 60}); err != nil {
 		t.Fatal(err)
 	}
-	r.step("resume", func() { r.s.Resume(r.now, &r.out) })
+	r.step("resume", func() { r.s.Resume(r.at(), &r.out) })
 	r.wantAction("opened when the device speaks", Action{Kind: ActionReopen, KeepAlive: 60, Lazy: true})
 	return r
 }

@@ -33,22 +33,23 @@ func (r *rival) heard() {
 // proven its address; otherwise anybody could lock out a device by a forged address for as
 // long as a sleep may last. CONNECTs that go on coming have a device that answers asked no
 // more often than one that does not.
-func (s *Session) Contested(now Time, out *Out) bool {
+func (s *Session) Contested(env Env, out *Out) bool {
+	st := &step{env, out}
 	if s.state != StateActive {
 		return s.state == StateAsleep && s.reach != nil
 	}
-	if r := s.rival; r != nil && (r.lost || now < r.began+Time(s.cfg.RetryCount+1)*s.cfg.RetryInterval) {
+	if r := s.rival; r != nil && (r.lost || st.Now < r.began+Time(s.cfg.RetryCount+1)*s.cfg.RetryInterval) {
 		return r.lost
 	}
-	s.reach.beginStep(out)
-	s.rival = &rival{began: now, at: now + s.cfg.RetryInterval}
-	s.sendPingReq(out)
-	s.reach.charge(out)
+	s.reach.beginStep(st.Out)
+	s.rival = &rival{began: st.Now, at: st.Now + s.cfg.RetryInterval}
+	s.sendPingReq(st)
+	s.reach.charge(st.Out)
 	return false
 }
 
 // askRivalled repeats the question, or takes silence for an answer.
-func (s *Session) askRivalled(now Time, out *Out) {
+func (s *Session) askRivalled(st *step) {
 	r := s.rival
 	r.at = Never
 	switch {
@@ -57,7 +58,7 @@ func (s *Session) askRivalled(now Time, out *Out) {
 		r.lost = true
 	default:
 		r.tries++
-		r.at = now + s.cfg.RetryInterval
-		s.sendPingReq(out)
+		r.at = st.Now + s.cfg.RetryInterval
+		s.sendPingReq(st)
 	}
 }

@@ -10,7 +10,7 @@ import (
 // contested says that a CONNECT has come from elsewhere.
 func (r *rig) contested() (lost bool) {
 	r.t.Helper()
-	r.step("contested", func() { lost = r.s.Contested(r.now, &r.out) })
+	r.step("contested", func() { lost = r.s.Contested(r.at(), &r.out) })
 	return lost
 }
 

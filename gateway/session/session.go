@@ -1,8 +1,6 @@
 package session
 
 import (
-	"math"
-
 	"sngate/internal/rate"
 	"sngate/snpacket"
 	"sngate/snpacket/sn12"
@@ -41,7 +39,6 @@ type Session struct {
 
 	topics       topicreg.Table
 	filterOctets int32 // of the filters in subs
-	overhead     int   // octets that are put around each message: see SetOverhead
 	subs         []subscription
 	asked        []request // SUBSCRIBE and UNSUBSCRIBE waiting for the broker
 	restore      restore
@@ -57,7 +54,6 @@ type Session struct {
 	lastQoS2  exchange // the last QoS 2 delivery, for its redelivery by the broker
 	nextMsgID uint16
 	msgIDs    deviceIDs
-	allowance int // octets held beside MaxBytes at the most: see SetAllowance
 	barrier   barrier
 	rival     *rival // nil: nobody has contested the session
 	reach     *reach // account of an address that is not proven; nil: there is no bound
@@ -78,7 +74,7 @@ type Session struct {
 
 // New returns the session of a device that has not connected yet.
 func New(cfg *Config, clientID string) *Session {
-	s := &Session{cfg: cfg, clientID: clientID, allowance: math.MaxInt, lifeAt: Never, retryAt: Never, resumeAt: Never, restoreAt: Never, askAt: Never, barrier: barrier{at: Never}}
+	s := &Session{cfg: cfg, clientID: clientID, lifeAt: Never, retryAt: Never, resumeAt: Never, restoreAt: Never, askAt: Never, barrier: barrier{at: Never}}
 	s.maxSize = uint16(cfg.packetSize(clientID))
 	s.reach = s.unproven()
 	if cfg.Durable {
@@ -114,9 +110,9 @@ func (s *Session) listening() bool {
 	return (s.state == StateActive || s.state == StateAwake) && !s.parked && !s.accepting()
 }
 
-func (s *Session) enter(state State, why Reason, out *Out) {
+func (s *Session) enter(st *step, state State, why Reason) {
 	s.state = state
-	out.do(Action{Kind: ActionState, State: state, Reason: why})
+	st.do(Action{Kind: ActionState, State: state, Reason: why})
 }
 
 func (s *Session) token() Token {
@@ -129,54 +125,55 @@ func (s *Session) token() Token {
 
 // Datagram handles one datagram of the device, without any encapsulation. b is not
 // kept.
-func (s *Session) Datagram(now Time, b []byte, out *Out) {
+func (s *Session) Datagram(env Env, b []byte, out *Out) {
+	st := &step{env, out}
 	t, body, err := snpacket.Split(b)
 	if err != nil {
-		out.drop(ReasonMalformed)
+		st.drop(ReasonMalformed)
 		return
 	}
 	if why := stray(sn12.Type(t)); why != ReasonNone {
-		out.drop(why)
+		st.drop(why)
 		return
 	}
 	parked, bounded := s.parked, s.reach != nil
-	s.reach.beginStep(out)
+	s.reach.beginStep(st.Out)
 	s.reach.credit(len(b))
 	switch {
 	case sn12.Type(t) == sn12.TypeConnect:
-		s.onConnect(now, body, out)
+		s.onConnect(st, body)
 	case !s.connected():
-		s.onUnconnected(now, sn12.Type(t), body, out)
+		s.onUnconnected(st, sn12.Type(t), body)
 	case s.fresh && s.accepted.will && (sn12.Type(t) == sn12.TypeWillTopic || sn12.Type(t) == sn12.TypeWillMsg):
-		s.heard(now)
+		s.heard(st.Now)
 		if !s.accepting() {
-			send(out, sn12.ConnAck{}) // the last step of the will dialogue again: the CONNACK was lost
+			send(st, sn12.ConnAck{}) // the last step of the will dialogue again: the CONNACK was lost
 		}
 	case s.accepting() && s.state == StateActive && sn12.Type(t) != sn12.TypeDisconnect:
-		s.heard(now)
-		out.drop(ReasonUnexpectedMessage) // too early: nothing comes before the CONNACK
+		s.heard(st.Now)
+		st.drop(ReasonUnexpectedMessage) // too early: nothing comes before the CONNACK
 	default:
 		s.fresh = false
-		s.heard(now)
+		s.heard(st.Now)
 		s.noteLife()
-		if !s.weigh(now, sn12.Type(t), body, out) {
-			s.onConnected(now, sn12.Type(t), body, out)
+		if !s.weigh(st, sn12.Type(t), body) {
+			s.onConnected(st, sn12.Type(t), body)
 		}
 	}
 	if parked && !s.parked {
-		s.resumeDelivery(now, out)
+		s.resumeDelivery(st)
 	}
-	s.sendWithheld(now, bounded, out)
-	s.finish(now, out)
+	s.sendWithheld(st, bounded)
+	s.finish(st)
 }
 
 // finish ends a step: what is held may have been waiting for what it brought.
-func (s *Session) finish(now Time, out *Out) {
+func (s *Session) finish(st *step) {
 	s.moved = false
-	s.pump(now, out)
-	s.regulate(out)
-	s.save(now, out)
-	s.reach.charge(out)
+	s.pump(st)
+	s.regulate(st)
+	s.save(st)
+	s.reach.charge(st.Out)
 }
 
 // heard restarts the supervision of a device that has just spoken: "each time the
@@ -204,113 +201,114 @@ func (s *Session) heard(now Time) {
 // onUnconnected handles what comes while the device has no connection: its part of
 // the will dialogue, or a DISCONNECT; anything else is answered with DISCONNECT, so
 // that the device knows it has to connect (MQTT-SN 1.2 section 5.4.21).
-func (s *Session) onUnconnected(now Time, t sn12.Type, body []byte, out *Out) {
+func (s *Session) onUnconnected(st *step, t sn12.Type, body []byte) {
 	switch {
 	case t == sn12.TypeWillTopic && s.state == StateWillTopic:
-		s.onWillTopic(now, body, out)
+		s.onWillTopic(st, body)
 	case t == sn12.TypeWillTopic && s.state == StateWillMsg:
-		s.repeatStep(out) // WILLMSGREQ was lost
+		s.repeatStep(st) // WILLMSGREQ was lost
 	case t == sn12.TypeWillMsg && s.state == StateWillMsg:
-		s.onWillMsg(now, body, out)
+		s.onWillMsg(st, body)
 	case t == sn12.TypeDisconnect:
-		s.onDisconnect(now, body, out)
+		s.onDisconnect(st, body)
 	case s.dialogue != nil:
-		out.drop(ReasonUnexpectedMessage) // too early, or a repeated step of the dialogue
+		st.drop(ReasonUnexpectedMessage) // too early, or a repeated step of the dialogue
 	case s.state == StateDisconnected && (t == sn12.TypeRegAck || t == sn12.TypePubAck || t == sn12.TypePubComp || t == sn12.TypePingResp):
 		// An answer that has come behind a goodbye. The device may have sent CONNECT since, and
 		// would take DISCONNECT for the answer to that.
-		out.drop(ReasonUnexpectedMessage)
+		st.drop(ReasonUnexpectedMessage)
 	default:
-		out.drop(ReasonUnknownSender)
-		send(out, sn12.Disconnect{})
+		st.drop(ReasonUnknownSender)
+		send(st, sn12.Disconnect{})
 	}
 }
 
 // onConnected dispatches what a connected device sends.
-func (s *Session) onConnected(now Time, t sn12.Type, body []byte, out *Out) {
+func (s *Session) onConnected(st *step, t sn12.Type, body []byte) {
 	switch t {
 	case sn12.TypePublish:
-		s.onPublish(now, body, out)
+		s.onPublish(st, body)
 	case sn12.TypePubAck:
-		s.onPubAck(now, body, out)
+		s.onPubAck(st, body)
 	case sn12.TypePubRec:
-		s.onPubRec(now, body, out)
+		s.onPubRec(st, body)
 	case sn12.TypePubRel:
-		s.onPubRel(now, body, out)
+		s.onPubRel(st, body)
 	case sn12.TypePubComp:
-		s.onPubComp(now, body, out)
+		s.onPubComp(st, body)
 	case sn12.TypeRegister:
-		s.onRegister(now, body, out)
+		s.onRegister(st, body)
 	case sn12.TypeRegAck:
-		s.onRegAck(now, body, out)
+		s.onRegAck(st, body)
 	case sn12.TypeSubscribe:
-		s.onSubscribe(now, body, out)
+		s.onSubscribe(st, body)
 	case sn12.TypeUnsubscribe:
-		s.onUnsubscribe(now, body, out)
+		s.onUnsubscribe(st, body)
 	case sn12.TypePingReq:
-		s.onPingReq(now, body, out)
+		s.onPingReq(st, body)
 	case sn12.TypePingResp:
-		s.onPingResp(now, body, out)
+		s.onPingResp(st, body)
 	case sn12.TypeDisconnect:
-		s.onDisconnect(now, body, out)
+		s.onDisconnect(st, body)
 	case sn12.TypeWillTopicUpd:
-		s.onWillTopicUpd(body, out)
+		s.onWillTopicUpd(st, body)
 	case sn12.TypeWillMsgUpd:
-		s.onWillMsgUpd(body, out)
+		s.onWillMsgUpd(st, body)
 	case sn12.TypeWillTopic, sn12.TypeWillMsg:
 		// A live session whose device has sent CONNECT with Will goes through the
 		// dialogue in a state of its own; here it is a repeat that came late.
-		out.drop(ReasonUnexpectedMessage)
+		st.drop(ReasonUnexpectedMessage)
 	}
 }
 
 // Upstream handles one event of the upstream link.
-func (s *Session) Upstream(now Time, ev *Event, out *Out) {
-	s.reach.beginStep(out)
+func (s *Session) Upstream(env Env, ev *Event, out *Out) {
+	st := &step{env, out}
+	s.reach.beginStep(st.Out)
 	switch ev.Kind {
 	case EventConnected:
-		s.onBrokerConnected(now, ev, out)
+		s.onBrokerConnected(st, ev)
 	case EventRefused:
-		s.onBrokerRefused(now, ev, out)
+		s.onBrokerRefused(st, ev)
 	case EventDown:
-		s.dropWaiting(out)
-		s.onLinkDown(now, out)
+		s.dropWaiting(st)
+		s.onLinkDown(st)
 	case EventUp:
-		s.onLinkUp(now, ev, out)
+		s.onLinkUp(st, ev)
 	case EventParked:
-		s.onParked(now)
+		s.onParked(st.Now)
 	case EventPublished:
-		if !s.onSpoolPublished(now, ev.Token, out) {
-			s.onPublished(ev.Token, out)
+		if !s.onSpoolPublished(st, ev.Token) {
+			s.onPublished(st, ev.Token)
 		}
 	case EventPublishFailed:
-		if !s.onSpoolFailed(now, ev, out) {
-			s.onPublishFailed(ev, out)
+		if !s.onSpoolFailed(st, ev) {
+			s.onPublishFailed(st, ev)
 		}
 	case EventReceived:
-		s.onReceived(ev.Token, out)
+		s.onReceived(st, ev.Token)
 	case EventReleased:
-		s.onReleased(ev.PacketID, out)
+		s.onReleased(st, ev.PacketID)
 	case EventRepeated:
 		s.barrier.rounds = max(s.barrier.rounds, ev.QoS)
 	case EventDoubted:
-		s.onDoubted(now, ev.Token, out)
+		s.onDoubted(st, ev.Token)
 	case EventRetracted:
-		s.onRetracted(now, ev, out)
+		s.onRetracted(st, ev)
 	case EventStored:
-		s.onStored(now, ev, out)
+		s.onStored(st, ev)
 	case EventSubscribed:
-		s.onSubscribed(now, ev, out)
+		s.onSubscribed(st, ev)
 	case EventUnsubscribed:
-		s.onUnsubscribed(ev, out)
+		s.onUnsubscribed(st, ev)
 	case EventMessage:
-		s.onMessage(now, ev, out)
+		s.onMessage(st, ev)
 	case EventPong:
-		s.onPong(now, ev, out)
+		s.onPong(st, ev)
 	case EventClosed:
-		s.onLinkClosed(out)
+		s.onLinkClosed(st)
 	}
-	s.finish(now, out)
+	s.finish(st)
 }
 
 // Deadline is when the session next wants Advance; Never if it waits for nothing.
@@ -329,31 +327,32 @@ func (s *Session) Deadline() Time {
 }
 
 // Advance carries out what time has brought. Calling it early is harmless.
-func (s *Session) Advance(now Time, out *Out) {
-	s.reach.beginStep(out)
-	if now >= s.lifeAt {
-		s.onSilence(now, out)
+func (s *Session) Advance(env Env, out *Out) {
+	st := &step{env, out}
+	s.reach.beginStep(st.Out)
+	if st.Now >= s.lifeAt {
+		s.onSilence(st)
 	}
-	if now >= s.retryAt {
-		s.onRetry(now, out)
+	if st.Now >= s.retryAt {
+		s.onRetry(st)
 	}
-	if s.reg != nil && now >= s.reg.retryAt {
-		s.onRegisterRetry(now, out)
+	if s.reg != nil && st.Now >= s.reg.retryAt {
+		s.onRegisterRetry(st)
 	}
-	if now >= s.resumeAt {
+	if st.Now >= s.resumeAt {
 		s.resumeAt = Never
-		s.pump(now, out)
+		s.pump(st)
 	}
-	if now >= s.askAt {
-		s.askWhether(now, out)
+	if st.Now >= s.askAt {
+		s.askWhether(st)
 	}
-	if now >= s.barrier.at {
+	if st.Now >= s.barrier.at {
 		s.barrier.giveUp()
-		s.pump(now, out)
+		s.pump(st)
 	}
-	s.advanceAddress(now, out)
-	s.expireHeld(now, out)
-	s.advanceSpool(now, out)
-	s.restoreDue(now, out)
-	s.finish(now, out)
+	s.advanceAddress(st)
+	s.expireHeld(st)
+	s.advanceSpool(st)
+	s.restoreDue(st)
+	s.finish(st)
 }

@@ -36,95 +36,95 @@ func (s *Session) tired() bool {
 // onDisconnect ends the connection, or puts the device to sleep when there is a
 // duration (MQTT-SN 1.2 sections 5.4.21, 6.12 and 6.14). Either is answered with
 // DISCONNECT without duration, however often it comes. A duration of 0 is none.
-func (s *Session) onDisconnect(now Time, body []byte, out *Out) {
+func (s *Session) onDisconnect(st *step, body []byte) {
 	var m sn12.Disconnect
 	if m.Parse(body) != nil {
-		out.drop(ReasonMalformed)
+		st.drop(ReasonMalformed)
 		return
 	}
 	switch {
 	case !s.connected() && s.dialogue == nil:
-		send(out, sn12.Disconnect{})
+		send(st, sn12.Disconnect{})
 	case s.connected() && m.Duration > 0:
 		s.sleepFor = m.Duration
 		s.suspendDelivery()
 		s.barrier = barrier{at: Never}
-		s.enter(StateAsleep, ReasonNone, out)
-		s.heard(now)
+		s.enter(st, StateAsleep, ReasonNone)
+		s.heard(st.Now)
 		s.mustSave()
-		if s.storing(out) {
-			s.whenStored(saving{kind: savingSleep}, out) // or a restart could find it awake
+		if s.storing(st) {
+			s.whenStored(st, saving{kind: savingSleep}) // or a restart could find it awake
 		} else {
-			send(out, sn12.Disconnect{})
+			send(st, sn12.Disconnect{})
 		}
-		s.holdDurably(out)
+		s.holdDurably(st)
 	default:
-		s.goodbye(out)
+		s.goodbye(st)
 	}
 }
 
 // onPingReq answers an active device, and wakes a sleeping one (section 6.14). While it
 // is awake the PINGREQ is a repeat: its PINGRESP comes when all is delivered.
-func (s *Session) onPingReq(now Time, body []byte, out *Out) {
+func (s *Session) onPingReq(st *step, body []byte) {
 	var m sn12.PingReq
 	if m.Parse(body) != nil {
-		out.drop(ReasonMalformed)
+		st.drop(ReasonMalformed)
 		return
 	}
 	switch s.state {
 	case StateActive:
-		send(out, sn12.PingResp{})
+		send(st, sn12.PingResp{})
 	case StateAsleep:
-		s.enter(StateAwake, ReasonNone, out)
+		s.enter(st, StateAwake, ReasonNone)
 		s.barrier = barrier{at: Never, rounds: s.barrier.rounds}
 		if len(s.subs)+len(s.asked) > 0 || !s.clean { // the broker may know of more than SUBACK has told
 			s.barrier.rounds = max(s.barrier.rounds, 1) // a message may be on its way from the broker
 		}
 		s.resumeAt = Never
-		s.resumeDelivery(now, out)
+		s.resumeDelivery(st)
 	}
 }
 
-func (s *Session) onPingResp(now Time, body []byte, out *Out) {
+func (s *Session) onPingResp(st *step, body []byte) {
 	var m sn12.PingResp
 	if m.Parse(body) != nil {
-		out.drop(ReasonMalformed)
+		st.drop(ReasonMalformed)
 		return
 	}
-	s.pinged(now, out)
+	s.pinged(st)
 }
 
 // finishWake sends a device back to sleep when nothing is left for it, behind a
 // barrier if the broker may have more for it.
-func (s *Session) finishWake(now Time, out *Out) {
+func (s *Session) finishWake(st *step) {
 	switch {
 	case s.barrier.token != 0 && !s.tired(): // its answer may be behind messages that are not read
 		return
 	case s.completing() && !s.barrier.done && !s.tired(): // the broker goes on behind PUBCOMP
-		s.barrier.at = min(s.barrier.at, now+s.cfg.BarrierTimeout)
+		s.barrier.at = min(s.barrier.at, st.Now+s.cfg.BarrierTimeout)
 		return
-	case s.gated() && !s.barrier.done && s.resumeAt == Never && !s.tired():
-		s.barrier.at = min(s.barrier.at, now+s.cfg.BarrierTimeout) // for the SUBACK
+	case s.gated(st) && !s.barrier.done && s.resumeAt == Never && !s.tired():
+		s.barrier.at = min(s.barrier.at, st.Now+s.cfg.BarrierTimeout) // for the SUBACK
 		return
 	case (s.barrier.rounds > 0 || s.paused) && !s.barrier.done && s.link == linkUp && s.resumeAt == Never && !s.tired():
-		s.barrier.at, s.barrier.token = now+s.cfg.BarrierTimeout, s.token()
+		s.barrier.at, s.barrier.token = st.Now+s.cfg.BarrierTimeout, s.token()
 		s.barrier.rounds -= min(s.barrier.rounds, 1)
-		out.do(Action{Kind: ActionPing, Token: s.barrier.token})
+		st.do(Action{Kind: ActionPing, Token: s.barrier.token})
 		return
 	}
 	s.barrier = barrier{at: Never}
 	s.suspendRegistration()
-	send(out, sn12.PingResp{})
-	s.enter(StateAsleep, ReasonNone, out)
-	s.heard(now)
+	send(st, sn12.PingResp{})
+	s.enter(st, StateAsleep, ReasonNone)
+	s.heard(st.Now)
 }
 
-func (s *Session) onPong(now Time, ev *Event, out *Out) {
+func (s *Session) onPong(st *step, ev *Event) {
 	if ev.Token == 0 || ev.Token != s.barrier.token {
 		return
 	}
 	s.barrier.token = 0
 	s.barrier.at = Never
 	s.barrier.done = ev.Failed
-	s.pump(now, out)
+	s.pump(st)
 }

@@ -136,23 +136,23 @@ func (s *Session) Spooled() (messages, octets int) {
 	return s.durable.spool.len(), s.durable.spool.octets
 }
 
-func (s *Session) unspool(i int, out *Out) {
+func (s *Session) unspool(st *step, i int) {
 	m := &s.durable.spool.msgs[i]
 	if m.number != 0 {
-		out.remove(RecordSpool, key32(m.number))
+		st.remove(RecordSpool, key32(m.number))
 	}
 	if m.qos == 2 {
-		out.remove(RecordReleased, key32(m.number)) // it may still be on its way there
+		st.remove(RecordReleased, key32(m.number)) // it may still be on its way there
 	}
 	s.durable.spool.remove(i)
 }
 
-func (m *spooled) put(out *Out) {
+func (m *spooled) put(st *step) {
 	v := binary.BigEndian.AppendUint16(make([]byte, 0, m.size()), m.packetID)
-	out.put(RecordSpool, key32(m.number), appendMessage(v, m.qos, m.retain, m.topic, m.payload))
+	st.put(RecordSpool, key32(m.number), appendMessage(v, m.qos, m.retain, m.topic, m.payload))
 }
 
-func (s *Session) onSpoolStored(now Time, v *saving, ok bool, out *Out) {
+func (s *Session) onSpoolStored(st *step, v *saving, ok bool) {
 	p := &s.durable.spool
 	i := p.find(v.number)
 	if i < 0 {
@@ -161,23 +161,23 @@ func (s *Session) onSpoolStored(now Time, v *saving, ok bool, out *Out) {
 	if ok {
 		p.msgs[i].stage = spoolWaiting
 	} else {
-		s.unspool(i, out)
+		s.unspool(st, i)
 	}
-	s.answerSpooled(now, v, ok, out)
-	s.drain(now, out)
+	s.answerSpooled(st, v, ok)
+	s.drain(st)
 }
 
 // drain gives the link what it may have of the spool, and ends a connection that was
 // kept for it when nothing is left.
-func (s *Session) drain(now Time, out *Out) {
+func (s *Session) drain(st *step) {
 	if s.durable == nil {
 		return
 	}
-	s.handOver(out)
-	s.closeDrained(out)
+	s.handOver(st)
+	s.closeDrained(st)
 }
 
-func (s *Session) handOver(out *Out) {
+func (s *Session) handOver(st *step) {
 	p := &s.durable.spool
 	if p.len() == 0 || s.link != linkUp || p.retryAt != Never {
 		return
@@ -206,9 +206,9 @@ func (s *Session) handOver(out *Out) {
 			return
 		}
 		m.stage, m.token = spoolSent, s.token()
-		s.hand(m, out)
+		s.hand(st, m)
 		if m.qos == 0 {
-			s.unspool(i, out)
+			s.unspool(st, i)
 			i--
 		}
 	}
@@ -257,15 +257,15 @@ func (o *order) holds(m *spooled) bool {
 }
 
 // onDoubted lets others go before a spooled message.
-func (s *Session) onDoubted(now Time, t Token, out *Out) {
+func (s *Session) onDoubted(st *step, t Token) {
 	if i := s.spooledAs(t); i >= 0 {
 		s.durable.spool.msgs[i].doubted = true
-		s.drain(now, out)
+		s.drain(st)
 	}
 }
 
-func (s *Session) hand(m *spooled, out *Out) {
-	out.do(Action{
+func (s *Session) hand(st *step, m *spooled) {
+	st.do(Action{
 		Kind: ActionPublish, Token: m.token, Topic: m.topic, Payload: m.payload, QoS: m.qos, Retain: m.retain,
 		PacketID: m.packetID, Again: m.again, Released: m.released,
 	})
@@ -273,20 +273,20 @@ func (s *Session) hand(m *spooled, out *Out) {
 }
 
 // onSpoolPublished takes the broker's acknowledgement of a spooled message.
-func (s *Session) onSpoolPublished(now Time, t Token, out *Out) bool {
+func (s *Session) onSpoolPublished(st *step, t Token) bool {
 	i := s.spooledAs(t)
 	if i < 0 {
 		return false
 	}
-	s.unspool(i, out)
+	s.unspool(st, i)
 	s.durable.spool.retryAt = Never
-	s.drain(now, out)
+	s.drain(st)
 	return true
 }
 
 // onSpoolFailed takes a spooled message back from the link, or gives it up because
 // connections end of it.
-func (s *Session) onSpoolFailed(now Time, ev *Event, out *Out) bool {
+func (s *Session) onSpoolFailed(st *step, ev *Event) bool {
 	i := s.spooledAs(ev.Token)
 	if i < 0 {
 		return false
@@ -295,14 +295,14 @@ func (s *Session) onSpoolFailed(now Time, ev *Event, out *Out) bool {
 	m.stage, m.token = spoolWaiting, 0
 	switch {
 	case ev.Congested:
-		s.durable.spool.retryAt = now + spoolRetry
+		s.durable.spool.retryAt = st.Now + spoolRetry
 	case s.link != linkUp && s.link != linkDown: // a connect with CleanSession=1 has taken all back
 	default:
 		if ev.Rejected {
-			out.dropOf(ReasonSpoolRejected, m.topic, len(m.payload))
-			s.unspool(i, out)
+			st.dropOf(ReasonSpoolRejected, m.topic, len(m.payload))
+			s.unspool(st, i)
 		}
-		s.drain(now, out)
+		s.drain(st)
 	}
 	return true
 }
@@ -316,26 +316,26 @@ func (s *Session) spooledAs(t Token) int {
 
 // onReceived takes the broker's PUBREC for a spooled message. Once PUBREL is sent the
 // message must not be published again, which a restarted gateway has to know.
-func (s *Session) onReceived(t Token, out *Out) {
+func (s *Session) onReceived(st *step, t Token) {
 	i := s.spooledAs(t)
 	if i < 0 {
 		return
 	}
 	m := &s.durable.spool.msgs[i]
 	if m.released {
-		out.do(Action{Kind: ActionRelease, Token: t})
+		st.do(Action{Kind: ActionRelease, Token: t})
 		return
 	}
 	m.stage = spoolReceived
-	s.putReleased(m, out)
+	s.putReleased(st, m)
 }
 
-func (s *Session) putReleased(m *spooled, out *Out) {
-	out.put(RecordReleased, key32(m.number), nil)
-	s.whenStored(saving{kind: savingReleased, number: m.number}, out)
+func (s *Session) putReleased(st *step, m *spooled) {
+	st.put(RecordReleased, key32(m.number), nil)
+	s.whenStored(st, saving{kind: savingReleased, number: m.number})
 }
 
-func (s *Session) onReleasedStored(now Time, number uint32, out *Out) {
+func (s *Session) onReleasedStored(st *step, number uint32) {
 	p := &s.durable.spool
 	i := p.find(number)
 	if i < 0 || p.msgs[i].stage != spoolReceived {
@@ -343,12 +343,12 @@ func (s *Session) onReleasedStored(now Time, number uint32, out *Out) {
 	}
 	m := &p.msgs[i]
 	m.released, m.stage = true, spoolReleased
-	out.do(Action{Kind: ActionRelease, Token: m.token})
-	s.drain(now, out)
+	st.do(Action{Kind: ActionRelease, Token: m.token})
+	s.drain(st)
 }
 
 // forgetReleased begins the QoS 2 exchanges anew with a broker that has forgotten them.
-func (s *Session) forgetReleased(out *Out) {
+func (s *Session) forgetReleased(st *step) {
 	if s.durable == nil {
 		return
 	}
@@ -357,40 +357,40 @@ func (s *Session) forgetReleased(out *Out) {
 		m := &p.msgs[i]
 		if m.released || m.stage == spoolReceived {
 			m.released = false
-			out.remove(RecordReleased, key32(m.number))
+			st.remove(RecordReleased, key32(m.number))
 		}
 		m.stage = min(m.stage, spoolSent)
 	}
 }
 
-func (s *Session) snapshotSpool(out *Out) {
+func (s *Session) snapshotSpool(st *step) {
 	p := &s.durable.spool
 	for i := range p.msgs {
 		m := &p.msgs[i]
 		if m.number == 0 {
 			continue
 		}
-		m.put(out)
+		m.put(st)
 		switch {
 		case m.released:
-			out.put(RecordReleased, key32(m.number), nil)
+			st.put(RecordReleased, key32(m.number), nil)
 		case m.stage == spoolReceived:
-			s.putReleased(m, out)
+			s.putReleased(st, m)
 		}
 	}
 }
 
 // resumeSpool goes on with what a restart has found in the store.
-func (s *Session) resumeSpool(now Time, out *Out) {
+func (s *Session) resumeSpool(st *step) {
 	p := &s.durable.spool
 	for i := range p.msgs {
-		p.msgs[i].at = now
+		p.msgs[i].at = st.Now
 	}
 	for _, number := range s.durable.releasedBefore {
 		if i := p.find(number); i >= 0 {
 			p.msgs[i].released = true
 		} else {
-			out.remove(RecordReleased, key32(number))
+			st.remove(RecordReleased, key32(number))
 		}
 	}
 	s.durable.releasedBefore = nil

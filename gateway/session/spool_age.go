@@ -24,25 +24,25 @@ func (s *Session) mayExpire(m *spooled) bool {
 }
 
 // advanceSpool drops what has waited for too long, and asks the link again.
-func (s *Session) advanceSpool(now Time, out *Out) {
-	if now < s.spoolDeadline() {
+func (s *Session) advanceSpool(st *step) {
+	if st.Now < s.spoolDeadline() {
 		return
 	}
 	p := &s.durable.spool
 	for i := 0; i < len(p.msgs); i++ {
 		m := &p.msgs[i]
-		if !s.mayExpire(m) || now < m.at+s.cfg.SpoolAge {
+		if !s.mayExpire(m) || st.Now < m.at+s.cfg.SpoolAge {
 			continue
 		}
 		if m.stage > spoolWaiting {
-			out.do(Action{Kind: ActionRetract, Token: m.token})
+			st.do(Action{Kind: ActionRetract, Token: m.token})
 		}
-		out.dropOf(ReasonSpoolExpired, m.topic, len(m.payload))
-		s.unspool(i, out)
+		st.dropOf(ReasonSpoolExpired, m.topic, len(m.payload))
+		s.unspool(st, i)
 		i--
 	}
-	if now >= p.retryAt {
+	if st.Now >= p.retryAt {
 		p.retryAt = Never
 	}
-	s.drain(now, out)
+	s.drain(st)
 }

@@ -22,20 +22,20 @@ type subscription struct {
 }
 
 // onSubscribe handles SUBSCRIBE (MQTT-SN 1.2 sections 5.4.15 and 6.9).
-func (s *Session) onSubscribe(now Time, body []byte, out *Out) {
+func (s *Session) onSubscribe(st *step, body []byte) {
 	var m sn12.Subscribe
 	filter, code, why := "", sn12.RejectedNotSupported, ReasonInvalidTopic
 	switch err := m.Parse(body); {
 	case err == nil:
 		filter, code, why = s.filterOf(m.TopicIDType, m.TopicName, m.TopicID)
 	case !errors.Is(err, sn12.ErrTopicField):
-		out.drop(ReasonMalformed)
+		st.drop(ReasonMalformed)
 		return
 	}
 	r := request{filter: filter, idType: m.TopicIDType, id: m.TopicID, msgID: m.MsgID, qos: m.QoS}
 	switch {
 	case why != ReasonNone:
-	case s.isAsked(now, &r):
+	case s.isAsked(st.Now, &r):
 		return
 	case m.QoS > 2:
 		code, why = sn12.RejectedNotSupported, ReasonNotSupported
@@ -47,48 +47,48 @@ func (s *Session) onSubscribe(now Time, body []byte, out *Out) {
 		code, why = sn12.RejectedCongestion, ReasonSubscriptionsFull
 	case m.TopicIDType == sn12.TopicIDNormal && topicreg.NamesTopic(filter) && !s.hasRoom(filter):
 		code, why = sn12.RejectedCongestion, ReasonTopicsFull
-	case s.subscribed(filter) < 0 && !s.mayKeep(2*len(filter)+subscriptionOverhead+topicOverhead, out):
+	case s.subscribed(filter) < 0 && !s.mayKeep(st, 2*len(filter)+subscriptionOverhead+topicOverhead):
 		code, why = sn12.RejectedCongestion, ReasonMemoryLimit
-	case s.durable != nil && s.subscribed(filter) < 0 && !s.storing(out):
+	case s.durable != nil && s.subscribed(filter) < 0 && !s.storing(st):
 		code, why = sn12.RejectedCongestion, ReasonStoreFailed
 	}
 	if why != ReasonNone {
-		out.drop(why)
-		send(out, sn12.SubAck{MsgID: m.MsgID, ReturnCode: code})
+		st.drop(why)
+		send(st, sn12.SubAck{MsgID: m.MsgID, ReturnCode: code})
 		return
 	}
-	s.ask(now, r, out)
+	s.ask(st, r)
 }
 
 // onUnsubscribe handles UNSUBSCRIBE, which can only be answered with UNSUBACK: there
 // is no return code (section 5.4.18).
-func (s *Session) onUnsubscribe(now Time, body []byte, out *Out) {
+func (s *Session) onUnsubscribe(st *step, body []byte) {
 	var m sn12.Unsubscribe
 	filter, why := "", ReasonInvalidTopic
 	switch err := m.Parse(body); {
 	case err == nil:
 		filter, _, why = s.filterOf(m.TopicIDType, m.TopicName, m.TopicID)
 	case !errors.Is(err, sn12.ErrTopicField):
-		out.drop(ReasonMalformed)
+		st.drop(ReasonMalformed)
 		return
 	}
 	r := request{filter: filter, msgID: m.MsgID, remove: true}
 	switch {
 	case why != ReasonNone: // such a subscription cannot exist
-	case s.isAsked(now, &r), s.takesUp(now, &r):
+	case s.isAsked(st.Now, &r), s.takesUp(st.Now, &r):
 		return
 	case !s.mayRemove(filter): // nor does this one, as far as is known
 		why = ReasonSubscriptionsFull
 	}
 	if why != ReasonNone {
-		out.drop(why)
-		send(out, sn12.UnsubAck{MsgID: m.MsgID})
+		st.drop(why)
+		send(st, sn12.UnsubAck{MsgID: m.MsgID})
 		return
 	}
 	if i := s.subscribed(filter); i >= 0 {
-		s.unsubscribe(i, out)
+		s.unsubscribe(st, i)
 	}
-	s.ask(now, r, out)
+	s.ask(st, r)
 }
 
 // filterOf finds the topic filter a SUBSCRIBE or UNSUBSCRIBE means.
@@ -143,88 +143,88 @@ func (s *Session) subscribed(filter string) int {
 	return -1
 }
 
-func (s *Session) onSubscribed(now Time, ev *Event, out *Out) {
+func (s *Session) onSubscribed(st *step, ev *Event) {
 	if ev.Token != 0 && ev.Token == s.restore.token {
-		s.onRestored(now, ev, out)
+		s.onRestored(st, ev)
 		return
 	}
-	r, ok := s.answered(ev, out)
+	r, ok := s.answered(st, ev)
 	switch {
 	case !ok:
 		return
 	case ev.Code > 2:
-		s.onSubscriptionRefused(now, &r, ev.Rejected, out)
+		s.onSubscriptionRefused(st, &r, ev.Rejected)
 	case r.quiet:
-		s.note(&r, out)
+		s.note(st, &r)
 	default:
-		s.granted(now, &r, ev.Code, out)
+		s.granted(st, &r, ev.Code)
 	}
 }
 
 // onSubscriptionRefused takes the broker's answer, or its end of connections for one.
-func (s *Session) onSubscriptionRefused(now Time, r *request, closes bool, out *Out) {
-	out.dropOf(ReasonSubscriptionRefused, r.filter, 0)
+func (s *Session) onSubscriptionRefused(st *step, r *request, closes bool) {
+	st.dropOf(ReasonSubscriptionRefused, r.filter, 0)
 	switch i := s.subscribed(r.filter); {
 	case i < 0 || !r.presumed:
 	case closes: // the device counts on it
-		s.subs[i].postpone(now)
+		s.subs[i].postpone(st.Now)
 		s.findRestoreTime()
 		s.noteRestoring()
 	default:
-		s.unsubscribe(i, out)
+		s.unsubscribe(st, i)
 	}
 	if !r.quiet {
-		send(out, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedNotSupported})
+		send(st, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedNotSupported})
 	}
 }
 
 // granted answers a SUBSCRIBE that the broker has accepted, with a topic id where the
 // filter is a name.
-func (s *Session) granted(now Time, r *request, qos uint8, out *Out) {
+func (s *Session) granted(st *step, r *request, qos uint8) {
 	answer := sn12.SubAck{QoS: qos, MsgID: r.msgID}
 	fresh, allots, claims := s.subscribed(r.filter) < 0, false, false
 	if r.idType == sn12.TopicIDNormal && topicreg.NamesTopic(r.filter) {
 		id, ok := s.topics.ID(r.filter)
 		claims = ok && !s.topics.State(id).Own
-		if !ok || s.topics.Doubtful(id) || !s.claim(id, out) {
-			id, ok = s.ownID(r.filter, out)
+		if !ok || s.topics.Doubtful(id) || !s.claim(st, id) {
+			id, ok = s.ownID(st, r.filter)
 			allots = ok && s.durable != nil
 		}
 		if !ok {
-			out.dropOf(ReasonTopicsFull, r.filter, 0)
-			out.do(Action{Kind: ActionUnsubscribe, Topic: r.filter})
-			send(out, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedCongestion})
+			st.dropOf(ReasonTopicsFull, r.filter, 0)
+			st.do(Action{Kind: ActionUnsubscribe, Topic: r.filter})
+			send(st, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedCongestion})
 			return
 		}
 		if s.durable != nil && (allots || fresh && !s.topics.Announced(id)) {
-			s.putTopic(id, true, out)
+			s.putTopic(st, id, true)
 		}
 		answer.TopicID = id
 	}
-	s.note(r, out)
+	s.note(st, r)
 	if s.durable != nil {
-		s.whenStored(saving{kind: savingSubscribe, id: answer.TopicID, code: qos, fresh: fresh, allots: allots, claims: claims && !allots, req: *r}, out)
+		s.whenStored(st, saving{kind: savingSubscribe, id: answer.TopicID, code: qos, fresh: fresh, allots: allots, claims: claims && !allots, req: *r})
 		return
 	}
-	s.answerSubscribe(now, r, answer, out)
+	s.answerSubscribe(st, r, answer)
 }
 
 // answerSubscribe sends SUBACK. A short name is returned as it came: the field is not
 // relevant there (section 5.4.16), but there are clients that take 0x0000 for a refusal.
-func (s *Session) answerSubscribe(now Time, r *request, answer sn12.SubAck, out *Out) {
+func (s *Session) answerSubscribe(st *step, r *request, answer sn12.SubAck) {
 	if r.idType != sn12.TopicIDNormal {
 		answer.TopicID = r.id
 	}
-	send(out, answer)
+	send(st, answer)
 	if r.idType == sn12.TopicIDNormal && answer.TopicID != 0 {
-		s.told(now, answer.TopicID, out)
+		s.told(st, answer.TopicID)
 	}
 }
 
 // unsubscribe forgets a subscription.
-func (s *Session) unsubscribe(i int, out *Out) {
+func (s *Session) unsubscribe(st *step, i int) {
 	if s.durable != nil {
-		out.remove(RecordSubscription, []byte(s.subs[i].filter))
+		st.remove(RecordSubscription, []byte(s.subs[i].filter))
 	}
 	s.filterOctets -= int32(len(s.subs[i].filter))
 	s.subs = append(s.subs[:i], s.subs[i+1:]...)
@@ -236,7 +236,7 @@ func (s *Session) unsubscribe(i int, out *Out) {
 
 // note remembers a subscription that the broker has granted, unless the device has taken
 // it back meanwhile.
-func (s *Session) note(r *request, out *Out) {
+func (s *Session) note(st *step, r *request) {
 	if s.removing(r.filter) {
 		return
 	}
@@ -253,12 +253,12 @@ func (s *Session) note(r *request, out *Out) {
 		s.findRestoreTime()
 	}
 	if s.durable != nil {
-		s.putSubscription(&s.subs[i], out)
+		s.putSubscription(st, &s.subs[i])
 	}
 }
 
-func (s *Session) onUnsubscribed(ev *Event, out *Out) {
-	if r, ok := s.answered(ev, out); ok {
-		s.answerUnsubscribe(&r, out)
+func (s *Session) onUnsubscribed(st *step, ev *Event) {
+	if r, ok := s.answered(st, ev); ok {
+		s.answerUnsubscribe(st, &r)
 	}
 }

@@ -8,10 +8,10 @@ import "sngate/topicreg"
 
 // told notes that the device knows a topic id: it has been sent it, or has used it. That
 // is as good as a REGACK for a REGISTER of that id.
-func (s *Session) told(now Time, id uint16, out *Out) {
+func (s *Session) told(st *step, id uint16) {
 	answers := s.reg != nil && s.reg.phase == registering && s.reg.topicID == id
-	if s.know(id); answers && s.storing(out) {
-		s.putTopic(id, true, out) // or it would be told again after a restart
+	if s.know(id); answers && s.storing(st) {
+		s.putTopic(st, id, true) // or it would be told again after a restart
 	}
 }
 
@@ -22,16 +22,18 @@ func (r *request) announces(topic string) bool {
 }
 
 // gated reports whether the oldest message held is to be sent after a SUBACK.
-func (s *Session) gated() bool { return s.queue.len() > 0 && s.comesAfterSubAck(s.queue.at(0)) }
+func (s *Session) gated(st *step) bool {
+	return s.queue.len() > 0 && s.comesAfterSubAck(st, s.queue.at(0))
+}
 
 // comesAfterSubAck reports whether a message is to be sent after a SUBACK. Brokers may send
 // the messages of a subscription before they answer SUBSCRIBE (MQTT 3.1.1 section 3.8.4),
 // and the answer waits for the store.
-func (s *Session) comesAfterSubAck(m *outgoing) bool {
+func (s *Session) comesAfterSubAck(st *step, m *outgoing) bool {
 	if len(s.asked) == 0 && s.durable == nil {
 		return false
 	}
-	return s.gate(m.topic) != nil && (!s.crowded() || s.explains(m)) || s.gatedByStore(m.topic)
+	return s.gate(m.topic) != nil && (!s.crowded(st) || s.explains(m)) || s.gatedByStore(m.topic)
 }
 
 // gate returns the oldest request of which the device has to hear before it is sent a
@@ -60,21 +62,21 @@ func (s *Session) gatedByStore(topic string) bool {
 // openGate goes on without the broker's answer to SUBSCRIBE when no more may be held: it
 // may be behind what the broker sends, and that is not read any more. A message that only
 // the subscription explains is answer enough.
-func (s *Session) openGate(now Time, out *Out) {
-	for len(s.asked) > 0 && s.queue.len() > 0 && s.crowded() {
+func (s *Session) openGate(st *step) {
+	for len(s.asked) > 0 && s.queue.len() > 0 && s.crowded(st) {
 		m := s.queue.at(0)
 		r := s.gate(m.topic)
 		if r == nil || !s.explains(m) {
 			return // it belongs to an older subscription as well
 		}
-		s.presume(now, r, out)
+		s.presume(st, r)
 	}
 }
 
 // crowded reports whether as much is held as may be while the device waits for the broker.
-func (s *Session) crowded() bool {
+func (s *Session) crowded(st *step) bool {
 	n, b := s.Held()
-	return n >= 2*s.cfg.MaxMessages || b >= min(2*s.cfg.MaxBytes, s.allowance)
+	return n >= 2*s.cfg.MaxMessages || b >= min(2*s.cfg.MaxBytes, st.Allowance)
 }
 
 // explains reports whether the broker can have sent m only because it has accepted a
@@ -93,8 +95,8 @@ func (s *Session) explains(m *outgoing) bool {
 }
 
 // presume answers a SUBSCRIBE as granted. The broker's answer is awaited all the same.
-func (s *Session) presume(now Time, r *request, out *Out) {
+func (s *Session) presume(st *step, r *request) {
 	early := *r
 	r.quiet, r.presumed = true, true
-	s.granted(now, &early, early.qos, out)
+	s.granted(st, &early, early.qos)
 }

@@ -107,49 +107,49 @@ func (s *Session) noteLife() {
 
 // askForLife sends PINGREQ with the last repetition to a device that has not been heard
 // for as long as the repetitions take: it may have nothing to say.
-func (s *Session) askForLife(tries uint8, heard bool, out *Out) {
-	if int(tries) >= s.cfg.RetryCount && !heard && s.affords(pingLen, out) {
-		s.sendPingReq(out)
+func (s *Session) askForLife(st *step, tries uint8, heard bool) {
+	if int(tries) >= s.cfg.RetryCount && !heard && s.affords(st, pingLen) {
+		s.sendPingReq(st)
 	}
 }
 
 // onRetry sends the unanswered request again, or gives the device up after
 // RetryCount repeats (MQTT-SN 1.2 section 6.13, mirrored for the gateway).
-func (s *Session) onRetry(now Time, out *Out) {
+func (s *Session) onRetry(st *step) {
 	s.retryAt = Never
 	if int(s.tries) >= s.cfg.RetryCount {
 		if s.dialogue != nil && !s.live() {
-			s.abandon(ReasonWill, out)
+			s.abandon(st, ReasonWill)
 			return
 		}
-		if s.dialogue != nil || s.probing || !s.unanswered(now, out) {
-			s.lose(ReasonRetriesExhausted, out)
+		if s.dialogue != nil || s.probing || !s.unanswered(st) {
+			s.lose(st, ReasonRetriesExhausted)
 		}
 		return
 	}
 	s.tries++
-	s.retryAt = now + s.cfg.RetryInterval
+	s.retryAt = st.Now + s.cfg.RetryInterval
 	switch {
 	case s.state == StateWillTopic:
-		out.retry(sn12.TypeWillTopicReq)
-		send(out, sn12.WillTopicReq{})
+		st.retry(sn12.TypeWillTopicReq)
+		send(st, sn12.WillTopicReq{})
 	case s.state == StateWillMsg:
-		out.retry(sn12.TypeWillMsgReq)
-		send(out, sn12.WillMsgReq{})
+		st.retry(sn12.TypeWillMsgReq)
+		send(st, sn12.WillMsgReq{})
 	case s.probing:
-		out.retry(sn12.TypePingReq)
-		s.sendPingReq(out)
+		st.retry(sn12.TypePingReq)
+		s.sendPingReq(st)
 	case s.delivery.phase == publishing && s.delivery.before >= s.cfg.patience():
-		s.giveUp(ReasonUnanswered, out)
-		s.pump(now, out)
-	case s.delivery.phase != idle && !s.affords(s.delivery.size(), out):
-		s.prove(now, out)
+		s.giveUp(st, ReasonUnanswered)
+		s.pump(st)
+	case s.delivery.phase != idle && !s.affords(st, s.delivery.size()):
+		s.prove(st)
 	case s.delivery.phase != idle:
 		if s.tries == 1 {
 			s.delivery.heard = false // it may have been on its way before
 		}
-		s.repeatDelivery(now, out)
-		s.askForLife(s.tries, s.delivery.heard, out)
+		s.repeatDelivery(st)
+		s.askForLife(st, s.tries, s.delivery.heard)
 	default:
 		s.retryAt = Never
 	}
@@ -165,41 +165,41 @@ func (s *Session) await(now Time) {
 
 // unanswered goes on when the repetitions of a PUBLISH or PUBREL are used up and the device
 // lives. It reports false if the device does not.
-func (s *Session) unanswered(now Time, out *Out) bool {
+func (s *Session) unanswered(st *step) bool {
 	d := &s.delivery
 	switch {
 	case d.phase == idle || !d.heard:
 		return false
 	case d.phase == releasing:
-		s.giveUpRelease(out)
-		s.pump(now, out)
+		s.giveUpRelease(st)
+		s.pump(st)
 	case d.count() >= s.cfg.patience():
-		s.giveUp(ReasonUnanswered, out)
-		s.pump(now, out)
+		s.giveUp(st, ReasonUnanswered)
+		s.pump(st)
 	default:
 		d.attempts = attempts{before: d.count()} // once more as often
-		s.await(now)
-		s.repeatDelivery(now, out)
+		s.await(st.Now)
+		s.repeatDelivery(st)
 	}
 	return true
 }
 
 // giveUpRelease ends an exchange whose PUBREL the device does not answer. It has the message.
-func (s *Session) giveUpRelease(out *Out) {
-	out.drop(ReasonReleaseUnanswered)
+func (s *Session) giveUpRelease(st *step) {
+	st.drop(ReasonReleaseUnanswered)
 	s.finishDelivery()
-	s.forgetOutgoing(out)
+	s.forgetOutgoing(st)
 }
 
 // abandonMessage gives a message for the device up, and says so: it is somebody's loss.
-func (s *Session) abandonMessage(m *outgoing, why Reason, out *Out) {
-	s.discard(m, why, out)
+func (s *Session) abandonMessage(st *step, m *outgoing, why Reason) {
+	s.discard(st, m, why)
 	s.forgetTally(m)
 	if m.qos == 2 && m.msgID != 0 {
 		s.lastQoS2 = exchange{}
-		s.forgetOutgoing(out)
+		s.forgetOutgoing(st)
 	}
-	out.do(Action{Kind: ActionGivenUp, Reason: why, Topic: m.topic, Payload: m.payload, QoS: m.qos})
+	st.do(Action{Kind: ActionGivenUp, Reason: why, Topic: m.topic, Payload: m.payload, QoS: m.qos})
 }
 
 // confirm notes that the device has answered a PUBLISH.

@@ -397,7 +397,7 @@ func TestMaxPacketSizeOfAPattern(t *testing.T) {
 	r.wantLost("said", "too_large a/b QoS 1, 94 octets")
 	r.wantAck("or the broker would send it for ever", 1)
 	for id, want := range map[string]int{"other-1": 40, "dev": 100, "dew": 100, "elsewhere": 1000} {
-		if got := New(cfg, id).maxPacket(); got != want {
+		if got := New(cfg, id).maxPacket(&step{}); got != want {
 			t.Errorf("%s: %d octets, want %d", id, got, want)
 		}
 	}

@@ -189,7 +189,7 @@ func TestNoKeptWillWithoutLoss_Case20_48(t *testing.T) {
 			r.want("confirmed", sn12.Disconnect{})
 		},
 		"stop": func(r *rig) {
-			r.step("stop", func() { r.s.Stop(&r.out) })
+			r.step("stop", func() { r.s.Stop(r.at(), &r.out) })
 			r.want("told", sn12.Disconnect{})
 		},
 	} {

@@ -1,0 +1,30 @@
+package session
+
+// Env is what a session has to know of its surroundings for one step. The shell says all
+// of it anew for each: nothing is remembered from one step to the next.
+type Env struct {
+	Now Time
+
+	StoreOK   bool // the store takes records
+	SpoolRoom bool // all devices together have less in their spools than they may
+	HeldRoom  bool // the same of what the store holds for devices: more of it may be stored
+
+	// KeepLimit is how many octets may be kept for the device beside messages, see Kept. What
+	// is kept already stays, whatever the limit is now.
+	KeepLimit int
+
+	// Allowance is how many octets may be held for the device, as Held counts them, if that
+	// is less than MaxBytes. Whatever it is, one message may be held, or a device could be
+	// kept from its messages for ever.
+	Allowance int
+
+	// Overhead is how many octets are put around each message towards the device, by a
+	// forwarder's encapsulation.
+	Overhead int
+}
+
+// step is one step of a session: where it takes place, and where its output goes.
+type step struct {
+	Env
+	*Out
+}
