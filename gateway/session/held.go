@@ -25,11 +25,7 @@ func (s *Session) holdDurably(st *step) {
 	if s.state != StateAsleep || s.durable == nil {
 		return
 	}
-	for i := s.queue.head; i < len(s.queue.msgs); i++ {
-		m := &s.queue.msgs[i]
-		if m.qos == 0 || m.number != 0 {
-			continue
-		}
+	for m := s.queue.unnumbered(); m != nil; m = s.queue.unnumbered() {
 		if !st.HeldRoom || !s.storing(st) || m.qos == 2 && len(s.durable.taken) >= maxTaken {
 			return // it stays the broker's
 		}
@@ -55,7 +51,7 @@ func (s *Session) onHeldStored(st *step, v *saving, ok bool) {
 	switch {
 	case m == nil:
 	case !ok:
-		m.number = 0
+		s.queue.takeNumber(m)
 		st.remove(RecordHeld, key32(v.number))
 		if m.qos == 2 {
 			s.release(st, m.packetID)
@@ -74,12 +70,7 @@ func (s *Session) heldAs(number uint32) *outgoing {
 	if s.delivery.msg.number == number {
 		return &s.delivery.msg
 	}
-	for i := s.queue.head; i < len(s.queue.msgs); i++ {
-		if m := &s.queue.msgs[i]; m.number == number {
-			return m
-		}
-	}
-	return nil
+	return s.queue.numberedAs(number)
 }
 
 // take notes that a QoS 2 message is ours now.

@@ -35,10 +35,11 @@ func (m *outgoing) publish() sn12.Publish {
 
 // queue holds messages for a device in order. Its bounds are kept by admit.
 type queue struct {
-	msgs  []outgoing // msgs[head:] are held
-	head  int
-	bytes int // sum of their sizes
-	qos0  int // how many of them are QoS 0
+	msgs     []outgoing // msgs[head:] are held
+	head     int
+	bytes    int   // sum of their sizes
+	qos0     int32 // how many of them are QoS 0
+	numbered int32 // how many, counted from the oldest, need no number any more: see unnumbered
 }
 
 func (q *queue) len() int { return len(q.msgs) - q.head }
@@ -46,12 +47,40 @@ func (q *queue) len() int { return len(q.msgs) - q.head }
 func (q *queue) count(m *outgoing, sign int) {
 	q.bytes += sign * m.size()
 	if m.qos == 0 {
-		q.qos0 += sign
+		q.qos0 += int32(sign)
 	}
 }
 
+// unnumbered returns the oldest message of QoS 1 or 2 without a number; nil: there is none.
+// It looks at each message once, however many there are.
+func (q *queue) unnumbered() *outgoing {
+	for ; int(q.numbered) < q.len(); q.numbered++ {
+		if m := q.at(int(q.numbered)); m.qos > 0 && m.number == 0 {
+			return m
+		}
+	}
+	return nil
+}
+
+// numberedAs finds the message with a number, from both ends: it is nearly always one of
+// the newest, which are on their way to the store. nil: there is none.
+func (q *queue) numberedAs(number uint32) *outgoing {
+	for i, j := 0, q.len()-1; i <= j; i, j = i+1, j-1 {
+		if m := q.at(j); m.number == number {
+			return m
+		}
+		if m := q.at(i); m.number == number {
+			return m
+		}
+	}
+	return nil
+}
+
+// takeNumber takes the number of a message back.
+func (q *queue) takeNumber(m *outgoing) { m.number, q.numbered = 0, 0 }
+
 func (q *queue) push(m outgoing) {
-	if q.head > 0 && len(q.msgs) == cap(q.msgs) {
+	if q.head > len(q.msgs)/2 && len(q.msgs) == cap(q.msgs) {
 		n := copy(q.msgs, q.msgs[q.head:])
 		clear(q.msgs[n:])
 		q.msgs, q.head = q.msgs[:n], 0
@@ -68,6 +97,9 @@ func (q *queue) take(i int) outgoing {
 	m := q.msgs[q.head+i]
 	copy(q.msgs[q.head+1:q.head+i+1], q.msgs[q.head:q.head+i])
 	q.msgs[q.head] = m
+	if i >= int(q.numbered) {
+		q.numbered++ // pop takes one of them off
+	}
 	return q.pop()
 }
 
@@ -79,6 +111,7 @@ func (q *queue) unpop(m outgoing) {
 	} else {
 		q.msgs = append([]outgoing{m}, q.msgs...)
 	}
+	q.numbered = 0
 	q.count(&m, 1)
 }
 
@@ -88,6 +121,7 @@ func (q *queue) pop() outgoing {
 	m := q.msgs[q.head]
 	q.msgs[q.head] = outgoing{}
 	q.head++
+	q.numbered = max(q.numbered-1, 0)
 	q.count(&m, -1)
 	if q.head == len(q.msgs) {
 		if cap(q.msgs) > 8 {

@@ -215,8 +215,25 @@ func TestQueueKeepsOrderUnderAnyUse(t *testing.T) {
 			}
 			canUnpop = false
 		}
-		qos0 := 0
+		if step%3 == 0 { // as holdDurably does, but for a third of them
+			if m := q.unnumbered(); m != nil {
+				m.number = uint32(m.packetID)
+			}
+		}
+		if m := q.numberedAs(uint32(next) - 2); m != nil && step%17 == 0 {
+			q.takeNumber(m)
+		}
+		qos0, numbered := 0, true
 		for i, want := range model {
+			m := q.at(i)
+			if found := q.numberedAs(uint32(want)); m.number != 0 && found != m || m.number == 0 && found != nil {
+				t.Fatalf("step %d: message %d is not found by its number", step, want)
+			}
+			if numbered && m.qos > 0 && m.number == 0 {
+				if numbered = false; q.unnumbered() != m {
+					t.Fatalf("step %d: message %d is the oldest without a number and is not found", step, want)
+				}
+			}
 			if got := q.msgs[q.head+i].packetID; got != want {
 				t.Fatalf("step %d: place %d holds %d, want %d", step, i, got, want)
 			}
@@ -224,7 +241,10 @@ func TestQueueKeepsOrderUnderAnyUse(t *testing.T) {
 				qos0++
 			}
 		}
-		if q.len() != len(model) || q.qos0 != qos0 || q.bytes != len(model)*(1+messageOverhead) {
+		if numbered && q.unnumbered() != nil {
+			t.Fatalf("step %d: all messages have a number, and one is found without", step)
+		}
+		if q.len() != len(model) || int(q.qos0) != qos0 || q.bytes != len(model)*(1+messageOverhead) {
 			t.Fatalf("step %d: len %d, qos0 %d, bytes %d; want %d, %d", step, q.len(), q.qos0, q.bytes, len(model), qos0)
 		}
 	}

@@ -1,9 +1,6 @@
 package session
 
-import (
-	"encoding/binary"
-	"slices"
-)
+import "encoding/binary"
 
 // spool holds messages of the device that are in the store, or on the way there, until
 // the broker has them: those of QoS 2, and all while the broker is away or older ones
@@ -11,9 +8,10 @@ import (
 type spool struct {
 	msgs     []spooled
 	octets   int
-	last     uint32 // number of the newest
-	packetID uint16 // last one chosen
-	retryAt  Time   // when the link, which had no room, is asked again
+	last     uint32              // number of the newest
+	packetID uint16              // last one chosen
+	ids      map[uint16]struct{} // packet identifiers in use
+	retryAt  Time                // when the link, which had no room, is asked again
 }
 
 // spooled is one of them.
@@ -63,10 +61,17 @@ func (p *spool) push(m spooled) {
 	p.msgs = append(p.msgs, m)
 	p.octets += m.size()
 	p.last = max(p.last, m.number)
+	if m.packetID != 0 {
+		if p.ids == nil {
+			p.ids = make(map[uint16]struct{})
+		}
+		p.ids[m.packetID] = struct{}{}
+	}
 }
 
 func (p *spool) remove(i int) {
 	p.octets -= p.msgs[i].size()
+	delete(p.ids, p.msgs[i].packetID)
 	if i == 0 { // nearly always: a long spool is not to be moved for each
 		p.msgs[0] = spooled{}
 		p.msgs = p.msgs[1:]
@@ -76,12 +81,17 @@ func (p *spool) remove(i int) {
 		p.msgs = p.msgs[:len(p.msgs)-1]
 	}
 	if len(p.msgs) == 0 {
-		p.msgs = nil
+		p.msgs, p.ids = nil, nil
 	}
 }
 
+// find finds a message by its number, from both ends: it is nearly always one of the newest,
+// which are on their way to the store, or of the oldest, which are with the link.
 func (p *spool) find(number uint32) int {
-	for i := range p.msgs {
+	for i, j := 0, len(p.msgs)-1; i <= j; i, j = i+1, j-1 {
+		if p.msgs[j].number == number {
+			return j
+		}
 		if p.msgs[i].number == number {
 			return i
 		}
@@ -104,11 +114,7 @@ func (p *spool) newPacketID() uint16 {
 		if p.packetID++; p.packetID < firstPacketID || p.packetID > lastPacketID {
 			p.packetID = firstPacketID
 		}
-		used := false
-		for i := range p.msgs {
-			used = used || p.msgs[i].packetID == p.packetID
-		}
-		if !used {
+		if _, used := p.ids[p.packetID]; !used {
 			return p.packetID
 		}
 	}
@@ -212,48 +218,6 @@ func (s *Session) handOver(st *step) {
 			i--
 		}
 	}
-}
-
-// order says which messages have to wait for those before them that are on their way: the
-// broker passes QoS 2 on at its PUBREL only, so what is not of QoS 2 would overtake. Behind
-// a message that connections have ended of only those to its topic wait, all but one: the
-// link may have to try it first. They may wait for long, so they take no room from others.
-type order struct {
-	all     bool
-	topics  []string // of QoS 2 on its way
-	doubted []string // of what connections have ended of
-	behind  []string // of those with one behind it
-	skipped []string // topics of those that wait: nothing goes past them
-}
-
-// pass goes by a message. It reports whether it counts towards what is with the link.
-func (o *order) pass(m *spooled) (counts bool) {
-	behind := slices.Contains(o.doubted, m.topic)
-	switch {
-	case m.doubted:
-		o.doubted = append(o.doubted, m.topic)
-	case behind:
-		o.behind = append(o.behind, m.topic)
-	}
-	switch {
-	case !m.unreleased():
-	case m.doubted || behind:
-		o.topics = append(o.topics, m.topic)
-	default:
-		o.all = true
-	}
-	return !m.doubted && !behind
-}
-
-func (o *order) skip(m *spooled) {
-	if !slices.Contains(o.skipped, m.topic) {
-		o.skipped = append(o.skipped, m.topic)
-	}
-}
-
-func (o *order) holds(m *spooled) bool {
-	return m.qos < 2 && (o.all || slices.Contains(o.topics, m.topic)) ||
-		slices.Contains(o.behind, m.topic) || slices.Contains(o.skipped, m.topic)
 }
 
 // onDoubted lets others go before a spooled message.
