@@ -34,6 +34,7 @@ type owned struct {
 	upstream.Link
 	r      *rig
 	events []upstream.Event
+	past   []upstream.Event // those a test has set aside
 
 	repeated  int // EventRepeated
 	completes []uint16

@@ -146,6 +146,13 @@ func (c *Conn) Buffered() int {
 	return len(c.in.buf)
 }
 
+// Ended reports whether the other end has been closed.
+func (c *Conn) Ended() bool {
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	return c.in.closed
+}
+
 // SetDeadline implements net.Conn.
 func (c *Conn) SetDeadline(t time.Time) error {
 	c.in.set(&c.in.readBy, t)
