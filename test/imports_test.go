@@ -20,21 +20,23 @@ const module = "sngate"
 // longer name covers those.
 func layers() map[string][]string {
 	return map[string][]string{
-		"snpacket":         {},
-		"topicreg":         {},
-		"gateway/session":  {"snpacket", "topicreg", "internal/binrec", "internal/rate"},
-		"upstream":         {"internal/rate"},
-		"store":            {"internal/binrec"},
-		"store/storetest":  {"store"},                // for tests only: nothing but them may import it
-		"internal/rate":    {},                       // one token bucket for all
-		"internal/binrec":  {},                       // one reader and writer of records
-		"internal/explain": {"snpacket", "topicreg"}, // what a datagram says, for the log and for people
-		"gateway":          {"snpacket", "topicreg", "gateway/session", "upstream", "store", "internal/explain", "internal/binrec", "internal/rate"},
-		"conf":             {"topicreg"},
-		"embeddedbroker":   {"internal/rate"},
-		"internal":         {"snpacket", "topicreg"},
-		"cmd":              {"snpacket", "topicreg", "gateway", "gateway/session", "upstream", "store", "conf", "embeddedbroker", "internal", "internal/explain", "internal/rate"},
-		"test":             {"snpacket", "topicreg", "gateway", "gateway/session", "upstream", "store", "conf", "embeddedbroker", "internal", "internal/explain", "internal/binrec", "internal/rate", "cmd"},
+		"snpacket":              {},
+		"topicreg":              {},
+		"gateway/session":       {"snpacket", "topicreg", "internal/binrec", "internal/rate"},
+		"upstream":              {"upstream/mqtt", "internal/rate"},
+		"upstream/mqtt":         {},
+		"upstream/upstreamtest": {"upstream"}, // for tests only
+		"store":                 {"internal/binrec"},
+		"store/storetest":       {"store"},                // for tests only: nothing but them may import it
+		"internal/rate":         {},                       // one token bucket for all
+		"internal/binrec":       {},                       // one reader and writer of records
+		"internal/explain":      {"snpacket", "topicreg"}, // what a datagram says, for the log and for people
+		"gateway":               {"snpacket", "topicreg", "gateway/session", "upstream", "store", "internal/explain", "internal/binrec", "internal/rate"},
+		"conf":                  {"topicreg"},
+		"embeddedbroker":        {"internal/rate"},
+		"internal":              {"snpacket", "topicreg"},
+		"cmd":                   {"snpacket", "topicreg", "gateway", "gateway/session", "upstream", "store", "conf", "embeddedbroker", "internal", "internal/explain", "internal/rate"},
+		"test":                  {"snpacket", "topicreg", "gateway", "gateway/session", "upstream", "store", "conf", "embeddedbroker", "internal", "internal/explain", "internal/binrec", "internal/rate", "cmd"},
 	}
 }
 
@@ -55,7 +57,7 @@ func reserved() map[string][]string {
 		"go.etcd.io/bbolt":                     {"store"},
 		"golang.org/x/crypto/":                 {"internal/binrec"},
 		"github.com/BurntSushi/toml":           {"conf"},
-		"github.com/eclipse/paho.mqtt.golang":  {"upstream", "test"},
+		"github.com/eclipse/paho.mqtt.golang":  {"upstream/mqtt", "upstream/upstreamtest", "test"},
 		"github.com/prometheus/client_golang/": {"gateway", "cmd"},
 	}
 }

@@ -74,7 +74,7 @@ func globals() map[string]string {
 	return map[string]string{
 		"conf: example":            "go:embed of example.toml needs a variable",
 		"internal/version: commit": "the linker sets it",
-		"upstream: buffers":        "a sync.Pool works only when all connections share it",
+		"upstream/mqtt: buffers":   "a sync.Pool works only when all connections share it",
 		"upstream: eventLists":     "a sync.Pool works only when all connections share it",
 	}
 }

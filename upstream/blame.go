@@ -68,8 +68,8 @@ func (l *dedicated) suspectMessage(now time.Duration, m *outgoing, silent bool) 
 
 // reject gives a message up. One that the broker has confirmed by PUBREC is with it.
 func (l *dedicated) reject(m *outgoing) {
-	topic, payload := splitPublish(m.raw)
-	e := Event{Kind: EventPublishFailed, Token: m.token, Topic: topic, QoS: m.qos, Retain: m.raw[0]&flagRetain != 0}
+	topic, payload := m.raw.Split()
+	e := Event{Kind: EventPublishFailed, Token: m.token, Topic: topic, QoS: m.qos, Retain: m.raw.Retain()}
 	e.Err = fmt.Errorf("%w (%d octets to %q)", ErrRejected, len(payload), topic)
 	switch {
 	case m.received:

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"slices"
 	"time"
+
+	"sngate/upstream/mqtt"
 )
 
 // This file decides what a Link sends next.
@@ -165,7 +167,7 @@ func (l *dedicated) candidates() (ready, aside, behind int) {
 	var blocked, unreleased [][]byte // topics
 	for i := range l.out.list {
 		m := &l.out.list[i]
-		topic := topicOf(m.raw)
+		topic := m.raw.Topic()
 		waits := has(blocked, topic) || m.qos < 2 && has(unreleased, topic)
 		if m.qos == 2 && !m.released {
 			unreleased = append(unreleased, topic)
@@ -186,7 +188,7 @@ func (l *dedicated) candidates() (ready, aside, behind int) {
 			fallthrough
 		case !waits:
 			continue
-		case behind < 0 && aside >= 0 && bytes.Equal(topic, topicOf(l.out.list[aside].raw)):
+		case behind < 0 && aside >= 0 && bytes.Equal(topic, l.out.list[aside].raw.Topic()):
 			behind = i // if at all: none behind that goes before it
 		}
 		blocked = append(blocked, topic)
@@ -205,7 +207,7 @@ func has(topics [][]byte, topic []byte) bool {
 // tried before it.
 func (l *dedicated) mayOvertake(aside, next *outgoing) bool {
 	closes := uint8(aloneToOvertake)
-	if aside.raw[0]&^next.raw[0]&flagRetain != 0 {
+	if aside.raw.Retain() && !next.raw.Retain() {
 		closes = aloneToOvertakeRetained
 	}
 	u := l.care.find(l.keyOf(aside))
@@ -213,16 +215,16 @@ func (l *dedicated) mayOvertake(aside, next *outgoing) bool {
 }
 
 func (l *dedicated) keyOf(m *outgoing) uint64 {
-	topic, payload := splitPublish(m.raw)
+	topic, payload := m.raw.Split()
 	if m.qos == 0 {
 		payload = nil // it is not sent again: what matters is the next one
 	}
-	return l.d.packetKey(typePublish, m.qos, m.raw[0]&flagRetain != 0, topic, payload)
+	return l.d.packetKey(mqtt.TypePublish, m.qos, m.raw.Retain(), topic, payload)
 }
 
 func (l *dedicated) topicKeyOf(m *outgoing) uint64 {
-	topic, _ := splitPublish(m.raw)
-	return l.d.topicKey(typePublish, m.qos, m.raw[0]&flagRetain != 0, topic)
+	topic, _ := m.raw.Split()
+	return l.d.topicKey(mqtt.TypePublish, m.qos, m.raw.Retain(), topic)
 }
 
 func (l *dedicated) isAside(m *outgoing) bool {

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"sngate/upstream/mqtt"
 )
 
 // A connection may have this much with its owner that the owner has not taken in.
@@ -74,7 +76,7 @@ func newConn(l *dedicated, hello []byte) *conn {
 // reader is what the reader goroutine works with. It is not on its stack, which has to
 // stay at the two kilobytes a goroutine begins with.
 type reader struct {
-	decoder
+	mqtt.Decoder
 	in Input
 }
 
@@ -87,7 +89,7 @@ func (c *conn) run() {
 		c.push(&Input{kind: inputDialling})
 	}
 	err := c.open(rd)
-	ok := err == nil && rd.in.pkt.code == 0
+	ok := err == nil && rd.in.pkt.Code == 0
 	if !ok {
 		c.close()
 	}
@@ -145,27 +147,27 @@ func (c *conn) open(rd *reader) error {
 	if _, err = nc.Write(hello); err != nil {
 		return fmt.Errorf("upstream: %w", err)
 	}
-	c.d.stats.PacketsOut[typeConnect].Add(1)
+	c.d.stats.PacketsOut[mqtt.TypeConnect].Add(1)
 	c.d.stats.BytesOut.Add(uint64(len(hello)))
 	c.d.traceOut(c.owner, hello)
-	rd.decoder = decoder{src: newSource(nc), maxPayload: c.d.opt.MaxPayload}
+	rd.Reset(nc, c.d.opt.MaxPayload)
 	ack := &rd.in.pkt
-	size, err := rd.next(ack)
+	size, err := rd.Next(ack)
 	switch {
 	case err != nil:
-	case ack.kind == typeDisconnect:
-		err = disconnected(ack.code)
-	case ack.fault != faultNone:
-		err = protocolError(ack.fault.Error())
+	case ack.Kind == mqtt.TypeDisconnect:
+		err = mqtt.Disconnected(ack.Code)
+	case ack.Fault != mqtt.FaultNone:
+		err = mqtt.ProtocolError(ack.Fault.Error())
 	}
 	if err != nil {
-		*ack = packet{}
+		*ack = mqtt.Packet{}
 		c.countFault(err)
 		return fmt.Errorf("upstream: no CONNACK: %w", err)
 	}
 	c.countIn(ack, size)
-	if ack.code != 0 {
-		c.d.stats.countRefusal(ack.code)
+	if ack.Code != 0 {
+		c.d.stats.countRefusal(ack.Code)
 	}
 	return nil
 }
@@ -193,26 +195,26 @@ func (c *conn) read(rd *reader) error {
 	p := &rd.in.pkt
 	for {
 		// An idle reader waits here, not deeper.
-		if err := rd.await(); err != nil {
+		if err := rd.Await(); err != nil {
 			return err
 		}
-		size, err := rd.next(p)
+		size, err := rd.Next(p)
 		if err != nil {
 			c.countFault(err)
 			return err
 		}
-		if p.kind == typeConnack {
-			p.fault = faultSecondConnack
+		if p.Kind == mqtt.TypeConnack {
+			p.Fault = mqtt.FaultSecondConnack
 		}
 		c.countIn(p, size)
-		if p.kind == typeDisconnect {
-			return disconnected(p.code)
+		if p.Kind == mqtt.TypeDisconnect {
+			return mqtt.Disconnected(p.Code)
 		}
-		rd.in.size = len(p.topic) + len(p.payload) + 1
+		rd.in.size = len(p.Topic) + len(p.Payload) + 1
 		if !c.admit(rd.in.size) || !c.push(&rd.in) {
 			return net.ErrClosed
 		}
-		*p = packet{} // its topic and payload are the owner's
+		*p = mqtt.Packet{} // its topic and payload are the owner's
 	}
 }
 
@@ -318,21 +320,41 @@ func (c *conn) verdict(err error) error {
 	return err
 }
 
-func (c *conn) countIn(p *packet, size int) {
-	c.d.stats.PacketsIn[p.kind].Add(1)
+func (c *conn) countIn(p *mqtt.Packet, size int) {
+	c.d.stats.PacketsIn[p.Kind].Add(1)
 	c.d.stats.BytesIn.Add(uint64(size))
 	c.d.traceIn(c.owner, p)
-	if p.oversize {
+	if p.Oversize {
 		c.d.stats.Oversize.Add(1)
 	}
-	if p.fault != faultNone {
+	if p.Fault != mqtt.FaultNone {
 		c.d.stats.BadPackets.Add(1)
 	}
 }
 
 func (c *conn) countFault(err error) {
-	var fault protocolError
+	var fault mqtt.ProtocolError
 	if errors.As(err, &fault) {
 		c.d.stats.ProtocolErrors.Add(1)
+	}
+}
+
+// traceIn shows a packet of the broker.
+func (d *Dialer) traceIn(owner any, p *mqtt.Packet) {
+	if d.opt.Trace == nil {
+		return
+	}
+	if show := d.opt.Trace(owner, false); show != nil {
+		show(p.String())
+	}
+}
+
+// traceOut shows packets for the broker: whole ones, one behind the other.
+func (d *Dialer) traceOut(owner any, b []byte) {
+	if d.opt.Trace == nil {
+		return
+	}
+	if show := d.opt.Trace(owner, true); show != nil {
+		mqtt.DescribeSent(b, show)
 	}
 }

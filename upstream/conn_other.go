@@ -4,9 +4,6 @@ package upstream
 
 import "net"
 
-// newSource returns the source of nc.
-func newSource(nc net.Conn) source { return &plainSource{Reader: nc} }
-
 // writer leaves every write to the flusher: there is no portable way to write
 // without blocking.
 type writer struct{}

@@ -3,23 +3,10 @@
 package upstream
 
 import (
-	"io"
 	"net"
 	"os"
 	"syscall"
 )
-
-// newSource returns the source of nc. A connection with a descriptor is waited on
-// without a buffer: it takes one from the pool when there is something to read and
-// gives it back when all of it is decoded.
-func newSource(nc net.Conn) source {
-	if raw := rawConn(nc); raw != nil {
-		s := &rawSource{Reader: nc, raw: raw}
-		s.step = s.try
-		return s
-	}
-	return &plainSource{Reader: nc}
-}
 
 func rawConn(nc net.Conn) syscall.RawConn {
 	if sc, ok := nc.(syscall.Conn); ok {
@@ -28,55 +15,6 @@ func rawConn(nc net.Conn) syscall.RawConn {
 		}
 	}
 	return nil
-}
-
-type rawSource struct {
-	io.Reader
-	raw  syscall.RawConn
-	step func(fd uintptr) bool // try, made once
-
-	// Of the wait in progress.
-	w   *window
-	n   int
-	err error
-}
-
-func (s *rawSource) wait(w *window) error {
-	s.w, s.n, s.err = w, 0, nil
-	err := s.raw.Read(s.step)
-	s.w = nil
-	switch {
-	case err != nil:
-		return err
-	case s.err != nil:
-		return os.NewSyscallError("read", s.err)
-	case s.n == 0:
-		return io.EOF
-	}
-	w.w += s.n
-	return nil
-}
-
-// try reads once; false means that there is nothing yet.
-func (s *rawSource) try(fd uintptr) bool {
-	if s.w.buf == nil {
-		s.w.buf = getBuffer()
-	}
-	for {
-		s.n, s.err = syscall.Read(int(fd), s.w.buf.b[s.w.w:])
-		if s.err != syscall.EINTR {
-			break
-		}
-	}
-	if s.err != nil {
-		s.n = 0
-	}
-	wait := s.err == syscall.EAGAIN
-	if s.n == 0 && s.w.r == s.w.w {
-		putBuffer(s.w.buf)
-		s.w.buf, s.w.r, s.w.w = nil, 0, 0
-	}
-	return !wait
 }
 
 // writer writes to a connection without blocking.

@@ -7,6 +7,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"sngate/upstream/mqtt"
 )
 
 // Dialer makes Links to one broker, or to whichever of several is in use, and bounds what
@@ -198,8 +200,8 @@ func (d *Dialer) serve(c *conn, rd *reader) bool {
 }
 
 // sum returns a hash of the content of a PUBLISH.
-func (d *Dialer) sum(p *packet) uint64 {
-	return maphash.String(d.seed, p.topic) ^ maphash.Bytes(d.seed, p.payload)
+func (d *Dialer) sum(p *mqtt.Packet) uint64 {
+	return maphash.String(d.seed, p.Topic) ^ maphash.Bytes(d.seed, p.Payload)
 }
 
 func (d *Dialer) dial(ctx context.Context, b *broker) (net.Conn, error) {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"sngate/upstream/mqtt"
 )
 
 // The broker in use is left when failTries connects to it in a row came to nothing, the
@@ -272,15 +274,16 @@ func (d *Dialer) probe(address string) bool {
 	}
 	defer nc.Close()
 	defer context.AfterFunc(ctx, func() { nc.Close() })()
-	hello := encodeConnect(&Connect{ClientID: d.opt.ProbeClientID, CleanSession: true}, &d.opt)
+	hello := d.opt.connect(&Connect{ClientID: d.opt.ProbeClientID, CleanSession: true})
 	if _, err := nc.Write(hello); err != nil {
 		return false
 	}
-	rd := decoder{src: newSource(nc), maxPayload: d.opt.MaxPayload}
-	var ack packet
-	if _, err := rd.next(&ack); err != nil || ack.kind != typeConnack || ack.code != 0 {
+	var rd mqtt.Decoder
+	rd.Reset(nc, d.opt.MaxPayload)
+	var ack mqtt.Packet
+	if _, err := rd.Next(&ack); err != nil || ack.Kind != mqtt.TypeConnack || ack.Code != 0 {
 		return false
 	}
-	_, _ = nc.Write(appendBare(nil, typeDisconnect)) // it has served its purpose
+	_, _ = nc.Write(mqtt.AppendBare(nil, mqtt.TypeDisconnect)) // it has served its purpose
 	return true
 }

@@ -1,5 +1,7 @@
 package upstream
 
+import "sngate/upstream/mqtt"
+
 // Input is one thing a connection has to tell its Link. It travels through the
 // Inbox of the owner, who passes every Input to Link.Input, whatever has become of
 // the Link in between: a connection stops reading while too many of its Inputs are
@@ -12,7 +14,7 @@ type Input struct {
 	kind inputKind
 	err  error
 	size int // bytes of credit the Input holds; 0: none
-	pkt  packet
+	pkt  mqtt.Packet
 }
 
 type inputKind uint8

@@ -1,6 +1,10 @@
 package upstream
 
-import "time"
+import (
+	"time"
+
+	"sngate/upstream/mqtt"
+)
 
 // keepAlive is the PINGREQ side of an open connection. PINGRESPs carry nothing to
 // tell them apart, but they come in the order of the PINGREQs: so they are counted.
@@ -68,7 +72,7 @@ func (l *dedicated) queuePing(now time.Duration, p ping) {
 	if !k.waiting || l.paused {
 		k.waiting, k.pingAt = true, now
 	}
-	l.put(typePingreq)
+	l.put(mqtt.TypePingreq)
 	k.sentAt = now
 }
 

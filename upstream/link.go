@@ -3,6 +3,8 @@ package upstream
 import (
 	"slices"
 	"time"
+
+	"sngate/upstream/mqtt"
 )
 
 type linkState uint8
@@ -72,7 +74,7 @@ type dedicated struct {
 	requests []request
 	out      outbox
 	in       inbound
-	wbuf     *buffer // to be written by Flush; nil while empty
+	wbuf     *mqtt.Buffer // to be written by Flush; nil while empty
 
 	events *eventList
 	handed *eventList // given to the owner by Events, until the next call
@@ -166,7 +168,7 @@ func (l *dedicated) leave(now time.Duration) {
 		return
 	case stateUp:
 		l.d.losses.closed()
-		l.put(typeDisconnect)
+		l.put(mqtt.TypeDisconnect)
 		l.conn.leave()
 	case stateOpening:
 		if l.d.unqueue(l.conn) {

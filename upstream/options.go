@@ -8,6 +8,8 @@ import (
 	"net"
 	"slices"
 	"time"
+
+	"sngate/upstream/mqtt"
 )
 
 // Options configures a [Dialer] and the Links made by it. A zero field takes the
@@ -159,8 +161,8 @@ func (o *Options) check() error {
 	if o.Password != nil && !o.HasUsername {
 		return errors.New("upstream: MQTT 3.1.1 allows no password without a user name")
 	}
-	if len(o.Username) > maxString || len(o.Password) > maxString || len(o.ProbeClientID) > maxString {
-		return fmt.Errorf("upstream: user name, password and client identifier hold at most %d bytes", maxString)
+	if len(o.Username) > mqtt.MaxString || len(o.Password) > mqtt.MaxString || len(o.ProbeClientID) > mqtt.MaxString {
+		return fmt.Errorf("upstream: user name, password and client identifier hold at most %d bytes", mqtt.MaxString)
 	}
 	if o.MaxInFlight > maxInFlightLimit {
 		return fmt.Errorf("upstream: MaxInFlight is at most %d", maxInFlightLimit)
@@ -179,4 +181,20 @@ func (o *Options) check() error {
 		}
 	}
 	return nil
+}
+
+// checkConnect reports whether c can be sent.
+func checkConnect(c *Connect) error {
+	if m := (mqtt.Connect{ClientID: c.ClientID, Will: (*mqtt.Will)(c.Will)}); !m.Fits() {
+		return ErrTooLarge
+	}
+	return nil
+}
+
+// connect returns the CONNECT of c with the credentials of o.
+func (o *Options) connect(c *Connect) []byte {
+	return mqtt.EncodeConnect(&mqtt.Connect{
+		ClientID: c.ClientID, CleanSession: c.CleanSession, KeepAlive: c.KeepAlive, Will: (*mqtt.Will)(c.Will),
+		HasUsername: o.HasUsername, Username: o.Username, Password: o.Password,
+	})
 }

@@ -3,6 +3,8 @@ package upstream
 import (
 	"slices"
 	"time"
+
+	"sngate/upstream/mqtt"
 )
 
 // outgoing is a message not yet acknowledged by the broker. Those of QoS 0 are here only
@@ -11,15 +13,15 @@ type outgoing struct {
 	token    Token
 	id       uint16
 	qos      uint8
-	written  bool   // to the connection that is open
-	received bool   // QoS 2: PUBREC has come
-	released bool   // with received: PUBREL is due or sent
-	given    bool   // given up by the owner, see Cancel
-	alone    bool   // nothing else is written before it is answered
-	silent   bool   // it is known that it is not answered: others do not wait for it
-	rejected bool   // QoS 0 only: it has been counted as given up
-	again    bool   // it has been written to a connection: DUP is set
-	raw      []byte // the PUBLISH, kept until the end
+	written  bool         // to the connection that is open
+	received bool         // QoS 2: PUBREC has come
+	released bool         // with received: PUBREL is due or sent
+	given    bool         // given up by the owner, see Cancel
+	alone    bool         // nothing else is written before it is answered
+	silent   bool         // it is known that it is not answered: others do not wait for it
+	rejected bool         // QoS 0 only: it has been counted as given up
+	again    bool         // it has been written to a connection: DUP is set
+	raw      mqtt.Publish // kept until the end
 }
 
 // owned reports whether the owner of the Link has chosen the packet identifier.
@@ -123,7 +125,7 @@ func (l *dedicated) Publish(now time.Duration, m Publish) {
 	if m.QoS < 2 || m.Token == 0 {
 		m.ID = 0
 	}
-	size := publishLen(m.Topic, m.Payload, m.QoS) + 5
+	size := mqtt.PublishLen(m.Topic, m.Payload, m.QoS) + 5
 	if err := l.checkPublish(&m, size); err != nil {
 		l.publishFailed(&m, err)
 		return
@@ -147,7 +149,7 @@ func (l *dedicated) Publish(now time.Duration, m Publish) {
 		out.received = m.Released && !l.renewed
 		out.released = out.received
 	}
-	out.raw = appendPublish(make([]byte, 0, size), m.Topic, m.Payload, m.QoS, m.Retain, out.id)
+	out.raw = mqtt.AppendPublish(make([]byte, 0, size), m.Topic, m.Payload, m.QoS, m.Retain, out.id)
 	l.out.list = append(l.out.list, out)
 	l.out.bytes += len(out.raw)
 	l.out.qos2 += int(m.QoS >> 1)
@@ -157,9 +159,9 @@ func (l *dedicated) Publish(now time.Duration, m Publish) {
 // checkPublish returns why m cannot be sent; size is what it takes at most.
 func (l *dedicated) checkPublish(m *Publish, size int) error {
 	switch {
-	case len(m.Topic) > maxString || size > maxRemaining:
+	case len(m.Topic) > mqtt.MaxString || size > mqtt.MaxRemaining:
 		return ErrTooLarge
-	case !validTopic(m.Topic), m.ID != 0 && (m.ID < MinOwnerID || l.out.uses(m.ID)):
+	case !mqtt.ValidTopic(m.Topic), m.ID != 0 && (m.ID < MinOwnerID || l.out.uses(m.ID)):
 		return ErrInvalid
 	}
 	return nil
@@ -179,17 +181,17 @@ func (l *dedicated) publishQoS0(m *Publish, size int) {
 		l.d.stats.DroppedDown.Add(1)
 	case l.congested(size), l.care.window > 0 && l.out.len() >= l.d.opt.MaxInFlight:
 		l.d.stats.DroppedCongested.Add(1)
-	case !l.care.none() && l.care.isDenied(l.d.topicKey(typePublish, 0, m.Retain, m.Topic), l.now):
+	case !l.care.none() && l.care.isDenied(l.d.topicKey(mqtt.TypePublish, 0, m.Retain, m.Topic), l.now):
 		l.d.stats.RejectedMessages.Add(1)
 	case l.care.window > 0:
-		raw := appendPublish(make([]byte, 0, size), m.Topic, m.Payload, 0, m.Retain, 0)
+		raw := mqtt.AppendPublish(make([]byte, 0, size), m.Topic, m.Payload, 0, m.Retain, 0)
 		l.out.list = append(l.out.list, outgoing{raw: raw})
 		l.out.bytes += len(raw)
 		l.pump()
 	default:
 		b := l.buffer()
-		b.b = appendPublish(b.b, m.Topic, m.Payload, 0, m.Retain, 0)
-		l.d.stats.PacketsOut[typePublish].Add(1)
+		b.B = mqtt.AppendPublish(b.B, m.Topic, m.Payload, 0, m.Retain, 0)
+		l.d.stats.PacketsOut[mqtt.TypePublish].Add(1)
 		l.care.loose++
 	}
 }
@@ -221,17 +223,17 @@ func (l *dedicated) write(i int) {
 	l.out.sent++
 	if m.received {
 		if m.released {
-			l.putAck(typePubrel, m.id)
+			l.putAck(mqtt.TypePubrel, m.id)
 		}
 		return
 	}
 	if m.again {
-		m.raw[0] |= flagDup
+		m.raw.SetDup()
 	}
 	m.again = m.qos > 0
 	b := l.buffer()
-	b.b = append(b.b, m.raw...)
-	l.d.stats.PacketsOut[typePublish].Add(1)
+	b.B = append(b.B, m.raw...)
+	l.d.stats.PacketsOut[mqtt.TypePublish].Add(1)
 	if m.qos == 0 {
 		l.sendProbe(true)
 	}
@@ -247,7 +249,7 @@ func (l *dedicated) Release(now time.Duration, t Token) {
 	m := &l.out.list[i]
 	m.released = true
 	if m.written { // otherwise pump will come to it
-		l.putAck(typePubrel, m.id)
+		l.putAck(mqtt.TypePubrel, m.id)
 	}
 	l.pump() // what waited for it to be passed on
 }
@@ -275,8 +277,8 @@ func (l *dedicated) Retract(t Token) (Publish, bool) {
 	}
 	m := l.out.list[i]
 	l.out.remove(i)
-	p := Publish{Token: t, QoS: m.qos, Retain: m.raw[0]&flagRetain != 0, Again: m.again}
-	p.Topic, p.Payload = splitPublish(m.raw)
+	p := Publish{Token: t, QoS: m.qos, Retain: m.raw.Retain(), Again: m.again}
+	p.Topic, p.Payload = m.raw.Split()
 	return p, true
 }
 
@@ -294,23 +296,23 @@ func (l *dedicated) acked(now time.Duration, kind uint8, id uint16) {
 	i := l.out.find(id)
 	if i < 0 {
 		l.d.stats.StaleAcks.Add(1)
-		if kind == typePubrec {
-			l.putAck(typePubrel, id) // the broker waits for it
+		if kind == mqtt.TypePubrec {
+			l.putAck(mqtt.TypePubrel, id) // the broker waits for it
 		}
 		return
 	}
 	m := &l.out.list[i]
 	switch {
-	case kind == typePubrec && m.qos == 2:
+	case kind == mqtt.TypePubrec && m.qos == 2:
 		l.pubrec(m)
-	case kind == typePuback && m.qos == 2 && !m.received:
+	case kind == mqtt.TypePuback && m.qos == 2 && !m.received:
 		// Some brokers treat QoS 2 as QoS 1. It has the message, and knows of no more.
 		l.d.notice(l.conn.broker, HabitNoQoS2)
 		l.published(now, i)
-	case kind == typePubrec: // of QoS 1: it has the message, and waits for PUBREL
-		l.putAck(typePubrel, id)
+	case kind == mqtt.TypePubrec: // of QoS 1: it has the message, and waits for PUBREL
+		l.putAck(mqtt.TypePubrel, id)
 		l.published(now, i)
-	case kind == typePuback && m.qos == 1, kind == typePubcomp && m.released:
+	case kind == mqtt.TypePuback && m.qos == 1, kind == mqtt.TypePubcomp && m.released:
 		l.published(now, i)
 	default:
 		l.d.stats.StaleAcks.Add(1)
@@ -339,7 +341,7 @@ func (l *dedicated) pubrec(m *outgoing) {
 	m.released = m.released || !m.owned()
 	switch {
 	case m.released:
-		l.putAck(typePubrel, m.id)
+		l.putAck(mqtt.TypePubrel, m.id)
 		l.pump() // what waited for it to be passed on
 	case first:
 		l.report(Event{Kind: EventReceived, Token: m.token})

@@ -3,6 +3,8 @@ package upstream
 import (
 	"slices"
 	"time"
+
+	"sngate/upstream/mqtt"
 )
 
 // inbound holds the QoS 1 and 2 messages received from the broker whose exchange is
@@ -79,43 +81,43 @@ func (r *inbound) add(id uint16, qos uint8, sum uint64) Handle {
 }
 
 // packet takes one packet from the broker.
-func (l *dedicated) packet(now time.Duration, p *packet) {
-	if p.fault != faultNone {
+func (l *dedicated) packet(now time.Duration, p *mqtt.Packet) {
+	if p.Fault != mqtt.FaultNone {
 		l.badPacket(p)
 		return
 	}
-	switch p.kind {
-	case typePublish:
+	switch p.Kind {
+	case mqtt.TypePublish:
 		l.message(p)
-	case typePuback, typePubrec, typePubcomp:
-		l.acked(now, p.kind, p.id)
-	case typePubrel:
-		l.released(p.id)
-	case typeSuback:
-		l.answered(p.id, EventSubscribed, p.code)
-	case typeUnsuback:
-		l.answered(p.id, EventUnsubscribed, 0)
-	case typePingresp:
+	case mqtt.TypePuback, mqtt.TypePubrec, mqtt.TypePubcomp:
+		l.acked(now, p.Kind, p.ID)
+	case mqtt.TypePubrel:
+		l.released(p.ID)
+	case mqtt.TypeSuback:
+		l.answered(p.ID, EventSubscribed, p.Code)
+	case mqtt.TypeUnsuback:
+		l.answered(p.ID, EventUnsubscribed, 0)
+	case mqtt.TypePingresp:
 		l.pong()
 	}
 }
 
 // badPacket drops a packet because of what is in it. A PUBLISH is acknowledged, so that the
 // broker does not send it for ever.
-func (l *dedicated) badPacket(p *packet) {
-	e := Event{Kind: EventBadPacket, Err: p.fault, Topic: p.topic, QoS: p.qos}
+func (l *dedicated) badPacket(p *mqtt.Packet) {
+	e := Event{Kind: EventBadPacket, Err: p.Fault, Topic: p.Topic, QoS: p.QoS}
 	l.report(e)
-	if p.kind != typePublish || p.id == 0 || p.qos == 0 || l.state != stateUp {
+	if p.Kind != mqtt.TypePublish || p.ID == 0 || p.QoS == 0 || l.state != stateUp {
 		return
 	}
-	l.in.owe(p.id, p.qos)
-	if p.qos == 2 {
-		h := l.in.add(p.id, 2, 0)
+	l.in.owe(p.ID, p.QoS)
+	if p.QoS == 2 {
+		h := l.in.add(p.ID, 2, 0)
 		m := l.in.held[h.PacketID()]
 		m.acked = true
-		l.in.held[p.id] = m
+		l.in.held[p.ID] = m
 	}
-	l.acknowledge(p.id, p.qos)
+	l.acknowledge(p.ID, p.QoS)
 }
 
 // message takes a PUBLISH. One that the owner holds already, or has acknowledged, is
@@ -124,30 +126,30 @@ func (l *dedicated) badPacket(p *packet) {
 // is a new one, whatever its identifier was used for. So is one with other content: a
 // broker that was killed may come back with an old state, in which identifiers are
 // free that are in use here.
-func (l *dedicated) message(p *packet) {
+func (l *dedicated) message(p *mqtt.Packet) {
 	if l.state != stateUp || l.closes > 0 {
 		return // not acknowledged: the broker sends it again in the next connection
 	}
 	var h Handle
-	if p.qos > 0 {
+	if p.QoS > 0 {
 		sum := l.d.sum(p)
-		l.in.owe(p.id, p.qos)
-		old, known := l.in.held[p.id]
-		if known && old.qos == p.qos && old.sum == sum && (p.qos == 2 || p.dup) {
+		l.in.owe(p.ID, p.QoS)
+		old, known := l.in.held[p.ID]
+		if known && old.qos == p.QoS && old.sum == sum && (p.QoS == 2 || p.Dup) {
 			l.d.stats.Duplicates.Add(1)
 			old.conn = l.in.conn
-			l.in.held[p.id] = old
+			l.in.held[p.ID] = old
 			if old.acked {
-				l.acknowledge(p.id, p.qos)
-				l.report(Event{Kind: EventRepeated, QoS: p.qos})
+				l.acknowledge(p.ID, p.QoS)
+				l.report(Event{Kind: EventRepeated, QoS: p.QoS})
 			}
 			return
 		}
-		h = l.in.add(p.id, p.qos, sum)
+		h = l.in.add(p.ID, p.QoS, sum)
 	}
 	l.report(Event{
-		Kind: EventMessage, Handle: h, Topic: p.topic, Payload: p.payload,
-		QoS: p.qos, Retain: p.retain, Dup: p.dup, Oversize: p.oversize,
+		Kind: EventMessage, Handle: h, Topic: p.Topic, Payload: p.Payload,
+		QoS: p.QoS, Retain: p.Retain, Dup: p.Dup, Oversize: p.Oversize,
 	})
 }
 
@@ -177,9 +179,9 @@ func (l *dedicated) acknowledge(id uint16, qos uint8) {
 	n := 0
 	for ; n < len(*list) && (*list)[n].ready; n++ {
 		if next := (*list)[n].id; qos == 2 {
-			l.putAck(typePubrec, next)
+			l.putAck(mqtt.TypePubrec, next)
 		} else {
-			l.putAck(typePuback, next)
+			l.putAck(mqtt.TypePuback, next)
 			l.in.remove(next)
 		}
 	}
@@ -191,7 +193,7 @@ func (l *dedicated) acknowledge(id uint16, qos uint8) {
 // Complete implements Link.
 func (l *dedicated) Complete(packetID uint16) {
 	l.reclaim()
-	l.putAck(typePubcomp, packetID)
+	l.putAck(mqtt.TypePubcomp, packetID)
 }
 
 // released takes PUBREL. It is answered even when the message is not known: it may be

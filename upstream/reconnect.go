@@ -7,6 +7,8 @@ import (
 	"net"
 	"syscall"
 	"time"
+
+	"sngate/upstream/mqtt"
 )
 
 // This file is the life of a connection as its Link sees it: opened, accepted,
@@ -18,7 +20,7 @@ func (l *dedicated) dial(now time.Duration, urgent bool) {
 	if l.bare() {
 		params.Will = nil
 	}
-	hello := encodeConnect(&params, &l.d.opt)
+	hello := l.d.opt.connect(&params)
 	l.conn = newConn(l, hello)
 	l.conn.announce = !l.answer
 	l.state = stateOpening
@@ -99,11 +101,11 @@ func (l *dedicated) Input(now time.Duration, in *Input) {
 	case inputAccepted:
 		in.conn.broker.heard(now)
 		l.d.answered(in.conn)
-		l.accepted(now, in.pkt.present)
+		l.accepted(now, in.pkt.SessionPresent)
 	case inputRefused:
 		l.conn = nil
-		code := in.pkt.code
-		if code != 0 && code != codeUnavailable {
+		code := in.pkt.Code
+		if code != 0 && code != mqtt.CodeUnavailable {
 			l.d.answered(in.conn)
 		} else {
 			l.fell(now, in.conn)
@@ -135,7 +137,7 @@ func (l *dedicated) Input(now time.Duration, in *Input) {
 // accepted begins the use of a connection.
 func (l *dedicated) accepted(now time.Duration, present bool) {
 	if l.state == stateClosing {
-		l.put(typeDisconnect)
+		l.put(mqtt.TypeDisconnect)
 		return
 	}
 	// A session that another broker has kept is one from before: what is in flight, and
@@ -178,7 +180,7 @@ func (l *dedicated) refused(now time.Duration, code uint8, err error) {
 		return
 	}
 	l.report(Event{Kind: EventDown, Code: code, Err: err})
-	l.backoff(now, code != 0 && code != codeUnavailable)
+	l.backoff(now, code != 0 && code != mqtt.CodeUnavailable)
 }
 
 // fell notes that the connect c came to nothing. If another broker is in use now, it is
@@ -194,7 +196,7 @@ func (l *dedicated) fell(now time.Duration, c *conn) {
 // no will is published, and connects to the one that is.
 func (l *dedicated) move(now time.Duration) {
 	l.d.losses.closed()
-	l.put(typeDisconnect)
+	l.put(mqtt.TypeDisconnect)
 	l.conn.leave()
 	l.state, l.closeBy = stateMoving, now+closeWait
 	l.attempts, l.parks, l.classify = 0, 0, false
@@ -232,7 +234,7 @@ func (l *dedicated) lost(now time.Duration, err error) {
 	short := now-l.upAt < settleTime
 	l.classify = byPeer && owed == 0 || saysGoodbye(err)
 	l.quick = byPeer && short && l.automatic && l.spokeAt <= l.upAt
-	if l.taken = errors.Is(err, disconnected(codeTakenOver)); l.taken {
+	if l.taken = errors.Is(err, mqtt.Disconnected(mqtt.CodeTakenOver)); l.taken {
 		l.classify = true
 	}
 	if !short || l.care.progress {
@@ -252,11 +254,11 @@ func (l *dedicated) lost(now time.Duration, err error) {
 
 // saysGoodbye reports whether the broker has ended the connection by DISCONNECT without a
 // reason, as brokers do at a takeover and at a stop.
-func saysGoodbye(err error) bool { return errors.Is(err, disconnected(0)) }
+func saysGoodbye(err error) bool { return errors.Is(err, mqtt.Disconnected(0)) }
 
 // endedByPeer reports whether a reader ended with err because the broker closed.
 func endedByPeer(err error) bool {
-	var d disconnected
+	var d mqtt.Disconnected
 	return errors.As(err, &d) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
 		errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) && !errors.Is(err, net.ErrClosed)
 }

@@ -3,6 +3,8 @@ package upstream
 import (
 	"slices"
 	"time"
+
+	"sngate/upstream/mqtt"
 )
 
 // request is a SUBSCRIBE or UNSUBSCRIBE that is not answered.
@@ -33,7 +35,7 @@ func (l *dedicated) request(now time.Duration, t Token, kind EventKind, filter s
 	l.spoke(now)
 	var err error
 	switch {
-	case !validString(filter):
+	case !mqtt.ValidString(filter):
 		err = ErrInvalid
 	case l.state != stateUp:
 		err = ErrLost
@@ -46,11 +48,11 @@ func (l *dedicated) request(now time.Duration, t Token, kind EventKind, filter s
 	}
 	r := request{id: l.newID(), kind: kind, token: t, filter: filter}
 	if kind == EventSubscribed {
-		r.raw = encodeSubscribe(r.id, filter, qos)
-		r.key = l.d.topicKey(typeSubscribe, qos, false, filter)
+		r.raw = mqtt.EncodeSubscribe(r.id, filter, qos)
+		r.key = l.d.topicKey(mqtt.TypeSubscribe, qos, false, filter)
 	} else {
-		r.raw = encodeUnsubscribe(r.id, filter)
-		r.key = l.d.topicKey(typeUnsubscribe, 0, false, filter)
+		r.raw = mqtt.EncodeUnsubscribe(r.id, filter)
+		r.key = l.d.topicKey(mqtt.TypeUnsubscribe, 0, false, filter)
 	}
 	l.requests = append(l.requests, r)
 	l.pump()
@@ -80,8 +82,8 @@ func (l *dedicated) pumpRequests(doubted bool) {
 			l.care.passed = 0
 		}
 		b := l.buffer()
-		b.b = append(b.b, r.raw...)
-		l.d.stats.PacketsOut[b.b[len(b.b)-len(r.raw)]>>4].Add(1)
+		b.B = append(b.B, r.raw...)
+		l.d.stats.PacketsOut[b.B[len(b.B)-len(r.raw)]>>4].Add(1)
 		r.sent, r.alone, r.raw = true, doubted, nil
 	}
 }
@@ -132,7 +134,7 @@ func (l *dedicated) failRequests() {
 		e := Event{Kind: r.kind, Token: r.token, Err: ErrLost}
 		switch {
 		case r.refused && r.kind == EventSubscribed:
-			e.Code, e.Err, e.Topic = codeRefused, ErrRejected, r.filter
+			e.Code, e.Err, e.Topic = mqtt.CodeFailure, ErrRejected, r.filter
 		case r.refused: // what cannot be asked for was not granted either
 			e.Err = nil
 		}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"sngate/upstream/mqtt"
 )
 
 // Some brokers close the connection on a message they do not allow, and some never answer
@@ -225,7 +227,7 @@ func (i *illness) settled(key uint64) {
 
 // passes counts the messages the broker has taken, for all Links of the Dialer.
 func (s *Stats) passes() uint64 {
-	return s.PacketsIn[typePuback].Load() + s.PacketsIn[typePubcomp].Load()
+	return s.PacketsIn[mqtt.TypePuback].Load() + s.PacketsIn[mqtt.TypePubcomp].Load()
 }
 
 // packetKey identifies a packet by its content: PUBLISH without DUP and its identifier.
@@ -240,7 +242,7 @@ func (d *Dialer) topicKey(kind, qos uint8, retain bool, topic string) uint64 {
 	h.SetSeed(d.seed)
 	flags := kind<<4 | qos<<1
 	if retain {
-		flags |= flagRetain
+		flags |= 1
 	}
 	h.WriteByte(flags)
 	h.WriteString(topic)

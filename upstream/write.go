@@ -1,6 +1,10 @@
 package upstream
 
-import "time"
+import (
+	"time"
+
+	"sngate/upstream/mqtt"
+)
 
 // congested reports that size more bytes would exceed what may wait for the broker. A
 // message larger than that is taken when nothing else waits.
@@ -13,7 +17,7 @@ func (l *dedicated) congested(size int) bool {
 func (l *dedicated) waiting() int {
 	n := 0
 	if l.wbuf != nil {
-		n = len(l.wbuf.b)
+		n = len(l.wbuf.B)
 	}
 	if l.conn != nil {
 		n += int(l.conn.backlog.Load())
@@ -22,17 +26,17 @@ func (l *dedicated) waiting() int {
 }
 
 // buffer returns what Flush will write, to be appended to.
-func (l *dedicated) buffer() *buffer {
+func (l *dedicated) buffer() *mqtt.Buffer {
 	if l.wbuf == nil {
-		l.wbuf = getBuffer()
-		l.wbuf.b = l.wbuf.b[:0]
+		l.wbuf = mqtt.GetBuffer()
+		l.wbuf.B = l.wbuf.B[:0]
 	}
 	return l.wbuf
 }
 
 func (l *dedicated) dropBuffer() {
 	if l.wbuf != nil {
-		putBuffer(l.wbuf)
+		l.wbuf.Free()
 		l.wbuf = nil
 	}
 }
@@ -40,7 +44,7 @@ func (l *dedicated) dropBuffer() {
 // put queues a packet that is a fixed header only.
 func (l *dedicated) put(kind uint8) {
 	b := l.buffer()
-	b.b = appendBare(b.b, kind)
+	b.B = mqtt.AppendBare(b.B, kind)
 	l.d.stats.PacketsOut[kind].Add(1)
 }
 
@@ -51,7 +55,7 @@ func (l *dedicated) putAck(kind uint8, id uint16) {
 		return
 	}
 	b := l.buffer()
-	b.b = appendAck(b.b, kind, id)
+	b.B = mqtt.AppendAck(b.B, kind, id)
 	l.d.stats.PacketsOut[kind].Add(1)
 }
 
@@ -64,12 +68,12 @@ func (l *dedicated) Flush(now time.Duration) {
 		l.watch(now)
 	}
 	for l.wbuf != nil && l.conn != nil {
-		l.conn.write(l.wbuf.b)
+		l.conn.write(l.wbuf.B)
 		l.dropBuffer()
 		l.keep.sentAt = now
 		// Acknowledgements have no limit of their own: a broker that sends and does not
 		// read would let them pile up.
-		if l.state == stateUp && l.conn.backlog.Load() > int64(2*l.d.opt.WriteBuffer+maxPooled) {
+		if l.state == stateUp && l.conn.backlog.Load() > int64(2*l.d.opt.WriteBuffer+mqtt.MaxPooled) {
 			l.conn.fail(ErrCongested)
 			return
 		}

@@ -1,4 +1,4 @@
-package upstream
+package mqtt
 
 import (
 	"bytes"
@@ -7,31 +7,50 @@ import (
 )
 
 // The packets of this file are rare, so they go through a general codec. It checks
-// little: lengths, flags and codes are checked by its callers here.
+// little: lengths, flags and codes are checked here.
 
-// checkConnect reports whether c can be sent: the codec would cut long fields off.
-func checkConnect(c *Connect) error {
-	if len(c.ClientID) > maxString {
-		return ErrTooLarge
-	}
-	if w := c.Will; w != nil && (len(w.Message) > maxString || len(w.Topic) > maxString) {
-		return ErrTooLarge
-	}
-	return nil
+// Connect is what one CONNECT carries (MQTT 3.1.1 section 3.1).
+type Connect struct {
+	ClientID     string
+	CleanSession bool
+	KeepAlive    uint16 // seconds
+	Will         *Will  // nil: none
+	HasUsername  bool
+	Username     string
+	Password     []byte // nil: none
 }
 
-// encodeConnect returns the CONNECT of c with the credentials of o.
-func encodeConnect(c *Connect, o *Options) []byte {
+// Will is the will in a CONNECT (MQTT 3.1.1 section 3.1.2.5).
+type Will struct {
+	Topic   string
+	Message []byte
+	QoS     uint8
+	Retain  bool
+}
+
+// Fits reports whether no field of c is longer than a packet can hold; the codec would cut it
+// off.
+func (c *Connect) Fits() bool {
+	for _, n := range []int{len(c.ClientID), len(c.Username), len(c.Password)} {
+		if n > MaxString {
+			return false
+		}
+	}
+	return c.Will == nil || len(c.Will.Message) <= MaxString && len(c.Will.Topic) <= MaxString
+}
+
+// EncodeConnect returns a CONNECT.
+func EncodeConnect(c *Connect) []byte {
 	p := packets.NewControlPacket(packets.Connect).(*packets.ConnectPacket)
 	p.ProtocolName = "MQTT"
 	p.ProtocolVersion = 4
 	p.ClientIdentifier = c.ClientID
 	p.CleanSession = c.CleanSession
 	p.Keepalive = c.KeepAlive
-	p.UsernameFlag = o.HasUsername
-	p.Username = o.Username
-	p.PasswordFlag = o.Password != nil
-	p.Password = o.Password
+	p.UsernameFlag = c.HasUsername
+	p.Username = c.Username
+	p.PasswordFlag = c.Password != nil
+	p.Password = c.Password
 	if w := c.Will; w != nil {
 		p.WillFlag = true
 		p.WillTopic = w.Topic
@@ -42,7 +61,8 @@ func encodeConnect(c *Connect, o *Options) []byte {
 	return encode(p)
 }
 
-func encodeSubscribe(id uint16, filter string, qos uint8) []byte {
+// EncodeSubscribe returns a SUBSCRIBE with one filter (MQTT 3.1.1 section 3.8).
+func EncodeSubscribe(id uint16, filter string, qos uint8) []byte {
 	p := packets.NewControlPacket(packets.Subscribe).(*packets.SubscribePacket)
 	p.MessageID = id
 	p.Topics = []string{filter}
@@ -50,7 +70,8 @@ func encodeSubscribe(id uint16, filter string, qos uint8) []byte {
 	return encode(p)
 }
 
-func encodeUnsubscribe(id uint16, filter string) []byte {
+// EncodeUnsubscribe returns an UNSUBSCRIBE with one filter (MQTT 3.1.1 section 3.10).
+func EncodeUnsubscribe(id uint16, filter string) []byte {
 	p := packets.NewControlPacket(packets.Unsubscribe).(*packets.UnsubscribePacket)
 	p.MessageID = id
 	p.Topics = []string{filter}
@@ -65,36 +86,36 @@ func encode(p packets.ControlPacket) []byte {
 
 // decodeConnack reads a CONNACK (MQTT 3.1.1 section 3.2). Codes the specification does not
 // know are refusals like the others.
-func decodeConnack(body []byte, p *packet) packetFault {
+func decodeConnack(body []byte, p *Packet) Fault {
 	if len(body) < 2 {
 		return faultShort
 	}
 	var ack packets.ConnackPacket
 	_ = ack.Unpack(bytes.NewReader(body[:2])) // a bytes.Reader with both bytes does not fail
-	p.present, p.code = ack.SessionPresent, ack.ReturnCode
-	return faultNone
+	p.SessionPresent, p.Code = ack.SessionPresent, ack.ReturnCode
+	return FaultNone
 }
 
 // decodeSuback reads a SUBACK to a SUBSCRIBE with one filter (MQTT 3.1.1 section 3.9). Every
 // code that grants no QoS is a refusal: brokers send those of MQTT 5.
-func decodeSuback(body []byte, p *packet) packetFault {
+func decodeSuback(body []byte, p *Packet) Fault {
 	var ack packets.SubackPacket
 	if len(body) < 3 || ack.Unpack(bytes.NewReader(body)) != nil {
 		return faultShort
 	}
-	p.id, p.code = ack.MessageID, ack.ReturnCodes[0]
-	if p.code > 2 {
-		p.code = codeRefused
+	p.ID, p.Code = ack.MessageID, ack.ReturnCodes[0]
+	if p.Code > 2 {
+		p.Code = CodeFailure
 	}
-	return faultNone
+	return FaultNone
 }
 
 // decodeUnsuback reads an UNSUBACK (MQTT 3.1.1 section 3.11).
-func decodeUnsuback(body []byte, p *packet) packetFault {
+func decodeUnsuback(body []byte, p *Packet) Fault {
 	var ack packets.UnsubackPacket
 	if len(body) < 2 || ack.Unpack(bytes.NewReader(body)) != nil {
 		return faultShort
 	}
-	p.id = ack.MessageID
-	return faultNone
+	p.ID = ack.MessageID
+	return FaultNone
 }

@@ -1,24 +1,26 @@
-package upstream
+package mqtt
 
 import (
 	"fmt"
 	"io"
+	"net"
 )
 
-// protocolError says what a broker sent that leaves no way to tell where the next packet
+// ProtocolError says what a broker sent that leaves no way to tell where the next packet
 // begins, or that no connection begins with. It costs that connection.
-type protocolError string
+type ProtocolError string
 
-func (e protocolError) Error() string { return "upstream: protocol error: " + string(e) }
+func (e ProtocolError) Error() string { return "upstream: protocol error: " + string(e) }
 
-// packetFault says what is wrong inside a packet whose end is known. It costs that packet. It
+// Fault says what is wrong inside a packet whose end is known. It costs that packet. It
 // is one byte because the stack of each reader holds packets.
-type packetFault uint8
+type Fault uint8
 
+// What may be wrong inside a packet.
 const (
-	faultNone packetFault = iota
+	FaultNone Fault = iota
+	FaultSecondConnack
 	faultType
-	faultSecondConnack
 	faultShort
 	faultQoS
 	faultTopicLength
@@ -27,8 +29,8 @@ const (
 )
 
 var packetFaults = [...]string{
+	FaultSecondConnack: "a second CONNACK",
 	faultType:          "a packet type no server sends",
-	faultSecondConnack: "a second CONNACK",
 	faultShort:         "too short for its type",
 	faultQoS:           "PUBLISH with QoS 3",
 	faultTopicLength:   "PUBLISH is shorter than its topic",
@@ -36,24 +38,24 @@ var packetFaults = [...]string{
 	faultIdentifier:    "PUBLISH with packet identifier 0",
 }
 
-func (e packetFault) Error() string { return "upstream: bad packet: " + packetFaults[e] }
+func (e Fault) Error() string { return "upstream: bad packet: " + packetFaults[e] }
 
-// disconnected is how a connection ends on which the broker has sent DISCONNECT. MQTT 3.1.1
+// Disconnected is how a connection ends on which the broker has sent DISCONNECT. MQTT 3.1.1
 // knows that of clients only, but brokers send it, some with the reason code of MQTT 5.
-type disconnected uint8
+type Disconnected uint8
 
-// codeTakenOver is the reason code of MQTT 5 for a session that another connection has.
-const codeTakenOver = 0x8e
+// CodeTakenOver is the reason code of MQTT 5 for a session that another connection has.
+const CodeTakenOver = 0x8e
 
-func (e disconnected) Error() string {
+func (e Disconnected) Error() string {
 	return fmt.Sprintf("upstream: the broker sent DISCONNECT with reason code 0x%02x", uint8(e))
 }
 
 // window is the part of a connection's byte stream that has been read and not yet
-// decoded: buf.b[r:w]. buf is nil while nothing is buffered and the source takes its
+// decoded: buf.B[r:w]. buf is nil while nothing is buffered and the source takes its
 // buffers from the pool.
 type window struct {
-	buf  *buffer
+	buf  *Buffer
 	r, w int
 }
 
@@ -64,9 +66,9 @@ type source interface {
 	wait(w *window) error
 }
 
-// decoder cuts a byte stream into packets. It allocates for a packet only what the
+// Decoder cuts a byte stream into packets. It allocates for a packet only what the
 // packet is allowed to hold, and checks everything before use.
-type decoder struct {
+type Decoder struct {
 	window
 	src        source
 	maxPayload int
@@ -85,68 +87,74 @@ const (
 	maxFaults = 16
 )
 
-// next reads one packet into p and returns its size on the wire in bytes. What is wrong
-// inside a packet is left in p.fault, and so are packets that have no meaning here: only an
-// error ends the connection.
-func (d *decoder) next(p *packet) (size int, err error) {
-	*p = packet{}
+// Reset makes d read the packets of a new connection, the first of which has to be CONNACK.
+// The payload of a PUBLISH larger than maxPayload bytes is skipped unread.
+func (d *Decoder) Reset(nc net.Conn, maxPayload int) {
+	*d = Decoder{src: newSource(nc), maxPayload: maxPayload}
+}
+
+// Next reads one packet into p and returns its size on the wire in bytes. What is wrong
+// inside a packet is left in p.Fault, and so are packets that have no meaning here: only an
+// error ends the connection, one of the connection's own or a [ProtocolError].
+func (d *Decoder) Next(p *Packet) (size int, err error) {
+	*p = Packet{}
 	first, n, header, err := d.header()
 	if err != nil {
 		return 0, err
 	}
-	p.kind = first >> 4
-	if !d.begun && p.kind != typeConnack && p.kind != typeDisconnect {
-		return 0, protocolError("the first packet is not CONNACK")
+	p.Kind = first >> 4
+	if !d.begun && p.Kind != TypeConnack && p.Kind != TypeDisconnect {
+		return 0, ProtocolError("the first packet is not CONNACK")
 	}
 	d.begun = true
-	if p.kind == typePublish {
+	if p.Kind == TypePublish {
 		return header + n, d.publish(first, n, p)
 	}
 	if n > maxControl {
-		return 0, protocolError("a packet of impossible length")
+		return 0, ProtocolError("a packet of impossible length")
 	}
 	body, err := d.need(min(n, maxFields))
 	if err != nil {
 		return 0, err
 	}
 	d.r += len(body)
-	if p.fault = decodeBody(body, p); p.fault == faultNone {
+	if p.Fault = decodeBody(body, p); p.Fault == FaultNone {
 		d.faults = 0
 	} else if d.faults++; d.faults > maxFaults {
-		return 0, protocolError("too many bad packets in a row")
+		return 0, ProtocolError("too many bad packets in a row")
 	}
 	return header + n, d.skip(n - len(body)) // which overwrites the body
 }
 
 // decodeBody reads the body of a packet that is not PUBLISH. Flags of the fixed header and
 // what follows the fields of MQTT 3.1.1, such as the reason codes of MQTT 5, are ignored.
-func decodeBody(body []byte, p *packet) packetFault {
-	switch p.kind {
-	case typeConnack:
+func decodeBody(body []byte, p *Packet) Fault {
+	switch p.Kind {
+	case TypeConnack:
 		return decodeConnack(body, p)
-	case typeSuback:
+	case TypeSuback:
 		return decodeSuback(body, p)
-	case typeUnsuback:
+	case TypeUnsuback:
 		return decodeUnsuback(body, p)
-	case typePuback, typePubrec, typePubrel, typePubcomp:
+	case TypePuback, TypePubrec, TypePubrel, TypePubcomp:
 		if len(body) < 2 {
 			return faultShort
 		}
-		p.id = uint16(body[0])<<8 | uint16(body[1])
-	case typeDisconnect:
+		p.ID = uint16(body[0])<<8 | uint16(body[1])
+	case TypeDisconnect:
 		if len(body) > 0 {
-			p.code = body[0]
+			p.Code = body[0]
 		}
-	case typePingresp:
+	case TypePingresp:
 	default:
 		return faultType
 	}
-	return faultNone
+	return FaultNone
 }
 
 // header reads a fixed header: the first byte, the remaining length and the length
 // of the header itself.
-func (d *decoder) header() (first byte, remaining, size int, err error) {
+func (d *Decoder) header() (first byte, remaining, size int, err error) {
 	for shift := 0; ; shift += 7 {
 		size = 2 + shift/7
 		b, err := d.need(size)
@@ -160,7 +168,7 @@ func (d *decoder) header() (first byte, remaining, size int, err error) {
 			return first, remaining, size, nil
 		}
 		if shift == 21 {
-			return 0, 0, 0, protocolError("the remaining length has more than four bytes")
+			return 0, 0, 0, ProtocolError("the remaining length has more than four bytes")
 		}
 	}
 }
@@ -168,20 +176,20 @@ func (d *decoder) header() (first byte, remaining, size int, err error) {
 // publish reads the body of a PUBLISH of n bytes (MQTT 3.1.1 section 3.3). DUP on
 // QoS 0 is tolerated: it means nothing there. The identifier of one that cannot be
 // delivered is read all the same where there is one, so that it can be acknowledged.
-func (d *decoder) publish(first byte, n int, p *packet) error {
-	p.qos = first >> 1 & 3
-	p.dup = first&flagDup != 0
-	p.retain = first&flagRetain != 0
+func (d *Decoder) publish(first byte, n int, p *Packet) error {
+	p.QoS = first >> 1 & 3
+	p.Dup = first&flagDup != 0
+	p.Retain = first&flagRetain != 0
 	fixed := 2
-	if p.qos > 0 {
+	if p.QoS > 0 {
 		fixed = 4
 	}
 	switch {
-	case p.qos == 3:
-		p.fault = faultQoS
+	case p.QoS == 3:
+		p.Fault = faultQoS
 		return d.skip(n)
 	case n < fixed:
-		p.fault = faultShort
+		p.Fault = faultShort
 		return d.skip(n)
 	}
 	b, err := d.need(2)
@@ -191,41 +199,41 @@ func (d *decoder) publish(first byte, n int, p *packet) error {
 	topicLen := int(b[0])<<8 | int(b[1])
 	d.r += 2
 	if n < fixed+topicLen {
-		p.fault = faultTopicLength
+		p.Fault = faultTopicLength
 		return d.skip(n - 2)
 	}
 	topic, err := d.take(topicLen)
 	if err != nil {
 		return err
 	}
-	p.topic = string(topic)
-	if p.qos > 0 {
+	p.Topic = string(topic)
+	if p.QoS > 0 {
 		if b, err = d.need(2); err != nil {
 			return err
 		}
-		p.id = uint16(b[0])<<8 | uint16(b[1])
+		p.ID = uint16(b[0])<<8 | uint16(b[1])
 		d.r += 2
 	}
 	n -= fixed + topicLen
 	switch {
-	case p.qos > 0 && p.id == 0:
-		p.fault = faultIdentifier
-	case !validTopic(p.topic):
-		p.fault = faultTopic
+	case p.QoS > 0 && p.ID == 0:
+		p.Fault = faultIdentifier
+	case !ValidTopic(p.Topic):
+		p.Fault = faultTopic
 	case n > d.maxPayload:
-		p.oversize = true
+		p.Oversize = true
 	default:
-		p.payload = make([]byte, n)
-		return d.readFull(p.payload)
+		p.Payload = make([]byte, n)
+		return d.readFull(p.Payload)
 	}
 	return d.skip(n)
 }
 
 // need returns a view of the next n bytes, valid until the next call; n is small.
-func (d *decoder) need(n int) ([]byte, error) {
+func (d *Decoder) need(n int) ([]byte, error) {
 	for d.w-d.r < n {
-		if d.r > 0 && d.buf != nil && d.r+n > len(d.buf.b) {
-			d.w = copy(d.buf.b, d.buf.b[d.r:d.w])
+		if d.r > 0 && d.buf != nil && d.r+n > len(d.buf.B) {
+			d.w = copy(d.buf.B, d.buf.B[d.r:d.w])
 			d.r = 0
 		}
 		if err := d.fill(); err != nil {
@@ -235,11 +243,12 @@ func (d *decoder) need(n int) ([]byte, error) {
 	if n == 0 {
 		return nil, nil
 	}
-	return d.buf.b[d.r : d.r+n], nil
+	return d.buf.B[d.r : d.r+n], nil
 }
 
-// await returns when there is something to decode.
-func (d *decoder) await() error {
+// Await returns when there is something to decode. A connection that is idle holds no
+// buffer here, where the system allows that.
+func (d *Decoder) Await() error {
 	if d.r < d.w {
 		return nil
 	}
@@ -248,7 +257,7 @@ func (d *decoder) await() error {
 
 // fill reads more. In the middle of a packet an end of the stream is unexpected,
 // which makes no difference to anyone; io.EOF stays io.EOF.
-func (d *decoder) fill() error {
+func (d *Decoder) fill() error {
 	if d.r == d.w {
 		d.r, d.w = 0, 0
 	}
@@ -256,7 +265,7 @@ func (d *decoder) fill() error {
 }
 
 // take returns the next n bytes, from the window when they fit into it.
-func (d *decoder) take(n int) ([]byte, error) {
+func (d *Decoder) take(n int) ([]byte, error) {
 	if n <= minBuffer {
 		b, err := d.need(n)
 		d.r += len(b)
@@ -267,9 +276,9 @@ func (d *decoder) take(n int) ([]byte, error) {
 }
 
 // readFull fills p from the window, then from the source directly.
-func (d *decoder) readFull(p []byte) error {
+func (d *Decoder) readFull(p []byte) error {
 	if d.buf != nil {
-		n := copy(p, d.buf.b[d.r:d.w])
+		n := copy(p, d.buf.B[d.r:d.w])
 		d.r += n
 		p = p[n:]
 	}
@@ -281,7 +290,7 @@ func (d *decoder) readFull(p []byte) error {
 }
 
 // skip passes over n bytes without keeping them.
-func (d *decoder) skip(n int) error {
+func (d *Decoder) skip(n int) error {
 	for {
 		k := min(n, d.w-d.r)
 		d.r += k
@@ -298,15 +307,15 @@ func (d *decoder) skip(n int) error {
 // small one it keeps.
 type plainSource struct {
 	io.Reader
-	own buffer
+	own Buffer
 }
 
 func (s *plainSource) wait(w *window) error {
-	if s.own.b == nil {
-		s.own.b = make([]byte, minBuffer)
+	if s.own.B == nil {
+		s.own.B = make([]byte, minBuffer)
 	}
 	w.buf = &s.own
-	n, err := s.Read(s.own.b[w.w:])
+	n, err := s.Read(s.own.B[w.w:])
 	w.w += n
 	if n > 0 {
 		return nil

@@ -1,4 +1,4 @@
-package upstream
+package mqtt
 
 import (
 	"encoding/binary"
@@ -18,25 +18,9 @@ var packetNames = [...]string{
 // tracePreview is how many octets of a payload are shown.
 const tracePreview = 64
 
-// traceIn shows a packet of the broker.
-func (d *Dialer) traceIn(owner any, p *packet) {
-	if d.opt.Trace == nil {
-		return
-	}
-	if show := d.opt.Trace(owner, false); show != nil {
-		show(describe(p))
-	}
-}
-
-// traceOut shows packets for the broker: whole ones, one behind the other.
-func (d *Dialer) traceOut(owner any, b []byte) {
-	if d.opt.Trace == nil {
-		return
-	}
-	show := d.opt.Trace(owner, true)
-	if show == nil {
-		return
-	}
+// DescribeSent calls show with the words for each packet in b, which holds whole ones that
+// this package has encoded, one behind the other. There is no password in them.
+func DescribeSent(b []byte, show func(string)) {
 	for len(b) > 0 {
 		n, header := 0, 1
 		for shift := 0; header < len(b); shift += 7 {
@@ -55,24 +39,24 @@ func (d *Dialer) traceOut(owner any, b []byte) {
 	}
 }
 
-// describe tells what is in a packet of the broker.
-func describe(p *packet) string {
-	name := packetNames[p.kind&0x0F]
-	switch p.kind {
-	case typeConnack:
-		return fmt.Sprintf("%s session present %t, return code %d", name, p.present, p.code)
-	case typePublish:
-		text := publishText(name, p.topic, p.payload, p.qos, p.retain, p.dup, p.id)
-		if p.oversize {
+// String tells what is in a packet of the broker.
+func (p *Packet) String() string {
+	name := packetNames[p.Kind&0x0F]
+	switch p.Kind {
+	case TypeConnack:
+		return fmt.Sprintf("%s session present %t, return code %d", name, p.SessionPresent, p.Code)
+	case TypePublish:
+		text := publishText(name, p.Topic, p.Payload, p.QoS, p.Retain, p.Dup, p.ID)
+		if p.Oversize {
 			text += " (too large, not read)"
 		}
 		return text
-	case typeSuback:
-		return fmt.Sprintf("%s packet id %d, return code 0x%02X", name, p.id, p.code)
-	case typePingresp:
+	case TypeSuback:
+		return fmt.Sprintf("%s packet id %d, return code 0x%02X", name, p.ID, p.Code)
+	case TypePingresp:
 		return name
 	}
-	return fmt.Sprintf("%s packet id %d", name, p.id)
+	return fmt.Sprintf("%s packet id %d", name, p.ID)
 }
 
 // describeSent tells what is in a packet that this side has made, from its first octet and
@@ -81,9 +65,9 @@ func describeSent(first byte, b []byte) string {
 	kind := first >> 4
 	name := packetNames[kind]
 	switch kind {
-	case typeConnect:
+	case TypeConnect:
 		return name + connectText(b)
-	case typePublish:
+	case TypePublish:
 		qos := first >> 1 & 3
 		topic, rest := cutField(b)
 		id := uint16(0)
@@ -91,13 +75,13 @@ func describeSent(first byte, b []byte) string {
 			id, rest = binary.BigEndian.Uint16(rest), rest[2:]
 		}
 		return publishText(name, topic, rest, qos, first&flagRetain != 0, first&flagDup != 0, id)
-	case typeSubscribe, typeUnsubscribe:
+	case TypeSubscribe, TypeUnsubscribe:
 		if len(b) < 2 {
 			return name
 		}
 		filter, rest := cutField(b[2:])
 		text := fmt.Sprintf("%s packet id %d, filter %q", name, binary.BigEndian.Uint16(b), filter)
-		if kind == typeSubscribe && len(rest) > 0 {
+		if kind == TypeSubscribe && len(rest) > 0 {
 			text += fmt.Sprintf(", QoS %d", rest[0])
 		}
 		return text

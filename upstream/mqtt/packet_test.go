@@ -1,4 +1,4 @@
-package upstream
+package mqtt
 
 import (
 	"bytes"
@@ -14,19 +14,17 @@ import (
 const testMaxPayload = 4096
 
 // decodeAll decodes a stream read from r to its end.
-func decodeAll(r io.Reader) (list []packet, sizes []int, err error) {
-	d := decoder{begun: true, src: &plainSource{Reader: r}, maxPayload: testMaxPayload}
+func decodeAll(r io.Reader) (list []Packet, sizes []int, err error) {
+	d := Decoder{begun: true, src: &plainSource{Reader: r}, maxPayload: testMaxPayload}
 	for {
-		var p packet
-		size, err := d.next(&p)
+		var p Packet
+		size, err := d.Next(&p)
 		if err != nil {
 			return list, sizes, err
 		}
 		list, sizes = append(list, p), append(sizes, size)
 	}
 }
-
-var allow = cmp.AllowUnexported(packet{})
 
 // FuzzDecode checks the decoder against itself with other cuts of the stream, and
 // against the general codec on every packet it finds nothing wrong with.
@@ -41,10 +39,10 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, stream []byte) {
 		list, sizes, err := decodeAll(bytes.NewReader(stream))
 		single, _, err2 := decodeAll(iotest.OneByteReader(bytes.NewReader(stream)))
-		if diff := cmp.Diff(list, single, allow); diff != "" {
+		if diff := cmp.Diff(list, single); diff != "" {
 			t.Fatalf("byte by byte: %s", diff)
 		}
-		var fault protocolError
+		var fault ProtocolError
 		if errors.As(err, &fault) != errors.As(err2, &fault) {
 			t.Fatalf("%v, byte by byte %v", err, err2)
 		}
@@ -54,13 +52,13 @@ func FuzzDecode(f *testing.F) {
 			}
 			cp, err := packets.ReadPacket(bytes.NewReader(stream[:sizes[i]]))
 			stream = stream[sizes[i]:]
-			if p.fault != faultNone || p.kind == typeDisconnect {
+			if p.Fault != FaultNone || p.Kind == TypeDisconnect {
 				continue // the general codec takes some of them, and knows no DISCONNECT of a server
 			}
 			if err != nil {
 				t.Fatalf("%+v: the general codec says %v", p, err)
 			}
-			if diff := cmp.Diff(general(t, cp, p.oversize), p, allow); diff != "" {
+			if diff := cmp.Diff(general(t, cp, p.Oversize), p); diff != "" {
 				t.Fatal(diff)
 			}
 		}
@@ -68,40 +66,40 @@ func FuzzDecode(f *testing.F) {
 }
 
 // general turns a packet of the general codec into ours.
-func general(t *testing.T, cp packets.ControlPacket, oversize bool) packet {
+func general(t *testing.T, cp packets.ControlPacket, oversize bool) Packet {
 	switch cp := cp.(type) {
 	case *packets.ConnackPacket:
-		return packet{kind: typeConnack, present: cp.SessionPresent, code: cp.ReturnCode}
+		return Packet{Kind: TypeConnack, SessionPresent: cp.SessionPresent, Code: cp.ReturnCode}
 	case *packets.PublishPacket:
-		p := packet{kind: typePublish, topic: cp.TopicName, payload: cp.Payload, qos: cp.Qos, dup: cp.Dup, retain: cp.Retain, id: cp.MessageID}
+		p := Packet{Kind: TypePublish, Topic: cp.TopicName, Payload: cp.Payload, QoS: cp.Qos, Dup: cp.Dup, Retain: cp.Retain, ID: cp.MessageID}
 		if oversize {
 			if len(cp.Payload) <= testMaxPayload {
 				t.Fatalf("a payload of %d bytes was skipped", len(cp.Payload))
 			}
-			p.payload, p.oversize = nil, true
+			p.Payload, p.Oversize = nil, true
 		}
 		return p
 	case *packets.PubackPacket:
-		return packet{kind: typePuback, id: cp.MessageID}
+		return Packet{Kind: TypePuback, ID: cp.MessageID}
 	case *packets.PubrecPacket:
-		return packet{kind: typePubrec, id: cp.MessageID}
+		return Packet{Kind: TypePubrec, ID: cp.MessageID}
 	case *packets.PubrelPacket:
-		return packet{kind: typePubrel, id: cp.MessageID}
+		return Packet{Kind: TypePubrel, ID: cp.MessageID}
 	case *packets.PubcompPacket:
-		return packet{kind: typePubcomp, id: cp.MessageID}
+		return Packet{Kind: TypePubcomp, ID: cp.MessageID}
 	case *packets.SubackPacket:
-		p := packet{kind: typeSuback, id: cp.MessageID, code: cp.ReturnCodes[0]}
-		if p.code > 2 {
-			p.code = codeRefused
+		p := Packet{Kind: TypeSuback, ID: cp.MessageID, Code: cp.ReturnCodes[0]}
+		if p.Code > 2 {
+			p.Code = CodeFailure
 		}
 		return p
 	case *packets.UnsubackPacket:
-		return packet{kind: typeUnsuback, id: cp.MessageID}
+		return Packet{Kind: TypeUnsuback, ID: cp.MessageID}
 	case *packets.PingrespPacket:
-		return packet{kind: typePingresp}
+		return Packet{Kind: TypePingresp}
 	}
 	t.Fatalf("%T was accepted from a server", cp)
-	return packet{}
+	return Packet{}
 }
 
 // FuzzAppendPublish checks that PUBLISH and the acknowledgements are byte for byte what
@@ -112,21 +110,21 @@ func FuzzAppendPublish(f *testing.F) {
 	f.Add("long", make([]byte, 300), uint8(2), false, uint16(65535))
 	f.Fuzz(func(t *testing.T, topic string, payload []byte, qos uint8, retain bool, id uint16) {
 		qos %= 3
-		if !validTopic(topic) || len(payload) > testMaxPayload || id == 0 {
+		if !ValidTopic(topic) || len(payload) > testMaxPayload || id == 0 {
 			return
 		}
 		m := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
 		m.TopicName, m.Payload, m.Qos, m.Retain, m.MessageID = topic, payload, qos, retain, id
-		got := appendPublish(nil, topic, payload, qos, retain, id)
+		got := AppendPublish(nil, topic, payload, qos, retain, id)
 		if want := encode(m); !bytes.Equal(got, want) {
 			t.Fatalf("PUBLISH % x, want % x", got, want)
 		}
-		want := packet{kind: typePublish, topic: topic, payload: append([]byte{}, payload...), qos: qos, retain: retain}
+		want := Packet{Kind: TypePublish, Topic: topic, Payload: append([]byte{}, payload...), QoS: qos, Retain: retain}
 		if qos > 0 {
-			want.id = id
+			want.ID = id
 		}
 		list, _, _ := decodeAll(bytes.NewReader(got))
-		if diff := cmp.Diff([]packet{want}, list, allow); diff != "" {
+		if diff := cmp.Diff([]Packet{want}, list); diff != "" {
 			t.Fatal(diff)
 		}
 	})
@@ -140,14 +138,14 @@ func TestAppendAgreesWithTheGeneralCodec(t *testing.T) {
 	pubcomp := packets.NewControlPacket(packets.Pubcomp).(*packets.PubcompPacket)
 	puback.MessageID, pubrec.MessageID, pubrel.MessageID, pubcomp.MessageID = id, id, id, id
 	for kind, cp := range map[uint8]packets.ControlPacket{
-		typePuback: puback, typePubrec: pubrec, typePubrel: pubrel, typePubcomp: pubcomp,
+		TypePuback: puback, TypePubrec: pubrec, TypePubrel: pubrel, TypePubcomp: pubcomp,
 	} {
-		if got, want := appendAck(nil, kind, id), encode(cp); !bytes.Equal(got, want) {
+		if got, want := AppendAck(nil, kind, id), encode(cp); !bytes.Equal(got, want) {
 			t.Errorf("type %d: % x, want % x", kind, got, want)
 		}
 	}
-	for _, kind := range []uint8{typePingreq, typePingresp, typeDisconnect} {
-		if got, want := appendBare(nil, kind), encode(packets.NewControlPacket(kind)); !bytes.Equal(got, want) {
+	for _, kind := range []uint8{TypePingreq, TypePingresp, TypeDisconnect} {
+		if got, want := AppendBare(nil, kind), encode(packets.NewControlPacket(kind)); !bytes.Equal(got, want) {
 			t.Errorf("type %d: % x, want % x", kind, got, want)
 		}
 	}
@@ -156,10 +154,10 @@ func TestAppendAgreesWithTheGeneralCodec(t *testing.T) {
 func TestEveryPrefixOfAPacketIsIncomplete(t *testing.T) {
 	for _, whole := range [][]byte{
 		{0x20, 2, 1, 0},
-		appendPublish(nil, "topic", make([]byte, 200), 1, false, 9),
-		appendAck(nil, typePubrel, 5),
+		AppendPublish(nil, "topic", make([]byte, 200), 1, false, 9),
+		AppendAck(nil, TypePubrel, 5),
 		{0x90, 3, 0, 1, 0},
-		appendBare(nil, typePingresp),
+		AppendBare(nil, TypePingresp),
 	} {
 		for n := range whole {
 			if list, _, err := decodeAll(bytes.NewReader(whole[:n])); len(list) != 0 || err == nil {
@@ -193,29 +191,29 @@ func TestClaimedLengthsAllocateNothing(t *testing.T) {
 func TestCodecAllocations(t *testing.T) {
 	b := make([]byte, 0, 256)
 	payload := make([]byte, 32)
-	if n := testing.AllocsPerRun(100, func() { b = appendPublish(b[:0], "site/temperature", payload, 1, false, 7) }); n != 0 {
-		t.Errorf("appendPublish: %v allocations", n)
+	if n := testing.AllocsPerRun(100, func() { b = AppendPublish(b[:0], "site/temperature", payload, 1, false, 7) }); n != 0 {
+		t.Errorf("AppendPublish: %v allocations", n)
 	}
-	if n := testing.AllocsPerRun(100, func() { b = appendAck(b[:0], typePuback, 7) }); n != 0 {
-		t.Errorf("appendAck: %v allocations", n)
+	if n := testing.AllocsPerRun(100, func() { b = AppendAck(b[:0], TypePuback, 7) }); n != 0 {
+		t.Errorf("AppendAck: %v allocations", n)
 	}
-	var p packet
+	var p Packet
 	for _, c := range []struct {
 		raw  []byte
 		want float64
 	}{
-		{appendPublish(nil, "site/temperature", payload, 1, false, 7), 2}, // topic and payload
-		{appendAck(nil, typePuback, 7), 0},
+		{AppendPublish(nil, "site/temperature", payload, 1, false, 7), 2}, // topic and payload
+		{AppendAck(nil, TypePuback, 7), 0},
 	} {
 		r := bytes.NewReader(c.raw)
-		d := decoder{begun: true, src: &plainSource{Reader: r}, maxPayload: testMaxPayload}
+		d := Decoder{begun: true, src: &plainSource{Reader: r}, maxPayload: testMaxPayload}
 		if n := testing.AllocsPerRun(100, func() {
 			r.Reset(c.raw)
-			if _, err := d.next(&p); err != nil {
+			if _, err := d.Next(&p); err != nil {
 				t.Fatal(err)
 			}
 		}); n != c.want {
-			t.Errorf("decoding type %d: %v allocations, want %v", p.kind, n, c.want)
+			t.Errorf("decoding type %d: %v allocations, want %v", p.Kind, n, c.want)
 		}
 	}
 }

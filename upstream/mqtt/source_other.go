@@ -1,0 +1,8 @@
+//go:build !unix
+
+package mqtt
+
+import "net"
+
+// newSource returns the source of nc.
+func newSource(nc net.Conn) source { return &plainSource{Reader: nc} }
