@@ -23,7 +23,8 @@ func layers() map[string][]string {
 		"snpacket":              {},
 		"topicreg":              {},
 		"gateway/session":       {"snpacket", "topicreg", "internal/binrec", "internal/rate"},
-		"upstream":              {"upstream/mqtt", "internal/rate"},
+		"upstream":              {"upstream/dial", "upstream/mqtt"},
+		"upstream/dial":         {"upstream/mqtt", "internal/rate"},
 		"upstream/mqtt":         {},
 		"upstream/upstreamtest": {"upstream"}, // for tests only
 		"store":                 {"internal/binrec"},

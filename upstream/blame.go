@@ -189,5 +189,5 @@ func (l *dedicated) answerAdvance(now time.Duration) {
 	c := l.conn
 	l.blame(now, silent)
 	l.lost(now, ErrUnanswered)
-	c.abandon()
+	c.Abandon()
 }

@@ -3,6 +3,8 @@ package upstream
 import (
 	"sync"
 	"time"
+
+	"sngate/upstream/dial"
 )
 
 // Habit is something a broker does that MQTT 3.1.1 does not allow and that a Link copes
@@ -24,9 +26,9 @@ func (h Habit) String() string {
 }
 
 // notice reports a habit, the first time.
-func (d *Dialer) notice(b *broker, h Habit) {
-	if b.habits.Or(1<<h)&(1<<h) == 0 && d.opt.Habit != nil {
-		d.opt.Habit(b.address, h)
+func (d *Dialer) notice(b *dial.Broker, h Habit) {
+	if b.First(uint8(h)) && d.opt.Habit != nil {
+		d.opt.Habit(b.Address(), h)
 	}
 }
 
@@ -80,9 +82,4 @@ func (c *closers) forget(clientID string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.byID, clientID)
-}
-
-// serving reports whether b has connections and has been heard of late.
-func (d *Dialer) serving(now time.Duration, b *broker) bool {
-	return b.open.Load() > 0 && now-time.Duration(b.heardAt.Load()) <= d.opt.PingInterval*3/2
 }

@@ -1,6 +1,6 @@
 package upstream
 
-import "sngate/upstream/mqtt"
+import "sngate/upstream/dial"
 
 // Input is one thing a connection has to tell its Link. It travels through the
 // Inbox of the owner, who passes every Input to Link.Input, whatever has become of
@@ -9,22 +9,18 @@ import "sngate/upstream/mqtt"
 type Input struct {
 	Link  Link // where it belongs
 	Owner any  // as given to Dialer.NewLink
-
-	conn *conn
-	kind inputKind
-	err  error
-	size int // bytes of credit the Input holds; 0: none
-	pkt  mqtt.Packet
+	in    dial.Input
 }
 
-type inputKind uint8
+// mailbox addresses what the connections of a Link have to tell it. It never changes, so
+// they may use it.
+type mailbox struct {
+	inbox Inbox
+	link  Link
+	owner any
+}
 
-const (
-	inputPacket   inputKind = iota + 1 // pkt
-	inputDialling                      // the conn has a slot; only if it announces that
-	inputAccepted                      // CONNACK with code 0; pkt.present
-	inputRefused                       // no connection: pkt.code or err. The last Input of its conn.
-	inputEnded                         // an accepted connection is gone: err. The last Input of its conn.
-	inputMove                          // another broker is in use now
-	inputWritable                      // everything that was pending has been written
-)
+// Push implements dial.Inbox.
+func (m *mailbox) Push(in *dial.Input, done <-chan struct{}) bool {
+	return m.inbox.Push(Input{Link: m.link, Owner: m.owner, in: *in}, done)
+}

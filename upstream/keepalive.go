@@ -135,7 +135,7 @@ func (l *dedicated) keepAliveAdvance(now time.Duration) {
 		l.d.stats.PingTimeouts.Add(1)
 		c := l.conn
 		l.lost(now, ErrTimeout)
-		c.abandon()
+		c.Abandon()
 	default:
 		l.sendPing(now, 0)
 	}

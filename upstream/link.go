@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"sngate/upstream/dial"
 	"sngate/upstream/mqtt"
 )
 
@@ -30,15 +31,14 @@ const (
 // dedicated is a Link with a connection of its own. All of it belongs to the owner
 // goroutine.
 type dedicated struct {
-	d     *Dialer
-	inbox Inbox
-	owner any
+	d    *Dialer
+	mail mailbox
 
 	now    time.Duration // of the call in progress, where it has one
 	params Connect       // of the last Connect; a will of its own
 	state  linkState
-	conn   *conn   // opening, up, closing and moving only
-	home   *broker // of the last accepted connection: it may have the session; nil: none
+	conn   *dial.Conn   // opening, up, closing and moving only
+	home   *dial.Broker // of the last accepted connection: it may have the session; nil: none
 
 	// What the owner is owed and what it has asked for.
 	answer   bool // EventConnected or EventRefused
@@ -84,7 +84,9 @@ func newDedicated(d *Dialer, inbox Inbox, owner any) *dedicated {
 	// A broker that remembers packet identifiers of an earlier life of the gateway
 	// would take a new QoS 2 message with one of them for a repetition.
 	first := uint16(d.opt.Rand() * MinOwnerID)
-	return &dedicated{d: d, inbox: inbox, owner: owner, out: outbox{lastID: first}}
+	l := &dedicated{d: d, out: outbox{lastID: first}}
+	l.mail = mailbox{inbox, l, owner}
+	return l
 }
 
 // Connect implements Link. A Connect that is followed by another, or by Close,
@@ -118,7 +120,7 @@ func (l *dedicated) setParams(c *Connect) {
 	l.params = *c
 	l.SetWill(c.Will)
 	if l.home == nil {
-		l.home = l.d.brokerAt(c.Home)
+		l.home = l.d.dial.BrokerAt(c.Home)
 	}
 }
 
@@ -169,14 +171,14 @@ func (l *dedicated) leave(now time.Duration) {
 	case stateUp:
 		l.d.losses.closed()
 		l.put(mqtt.TypeDisconnect)
-		l.conn.leave()
+		l.conn.Leave()
 	case stateOpening:
-		if l.d.unqueue(l.conn) {
+		if l.conn.Unqueue() {
 			l.conn = nil
 			l.ended(now)
 			return
 		}
-		l.conn.leave()
+		l.conn.Leave()
 	default:
 		l.ended(now)
 		return
@@ -195,8 +197,8 @@ func (l *dedicated) drop(now time.Duration) {
 
 // cut lets go of the connection, whatever its state.
 func (l *dedicated) cut() {
-	if !l.d.unqueue(l.conn) {
-		l.conn.abandon()
+	if !l.conn.Unqueue() {
+		l.conn.Abandon()
 	}
 	l.conn = nil
 	l.dropBuffer()
@@ -241,7 +243,7 @@ func (l *dedicated) setPaused(paused bool) {
 	}
 	l.paused = paused
 	if l.conn != nil {
-		l.conn.setPaused(paused)
+		l.conn.SetPaused(paused)
 	}
 	l.keep.resumed = !paused
 }
@@ -254,7 +256,7 @@ func (l *dedicated) Home() string {
 	if l.home == nil {
 		return ""
 	}
-	return l.home.address
+	return l.home.Address()
 }
 
 // Nudge implements Link.
@@ -297,7 +299,7 @@ func (l *dedicated) Advance(now time.Duration) {
 		if now >= l.connectBy {
 			c := l.conn
 			l.cut()
-			l.fell(now, c)
+			l.connectFailed(now, c)
 			l.refused(now, 0, ErrTimeout)
 		}
 	case stateUp:

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"sngate/upstream/dial"
 	"sngate/upstream/mqtt"
 )
 
@@ -181,6 +182,17 @@ func (o *Options) check() error {
 		}
 	}
 	return nil
+}
+
+// dial returns what is the connections' business.
+func (o *Options) dial() dial.Options {
+	return dial.Options{
+		Addresses: slices.Concat([]string{o.Address}, o.Fallbacks), FailBack: o.FailBack,
+		Probe:          o.connect(&Connect{ClientID: o.ProbeClientID, CleanSession: true}),
+		ConnectTimeout: o.ConnectTimeout, MaxDials: o.MaxDials, DialRate: o.DialRate, MaxWaiting: o.MaxWaiting,
+		Quiet: o.PingInterval * 3 / 2, WriteTimeout: o.WriteTimeout, MaxPayload: o.MaxPayload,
+		Moved: o.Moved, Trace: o.Trace, Dial: o.Dial,
+	}
 }
 
 // checkConnect reports whether c can be sent.

@@ -205,7 +205,7 @@ func (l *dedicated) pump() {
 	l.pumpRequests(false)
 	for i := l.next(); i >= 0; i = l.next() {
 		if n := len(l.out.list[i].raw); l.congested(n) {
-			l.conn.starved.Store(true)
+			l.conn.WantWritable()
 			if l.congested(n) {
 				return // the flusher saw starved, or the owner's Flush comes back here
 			}
@@ -307,7 +307,7 @@ func (l *dedicated) acked(now time.Duration, kind uint8, id uint16) {
 		l.pubrec(m)
 	case kind == mqtt.TypePuback && m.qos == 2 && !m.received:
 		// Some brokers treat QoS 2 as QoS 1. It has the message, and knows of no more.
-		l.d.notice(l.conn.broker, HabitNoQoS2)
+		l.d.notice(l.conn.Broker(), HabitNoQoS2)
 		l.published(now, i)
 	case kind == mqtt.TypePubrec: // of QoS 1: it has the message, and waits for PUBREL
 		l.putAck(mqtt.TypePubrel, id)

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"sngate/upstream/dial"
 	"sngate/upstream/mqtt"
 )
 
@@ -20,12 +21,12 @@ func (l *dedicated) dial(now time.Duration, urgent bool) {
 	if l.bare() {
 		params.Will = nil
 	}
-	hello := l.d.opt.connect(&params)
-	l.conn = newConn(l, hello)
-	l.conn.announce = !l.answer
+	_, limit := l.pingTimes()
+	r := dial.Request{Hello: l.d.opt.connect(&params), Inbox: &l.mail, Owner: l.mail.owner, Announce: !l.answer, Paused: l.paused}
+	r.Unacked = limit * 3 / 4 // so that the next PINGREQ finds it over
 	l.state = stateOpening
-	if err := l.d.start(l.conn, urgent); err != nil {
-		l.conn = nil
+	var err error
+	if l.conn, err = l.d.dial.Connect(&r, urgent); err != nil {
 		l.refused(now, 0, err)
 	}
 }
@@ -74,7 +75,7 @@ func (l *dedicated) wake(now time.Duration) {
 	case stateParked, stateDormant:
 		l.dialAgain(now, true)
 	case stateOpening:
-		l.d.hurry(l.conn)
+		l.conn.Hurry()
 	}
 }
 
@@ -82,54 +83,58 @@ func (l *dedicated) wake(now time.Duration) {
 func (l *dedicated) Input(now time.Duration, in *Input) {
 	l.reclaim()
 	l.now = now
-	if in.conn == nil {
+	l.take(now, &in.in)
+}
+
+func (l *dedicated) take(now time.Duration, in *dial.Input) {
+	if in.Conn == nil {
 		return
 	}
-	in.conn.taken(in.size)
-	if in.conn != l.conn {
+	in.Taken()
+	if in.Conn != l.conn {
 		return // of a connection that is history
 	}
-	switch in.kind {
-	case inputPacket:
-		in.conn.broker.heard(now)
+	switch in.Kind {
+	case dial.Received:
+		in.Conn.Broker().Heard(now)
 		l.keep.heardAt, l.keep.waiting = now, false
-		l.packet(now, &in.pkt)
-	case inputDialling:
+		l.packet(now, &in.Packet)
+	case dial.Dialling:
 		if l.state == stateOpening {
 			l.connectBy = now + l.d.opt.ConnectTimeout
 		}
-	case inputAccepted:
-		in.conn.broker.heard(now)
-		l.d.answered(in.conn)
-		l.accepted(now, in.pkt.SessionPresent)
-	case inputRefused:
+	case dial.Accepted:
+		in.Conn.Broker().Heard(now)
+		in.Conn.Answered()
+		l.accepted(now, in.Packet.SessionPresent)
+	case dial.Refused:
 		l.conn = nil
-		code := in.pkt.Code
+		code := in.Packet.Code
 		if code != 0 && code != mqtt.CodeUnavailable {
-			l.d.answered(in.conn)
+			in.Conn.Answered()
 		} else {
-			l.fell(now, in.conn)
+			l.connectFailed(now, in.Conn)
 			code = l.closedAtConnect(now, in, code)
 		}
 		if l.state == stateClosing {
 			l.ended(now)
 		} else {
-			l.refused(now, code, in.err)
+			l.refused(now, code, in.Err)
 		}
-	case inputEnded:
+	case dial.Ended:
 		switch l.state {
 		case stateClosing:
 			l.ended(now)
 		case stateMoving:
 			l.moved(now)
 		default:
-			l.lost(now, in.err)
+			l.lost(now, in.Err)
 		}
-	case inputMove:
+	case dial.Move:
 		if l.state == stateUp {
 			l.move(now)
 		}
-	case inputWritable:
+	case dial.Writable:
 		l.pump()
 	}
 }
@@ -142,8 +147,8 @@ func (l *dedicated) accepted(now time.Duration, present bool) {
 	}
 	// A session that another broker has kept is one from before: what is in flight, and
 	// what the owner has subscribed to, is not in it.
-	present = present && !l.params.CleanSession && (l.home == nil || l.home == l.conn.broker)
-	l.home = l.conn.broker
+	present = present && !l.params.CleanSession && (l.home == nil || l.home == l.conn.Broker())
+	l.home = l.conn.Broker()
 	l.state, l.upAt, l.automatic = stateUp, now, !l.answer
 	l.d.losses.opened()
 	l.d.closers.forget(l.params.ClientID)
@@ -183,10 +188,10 @@ func (l *dedicated) refused(now time.Duration, code uint8, err error) {
 	l.backoff(now, code != 0 && code != mqtt.CodeUnavailable)
 }
 
-// fell notes that the connect c came to nothing. If another broker is in use now, it is
+// connectFailed notes that the connect c came to nothing. If another broker is in use now, it is
 // tried soon; but only once each, or a failure of all would be one of short pauses.
-func (l *dedicated) fell(now time.Duration, c *conn) {
-	if l.d.failed(now, c) && l.brokers < len(l.d.opt.Fallbacks) {
+func (l *dedicated) connectFailed(now time.Duration, c *dial.Conn) {
+	if c.Failed(now) && l.brokers < len(l.d.opt.Fallbacks) {
 		l.attempts = 0
 		l.brokers++
 	}
@@ -197,7 +202,7 @@ func (l *dedicated) fell(now time.Duration, c *conn) {
 func (l *dedicated) move(now time.Duration) {
 	l.d.losses.closed()
 	l.put(mqtt.TypeDisconnect)
-	l.conn.leave()
+	l.conn.Leave()
 	l.state, l.closeBy = stateMoving, now+closeWait
 	l.attempts, l.parks, l.classify = 0, 0, false
 	l.report(Event{Kind: EventDown, Err: ErrMoved})
@@ -312,6 +317,13 @@ func (l *dedicated) park(now time.Duration) {
 	l.planReturn(now)
 }
 
+// Where there are several brokers the first quickTries pauses are at most twice quickPause,
+// so that a gateway with few Links finds out soon, too.
+const (
+	quickTries = 6
+	quickPause = 2 * time.Second
+)
+
 const (
 	maxParks = 6 // how often the pause of a parked Link doubles at the most
 	// longLife is how long a connection has to live to say that no other gateway wants the
@@ -345,9 +357,9 @@ func (l *dedicated) Want(now time.Duration, wanted bool) {
 // broker has closed this client's connections at CONNECT time and again while it serves
 // others. On the way back from a loss it is the will that may have changed, so the next
 // try is without one.
-func (l *dedicated) closedAtConnect(now time.Duration, in *Input, code uint8) uint8 {
-	b := in.conn.broker
-	if code != 0 || in.err == nil || b == nil || !endedByPeer(in.err) || !l.d.closers.note(now, l.params.ClientID, l.d.serving(now, b)) {
+func (l *dedicated) closedAtConnect(now time.Duration, in *dial.Input, code uint8) uint8 {
+	b := in.Conn.Broker()
+	if code != 0 || in.Err == nil || b == nil || !endedByPeer(in.Err) || !l.d.closers.note(now, l.params.ClientID, b.Serving(now)) {
 		return code
 	}
 	if !l.answer && l.params.Will != nil && !l.willRefused {

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"sngate/upstream/mqtt"
 )
 
 // Some brokers close the connection on a message they do not allow, and some never answer
@@ -223,11 +221,6 @@ func (i *illness) settled(key uint64) {
 	if i.key == key {
 		i.key = 0
 	}
-}
-
-// passes counts the messages the broker has taken, for all Links of the Dialer.
-func (s *Stats) passes() uint64 {
-	return s.PacketsIn[mqtt.TypePuback].Load() + s.PacketsIn[mqtt.TypePubcomp].Load()
 }
 
 // packetKey identifies a packet by its content: PUBLISH without DUP and its identifier.

@@ -32,6 +32,8 @@ package upstream
 import (
 	"errors"
 	"time"
+
+	"sngate/upstream/dial"
 )
 
 // Never is the deadline of something that waits for no time.
@@ -224,16 +226,16 @@ type Event struct {
 
 // Errors an Event may carry, possibly wrapped.
 var (
-	ErrTimeout    = errors.New("upstream: no answer in time")
-	ErrBusy       = errors.New("upstream: too many connects waiting")
-	ErrCancelled  = errors.New("upstream: cancelled")
-	ErrCongested  = errors.New("upstream: connection congested")
-	ErrMoved      = errors.New("upstream: another broker is in use now")
-	ErrLost       = errors.New("upstream: connection lost")
-	ErrTooLarge   = errors.New("upstream: message too large for MQTT")
-	ErrRejected   = errors.New("upstream: the broker ends the connection on this message")
-	ErrUnanswered = errors.New("upstream: the broker left a packet unanswered")
-	ErrInvalid    = errors.New("upstream: not a valid MQTT topic, filter or packet identifier")
+	ErrTimeout    error = dial.ErrTimeout
+	ErrBusy       error = dial.ErrBusy
+	ErrCancelled  error = dial.ErrCancelled
+	ErrCongested        = errors.New("upstream: connection congested")
+	ErrMoved            = errors.New("upstream: another broker is in use now")
+	ErrLost             = errors.New("upstream: connection lost")
+	ErrTooLarge         = errors.New("upstream: message too large for MQTT")
+	ErrRejected         = errors.New("upstream: the broker ends the connection on this message")
+	ErrUnanswered       = errors.New("upstream: the broker left a packet unanswered")
+	ErrInvalid          = errors.New("upstream: not a valid MQTT topic, filter or packet identifier")
 )
 
 // Link is one device's MQTT session with the broker. All methods are called by its

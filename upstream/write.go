@@ -20,7 +20,7 @@ func (l *dedicated) waiting() int {
 		n = len(l.wbuf.B)
 	}
 	if l.conn != nil {
-		n += int(l.conn.backlog.Load())
+		n += l.conn.Backlog()
 	}
 	return n
 }
@@ -68,13 +68,13 @@ func (l *dedicated) Flush(now time.Duration) {
 		l.watch(now)
 	}
 	for l.wbuf != nil && l.conn != nil {
-		l.conn.write(l.wbuf.B)
+		l.conn.Write(l.wbuf.B)
 		l.dropBuffer()
 		l.keep.sentAt = now
 		// Acknowledgements have no limit of their own: a broker that sends and does not
 		// read would let them pile up.
-		if l.state == stateUp && l.conn.backlog.Load() > int64(2*l.d.opt.WriteBuffer+mqtt.MaxPooled) {
-			l.conn.fail(ErrCongested)
+		if l.state == stateUp && l.conn.Backlog() > 2*l.d.opt.WriteBuffer+mqtt.MaxPooled {
+			l.conn.Fail(ErrCongested)
 			return
 		}
 		l.pump()

@@ -1,8 +1,7 @@
-package upstream
+package dial
 
 import (
 	"context"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -11,33 +10,40 @@ import (
 
 // The broker in use is left when failTries connects to it in a row came to nothing, the
 // first of which began failAfter ago: a broker that is restarted has that long. Neither
-// counts while connections to it are open and it has been heard in the last one and a
-// half of Options.PingInterval: then it is one connect that fails, and not the broker.
+// counts while connections to it are open and it has been heard in the last Options.Quiet: then it is one connect that fails, and not the broker.
 // With every round in which no broker has answered, each is given twice the time, up to
 // four times.
 const (
 	failTries = 3
 	failAfter = 10 * time.Second
 	failSlow  = 2 // doublings
-	// Where there are several brokers the first quickTries pauses of a Link are at most
-	// twice quickPause, so that a gateway with few Links finds out soon, too.
-	quickTries = 6
-	quickPause = 2 * time.Second
 	// moveWithin is over how many seconds the connections that are left at another broker
 	// are moved, unless they are so few that Options.MaxDials a second take less.
 	moveWithin = 60
 )
 
-// broker is one of the brokers of a Dialer.
-type broker struct {
+// Broker is one of the brokers of a Dialer.
+type Broker struct {
 	address string
+	quiet   time.Duration // see serving
 	open    atomic.Int64  // connections it has accepted and that are open
 	heardAt atomic.Int64  // last packet from it, give or take a second
-	habits  atomic.Uint32 // bits 1 << Habit that have been reported
+	seen    atomic.Uint32 // bits of First
 }
 
-// heard notes a sign of life.
-func (b *broker) heard(now time.Duration) {
+// Address returns the broker's address as in Options.
+func (b *Broker) Address() string { return b.address }
+
+// First reports whether it is the first call for this broker with n, 0..31.
+func (b *Broker) First(n uint8) bool { return b.seen.Or(1<<n)&(1<<n) == 0 }
+
+// Serving reports whether b has connections and has been heard of late.
+func (b *Broker) Serving(now time.Duration) bool {
+	return b.open.Load() > 0 && now-time.Duration(b.heardAt.Load()) <= b.quiet
+}
+
+// Heard notes a sign of life.
+func (b *Broker) Heard(now time.Duration) {
 	// Seldom written, because the owners of all Links would write it all the time.
 	if now-time.Duration(b.heardAt.Load()) >= time.Second {
 		b.heardAt.Store(int64(now))
@@ -47,19 +53,19 @@ func (b *broker) heard(now time.Duration) {
 // failover says which broker is in use. There is one for all Links of a Dialer, because
 // the devices behind them want to reach each other. It is guarded by Dialer.mu.
 type failover struct {
-	brokers  []broker // as configured: the first is preferred
+	brokers  []Broker // as configured: the first is preferred
 	current  int
 	failures int           // connects to it that came to nothing, in a row
 	since    time.Duration // the first of them began
 	moves    int           // since a broker has answered
-	tending  bool          // there is a goroutine tend
+	watching bool          // there is a goroutine watch
 	moved    chan struct{} // wakes it
 }
 
 func newFailover(o *Options) failover {
-	f := failover{brokers: make([]broker, 1+len(o.Fallbacks)), moved: make(chan struct{}, 1)}
-	for i, address := range slices.Concat([]string{o.Address}, o.Fallbacks) {
-		f.brokers[i].address = address
+	f := failover{brokers: make([]Broker, len(o.Addresses)), moved: make(chan struct{}, 1)}
+	for i, address := range o.Addresses {
+		f.brokers[i].address, f.brokers[i].quiet = address, o.Quiet
 	}
 	return f
 }
@@ -73,14 +79,14 @@ func (d *Dialer) StartAt(address string) {
 	for i := range d.fail.brokers {
 		if d.fail.brokers[i].address == address && i > 0 {
 			d.fail.current = i
-			d.rouse()
+			d.wakeWatch()
 		}
 	}
 }
 
-// brokerAt returns the broker with this address, which may be none of those configured;
+// BrokerAt returns the broker with this address, which may be none of those configured;
 // nil for "".
-func (d *Dialer) brokerAt(address string) *broker {
+func (d *Dialer) BrokerAt(address string) *Broker {
 	for i := range d.fail.brokers { // the addresses never change
 		if d.fail.brokers[i].address == address {
 			return &d.fail.brokers[i]
@@ -89,21 +95,25 @@ func (d *Dialer) brokerAt(address string) *broker {
 	if address == "" {
 		return nil
 	}
-	return &broker{address: address}
+	return &Broker{address: address}
 }
 
-func (f *failover) broker() *broker { return &f.brokers[f.current] }
+func (f *failover) broker() *Broker { return &f.brokers[f.current] }
 
-// InUse returns the broker in use: its place among Options.Address and Options.Fallbacks,
-// and its address.
+// InUse returns the broker in use: its place in Options.Addresses, and its address.
 func (d *Dialer) InUse() (index int, address string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.fail.current, d.fail.broker().address
 }
 
-// answered notes that a broker has answered the connect c.
-func (d *Dialer) answered(c *conn) {
+// Broker returns the broker that c is to, which is known from its first Input on; nil
+// before it has had a slot.
+func (c *Conn) Broker() *Broker { return c.broker }
+
+// Answered notes that the broker has answered the connect c.
+func (c *Conn) Answered() {
+	d := c.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if c.broker == d.fail.broker() {
@@ -111,10 +121,11 @@ func (d *Dialer) answered(c *conn) {
 	}
 }
 
-// failed notes that the connect c came to nothing, takes the next broker into use if it
+// Failed notes that the connect c came to nothing, takes the next broker into use if it
 // is time, and reports whether c was to another one than is in use now. A connect that
 // never had a slot says nothing of a broker.
-func (d *Dialer) failed(now time.Duration, c *conn) (outdated bool) {
+func (c *Conn) Failed(now time.Duration) (outdated bool) {
+	d := c.d
 	d.mu.Lock()
 	f := &d.fail
 	b := c.broker
@@ -122,7 +133,7 @@ func (d *Dialer) failed(now time.Duration, c *conn) (outdated bool) {
 		d.mu.Unlock()
 		return b != nil
 	}
-	if d.serving(now, b) {
+	if b.Serving(now) {
 		f.failures = 0
 		d.mu.Unlock()
 		return false
@@ -140,7 +151,7 @@ func (d *Dialer) failed(now time.Duration, c *conn) (outdated bool) {
 	f.moves++
 	d.stats.Failovers.Add(1)
 	d.use(next)
-	d.rouse()
+	d.wakeWatch()
 	d.mu.Unlock()
 	d.tell(b, next)
 	return true
@@ -149,13 +160,13 @@ func (d *Dialer) failed(now time.Duration, c *conn) (outdated bool) {
 // use takes a broker into use. d.mu is held.
 func (d *Dialer) use(i int) { d.fail.current, d.fail.failures = i, 0 }
 
-// rouse starts tend, or wakes it. d.mu is held.
-func (d *Dialer) rouse() {
+// wakeWatch starts watch, or wakes it. d.mu is held.
+func (d *Dialer) wakeWatch() {
 	switch {
 	case d.closed:
-	case !d.fail.tending:
-		d.fail.tending = true
-		d.wg.Go(d.tend)
+	case !d.fail.watching:
+		d.fail.watching = true
+		d.wg.Go(d.watch)
 	default:
 		select {
 		case d.fail.moved <- struct{}{}:
@@ -164,16 +175,16 @@ func (d *Dialer) rouse() {
 	}
 }
 
-func (d *Dialer) tell(from *broker, to int) {
+func (d *Dialer) tell(from *Broker, to int) {
 	if d.opt.Moved != nil {
 		d.opt.Moved(from.address, d.fail.brokers[to].address)
 	}
 }
 
-// tend moves the connections that are left at other brokers than the one in use, some
+// watch moves the connections that are left at other brokers than the one in use, some
 // each second, and looks after the preferred broker while another is in use. It ends
 // when there is nothing of both to do.
-func (d *Dialer) tend() {
+func (d *Dialer) watch() {
 	batch := 0
 	probeAt := time.Now().Add(d.opt.FailBack)
 	for {
@@ -203,7 +214,7 @@ func (d *Dialer) tend() {
 	}
 }
 
-// idle ends tend, unless the preferred broker is to be gone back to or another has just
+// idle ends watch, unless the preferred broker is to be gone back to or another has just
 // been taken into use.
 func (d *Dialer) idle() bool {
 	d.mu.Lock()
@@ -211,7 +222,7 @@ func (d *Dialer) idle() bool {
 	if d.fail.current != 0 && d.opt.FailBack > 0 || len(d.fail.moved) > 0 {
 		return false
 	}
-	d.fail.tending = false
+	d.fail.watching = false
 	return true
 }
 
@@ -232,7 +243,7 @@ func (d *Dialer) failBack() {
 // moveSome asks the owners of some connections that are left at another broker to move
 // them, and returns how many it would ask at a time: 0 when none is left.
 func (d *Dialer) moveSome(batch int) int {
-	var stale []*conn
+	var stale []*Conn
 	d.mu.Lock()
 	b, count := d.fail.broker(), 0
 	for c := range d.conns {
@@ -257,7 +268,7 @@ func (d *Dialer) moveSome(batch int) int {
 	}
 	d.mu.Unlock()
 	for _, c := range stale {
-		c.push(&Input{kind: inputMove})
+		c.push(&Input{Kind: Move})
 	}
 	return batch
 }
@@ -274,8 +285,7 @@ func (d *Dialer) probe(address string) bool {
 	}
 	defer nc.Close()
 	defer context.AfterFunc(ctx, func() { nc.Close() })()
-	hello := d.opt.connect(&Connect{ClientID: d.opt.ProbeClientID, CleanSession: true})
-	if _, err := nc.Write(hello); err != nil {
+	if _, err := nc.Write(d.opt.Probe); err != nil {
 		return false
 	}
 	var rd mqtt.Decoder

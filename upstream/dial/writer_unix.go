@@ -1,6 +1,6 @@
 //go:build unix
 
-package upstream
+package dial
 
 import (
 	"net"

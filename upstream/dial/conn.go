@@ -1,9 +1,8 @@
-package upstream
+package dial
 
 import (
 	"container/list"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -20,56 +19,56 @@ const (
 	maxOwedBytes  = 256 << 10
 )
 
-// conn is one attempt to connect and the connection it leads to. It has one goroutine,
+// Conn is one attempt to connect and the connection it leads to. It has one goroutine,
 // which dials and is followed by the reader; what is said below c.mu that shares with
-// the owner of the Link and with the flusher, a goroutine that exists only while a
-// broker does not take what is written.
+// the owner and with the flusher, a goroutine that exists only while a broker does not take
+// what is written.
 //
-// To a Link that has not abandoned it, a conn pushes exactly one last Input:
-// inputRefused or inputEnded.
-type conn struct {
+// To an owner that has not abandoned it, a Conn pushes exactly one last Input:
+// Refused or Ended.
+type Conn struct {
 	d      *Dialer
-	inbox  Inbox
-	link   Link
-	owner  any
+	req    Request       // Hello and Paused: of mu
 	done   chan struct{} // closed when the owner wants to hear no more
 	queued *list.Element // in Dialer.urgent or Dialer.waiting; of Dialer.mu
-	hasty  bool          // in Dialer.urgent; of Dialer.mu
+	urgent bool          // in Dialer.urgent; of Dialer.mu
 
 	// Set with the slot.
-	broker *broker // nil: there was none yet
+	broker *Broker // nil: there was none yet
 	began  time.Time
 
 	serving, moving bool // accepted; asked to move to another broker; of Dialer.mu
 
-	// Set before start.
-	announce bool          // push inputDialling
-	unacked  time.Duration // for limitUnacked while paused
-
 	backlog atomic.Int64 // bytes pending or being written
-	starved atomic.Bool  // the owner waits for inputWritable
+	starved atomic.Bool  // the owner waits for Writable
 
 	mu        sync.Mutex
 	readable  sync.Cond // of mu: the reader may go on
-	hello     []byte    // CONNECT, until it is written
 	cancel    context.CancelFunc
 	nc        net.Conn
 	wr        writer
 	abandoned bool
 	cause     error // why this side closed it; nil: it did not
-	paused    bool
-	leaving   bool // DISCONNECT is sent: read on to the end, paused or not
+	leaving   bool  // DISCONNECT is sent: read on to the end, paused or not
 	owed      int
 	owedBytes int
 	pending   []byte
 	flushing  bool
 }
 
-func newConn(l *dedicated, hello []byte) *conn {
-	c := &conn{d: l.d, inbox: l.inbox, link: l, owner: l.owner, hello: hello, paused: l.paused, done: make(chan struct{})}
+// Request says how to connect.
+type Request struct {
+	Hello    []byte // CONNECT
+	Inbox    Inbox
+	Owner    any           // for Options.Trace
+	Announce bool          // push Dialling
+	Paused   bool          // as Conn.SetPaused
+	Unacked  time.Duration // while paused the system ends a connection whose octets are unacknowledged for so long, where it can
+}
+
+func newConn(d *Dialer, r *Request) *Conn {
+	c := &Conn{d: d, req: *r, done: make(chan struct{})}
 	c.readable.L = &c.mu
-	_, limit := l.pingTimes()
-	c.unacked = limit * 3 / 4 // so that the next PINGREQ finds it over
 	return c
 }
 
@@ -83,18 +82,18 @@ type reader struct {
 // run connects: it is the goroutine of c until CONNACK. The reader is a new one,
 // because a dial needs a stack several times as large, and a stack does not shrink by
 // much.
-func (c *conn) run() {
+func (c *Conn) run() {
 	rd := new(reader)
-	if c.announce {
-		c.push(&Input{kind: inputDialling})
+	if c.req.Announce {
+		c.push(&Input{Kind: Dialling})
 	}
 	err := c.open(rd)
-	ok := err == nil && rd.in.pkt.Code == 0
+	ok := err == nil && rd.in.Packet.Code == 0
 	if !ok {
 		c.close()
 	}
 	c.d.settled(ok)
-	rd.in.kind, rd.in.err = inputAccepted, err
+	rd.in.Kind, rd.in.Err = Accepted, err
 	if ok && c.push(&rd.in) {
 		c.opened(1)
 		if c.d.serve(c, rd) {
@@ -103,41 +102,41 @@ func (c *conn) run() {
 		c.opened(-1)
 	}
 	c.close()
-	rd.in.kind = inputRefused
+	rd.in.Kind = Refused
 	c.push(&rd.in)
 	c.d.ended(c)
 }
 
-func (c *conn) opened(n int64) {
+func (c *Conn) opened(n int64) {
 	c.d.stats.Open.Add(n)
 	c.broker.open.Add(n)
 }
 
 // serve is the goroutine of c while it is open.
-func (c *conn) serve(rd *reader) {
+func (c *Conn) serve(rd *reader) {
 	defer c.d.wg.Done()
 	err := c.read(rd)
 	c.close()
 	c.opened(-1)
-	rd.in = Input{kind: inputEnded, err: c.verdict(err)}
+	rd.in = Input{Kind: Ended, Err: c.verdict(err)}
 	c.push(&rd.in)
 	c.d.ended(c)
 }
 
 // open dials, sends CONNECT and reads CONNACK into rd. Time is the owner's business:
 // it abandons c when it has waited long enough.
-func (c *conn) open(rd *reader) error {
+func (c *Conn) open(rd *reader) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	c.mu.Lock()
-	hello := c.hello
-	c.cancel, c.hello = cancel, nil
+	hello := c.req.Hello
+	c.cancel, c.req.Hello = cancel, nil
 	abandoned := c.abandoned
 	c.mu.Unlock()
 	if abandoned {
 		return ErrCancelled
 	}
-	nc, err := c.d.dial(ctx, c.broker)
+	nc, err := c.d.opt.Dial(ctx, "tcp", c.broker.address)
 	if err != nil {
 		return fmt.Errorf("upstream: %w", err)
 	}
@@ -149,9 +148,9 @@ func (c *conn) open(rd *reader) error {
 	}
 	c.d.stats.PacketsOut[mqtt.TypeConnect].Add(1)
 	c.d.stats.BytesOut.Add(uint64(len(hello)))
-	c.d.traceOut(c.owner, hello)
+	c.d.traceOut(c.req.Owner, hello)
 	rd.Reset(nc, c.d.opt.MaxPayload)
-	ack := &rd.in.pkt
+	ack := &rd.in.Packet
 	size, err := rd.Next(ack)
 	switch {
 	case err != nil:
@@ -167,13 +166,13 @@ func (c *conn) open(rd *reader) error {
 	}
 	c.countIn(ack, size)
 	if ack.Code != 0 {
-		c.d.stats.countRefusal(ack.Code)
+		c.d.stats.Refusals[min(int(ack.Code), len(c.d.stats.Refusals)-1)].Add(1)
 	}
 	return nil
 }
 
 // adopt makes nc the connection of c, or closes it when nobody wants it any more.
-func (c *conn) adopt(nc net.Conn) bool {
+func (c *Conn) adopt(nc net.Conn) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.cancel = nil
@@ -182,17 +181,17 @@ func (c *conn) adopt(nc net.Conn) bool {
 		return false
 	}
 	c.nc = nc
-	if c.paused {
-		limitUnacked(nc, c.unacked)
+	if c.req.Paused {
+		limitUnacked(nc, c.req.Unacked)
 	}
 	c.wr = newWriter(nc)
 	return true
 }
 
 // read hands every packet to the owner until the connection ends.
-func (c *conn) read(rd *reader) error {
-	rd.in = Input{kind: inputPacket}
-	p := &rd.in.pkt
+func (c *Conn) read(rd *reader) error {
+	rd.in = Input{Kind: Received}
+	p := &rd.in.Packet
 	for {
 		// An idle reader waits here, not deeper.
 		if err := rd.Await(); err != nil {
@@ -219,10 +218,10 @@ func (c *conn) read(rd *reader) error {
 }
 
 // admit waits until the owner wants another Input, of the given size.
-func (c *conn) admit(size int) bool {
+func (c *Conn) admit(size int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for !c.closed() && !c.leaving && (c.paused || c.owed >= maxOwedInputs || c.owedBytes >= maxOwedBytes) {
+	for !c.closed() && !c.leaving && (c.req.Paused || c.owed >= maxOwedInputs || c.owedBytes >= maxOwedBytes) {
 		c.readable.Wait()
 	}
 	c.owed++
@@ -230,25 +229,13 @@ func (c *conn) admit(size int) bool {
 	return !c.closed()
 }
 
-// taken gives back the credit of an Input the owner has taken in.
-func (c *conn) taken(size int) {
-	if size == 0 {
-		return
-	}
+// SetPaused stops or restarts the reader.
+func (c *Conn) SetPaused(paused bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.owed--
-	c.owedBytes -= size
-	c.readable.Signal()
-}
-
-// setPaused stops or restarts the reader.
-func (c *conn) setPaused(paused bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.paused = paused
+	c.req.Paused = paused
 	if c.nc != nil {
-		limit := c.unacked
+		limit := c.req.Unacked
 		if !paused {
 			limit = 0
 		}
@@ -257,22 +244,22 @@ func (c *conn) setPaused(paused bool) {
 	c.readable.Signal()
 }
 
-// leave lets the reader run to the end of the stream.
-func (c *conn) leave() {
+// Leave lets the reader run to the end of the stream.
+func (c *Conn) Leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.leaving = true
 	c.readable.Signal()
 }
 
-// push adds the address to in and gives it to the owner.
-func (c *conn) push(in *Input) bool {
-	in.Link, in.Owner, in.conn = c.link, c.owner, c
-	return c.inbox.Push(*in, c.done)
+// push gives in to the owner.
+func (c *Conn) push(in *Input) bool {
+	in.Conn = c
+	return c.req.Inbox.Push(in, c.done)
 }
 
-// abandon ends c at once. Nothing more is pushed to the owner.
-func (c *conn) abandon() {
+// Abandon ends c at once. Nothing more is pushed to the owner.
+func (c *Conn) Abandon() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.abandoned {
@@ -282,18 +269,18 @@ func (c *conn) abandon() {
 	c.shut(ErrCancelled)
 }
 
-// fail ends c for a reason found on this side; the reader reports it.
-func (c *conn) fail(cause error) {
+// Fail ends c for a reason found on this side; the reader reports it.
+func (c *Conn) Fail(cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.shut(cause)
 }
 
 // close ends c without a cause of its own.
-func (c *conn) close() { c.fail(net.ErrClosed) }
+func (c *Conn) close() { c.Fail(net.ErrClosed) }
 
 // shut closes what is open and wakes who waits. c.mu is held.
-func (c *conn) shut(cause error) {
+func (c *Conn) shut(cause error) {
 	if c.cause == nil {
 		c.cause = cause
 	}
@@ -307,54 +294,15 @@ func (c *conn) shut(cause error) {
 	c.readable.Signal()
 }
 
-func (c *conn) closed() bool { return c.cause != nil }
+func (c *Conn) closed() bool { return c.cause != nil }
 
 // verdict turns the error the reader ended with into the reason for the loss: a
 // cause on this side shows in the reader as a closed connection only.
-func (c *conn) verdict(err error) error {
+func (c *Conn) verdict(err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cause != nil && c.cause != net.ErrClosed {
 		return c.cause
 	}
 	return err
-}
-
-func (c *conn) countIn(p *mqtt.Packet, size int) {
-	c.d.stats.PacketsIn[p.Kind].Add(1)
-	c.d.stats.BytesIn.Add(uint64(size))
-	c.d.traceIn(c.owner, p)
-	if p.Oversize {
-		c.d.stats.Oversize.Add(1)
-	}
-	if p.Fault != mqtt.FaultNone {
-		c.d.stats.BadPackets.Add(1)
-	}
-}
-
-func (c *conn) countFault(err error) {
-	var fault mqtt.ProtocolError
-	if errors.As(err, &fault) {
-		c.d.stats.ProtocolErrors.Add(1)
-	}
-}
-
-// traceIn shows a packet of the broker.
-func (d *Dialer) traceIn(owner any, p *mqtt.Packet) {
-	if d.opt.Trace == nil {
-		return
-	}
-	if show := d.opt.Trace(owner, false); show != nil {
-		show(p.String())
-	}
-}
-
-// traceOut shows packets for the broker: whole ones, one behind the other.
-func (d *Dialer) traceOut(owner any, b []byte) {
-	if d.opt.Trace == nil {
-		return
-	}
-	if show := d.opt.Trace(owner, true); show != nil {
-		mqtt.DescribeSent(b, show)
-	}
 }

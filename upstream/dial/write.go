@@ -1,4 +1,4 @@
-package upstream
+package dial
 
 import (
 	"errors"
@@ -6,18 +6,18 @@ import (
 	"time"
 )
 
-// This file is the write side of a conn.
+// This file is the write side of a Conn.
 
-// write sends p, or keeps what the broker does not take now. It does not block, and
+// Write sends p, or keeps what the broker does not take now. It does not block, and
 // p is the caller's again when it returns.
-func (c *conn) write(p []byte) {
+func (c *Conn) Write(p []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed() {
 		return
 	}
 	c.d.stats.BytesOut.Add(uint64(len(p)))
-	c.d.traceOut(c.owner, p)
+	c.d.traceOut(c.req.Owner, p)
 	if !c.flushing {
 		n, err := c.wr.tryWrite(p)
 		if err != nil {
@@ -35,25 +35,32 @@ func (c *conn) write(p []byte) {
 	}
 }
 
+// Backlog returns how many bytes wait for the broker to take them.
+func (c *Conn) Backlog() int { return int(c.backlog.Load()) }
+
+// WantWritable asks for Writable when nothing waits any more. If nothing does already, there
+// may be none: Backlog, called after it, tells.
+func (c *Conn) WantWritable() { c.starved.Store(true) }
+
 // flush is the flusher: it writes what is pending, and ends.
-func (c *conn) flush() {
+func (c *Conn) flush() {
 	for chunk := c.nextChunk(nil); chunk != nil; chunk = c.nextChunk(chunk) {
 		if err := c.writeAll(chunk); err != nil {
 			if isTimeout(err) {
 				c.d.stats.WriteStalls.Add(1)
 				err = ErrTimeout
 			}
-			c.fail(err)
+			c.Fail(err)
 		}
 	}
 	if c.starved.Swap(false) {
-		c.push(&Input{kind: inputWritable})
+		c.push(&Input{Kind: Writable})
 	}
 }
 
 // nextChunk takes everything pending; nil ends the flusher. done is what has been
 // written before.
-func (c *conn) nextChunk(done []byte) []byte {
+func (c *Conn) nextChunk(done []byte) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.backlog.Add(-int64(len(done)))
@@ -68,7 +75,7 @@ func (c *conn) nextChunk(done []byte) []byte {
 
 // writeAll writes p in steps, each with a deadline of its own, so that a slow broker
 // is told from one that does not read at all.
-func (c *conn) writeAll(p []byte) error {
+func (c *Conn) writeAll(p []byte) error {
 	const step = 16 << 10
 	for len(p) > 0 {
 		if err := c.nc.SetWriteDeadline(time.Now().Add(c.d.opt.WriteTimeout)); err != nil {

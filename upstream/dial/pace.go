@@ -1,4 +1,4 @@
-package upstream
+package dial
 
 import (
 	"time"
@@ -44,7 +44,7 @@ func (d *Dialer) pump() {
 			d.resumeIn(wait)
 			return
 		}
-		c := q.Remove(q.Front()).(*conn)
+		c := q.Remove(q.Front()).(*Conn)
 		c.queued = nil
 		d.stats.Waiting.Add(-1)
 		d.run(c)
