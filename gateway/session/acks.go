@@ -86,7 +86,7 @@ func (s *Session) onPubRec(st *step, body []byte) {
 	switch {
 	case d.phase == publishing && d.msgID == m.MsgID && d.msg.qos == 2:
 		s.confirm(d)
-		if s.storing(st) {
+		if s.journal.wait(st, goOnWhenDown, continuation{kind: thenRelease, msgID: d.msgID}) {
 			s.putReleasing(st)
 			return
 		}

@@ -14,7 +14,7 @@ func (s *Session) Assigned() bool { return s.assigned }
 // A sleeper is kept if it has a client id to be found by. Any other device is gone.
 func (s *Session) AddressTaken(env Env, out *Out) {
 	st := &step{env, out}
-	s.mustSave() // or a restart would give it the address back
+	s.journal.mustSave() // or a restart would give it the address back
 	s.forgetAddress(st)
 	switch {
 	case s.state == StateActive, s.connected() && s.assigned:
@@ -39,7 +39,7 @@ func (s *Session) AddressChanged() {
 	if s.reach, s.rival = s.unproven(), nil; s.reach != nil {
 		s.reach.at = at // a wake that waits for it has to end
 	}
-	s.changed()
+	s.journal.changed()
 }
 
 // StartMsgIDs sets what the identifiers of the gateway's own messages count from: MsgIds
@@ -48,10 +48,8 @@ func (s *Session) AddressChanged() {
 // an exchange that the gateway has forgotten.
 func (s *Session) StartMsgIDs(after uint16) {
 	s.nextMsgID = after
-	if s.durable != nil {
-		// The broker may remember identifiers of messages that have been given up.
-		s.durable.spool.packetID = firstPacketID | after
-	}
+	// The broker may remember identifiers of messages that have been given up.
+	s.spool.packetID = firstPacketID | after
 }
 
 // addressDeadline is when an unanswered question, whether the device is where it says it

@@ -5,40 +5,7 @@ import "sngate/snpacket/sn12"
 // Topic ids and subscriptions that wait for the store: a device must not be told what a
 // restart would forget.
 
-// allotment finds what goes on when a topic id, or that it is the device's own, is in the
-// store; nil if that is there already. A REGISTER of the device goes before the rest.
-func (s *Session) allotment(id uint16) (found *saving) {
-	if s.durable == nil {
-		return nil
-	}
-	for i := range s.durable.saving {
-		switch v := &s.durable.saving[i]; {
-		case v.id != id:
-		case v.kind == savingRegister:
-			return v
-		case v.kind == savingAllotment, v.kind == savingSubscribe:
-			found = v
-		}
-	}
-	return found
-}
-
-// answerWith has a REGISTER answered when the id, which is on its way to the store, is
-// there; it reports false if it is there already.
-func (s *Session) answerWith(id, msgID uint16) bool {
-	v := s.allotment(id)
-	switch {
-	case v == nil:
-		return false
-	case v.kind == savingRegister:
-		v.msgID = msgID // the device has asked again
-	case len(s.durable.saving) < maxSaving:
-		s.durable.saving = append(s.durable.saving, saving{token: v.token, kind: savingRegister, id: id, allots: v.allots, claims: v.claims, msgID: msgID})
-	}
-	return true
-}
-
-func (s *Session) onRegisterStored(st *step, v *saving, ok bool) {
+func (s *Session) onRegisterStored(st *step, v *continuation, ok bool) {
 	ok = s.allotted(st, v, ok)
 	if !s.connected() {
 		return
@@ -53,13 +20,13 @@ func (s *Session) onRegisterStored(st *step, v *saving, ok bool) {
 	s.told(st, v.id)
 }
 
-func (s *Session) onSubscribeStored(st *step, v *saving, ok bool) {
+func (s *Session) onSubscribeStored(st *step, v *continuation, ok bool) {
 	r := &v.req
 	if v.id != 0 {
 		ok = s.allotted(st, v, ok)
 	}
 	switch {
-	case !s.connected():
+	case !ok && !s.connected():
 	case !ok:
 		st.drop(ReasonStoreFailed)
 		if i := s.subscribed(r.filter); i >= 0 && v.fresh {
@@ -78,7 +45,7 @@ func (s *Session) onSubscribeStored(st *step, v *saving, ok bool) {
 // allotted ends the way of a topic id into the store. An id that did not get there is
 // taken back, and not used for another name either; one that was there before stays what it
 // was.
-func (s *Session) allotted(st *step, v *saving, ok bool) bool {
+func (s *Session) allotted(st *step, v *continuation, ok bool) bool {
 	id := v.id
 	if _, known := s.topics.Name(id); !known {
 		return false // the topic ids have been forgotten meanwhile

@@ -108,24 +108,24 @@ func (s *Session) announce(st *step, m *outgoing) bool {
 		return false
 	}
 	if !known {
-		if s.durable != nil && !s.storing(st) {
+		if s.journal.refuses(st) {
 			s.waitForStore(st.Now)
 			return false
 		}
-		if id, known = s.lendID(st, m.topic); !known {
+		var lent bool
+		if id, lent = s.lendID(st, m.topic); !lent {
 			s.reg = &registration{topic: m.topic, phase: waiting, retryAt: st.Now + lateWindow, overdue: true}
 			return true
 		}
-		if known = s.durable == nil; !known {
-			s.putTopic(st, id, false)
-			s.whenStored(st, saving{kind: savingAllotment, id: id, allots: true})
-		}
+		s.putTopic(st, id, false)
 	}
 	s.reg = &registration{topic: m.topic, topicID: id, phase: allotting, retryAt: Never, overdue: s.mute, mute: s.mute}
 	if t := s.tallyOf(m); t != nil {
 		s.reg.before = t.registers
 	}
-	if known && s.allotment(id) == nil {
+	if !known {
+		s.after(st, refuseWhenDown, continuation{kind: thenAllotted, id: id, allots: true})
+	} else if s.journal.allotment(id) == nil {
 		s.writeRegister(st)
 	}
 	return true
@@ -268,9 +268,7 @@ func (s *Session) onRegAck(st *step, body []byte) {
 				m.refusal = toldAgain
 			}
 		}
-		if s.storing(st) {
-			s.putTopic(st, r.topicID, true) // or it would be told again after a restart
-		}
+		s.keepTopic(st, r.topicID)
 	case m.ReturnCode == sn12.RejectedCongestion && r.count() < s.cfg.patience():
 		s.congested(st)
 		return

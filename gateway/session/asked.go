@@ -154,7 +154,7 @@ func (s *Session) dropAsked(i int) {
 
 func (s *Session) answerUnsubscribe(st *step, r *request) {
 	if !r.quiet {
-		answerStored(st, s, sn12.UnsubAck{MsgID: r.msgID})
+		s.after(st, goOnWhenDown, continuation{kind: thenUnsubAck, msgID: r.msgID})
 	}
 }
 

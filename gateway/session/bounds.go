@@ -64,10 +64,7 @@ func (s *Session) awaiting() bool {
 	if s.relays() {
 		return true
 	}
-	if s.durable != nil && s.durable.spool.len() > 0 {
-		return true
-	}
-	return len(s.asked) > 0 || s.restore.open > 0 || s.barrier.token != 0
+	return s.spool.len() > 0 || len(s.asked) > 0 || s.restore.open > 0 || s.barrier.token != 0
 }
 
 // admit keeps the bounds: QoS 0 goes first, oldest first. QoS 1 and 2 are never dropped,

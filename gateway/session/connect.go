@@ -201,9 +201,7 @@ func (s *Session) carryOut(st *step) {
 	s.willDue = false // the link drops it: the device is back
 	s.link = linkOpening
 	s.uncomplete()
-	if s.durable != nil {
-		s.durable.closeAs = 0
-	}
+	s.closeAs = 0
 	s.enter(st, StateConnecting, ReasonNone)
 	st.do(Action{Kind: ActionConnect, Clean: s.clean, KeepAlive: s.duration, Will: s.carried})
 }
@@ -232,10 +230,11 @@ func (s *Session) accept(st *step, p connectParams, wake bool) {
 	s.accepted, s.lateBefore = p, st.Now+lateWindow
 	s.kept = !s.clean
 	s.enter(st, StateActive, ReasonNone)
-	s.noteAccepted()
+	s.journal.begin(s.cfg.Durable)
+	s.closeAs, s.resuming = 0, false
 	s.heard(st.Now)
 	s.drain(st)
-	s.answerConnect(st)
+	s.after(st, goOnWhenDown, continuation{kind: thenConnAck})
 }
 
 func (s *Session) onBrokerConnected(st *step, ev *Event) {
@@ -262,9 +261,7 @@ func (s *Session) resume(st *step, present bool) {
 		s.forgetTaken(st)
 		s.forgetReleased(st)
 	}
-	if s.durable != nil {
-		s.durable.resuming = false
-	}
+	s.resuming = false
 	if s.draining() && !s.kept {
 		return
 	}

@@ -80,7 +80,7 @@ func (s *Session) acknowledge(st *step, m *outgoing) {
 		s.barrier.rounds = max(s.barrier.rounds, m.qos)
 	}
 	if m.number != 0 {
-		st.remove(RecordHeld, key32(m.number))
+		s.journal.remove(st, RecordHeld, key32(m.number))
 	}
 }
 
@@ -91,7 +91,7 @@ func (s *Session) leave(st *step, m *outgoing, why Reason) {
 		st.dropOf(why, m.topic, len(m.payload))
 	}
 	if m.number != 0 {
-		st.remove(RecordHeld, key32(m.number))
+		s.journal.remove(st, RecordHeld, key32(m.number))
 		if m.qos == 2 && !m.saved {
 			s.release(st, m.packetID) // not acknowledged: it is going to be sent again
 		}
@@ -205,7 +205,7 @@ func (s *Session) sendPublish(st *step) {
 	}
 	if d.msg.qos == 2 {
 		s.lastQoS2 = exchange{packetID: d.msg.packetID, msgID: d.msg.msgID}
-		if !again && s.storing(st) {
+		if !again && s.journal.wait(st, goOnWhenDown, continuation{kind: thenPublish, msgID: d.msg.msgID}) {
 			s.putOutgoing(st)
 			return
 		}
@@ -230,7 +230,7 @@ func (s *Session) writePublish(st *step, dup bool) {
 func (s *Session) newMsgID() uint16 {
 	for {
 		s.nextMsgID++
-		if s.nextMsgID != 0 && s.nextMsgID != s.lastQoS2.msgID && (s.durable == nil || s.nextMsgID != s.durable.outgoing.msgID) {
+		if s.nextMsgID != 0 && s.nextMsgID != s.lastQoS2.msgID && s.nextMsgID != s.outgoing.msgID {
 			s.reach.drawn(s.nextMsgID)
 			return s.nextMsgID
 		}

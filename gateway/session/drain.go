@@ -9,7 +9,7 @@ func (s *Session) Draining() bool { return s.draining() }
 // Delivering reports whether the session has anything for the broker, whatever has become
 // of the device.
 func (s *Session) Delivering() bool {
-	return s.willDue || s.durable != nil && s.durable.spool.len() > 0 || s.relays()
+	return s.willDue || s.spool.len() > 0 || s.relays()
 }
 
 // relays reports whether a PUBLISH of the device is with the link.
@@ -22,17 +22,17 @@ func (s *Session) relays() bool {
 	return false
 }
 
-func (s *Session) draining() bool { return s.durable != nil && s.durable.closeAs != 0 }
+func (s *Session) draining() bool { return s.closeAs != 0 }
 
 // closeLink ends the connection to the broker, or has it ended when the spool is empty. A
 // will that is due is published last: nothing of the device may come after it.
 func (s *Session) closeLink(st *step, how ActionKind) {
-	if s.durable != nil && s.durable.spool.len() > 0 {
+	if s.spool.len() > 0 {
 		if how == ActionCloseAbort && s.link != linkUp {
 			how = ActionCloseClean // the broker has published the will when the connection broke
 			st.do(Action{Kind: ActionSetWill})
 		}
-		s.durable.closeAs = how
+		s.closeAs = how
 		if s.link == linkClosed {
 			s.reopenToDrain(st)
 		}
@@ -61,10 +61,10 @@ func (s *Session) reopenToDrain(st *step) {
 
 // closeDrained ends a connection that was kept for the spool only.
 func (s *Session) closeDrained(st *step) {
-	if !s.draining() || s.durable.spool.len() > 0 || s.dialogue != nil {
+	if !s.draining() || s.spool.len() > 0 || s.dialogue != nil {
 		return
 	}
-	how := s.durable.closeAs
-	s.durable.closeAs = 0
+	how := s.closeAs
+	s.closeAs = 0
 	s.closeLink(st, how)
 }

@@ -30,8 +30,8 @@ func (w *world) checkTwin() {
 
 func (w *world) spooled() map[string]int {
 	m := map[string]int{}
-	for i := range w.s.durable.spool.msgs {
-		m[string(w.s.durable.spool.msgs[i].payload)]++
+	for i := range w.s.spool.msgs {
+		m[string(w.s.spool.msgs[i].payload)]++
 	}
 	return m
 }
@@ -107,7 +107,7 @@ func (w *world) acknowledged(msgID uint16, qos uint8) {
 
 // check is what must hold after every step.
 func (w *world) check() {
-	s, d := w.s, w.s.durable
+	s := w.s
 	stored := map[RecordKind]map[string]bool{RecordHeld: {}, RecordSpool: {}}
 	for _, r := range w.store.records {
 		f := binrec.NewReader(r.Value)
@@ -156,15 +156,15 @@ func (w *world) check() {
 		broken bool
 		what   string
 	}{
-		{len(d.saving) > maxSaving+2*maxAsked+maxRemoving, "too much waits for the store"},
-		{len(d.taken) > maxTaken, "too many QoS 2 messages of the broker are taken over"},
+		{len(s.journal.waiting) > maxWaiting+2*maxAsked+maxRemoving, "too much waits for the store"},
+		{len(s.taken) > maxTaken, "too many QoS 2 messages of the broker are taken over"},
 		// What a store that has failed did not remove is there again after a restart.
-		{!w.frail && d.spool.len() > w.cfg.SpoolMessages, "more in the spool than SpoolMessages"},
-		{!w.frail && d.spool.octets > w.cfg.SpoolBytes, "more in the spool than SpoolBytes"},
+		{!w.frail && s.spool.len() > w.cfg.SpoolMessages, "more in the spool than SpoolMessages"},
+		{!w.frail && s.spool.octets > w.cfg.SpoolBytes, "more in the spool than SpoolBytes"},
 		{len(s.window) > w.cfg.MaxInFlight, "more in flight than MaxInFlight"},
 		{len(s.subs) > w.cfg.MaxSubscriptions, "too many subscriptions"},
 		{s.topics.Owned() > w.cfg.MaxTopics || s.topics.Len() > w.cfg.MaxTopics+spareIDs, "too many topic ids"},
-		{s.draining() && d.spool.len() == 0 && s.dialogue == nil, "a link without device and spool stays open"},
+		{s.draining() && s.spool.len() == 0 && s.dialogue == nil, "a link without device and spool stays open"},
 		{s.draining() && s.paused, "what is drained is not read from"},
 	} {
 		if c.broken {
@@ -255,14 +255,14 @@ func (w *world) calm() {
 		w.fail("never arrived at the broker: %v", w.owedUp)
 	case len(w.owedDown) > 0:
 		w.fail("never arrived at the device: %v", w.owedDown)
-	case s.durable.spool.len() > 0:
-		w.fail("%d messages are left in the spool", s.durable.spool.len())
+	case s.spool.len() > 0:
+		w.fail("%d messages are left in the spool", s.spool.len())
 	case s.queue.len() > 0 || s.delivery.phase != idle:
 		w.fail("%d messages are left in the queue, delivery is in phase %d", s.queue.len(), s.delivery.phase)
 	case len(w.b.out) > 0:
 		w.fail("the broker still has %+v", w.b.out)
-	case len(s.durable.saving) > 0:
-		w.fail("%d things wait for the store", len(s.durable.saving))
+	case len(s.journal.waiting) > 0:
+		w.fail("%d things wait for the store", len(s.journal.waiting))
 	}
 	w.checkSnapshot()
 }

@@ -319,7 +319,7 @@ func (w *world) restart(crash bool) {
 // excuse lets messages of the device go that the broker has forgotten half-way, when the
 // process ends before the store knows: it goes on with PUBREL for nothing.
 func (w *world) excuse() {
-	p := &w.s.durable.spool
+	p := &w.s.spool
 	for _, r := range w.store.records {
 		if r.Kind != RecordReleased {
 			continue
@@ -345,7 +345,7 @@ func (w *world) snapshot() {
 func (w *world) erase() {
 	var erase Out
 	for kind := RecordSession; kind <= RecordSpool; kind++ {
-		erase.removeAll(kind)
+		erase.Records = append(erase.Records, Record{Kind: kind, Op: DeleteRecords})
 	}
 	w.store.submit(&erase)
 }

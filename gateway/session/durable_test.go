@@ -576,7 +576,7 @@ func TestPacketIdentifiersAreNotCountedFromTheStartAgain(t *testing.T) {
 	for _, first := range []uint16{1, 0x1234, 0x7FFE, 0xFFF0} {
 		s := New(durableConfig(), "dev")
 		s.StartMsgIDs(first)
-		id := s.durable.spool.newPacketID()
+		id := s.spool.newPacketID()
 		if used[id] || id < firstPacketID || id > lastPacketID {
 			t.Errorf("StartMsgIDs(%#x): packet identifier %#x", first, id)
 		}

@@ -46,7 +46,7 @@ func (s *Session) end(st *step, state State, why Reason, how ActionKind) {
 	s.forgetAddress(st)
 	s.rival = nil
 	s.enter(st, state, why)
-	s.mustSave()
+	s.journal.mustSave()
 	s.closeLink(st, how)
 }
 
@@ -77,7 +77,7 @@ func (s *Session) onLinkClosed(st *step) {
 	s.link = linkClosed
 	if s.willDue {
 		s.willDue = false
-		s.mustSave()
+		s.journal.mustSave()
 	}
 	switch {
 	case s.dialogue != nil:
@@ -90,7 +90,7 @@ func (s *Session) onLinkClosed(st *step) {
 
 // free lets the shell forget a session that nothing is kept of.
 func (s *Session) free(st *step) {
-	if !s.kept && (s.durable == nil || !s.durable.leaving) {
+	if !s.kept && !s.journal.awaits(thenGoodbye) {
 		st.do(Action{Kind: ActionFree})
 	}
 }
@@ -102,8 +102,8 @@ func (s *Session) onLinkDown(st *step) {
 	s.link = linkDown
 	s.uncomplete()
 	s.retract(st)
-	if s.draining() && s.durable.closeAs == ActionCloseAbort {
-		s.durable.closeAs = ActionCloseClean // the broker publishes the will now
+	if s.draining() && s.closeAs == ActionCloseAbort {
+		s.closeAs = ActionCloseClean // the broker publishes the will now
 		st.do(Action{Kind: ActionSetWill})
 	}
 	if s.state == StateAwake {

@@ -6,15 +6,18 @@ import "sngate/snpacket/sn12"
 
 // spooling reports whether a message of the device goes through the spool.
 func (s *Session) spooling(st *step, qos uint8) bool {
-	if s.durable == nil || !s.cfg.Spool || !s.storing(st) || qos == 0 && !s.cfg.SpoolQoS0 {
+	if !s.spools(st) || qos == 0 && !s.cfg.SpoolQoS0 {
 		return false
 	}
-	return qos == 2 || s.link != linkUp || s.durable.spool.backlog()
+	return qos == 2 || s.link != linkUp || s.spool.backlog()
 }
+
+// spools reports whether the spool takes messages.
+func (s *Session) spools(st *step) bool { return s.cfg.Spool && s.journal.takes(st) }
 
 // enqueue puts a message into the spool; the device is answered when it is in the store.
 func (s *Session) enqueue(st *step, topic string, m *sn12.Publish) (uint32, bool) {
-	p := &s.durable.spool
+	p := &s.spool
 	v := spooled{at: st.Now, topic: topic, payload: append([]byte(nil), m.Data...), qos: m.QoS, retain: m.Retain}
 	if !s.makeRoom(st, v.size()) || v.qos == 2 && p.len() >= maxSpooledQoS2 {
 		return 0, false
@@ -24,14 +27,14 @@ func (s *Session) enqueue(st *step, topic string, m *sn12.Publish) (uint32, bool
 		v.packetID = p.newPacketID()
 	}
 	p.push(v)
-	v.put(st)
-	s.whenStored(st, saving{kind: savingSpool, number: v.number})
+	v.put(st, &s.journal)
+	s.after(st, refuseWhenDown, continuation{kind: thenAckSpooled, number: v.number})
 	return v.number, true
 }
 
 // makeRoom keeps the bounds of the spool.
 func (s *Session) makeRoom(st *step, size int) bool {
-	p := &s.durable.spool
+	p := &s.spool
 	if size > s.cfg.SpoolBytes {
 		return false // nothing that is dropped would help
 	}
@@ -46,7 +49,7 @@ func (s *Session) makeRoom(st *step, size int) bool {
 
 // dropSpooled drops the oldest message that the link has not got.
 func (s *Session) dropSpooled(st *step, why Reason) bool {
-	p := &s.durable.spool
+	p := &s.spool
 	for i := range p.msgs {
 		if p.msgs[i].stage == spoolWaiting {
 			st.drop(why)
@@ -59,10 +62,10 @@ func (s *Session) dropSpooled(st *step, why Reason) bool {
 
 // answerSpooled tells the device that its message is safe, or that it is to send it
 // again later.
-func (s *Session) answerSpooled(st *step, v *saving, ok bool) {
+func (s *Session) answerSpooled(st *step, c *continuation, ok bool) {
 	for i := range s.window {
 		f := &s.window[i]
-		if f.stage != spooling || f.number != v.number {
+		if f.stage != spooling || f.number != c.number {
 			continue
 		}
 		switch {
@@ -112,7 +115,7 @@ const patience = Time(5e9)
 // overdue reports whether a PUBLISH that the device repeats is better taken into the
 // spool than left with the link.
 func (s *Session) overdue(st *step, f *inflight) bool {
-	if f.qos != 1 || f.stage != relaying && f.stage != refused || !s.cfg.Spool || !s.storing(st) {
+	if f.qos != 1 || f.stage != relaying && f.stage != refused || !s.spools(st) {
 		return false
 	}
 	return s.link != linkUp || f.stage == refused || st.Now >= f.holdAt-s.cfg.Hold+patience
@@ -122,7 +125,7 @@ func (s *Session) overdue(st *step, f *inflight) bool {
 // them and in order, to put them into the spool: there is no telling when the broker
 // answers.
 func (s *Session) retract(st *step) {
-	if !s.cfg.Spool || !s.storing(st) {
+	if !s.spools(st) {
 		return
 	}
 	for i := range s.window {
@@ -142,7 +145,7 @@ func (s *Session) onRetracted(st *step, ev *Event) {
 	if !ev.Failed {
 		m := sn12.Publish{QoS: f.qos, Retain: ev.Retain, Data: ev.Payload}
 		if number, ok := s.enqueue(st, ev.Topic, &m); ok {
-			p := &s.durable.spool
+			p := &s.spool
 			p.msgs[len(p.msgs)-1].again = ev.Dup
 			f.stage, f.holdAt, f.token, f.number = spooling, Never, 0, number
 			return
@@ -157,16 +160,13 @@ func (s *Session) onRetracted(st *step, ev *Event) {
 // being sent from the spool, or to wait for the first connection after a restart: that
 // may be opened only because of it.
 func (s *Session) mustWait() bool {
-	if s.durable == nil {
-		return false
-	}
-	return s.durable.resuming || s.link == linkUp && s.durable.spool.backlog()
+	return s.resuming || s.link == linkUp && s.spool.backlog()
 }
 
 // waitInMemory has a QoS 0 message wait without going to the store.
 func (s *Session) waitInMemory(now Time, topic string, m *sn12.Publish) bool {
 	v := spooled{at: now, topic: topic, payload: append([]byte(nil), m.Data...), retain: m.Retain, stage: spoolWaiting}
-	p := &s.durable.spool
+	p := &s.spool
 	if p.len() >= s.cfg.SpoolMessages || p.octets+v.size() > s.cfg.SpoolBytes {
 		return false
 	}
@@ -177,11 +177,8 @@ func (s *Session) waitInMemory(now Time, topic string, m *sn12.Publish) bool {
 // dropWaiting gives up the QoS 0 messages that wait in memory: the connection they
 // waited for has not come about, or has gone.
 func (s *Session) dropWaiting(st *step) {
-	if s.durable == nil {
-		return
-	}
-	s.durable.resuming = false
-	p := &s.durable.spool
+	s.resuming = false
+	p := &s.spool
 	for i := len(p.msgs) - 1; i >= 0; i-- {
 		if p.msgs[i].number == 0 {
 			st.drop(ReasonBrokerDown)

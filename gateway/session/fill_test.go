@@ -124,7 +124,7 @@ func (f *filling) kept() int {
 // takes no more than maxSpooledQoS2.
 func fillSizes(way int) (few, many int) {
 	if fillings[way].name == "spooled QoS 2" {
-		return 100, maxSpooledQoS2 - 2000
+		return 100, maxSpooledQoS2 - 10_000
 	}
 	return 100, 100_000
 }

@@ -1,9 +1,6 @@
 package session
 
-import (
-	"encoding/binary"
-	"slices"
-)
+import "encoding/binary"
 
 // Messages of the broker that the gateway answers for: those held in the store for a
 // sleeping device, and QoS 2 exchanges over a restart.
@@ -11,48 +8,48 @@ import (
 // maxTaken bounds the QoS 2 messages of the broker that it has not released.
 const maxTaken = 1024
 
-func (m *outgoing) put(st *step) {
-	st.put(RecordHeld, key32(m.number), appendMessage(make([]byte, 0, m.size()), m.qos, m.retain, m.topic, m.payload))
+func (m *outgoing) put(st *step, j *journal) {
+	j.put(st, RecordHeld, key32(m.number), appendMessage(make([]byte, 0, m.size()), m.qos, m.retain, m.topic, m.payload))
 }
 
-func (t *takenOver) put(st *step) {
-	st.put(RecordExchange, key16(t.packetID), binary.BigEndian.AppendUint64(nil, t.sum))
+func (t *takenOver) put(st *step, j *journal) {
+	j.put(st, RecordExchange, key16(t.packetID), binary.BigEndian.AppendUint64(nil, t.sum))
 }
 
 // holdDurably has the messages held for a sleeping device stored, to acknowledge them
 // to the broker: all of them, so that none of a later one comes before an earlier one.
 func (s *Session) holdDurably(st *step) {
-	if s.state != StateAsleep || s.durable == nil {
+	if s.state != StateAsleep {
 		return
 	}
 	for m := s.queue.unnumbered(); m != nil; m = s.queue.unnumbered() {
-		if !st.HeldRoom || !s.storing(st) || m.qos == 2 && len(s.durable.taken) >= maxTaken {
+		if !st.HeldRoom || !s.journal.takes(st) || m.qos == 2 && len(s.taken) >= maxTaken {
 			return // it stays the broker's
 		}
-		s.durable.lastHeld++
-		m.number = s.durable.lastHeld
-		m.put(st)
+		s.lastHeld++
+		m.number = s.lastHeld
+		m.put(st, &s.journal)
 		if m.qos == 2 {
 			s.take(st, m)
 		}
 		if m.qos == 2 && m.msgID != 0 { // it had been sent before it was held
-			o := &s.durable.outgoing
+			o := &s.outgoing
 			*o = outgoingRecord{msgID: m.msgID, packetID: m.packetID, number: m.number, sum: contentSum(m.topic, m.payload)}
-			o.put(st)
+			o.put(st, &s.journal)
 		}
-		s.whenStored(st, saving{kind: savingHeld, number: m.number})
+		s.after(st, refuseWhenDown, continuation{kind: thenAckHeld, number: m.number})
 	}
 }
 
 // onHeldStored acknowledges a held message to the broker, if it has not been delivered
 // meanwhile.
-func (s *Session) onHeldStored(st *step, v *saving, ok bool) {
-	m := s.heldAs(v.number)
+func (s *Session) onHeldStored(st *step, c *continuation, ok bool) {
+	m := s.heldAs(c.number)
 	switch {
 	case m == nil:
 	case !ok:
 		s.queue.takeNumber(m)
-		st.remove(RecordHeld, key32(v.number))
+		s.journal.remove(st, RecordHeld, key32(c.number))
 		if m.qos == 2 {
 			s.release(st, m.packetID)
 		}
@@ -76,19 +73,17 @@ func (s *Session) heldAs(number uint32) *outgoing {
 // take notes that a QoS 2 message is ours now.
 func (s *Session) take(st *step, m *outgoing) {
 	t := takenOver{packetID: m.packetID, sum: contentSum(m.topic, m.payload)}
-	if m.packetID == 0 || s.takenAs(t.packetID) >= 0 || len(s.durable.taken) >= maxTaken {
+	if m.packetID == 0 || s.takenAs(t.packetID) >= 0 || len(s.taken) >= maxTaken {
 		return
 	}
-	s.durable.taken = append(s.durable.taken, t)
-	t.put(st)
+	s.taken = append(s.taken, t)
+	t.put(st, &s.journal)
 }
 
 func (s *Session) takenAs(packetID uint16) int {
-	if s.durable != nil {
-		for i := range s.durable.taken {
-			if s.durable.taken[i].packetID == packetID {
-				return i
-			}
+	for i := range s.taken {
+		if s.taken[i].packetID == packetID {
+			return i
 		}
 	}
 	return -1
@@ -106,7 +101,7 @@ func (s *Session) isTaken(st *step, ev *Event) bool {
 	if i < 0 {
 		return false
 	}
-	if ev.Dup && s.durable.taken[i].sum == contentSum(ev.Topic, ev.Payload) {
+	if ev.Dup && s.taken[i].sum == contentSum(ev.Topic, ev.Payload) {
 		return true
 	}
 	s.release(st, ev.PacketID)
@@ -119,10 +114,10 @@ func (s *Session) wasSent(ev *Event) bool {
 	if ev.QoS != 2 || !ev.Dup || ev.PacketID != s.lastQoS2.packetID {
 		return false
 	}
-	if s.durable == nil || s.durable.outgoing.packetID != ev.PacketID {
+	if s.outgoing.packetID != ev.PacketID {
 		return true
 	}
-	return s.durable.outgoing.sum == contentSum(ev.Topic, ev.Payload)
+	return s.outgoing.sum == contentSum(ev.Topic, ev.Payload)
 }
 
 // onReleased takes the broker's PUBREL. PUBCOMP lets the broker use the identifier for
@@ -130,8 +125,8 @@ func (s *Session) wasSent(ev *Event) bool {
 func (s *Session) onReleased(st *step, packetID uint16) {
 	known := s.takenAs(packetID) >= 0
 	s.release(st, packetID)
-	if known && s.storing(st) {
-		s.whenStored(st, saving{kind: savingComplete, id: packetID})
+	if known {
+		s.after(st, goOnWhenDown, continuation{kind: thenPubComp, id: packetID})
 		return
 	}
 	s.complete(st, packetID)
@@ -148,15 +143,13 @@ func (s *Session) complete(st *step, packetID uint16) {
 
 // completing reports whether a PUBCOMP waits for the store.
 func (s *Session) completing() bool {
-	return s.durable != nil && slices.ContainsFunc(s.durable.saving, func(v saving) bool { return v.kind == savingComplete })
+	return s.journal.awaits(thenPubComp)
 }
 
 // uncomplete drops the PUBCOMPs that wait for the store: the broker asks again in the next
 // connection.
 func (s *Session) uncomplete() {
-	if s.durable != nil {
-		s.durable.saving = slices.DeleteFunc(s.durable.saving, func(v saving) bool { return v.kind == savingComplete })
-	}
+	s.journal.forget(func(c *continuation) bool { return c.kind == thenPubComp })
 }
 
 // release forgets a packet identifier.
@@ -165,11 +158,10 @@ func (s *Session) release(st *step, packetID uint16) {
 	if i < 0 {
 		return
 	}
-	d := s.durable
-	if d.taken = append(d.taken[:i], d.taken[i+1:]...); len(d.taken) == 0 {
-		d.taken = nil
+	if s.taken = append(s.taken[:i], s.taken[i+1:]...); len(s.taken) == 0 {
+		s.taken = nil
 	}
-	st.remove(RecordExchange, key16(packetID))
+	s.journal.remove(st, RecordExchange, key16(packetID))
 }
 
 // forgetTaken forgets the packet identifiers of a broker that has forgotten them: they
@@ -179,9 +171,9 @@ func (s *Session) forgetTaken(st *step) {
 	for i := s.queue.head; i < len(s.queue.msgs); i++ {
 		s.queue.msgs[i].packetID = 0
 	}
-	if s.durable != nil && len(s.durable.taken) > 0 {
-		s.durable.taken = nil
-		st.removeAll(RecordExchange)
+	if len(s.taken) > 0 {
+		s.taken = nil
+		s.journal.removeAll(st, RecordExchange)
 	}
 }
 
@@ -190,15 +182,14 @@ func (s *Session) forgetTaken(st *step) {
 func (s *Session) putOutgoing(st *step) {
 	m := &s.delivery.msg
 	s.delivery.phase, s.delivery.msgID = assigning, m.msgID
-	s.durable.outgoing = outgoingRecord{msgID: m.msgID, packetID: m.packetID, number: m.number, sum: contentSum(m.topic, m.payload)}
-	s.durable.outgoing.put(st)
-	s.whenStored(st, saving{kind: savingOutgoing, msgID: m.msgID})
+	s.outgoing = outgoingRecord{msgID: m.msgID, packetID: m.packetID, number: m.number, sum: contentSum(m.topic, m.payload)}
+	s.outgoing.put(st, &s.journal)
 }
 
 // onOutgoingStored sends the message. Without the record it is sent as well: only a
 // restart in the middle of it could double it.
-func (s *Session) onOutgoingStored(st *step, v *saving) {
-	if s.delivery.phase != assigning || s.delivery.msgID != v.msgID {
+func (s *Session) onOutgoingStored(st *step, c *continuation) {
+	if s.delivery.phase != assigning || s.delivery.msgID != c.msgID {
 		return // suspended; its next PUBLISH has DUP
 	}
 	s.delivery.phase = publishing
@@ -212,20 +203,19 @@ func (s *Session) putReleasing(st *step) {
 	d := &s.delivery
 	d.phase = recording
 	s.retryAt = Never
-	s.durable.outgoing = outgoingRecord{msgID: d.msgID, releasing: true}
-	s.durable.outgoing.put(st)
+	s.outgoing = outgoingRecord{msgID: d.msgID, releasing: true}
+	s.outgoing.put(st, &s.journal)
 	if d.msg.handle != 0 {
 		s.take(st, &d.msg)
 	}
 	if d.msg.number != 0 {
-		st.remove(RecordHeld, key32(d.msg.number))
+		s.journal.remove(st, RecordHeld, key32(d.msg.number))
 		d.msg.number = 0
 	}
-	s.whenStored(st, saving{kind: savingReleasing, msgID: d.msgID})
 }
 
-func (s *Session) onReleasingStored(st *step, v *saving) {
-	if s.delivery.phase == recording && s.delivery.msgID == v.msgID {
+func (s *Session) onReleasingStored(st *step, c *continuation) {
+	if s.delivery.phase == recording && s.delivery.msgID == c.msgID {
 		s.released(st)
 	}
 }
@@ -247,8 +237,8 @@ func (s *Session) released(st *step) {
 }
 
 func (s *Session) forgetOutgoing(st *step) {
-	if s.durable != nil && s.durable.outgoing.msgID != 0 {
-		s.durable.outgoing = outgoingRecord{}
-		st.remove(RecordOutgoing, nil)
+	if s.outgoing.msgID != 0 {
+		s.outgoing = outgoingRecord{}
+		s.journal.remove(st, RecordOutgoing, nil)
 	}
 }

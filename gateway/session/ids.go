@@ -73,15 +73,13 @@ func (s *Session) inUse(id uint16) bool {
 			return true
 		}
 	}
-	return s.reg != nil && s.reg.topicID == id || s.delivery.phase != idle && s.delivery.topicID == id || s.allotment(id) != nil
+	return s.reg != nil && s.reg.topicID == id || s.delivery.phase != idle && s.delivery.topicID == id || s.journal.allotment(id) != nil
 }
 
 // removeTopic takes an id back for good.
 func (s *Session) removeTopic(st *step, id uint16) {
 	s.topics.Remove(id)
-	if s.durable != nil {
-		st.remove(RecordTopic, key16(id))
-	}
+	s.journal.remove(st, RecordTopic, key16(id))
 }
 
 // claim notes that an id is the device's own, for ever. It reports false if the device has
@@ -93,10 +91,17 @@ func (s *Session) claim(st *step, id uint16) bool {
 	case s.topics.Owned() >= s.cfg.MaxTopics:
 		return false
 	}
-	if s.topics.Claim(id); s.durable != nil && st.StoreOK {
+	s.topics.Claim(id)
+	s.keepTopic(st, id)
+	return true
+}
+
+// keepTopic notes in the store what the device knows of an id, or it would be told again
+// after a restart. A snapshot has it where the store takes nothing now.
+func (s *Session) keepTopic(st *step, id uint16) {
+	if st.StoreOK {
 		s.putTopic(st, id, true)
 	}
-	return true
 }
 
 // claimByUse claims an id that the device publishes with. A REGISTER of its name that comes
@@ -105,10 +110,10 @@ func (s *Session) claim(st *step, id uint16) bool {
 func (s *Session) claimByUse(st *step, id uint16) {
 	switch {
 	case s.topics.State(id).Own:
-	case s.durable != nil && !s.storing(st), !s.claim(st, id):
+	case s.journal.refuses(st), !s.claim(st, id):
 		s.topics.Touch(id, st.Now)
-	case s.durable != nil:
-		s.whenStored(st, saving{kind: savingAllotment, id: id, claims: true})
+	default:
+		s.after(st, refuseWhenDown, continuation{kind: thenAllotted, id: id, claims: true})
 	}
 }
 

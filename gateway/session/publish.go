@@ -78,7 +78,7 @@ func (s *Session) onPublish(st *step, body []byte) {
 		s.spoolInflight(st, topic, &m)
 		return
 	}
-	if s.durable != nil && s.durable.spool.backlog() {
+	if s.spool.backlog() {
 		s.refusePublish(st, &m, sn12.RejectedCongestion, ReasonStoreFailed) // it would overtake
 		return
 	}
@@ -213,7 +213,7 @@ func checksum(m *sn12.Publish) uint32 {
 // settle removes window[i], keeping the order of the rest.
 func (s *Session) settle(st *step, i int) {
 	if f := &s.window[i]; f.kept {
-		st.remove(RecordReceived, key16(f.msgID))
+		s.journal.remove(st, RecordReceived, key16(f.msgID))
 	}
 	s.window = append(s.window[:i], s.window[i+1:]...)
 }
@@ -240,7 +240,7 @@ func (s *Session) retire(st *step) {
 			f.holdAt = Never
 			kept = append(kept, f)
 		} else if f.kept {
-			st.remove(RecordReceived, key16(f.msgID))
+			s.journal.remove(st, RecordReceived, key16(f.msgID))
 		}
 	}
 	s.window = kept
@@ -314,7 +314,7 @@ func (s *Session) expireHeld(st *step) {
 			i--
 			continue
 		}
-		if f.qos == 1 && s.cfg.Spool && s.storing(st) {
+		if f.qos == 1 && s.spools(st) {
 			f.holdAt = st.Now + s.cfg.Hold
 			s.retract(st)
 			continue
@@ -347,7 +347,7 @@ func (s *Session) onPubRel(st *step, body []byte) {
 		}
 		if f.kept {
 			f.kept = false
-			st.remove(RecordReceived, key16(f.msgID))
+			s.journal.remove(st, RecordReceived, key16(f.msgID))
 		}
 		f.stage, f.holdAt = finished, st.Now+lateWindow
 		break

@@ -324,7 +324,7 @@ func (s *Session) weigh(st *step, t sn12.Type, body []byte) bool {
 		r.wrong++
 	case r.wrong < maxGuesses:
 		s.reach = nil
-		s.changed() // or it would be asked again after a restart
+		s.journal.changed() // or it would be asked again after a restart
 	}
 	if t == sn12.TypeRegAck && msgID != 0 && msgID == r.toldID {
 		s.pump(st)

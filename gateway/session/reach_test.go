@@ -489,7 +489,6 @@ func TestUnreachable(t *testing.T) {
 func TestProofSurvivesARestart(t *testing.T) {
 	for _, proven := range []bool{false, true} {
 		s := New(proofConfig(), "dev")
-		s.durable = &durable{spool: spool{retryAt: Never, packetID: firstPacketID}}
 		s.state, s.kept = StateActive, true
 		if proven {
 			s.reach = nil

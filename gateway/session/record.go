@@ -43,18 +43,6 @@ type Record struct {
 	Value []byte
 }
 
-func (o *Out) put(kind RecordKind, key, value []byte) {
-	o.Records = append(o.Records, Record{Kind: kind, Key: key, Value: value})
-}
-
-func (o *Out) remove(kind RecordKind, key []byte) {
-	o.Records = append(o.Records, Record{Kind: kind, Op: DeleteRecord, Key: key})
-}
-
-func (o *Out) removeAll(kind RecordKind) {
-	o.Records = append(o.Records, Record{Kind: kind, Op: DeleteRecords})
-}
-
 func key16(n uint16) []byte { return binrec.New(2).U16(n) }
 func key32(n uint32) []byte { return binrec.New(4).U32(n) }
 
@@ -109,7 +97,7 @@ func (s *Session) lasting() State {
 	case StateActive, StateAsleep, StateDisconnected, StateLost:
 		return s.state
 	}
-	return s.durable.state
+	return s.journal.state
 }
 
 func (s *Session) loadSession(value []byte) error {
@@ -136,7 +124,7 @@ func (s *Session) loadSession(value []byte) error {
 	if bits&bitProven != 0 {
 		s.reach = nil
 	}
-	s.durable.known = true
+	s.journal.known = true
 	return nil
 }
 
@@ -159,23 +147,22 @@ func (s *Session) putTopic(st *step, id uint16, told bool) {
 	if name, ok := s.topics.Name(id); ok {
 		state := s.topics.State(id)
 		bits := bit(state.Allotted, bitAllotted) | bit(told, bitTold) | bit(!state.Own, bitLent) | bit(state.Moved, bitMoved)
-		st.put(RecordTopic, key16(id), binrec.New(1+len(name)).U8(bits).Text(name))
+		s.journal.put(st, RecordTopic, key16(id), binrec.New(1+len(name)).U8(bits).Text(name))
 	}
 }
 
 func (s *Session) putSubscription(st *step, sub *subscription) {
-	st.put(RecordSubscription, []byte(sub.filter), []byte{sub.qos})
+	s.journal.put(st, RecordSubscription, []byte(sub.filter), []byte{sub.qos})
 }
 
 func (s *Session) putReceived(st *step, f *inflight) {
-	st.put(RecordReceived, key16(f.msgID), binrec.New(6).U32(f.sum).U16(f.topicID))
+	s.journal.put(st, RecordReceived, key16(f.msgID), binrec.New(6).U32(f.sum).U16(f.topicID))
 }
 
 // Load takes one record of the session back; records may come in any order, those of a
 // kind in the order of their keys. key and value are not kept. Resume is called after
 // the last one. A record that makes no sense is an error, and leaves the session as it is.
 func (s *Session) Load(kind RecordKind, key, value []byte) error {
-	d := s.durable
 	k, f := binrec.NewReader(key), binrec.NewReader(value)
 	take := func() {}
 	switch kind {
@@ -192,30 +179,30 @@ func (s *Session) Load(kind RecordKind, key, value []byte) error {
 		return s.loadTopic(&k, &f)
 	case RecordExchange:
 		v := takenOver{packetID: k.U16(), sum: f.U64()}
-		take = func() { d.taken = append(d.taken, v) }
+		take = func() { s.taken = append(s.taken, v) }
 	case RecordOutgoing:
 		var v outgoingRecord
 		v.load(&f)
-		take = func() { d.outgoing = v }
+		take = func() { s.outgoing = v }
 	case RecordReceived:
 		v := inflight{holdAt: Never, msgID: k.U16(), sum: f.U32(), topicID: f.U16(), qos: 2, stage: received, kept: true, old: true}
 		take = func() { s.window = append(s.window, v) }
 	case RecordReleased:
 		number := k.U32()
-		take = func() { d.releasedBefore = append(d.releasedBefore, number) }
+		take = func() { s.spool.before = append(s.spool.before, number) }
 	case RecordHeld:
 		m := outgoing{number: k.U32(), saved: true}
 		m.qos, m.retain, m.topic, m.payload = readMessage(&f)
 		f.Check(m.qos != 0 && m.number != 0)
 		take = func() {
 			s.queue.push(m)
-			d.lastHeld = m.number
+			s.lastHeld = m.number
 		}
 	case RecordSpool:
 		m := spooled{number: k.U32(), packetID: f.U16(), stage: spoolWaiting, again: true}
 		m.qos, m.retain, m.topic, m.payload = readMessage(&f)
 		f.Check(m.number != 0 && (m.qos != 2 || m.packetID >= firstPacketID))
-		take = func() { d.spool.push(m) }
+		take = func() { s.spool.push(m) }
 	default:
 		return errRecord
 	}
@@ -242,6 +229,6 @@ func (o *outgoingRecord) load(f *binrec.Reader) {
 	*o = outgoingRecord{msgID: f.U16(), packetID: f.U16(), number: f.U32(), sum: f.U64(), releasing: f.U8()&bitReleasing != 0}
 }
 
-func (o *outgoingRecord) put(st *step) {
-	st.put(RecordOutgoing, nil, binrec.New(17).U16(o.msgID).U16(o.packetID).U32(o.number).U64(o.sum).U8(bit(o.releasing, bitReleasing)))
+func (o *outgoingRecord) put(st *step, j *journal) {
+	j.put(st, RecordOutgoing, nil, binrec.New(17).U16(o.msgID).U16(o.packetID).U32(o.number).U64(o.sum).U8(bit(o.releasing, bitReleasing)))
 }

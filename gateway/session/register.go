@@ -20,11 +20,11 @@ func (s *Session) onRegister(st *step, body []byte) {
 		st.drop(ReasonInvalidTopic)
 		answer.ReturnCode = sn12.RejectedNotSupported
 	case known && s.topics.State(id).Own:
-		if s.answerWith(id, m.MsgID) {
+		if s.journal.answer(id, m.MsgID) {
 			return
 		}
 		answer.TopicID = id
-	case s.durable != nil && !s.storing(st):
+	case s.journal.refuses(st):
 		st.drop(ReasonStoreFailed)
 		answer.ReturnCode = sn12.RejectedCongestion
 	case !known && !s.mayKeep(st, len(m.TopicName)+topicOverhead):
@@ -35,17 +35,13 @@ func (s *Session) onRegister(st *step, body []byte) {
 		if known = known && s.claim(st, id); !known {
 			id, known = s.ownID(st, string(m.TopicName))
 		}
-		switch {
-		case !known:
-			st.drop(ReasonTopicsFull)
-			answer.ReturnCode = sn12.RejectedCongestion
-		case s.durable != nil:
+		if known {
 			s.putTopic(st, id, true)
-			s.whenStored(st, saving{kind: savingRegister, id: id, allots: fresh, claims: !fresh, msgID: m.MsgID})
+			s.after(st, refuseWhenDown, continuation{kind: thenRegAck, id: id, allots: fresh, claims: !fresh, msgID: m.MsgID})
 			return
-		default:
-			answer.TopicID = id
 		}
+		st.drop(ReasonTopicsFull)
+		answer.ReturnCode = sn12.RejectedCongestion
 	}
 	send(st, answer)
 	if answer.TopicID != 0 {

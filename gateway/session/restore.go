@@ -30,7 +30,7 @@ func (s *Session) restoreSubscriptions(st *step, due bool) {
 // complete: what the shell adds to it says which broker has the session.
 func (s *Session) noteRestoring() {
 	if !s.clean {
-		s.mustSave()
+		s.journal.mustSave()
 	}
 }
 

@@ -58,14 +58,20 @@ type Session struct {
 	rival     *rival // nil: nobody has contested the session
 	reach     *reach // account of an address that is not proven; nil: there is no bound
 	link      linkState
-	paused    bool     // the link has been told to stop reading
-	kept      bool     // the session outlives its connection (accepted with CleanSession=0)
-	parked    bool     // the device may be connected elsewhere: see EventParked
-	probing   bool     // PINGREQ sent to a device without keep-alive
-	tries     uint8    // how often the unanswered request has been sent again
-	askAt     Time     // parked: when the device is asked whether it is here
-	askPause  Time     // how long that was put off
-	durable   *durable // nil: the gateway has no store
+	paused    bool  // the link has been told to stop reading
+	kept      bool  // the session outlives its connection (accepted with CleanSession=0)
+	parked    bool  // the device may be connected elsewhere: see EventParked
+	probing   bool  // PINGREQ sent to a device without keep-alive
+	tries     uint8 // how often the unanswered request has been sent again
+	askAt     Time  // parked: when the device is asked whether it is here
+	askPause  Time  // how long that was put off
+	journal   journal
+	spool     spool
+	resuming  bool           // the first connection to the broker after a restart has neither come nor failed
+	closeAs   ActionKind     // how the link is closed when the spool is empty; 0: the device is connected, or nothing is left
+	taken     []takenOver    // QoS 2 messages of the broker that are acknowledged, until its PUBREL
+	outgoing  outgoingRecord // as in the store; msgID 0: none
+	lastHeld  uint32         // number of the newest RecordHeld
 	lastToken Token
 	lifeAt    Time // when silence means loss
 	retryAt   Time // when the unanswered request is sent again
@@ -74,12 +80,9 @@ type Session struct {
 
 // New returns the session of a device that has not connected yet.
 func New(cfg *Config, clientID string) *Session {
-	s := &Session{cfg: cfg, clientID: clientID, lifeAt: Never, retryAt: Never, resumeAt: Never, restoreAt: Never, askAt: Never, barrier: barrier{at: Never}}
+	s := &Session{cfg: cfg, clientID: clientID, lifeAt: Never, retryAt: Never, resumeAt: Never, restoreAt: Never, askAt: Never, barrier: barrier{at: Never}, spool: spool{retryAt: Never, packetID: firstPacketID}}
 	s.maxSize = uint16(cfg.packetSize(clientID))
 	s.reach = s.unproven()
-	if cfg.Durable {
-		s.durable = &durable{spool: spool{retryAt: Never, packetID: firstPacketID}}
-	}
 	return s
 }
 
@@ -313,7 +316,7 @@ func (s *Session) Upstream(env Env, ev *Event, out *Out) {
 
 // Deadline is when the session next wants Advance; Never if it waits for nothing.
 func (s *Session) Deadline() Time {
-	d := min(s.lifeAt, s.retryAt, s.resumeAt, s.askAt, s.barrier.at, s.addressDeadline(), s.spoolDeadline(), s.saveDeadline(), s.restoreDeadline())
+	d := min(s.lifeAt, s.retryAt, s.resumeAt, s.askAt, s.barrier.at, s.addressDeadline(), s.spoolDeadline(), s.journal.deadline(), s.restoreDeadline())
 	if s.reg != nil {
 		d = min(d, s.reg.retryAt)
 	}

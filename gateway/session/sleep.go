@@ -51,12 +51,8 @@ func (s *Session) onDisconnect(st *step, body []byte) {
 		s.barrier = barrier{at: Never}
 		s.enter(st, StateAsleep, ReasonNone)
 		s.heard(st.Now)
-		s.mustSave()
-		if s.storing(st) {
-			s.whenStored(st, saving{kind: savingSleep}) // or a restart could find it awake
-		} else {
-			send(st, sn12.Disconnect{})
-		}
+		s.journal.mustSave()
+		s.after(st, goOnWhenDown, continuation{kind: thenSleep}) // or a restart could find it awake
 		s.holdDurably(st)
 	default:
 		s.goodbye(st)

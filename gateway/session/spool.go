@@ -12,6 +12,7 @@ type spool struct {
 	packetID uint16              // last one chosen
 	ids      map[uint16]struct{} // packet identifiers in use
 	retryAt  Time                // when the link, which had no room, is asked again
+	before   []uint32            // while loading: of RecordReleased
 }
 
 // spooled is one of them.
@@ -136,31 +137,28 @@ func (m *spooled) unreleased() bool { return m.qos == 2 && m.stage < spoolReleas
 // Spooled returns how many messages of the device wait for the broker in the store, and
 // their size in octets.
 func (s *Session) Spooled() (messages, octets int) {
-	if s.durable == nil {
-		return 0, 0
-	}
-	return s.durable.spool.len(), s.durable.spool.octets
+	return s.spool.len(), s.spool.octets
 }
 
 func (s *Session) unspool(st *step, i int) {
-	m := &s.durable.spool.msgs[i]
+	m := &s.spool.msgs[i]
 	if m.number != 0 {
-		st.remove(RecordSpool, key32(m.number))
+		s.journal.remove(st, RecordSpool, key32(m.number))
 	}
 	if m.qos == 2 {
-		st.remove(RecordReleased, key32(m.number)) // it may still be on its way there
+		s.journal.remove(st, RecordReleased, key32(m.number)) // it may still be on its way there
 	}
-	s.durable.spool.remove(i)
+	s.spool.remove(i)
 }
 
-func (m *spooled) put(st *step) {
+func (m *spooled) put(st *step, j *journal) {
 	v := binary.BigEndian.AppendUint16(make([]byte, 0, m.size()), m.packetID)
-	st.put(RecordSpool, key32(m.number), appendMessage(v, m.qos, m.retain, m.topic, m.payload))
+	j.put(st, RecordSpool, key32(m.number), appendMessage(v, m.qos, m.retain, m.topic, m.payload))
 }
 
-func (s *Session) onSpoolStored(st *step, v *saving, ok bool) {
-	p := &s.durable.spool
-	i := p.find(v.number)
+func (s *Session) onSpoolStored(st *step, c *continuation, ok bool) {
+	p := &s.spool
+	i := p.find(c.number)
 	if i < 0 {
 		return
 	}
@@ -169,22 +167,19 @@ func (s *Session) onSpoolStored(st *step, v *saving, ok bool) {
 	} else {
 		s.unspool(st, i)
 	}
-	s.answerSpooled(st, v, ok)
+	s.answerSpooled(st, c, ok)
 	s.drain(st)
 }
 
 // drain gives the link what it may have of the spool, and ends a connection that was
 // kept for it when nothing is left.
 func (s *Session) drain(st *step) {
-	if s.durable == nil {
-		return
-	}
 	s.handOver(st)
 	s.closeDrained(st)
 }
 
 func (s *Session) handOver(st *step) {
-	p := &s.durable.spool
+	p := &s.spool
 	if p.len() == 0 || s.link != linkUp || p.retryAt != Never {
 		return
 	}
@@ -223,7 +218,7 @@ func (s *Session) handOver(st *step) {
 // onDoubted lets others go before a spooled message.
 func (s *Session) onDoubted(st *step, t Token) {
 	if i := s.spooledAs(t); i >= 0 {
-		s.durable.spool.msgs[i].doubted = true
+		s.spool.msgs[i].doubted = true
 		s.drain(st)
 	}
 }
@@ -243,7 +238,7 @@ func (s *Session) onSpoolPublished(st *step, t Token) bool {
 		return false
 	}
 	s.unspool(st, i)
-	s.durable.spool.retryAt = Never
+	s.spool.retryAt = Never
 	s.drain(st)
 	return true
 }
@@ -255,11 +250,11 @@ func (s *Session) onSpoolFailed(st *step, ev *Event) bool {
 	if i < 0 {
 		return false
 	}
-	m := &s.durable.spool.msgs[i]
+	m := &s.spool.msgs[i]
 	m.stage, m.token = spoolWaiting, 0
 	switch {
 	case ev.Congested:
-		s.durable.spool.retryAt = st.Now + spoolRetry
+		s.spool.retryAt = st.Now + spoolRetry
 	case s.link != linkUp && s.link != linkDown: // a connect with CleanSession=1 has taken all back
 	default:
 		if ev.Rejected {
@@ -272,10 +267,7 @@ func (s *Session) onSpoolFailed(st *step, ev *Event) bool {
 }
 
 func (s *Session) spooledAs(t Token) int {
-	if s.durable == nil {
-		return -1
-	}
-	return s.durable.spool.byToken(t)
+	return s.spool.byToken(t)
 }
 
 // onReceived takes the broker's PUBREC for a spooled message. Once PUBREL is sent the
@@ -285,7 +277,7 @@ func (s *Session) onReceived(st *step, t Token) {
 	if i < 0 {
 		return
 	}
-	m := &s.durable.spool.msgs[i]
+	m := &s.spool.msgs[i]
 	if m.released {
 		st.do(Action{Kind: ActionRelease, Token: t})
 		return
@@ -295,12 +287,12 @@ func (s *Session) onReceived(st *step, t Token) {
 }
 
 func (s *Session) putReleased(st *step, m *spooled) {
-	st.put(RecordReleased, key32(m.number), nil)
-	s.whenStored(st, saving{kind: savingReleased, number: m.number})
+	s.journal.put(st, RecordReleased, key32(m.number), nil)
+	s.after(st, refuseWhenDown, continuation{kind: thenRelSpooled, number: m.number})
 }
 
 func (s *Session) onReleasedStored(st *step, number uint32) {
-	p := &s.durable.spool
+	p := &s.spool
 	i := p.find(number)
 	if i < 0 || p.msgs[i].stage != spoolReceived {
 		return // the link has given it back, or begins it anew
@@ -313,31 +305,28 @@ func (s *Session) onReleasedStored(st *step, number uint32) {
 
 // forgetReleased begins the QoS 2 exchanges anew with a broker that has forgotten them.
 func (s *Session) forgetReleased(st *step) {
-	if s.durable == nil {
-		return
-	}
-	p := &s.durable.spool
+	p := &s.spool
 	for i := range p.msgs {
 		m := &p.msgs[i]
 		if m.released || m.stage == spoolReceived {
 			m.released = false
-			st.remove(RecordReleased, key32(m.number))
+			s.journal.remove(st, RecordReleased, key32(m.number))
 		}
 		m.stage = min(m.stage, spoolSent)
 	}
 }
 
 func (s *Session) snapshotSpool(st *step) {
-	p := &s.durable.spool
+	p := &s.spool
 	for i := range p.msgs {
 		m := &p.msgs[i]
 		if m.number == 0 {
 			continue
 		}
-		m.put(st)
+		m.put(st, &s.journal)
 		switch {
 		case m.released:
-			st.put(RecordReleased, key32(m.number), nil)
+			s.journal.put(st, RecordReleased, key32(m.number), nil)
 		case m.stage == spoolReceived:
 			s.putReleased(st, m)
 		}
@@ -346,16 +335,16 @@ func (s *Session) snapshotSpool(st *step) {
 
 // resumeSpool goes on with what a restart has found in the store.
 func (s *Session) resumeSpool(st *step) {
-	p := &s.durable.spool
+	p := &s.spool
 	for i := range p.msgs {
 		p.msgs[i].at = st.Now
 	}
-	for _, number := range s.durable.releasedBefore {
+	for _, number := range s.spool.before {
 		if i := p.find(number); i >= 0 {
 			p.msgs[i].released = true
 		} else {
-			st.remove(RecordReleased, key32(number))
+			s.journal.remove(st, RecordReleased, key32(number))
 		}
 	}
-	s.durable.releasedBefore = nil
+	s.spool.before = nil
 }

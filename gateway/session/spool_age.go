@@ -4,12 +4,9 @@ package session
 
 // spoolDeadline is when the spool next wants attention.
 func (s *Session) spoolDeadline() Time {
-	if s.durable == nil {
-		return Never
-	}
-	at := s.durable.spool.retryAt
-	for i := range s.durable.spool.msgs {
-		if m := &s.durable.spool.msgs[i]; s.mayExpire(m) {
+	at := s.spool.retryAt
+	for i := range s.spool.msgs {
+		if m := &s.spool.msgs[i]; s.mayExpire(m) {
 			return min(at, m.at+s.cfg.SpoolAge)
 		}
 	}
@@ -28,7 +25,7 @@ func (s *Session) advanceSpool(st *step) {
 	if st.Now < s.spoolDeadline() {
 		return
 	}
-	p := &s.durable.spool
+	p := &s.spool
 	for i := 0; i < len(p.msgs); i++ {
 		m := &p.msgs[i]
 		if !s.mayExpire(m) || st.Now < m.at+s.cfg.SpoolAge {

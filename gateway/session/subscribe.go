@@ -7,10 +7,6 @@ import (
 	"sngate/topicreg"
 )
 
-// maxStoredFilter bounds, in octets, a filter that has to go into the store: it is part of
-// a key there.
-const maxStoredFilter = 30_000
-
 // subscription is what the broker has granted; it is asked for again when the broker
 // has forgotten it.
 type subscription struct {
@@ -41,7 +37,7 @@ func (s *Session) onSubscribe(st *step, body []byte) {
 		code, why = sn12.RejectedNotSupported, ReasonNotSupported
 	case m.MsgID == 0:
 		code, why = sn12.RejectedNotSupported, ReasonInvalidMessageID
-	case s.durable != nil && len(filter) > maxStoredFilter:
+	case len(filter) > s.journal.longestKey():
 		code, why = sn12.RejectedNotSupported, ReasonTooLarge
 	case s.subscribed(filter) < 0 && !s.hasPlace(filter), !s.mayAsk(filter):
 		code, why = sn12.RejectedCongestion, ReasonSubscriptionsFull
@@ -49,7 +45,7 @@ func (s *Session) onSubscribe(st *step, body []byte) {
 		code, why = sn12.RejectedCongestion, ReasonTopicsFull
 	case s.subscribed(filter) < 0 && !s.mayKeep(st, 2*len(filter)+subscriptionOverhead+topicOverhead):
 		code, why = sn12.RejectedCongestion, ReasonMemoryLimit
-	case s.durable != nil && s.subscribed(filter) < 0 && !s.storing(st):
+	case s.subscribed(filter) < 0 && s.journal.refuses(st):
 		code, why = sn12.RejectedCongestion, ReasonStoreFailed
 	}
 	if why != ReasonNone {
@@ -188,7 +184,7 @@ func (s *Session) granted(st *step, r *request, qos uint8) {
 		claims = ok && !s.topics.State(id).Own
 		if !ok || s.topics.Doubtful(id) || !s.claim(st, id) {
 			id, ok = s.ownID(st, r.filter)
-			allots = ok && s.durable != nil
+			allots = ok
 		}
 		if !ok {
 			st.dropOf(ReasonTopicsFull, r.filter, 0)
@@ -196,17 +192,13 @@ func (s *Session) granted(st *step, r *request, qos uint8) {
 			send(st, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedCongestion})
 			return
 		}
-		if s.durable != nil && (allots || fresh && !s.topics.Announced(id)) {
+		if allots || fresh && !s.topics.Announced(id) {
 			s.putTopic(st, id, true)
 		}
 		answer.TopicID = id
 	}
 	s.note(st, r)
-	if s.durable != nil {
-		s.whenStored(st, saving{kind: savingSubscribe, id: answer.TopicID, code: qos, fresh: fresh, allots: allots, claims: claims && !allots, req: *r})
-		return
-	}
-	s.answerSubscribe(st, r, answer)
+	s.after(st, refuseWhenDown, continuation{kind: thenSubAck, id: answer.TopicID, code: qos, fresh: fresh, allots: allots, claims: claims && !allots, req: *r})
 }
 
 // answerSubscribe sends SUBACK. A short name is returned as it came: the field is not
@@ -223,9 +215,7 @@ func (s *Session) answerSubscribe(st *step, r *request, answer sn12.SubAck) {
 
 // unsubscribe forgets a subscription.
 func (s *Session) unsubscribe(st *step, i int) {
-	if s.durable != nil {
-		st.remove(RecordSubscription, []byte(s.subs[i].filter))
-	}
+	s.journal.remove(st, RecordSubscription, []byte(s.subs[i].filter))
 	s.filterOctets -= int32(len(s.subs[i].filter))
 	s.subs = append(s.subs[:i], s.subs[i+1:]...)
 	if i < int(s.restore.next) {
@@ -252,9 +242,7 @@ func (s *Session) note(st *step, r *request) {
 		s.subs[i].qos, s.subs[i].askAt, s.subs[i].pause = r.qos, 0, 0
 		s.findRestoreTime()
 	}
-	if s.durable != nil {
-		s.putSubscription(st, &s.subs[i])
-	}
+	s.putSubscription(st, &s.subs[i])
 }
 
 func (s *Session) onUnsubscribed(st *step, ev *Event) {

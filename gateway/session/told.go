@@ -10,8 +10,8 @@ import "sngate/topicreg"
 // is as good as a REGACK for a REGISTER of that id.
 func (s *Session) told(st *step, id uint16) {
 	answers := s.reg != nil && s.reg.phase == registering && s.reg.topicID == id
-	if s.know(id); answers && s.storing(st) {
-		s.putTopic(st, id, true) // or it would be told again after a restart
+	if s.know(id); answers {
+		s.keepTopic(st, id)
 	}
 }
 
@@ -30,10 +30,7 @@ func (s *Session) gated(st *step) bool {
 // the messages of a subscription before they answer SUBSCRIBE (MQTT 3.1.1 section 3.8.4),
 // and the answer waits for the store.
 func (s *Session) comesAfterSubAck(st *step, m *outgoing) bool {
-	if len(s.asked) == 0 && s.durable == nil {
-		return false
-	}
-	return s.gate(m.topic) != nil && (!s.crowded(st) || s.explains(m)) || s.gatedByStore(m.topic)
+	return s.gate(m.topic) != nil && (!s.crowded(st) || s.explains(m)) || s.journal.announces(m.topic)
 }
 
 // gate returns the oldest request of which the device has to hear before it is sent a
@@ -45,18 +42,6 @@ func (s *Session) gate(topic string) *request {
 		}
 	}
 	return nil
-}
-
-func (s *Session) gatedByStore(topic string) bool {
-	if s.durable == nil {
-		return false
-	}
-	for i := range s.durable.saving {
-		if v := &s.durable.saving[i]; v.kind == savingSubscribe && v.req.announces(topic) {
-			return true
-		}
-	}
-	return false
 }
 
 // openGate goes on without the broker's answer to SUBSCRIBE when no more may be held: it

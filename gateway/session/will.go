@@ -32,7 +32,7 @@ func (s *Session) onWillTopicUpd(st *step, body []byte) {
 		}
 		s.setWill(st, w)
 	}
-	answerStored(st, s, sn12.WillTopicResp{})
+	s.after(st, goOnWhenDown, continuation{kind: thenWillTopicResp})
 }
 
 // onWillMsgUpd changes the message of the will.
@@ -53,7 +53,7 @@ func (s *Session) onWillMsgUpd(st *step, body []byte) {
 		w := *s.will
 		w.Message = append([]byte(nil), m.Message...)
 		s.setWill(st, &w)
-		answerStored(st, s, sn12.WillMsgResp{})
+		s.after(st, goOnWhenDown, continuation{kind: thenWillMsgResp})
 	}
 }
 
@@ -61,7 +61,7 @@ func (s *Session) onWillMsgUpd(st *step, body []byte) {
 // it, and later reconnects carry it.
 func (s *Session) setWill(st *step, w *Will) {
 	s.will = w
-	s.mustSave()
+	s.journal.mustSave()
 	if s.cfg.KeepsWills {
 		return
 	}
