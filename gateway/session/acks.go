@@ -35,7 +35,7 @@ func (s *Session) onPubAck(st *step, body []byte) {
 		s.tally(&d.msg).sends = d.end()
 		s.queue.unpop(d.msg)
 		s.finishDelivery()
-	case m.ReturnCode == sn12.RejectedInvalidTopicID && s.tries == 0:
+	case m.ReturnCode == sn12.RejectedInvalidTopicID && s.retry.tries == 0:
 		// A duplicate of the refusal that led to the REGISTER, come late. If it is not,
 		// the device refuses the repetition as well.
 		st.drop(ReasonUnexpectedMessage)

@@ -38,10 +38,7 @@ func (s *Session) taking() bool {
 	if !s.listening() || s.resumeAt != Never || s.withholds() {
 		return false
 	}
-	tries := 0
-	if s.retryAt != Never {
-		tries = int(s.tries)
-	}
+	tries := max(s.retry.unanswered(), s.probe.unanswered())
 	if s.reg != nil {
 		tries = max(tries, int(s.reg.tries))
 	}

@@ -19,7 +19,8 @@ type dialogue struct {
 	reopen   bool // the broker is to be connected to, with what the CONNECT says
 	wake     bool // the device was asleep: it still knows its topic ids
 	will     *Will
-	willSeen bool // will replaces the stored one
+	willSeen bool  // will replaces the stored one
+	retry    retry // of what the device is asked for
 }
 
 // lateWindow is how long after a request its duplicates may still arrive: networks that
@@ -113,10 +114,35 @@ func (s *Session) repeatStep(st *step) {
 	}
 }
 
+// onDialogueRetry asks again for the will, or gives the CONNECT up.
+func (s *Session) onDialogueRetry(st *step) {
+	switch again := s.dialogue.retry.again(st.Now, s.cfg); {
+	case !again && s.live():
+		s.lose(st, ReasonRetriesExhausted)
+	case !again:
+		s.abandon(st, ReasonWill)
+	case s.state == StateWillTopic:
+		st.retry(sn12.TypeWillTopicReq)
+		s.repeatStep(st)
+	default:
+		st.retry(sn12.TypeWillMsgReq)
+		s.repeatStep(st)
+	}
+}
+
+// dialogueDeadline is when the device is to be asked again for its will.
+func (s *Session) dialogueDeadline() Time {
+	if s.dialogue == nil {
+		return Never
+	}
+	return s.dialogue.retry.at
+}
+
 // begin starts to carry out a CONNECT: the will is asked for first where there is one.
 // A device that does not come from sleep may have restarted: its MsgIds begin anew.
 func (s *Session) begin(st *step, p connectParams, d *dialogue) {
 	s.dialogue = d
+	d.retry.stop()
 	if !d.wake {
 		s.disown()
 		s.retire(st)
@@ -129,7 +155,7 @@ func (s *Session) begin(st *step, p connectParams, d *dialogue) {
 	if p.will {
 		s.enter(st, StateWillTopic, ReasonNone)
 		send(st, sn12.WillTopicReq{})
-		s.await(st.Now)
+		d.retry.start(st.Now, s.cfg)
 		return
 	}
 	s.carryOut(st)
@@ -140,7 +166,7 @@ func (s *Session) begin(st *step, p connectParams, d *dialogue) {
 func (s *Session) onWillTopic(st *step, body []byte) {
 	var m sn12.WillTopic
 	err := m.Parse(body)
-	s.retryAt = Never
+	s.dialogue.retry.stop()
 	s.dialogue.willSeen = true
 	if err == nil && m.Empty {
 		s.carryOut(st)
@@ -157,7 +183,7 @@ func (s *Session) onWillTopic(st *step, body []byte) {
 	s.dialogue.will = &Will{Topic: string(m.Topic), QoS: m.QoS, Retain: m.Retain}
 	s.enter(st, StateWillMsg, ReasonNone)
 	send(st, sn12.WillMsgReq{})
-	s.await(st.Now)
+	s.dialogue.retry.start(st.Now, s.cfg)
 }
 
 func (s *Session) onWillMsg(st *step, body []byte) {
@@ -166,7 +192,7 @@ func (s *Session) onWillMsg(st *step, body []byte) {
 		st.drop(ReasonMalformed)
 		return
 	}
-	s.retryAt = Never
+	s.dialogue.retry.stop()
 	if code, why := s.refusesWill(st, len(s.dialogue.will.Topic), len(m.Message)); why != ReasonNone {
 		s.refuseConnect(st, code, why)
 		return

@@ -261,7 +261,8 @@ func (s *Session) writePubRel(st *step) {
 // PUBLISH that was not answered goes back to the queue; once it was, only PUBREL is
 // left to be sent.
 func (s *Session) suspendDelivery() {
-	s.retryAt = Never
+	s.retry.stop()
+	s.probe.stop()
 	s.suspendRegistration()
 	for i := range s.queue.len() {
 		s.queue.at(i).refusal = unrefused // the device may refuse an id once more
@@ -286,7 +287,7 @@ func (s *Session) suspendDelivery() {
 
 func (s *Session) resumeDelivery(st *step) {
 	switch d := &s.delivery; {
-	case d.phase != releasing || s.retryAt != Never || !s.listening():
+	case d.phase != releasing || s.retry.runs() || !s.listening():
 	case d.count() >= s.cfg.patience():
 		s.giveUpRelease(st)
 	default:
@@ -317,12 +318,9 @@ func (s *Session) giveUp(st *step, why Reason) {
 	s.finishDelivery()
 }
 
-// finishDelivery ends the delivery. Before its first message is sent, retryAt may be
-// that of a probe.
+// finishDelivery ends the delivery.
 func (s *Session) finishDelivery() {
-	if s.delivery.phase != idle {
-		s.retryAt = Never
-	}
+	s.retry.stop()
 	s.delivery = delivery{}
 }
 

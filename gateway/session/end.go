@@ -41,8 +41,8 @@ func (s *Session) end(st *step, state State, why Reason, how ActionKind) {
 	s.forgetAsked()
 	s.retire(st)
 	s.barrier = barrier{at: Never}
-	s.lifeAt, s.retryAt, s.resumeAt, s.askAt = Never, Never, Never, Never
-	s.probing, s.fresh = false, false
+	s.lifeAt, s.resumeAt, s.askAt = Never, Never, Never
+	s.fresh = false
 	s.forgetAddress(st)
 	s.rival = nil
 	s.enter(st, state, why)
@@ -185,11 +185,20 @@ func (s *Session) onSilence(st *step) {
 		return
 	}
 	s.lifeAt = st.Now + s.cfg.IdleProbe
-	if s.retryAt == Never {
-		s.await(st.Now)
-		s.probing = true
+	if !s.retry.runs() && !s.probe.runs() {
+		s.probe.start(st.Now, s.cfg)
 		s.sendPingReq(st)
 	}
+}
+
+// onProbeRetry asks a silent device again, or takes it for lost.
+func (s *Session) onProbeRetry(st *step) {
+	if !s.probe.again(st.Now, s.cfg) {
+		s.lose(st, ReasonRetriesExhausted)
+		return
+	}
+	st.retry(sn12.TypePingReq)
+	s.sendPingReq(st)
 }
 
 // over reports whether nothing that the connection brings is wanted any more.

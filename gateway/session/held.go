@@ -202,7 +202,7 @@ func (s *Session) onOutgoingStored(st *step, c *continuation) {
 func (s *Session) putReleasing(st *step) {
 	d := &s.delivery
 	d.phase = recording
-	s.retryAt = Never
+	s.retry.stop()
 	s.outgoing = outgoingRecord{msgID: d.msgID, releasing: true}
 	s.outgoing.put(st, &s.journal)
 	if d.msg.handle != 0 {

@@ -351,7 +351,7 @@ func (s *Session) sendWithheld(st *step, bounded bool) {
 	if !bounded || !s.listening() || s.proving() {
 		return
 	}
-	if s.queue.len() > 0 || s.delivery.phase == releasing && s.retryAt == Never {
+	if s.queue.len() > 0 || s.delivery.phase == releasing && !s.retry.runs() {
 		s.resumeDelivery(st)
 	}
 }

@@ -58,13 +58,11 @@ type Session struct {
 	rival     *rival // nil: nobody has contested the session
 	reach     *reach // account of an address that is not proven; nil: there is no bound
 	link      linkState
-	paused    bool  // the link has been told to stop reading
-	kept      bool  // the session outlives its connection (accepted with CleanSession=0)
-	parked    bool  // the device may be connected elsewhere: see EventParked
-	probing   bool  // PINGREQ sent to a device without keep-alive
-	tries     uint8 // how often the unanswered request has been sent again
-	askAt     Time  // parked: when the device is asked whether it is here
-	askPause  Time  // how long that was put off
+	paused    bool // the link has been told to stop reading
+	kept      bool // the session outlives its connection (accepted with CleanSession=0)
+	parked    bool // the device may be connected elsewhere: see EventParked
+	askAt     Time // parked: when the device is asked whether it is here
+	askPause  Time // how long that was put off
 	journal   journal
 	spool     spool
 	resuming  bool           // the first connection to the broker after a restart has neither come nor failed
@@ -73,14 +71,15 @@ type Session struct {
 	outgoing  outgoingRecord // as in the store; msgID 0: none
 	lastHeld  uint32         // number of the newest RecordHeld
 	lastToken Token
-	lifeAt    Time // when silence means loss
-	retryAt   Time // when the unanswered request is sent again
-	resumeAt  Time // end of the pause after the device's "congestion"
+	lifeAt    Time  // when silence means loss
+	retry     retry // of the PUBLISH or PUBREL under way to the device
+	probe     retry // of the PINGREQ sent to a device without keep-alive
+	resumeAt  Time  // end of the pause after the device's "congestion"
 }
 
 // New returns the session of a device that has not connected yet.
 func New(cfg *Config, clientID string) *Session {
-	s := &Session{cfg: cfg, clientID: clientID, lifeAt: Never, retryAt: Never, resumeAt: Never, restoreAt: Never, askAt: Never, barrier: barrier{at: Never}, spool: spool{retryAt: Never, packetID: firstPacketID}}
+	s := &Session{cfg: cfg, clientID: clientID, lifeAt: Never, retry: retry{at: Never}, probe: retry{at: Never}, resumeAt: Never, restoreAt: Never, askAt: Never, barrier: barrier{at: Never}, spool: spool{retryAt: Never, packetID: firstPacketID}}
 	s.maxSize = uint16(cfg.packetSize(clientID))
 	s.reach = s.unproven()
 	return s
@@ -185,10 +184,7 @@ func (s *Session) finish(st *step) {
 func (s *Session) heard(now Time) {
 	s.parked, s.askAt, s.askPause = false, Never, 0
 	s.rival.heard()
-	if s.probing {
-		s.probing = false
-		s.retryAt = Never
-	}
+	s.probe.stop()
 	switch {
 	case s.state == StateAsleep || s.state == StateAwake:
 		s.lifeAt = now + s.cfg.expiry(s.sleepFor)
@@ -316,7 +312,7 @@ func (s *Session) Upstream(env Env, ev *Event, out *Out) {
 
 // Deadline is when the session next wants Advance; Never if it waits for nothing.
 func (s *Session) Deadline() Time {
-	d := min(s.lifeAt, s.retryAt, s.resumeAt, s.askAt, s.barrier.at, s.addressDeadline(), s.spoolDeadline(), s.journal.deadline(), s.restoreDeadline())
+	d := min(s.lifeAt, s.dialogueDeadline(), s.probe.at, s.retry.at, s.resumeAt, s.askAt, s.barrier.at, s.addressDeadline(), s.spoolDeadline(), s.journal.deadline(), s.restoreDeadline())
 	if s.reg != nil {
 		d = min(d, s.reg.retryAt)
 	}
@@ -336,7 +332,13 @@ func (s *Session) Advance(env Env, out *Out) {
 	if st.Now >= s.lifeAt {
 		s.onSilence(st)
 	}
-	if st.Now >= s.retryAt {
+	if st.Now >= s.dialogueDeadline() {
+		s.onDialogueRetry(st)
+	}
+	if st.Now >= s.probe.at {
+		s.onProbeRetry(st)
+	}
+	if st.Now >= s.retry.at {
 		s.onRetry(st)
 	}
 	if s.reg != nil && st.Now >= s.reg.retryAt {

@@ -113,54 +113,36 @@ func (s *Session) askForLife(st *step, tries uint8, heard bool) {
 	}
 }
 
-// onRetry sends the unanswered request again, or gives the device up after
+// onRetry sends the unanswered PUBLISH or PUBREL again, or gives it or the device up after
 // RetryCount repeats (MQTT-SN 1.2 section 6.13, mirrored for the gateway).
 func (s *Session) onRetry(st *step) {
-	s.retryAt = Never
-	if int(s.tries) >= s.cfg.RetryCount {
-		if s.dialogue != nil && !s.live() {
-			s.abandon(st, ReasonWill)
-			return
-		}
-		if s.dialogue != nil || s.probing || !s.unanswered(st) {
+	if !s.retry.again(st.Now, s.cfg) {
+		if !s.unanswered(st) {
 			s.lose(st, ReasonRetriesExhausted)
 		}
 		return
 	}
-	s.tries++
-	s.retryAt = st.Now + s.cfg.RetryInterval
 	switch {
-	case s.state == StateWillTopic:
-		st.retry(sn12.TypeWillTopicReq)
-		send(st, sn12.WillTopicReq{})
-	case s.state == StateWillMsg:
-		st.retry(sn12.TypeWillMsgReq)
-		send(st, sn12.WillMsgReq{})
-	case s.probing:
-		st.retry(sn12.TypePingReq)
-		s.sendPingReq(st)
 	case s.delivery.phase == publishing && s.delivery.before >= s.cfg.patience():
 		s.giveUp(st, ReasonUnanswered)
 		s.pump(st)
-	case s.delivery.phase != idle && !s.affords(st, s.delivery.size()):
+	case !s.affords(st, s.delivery.size()):
 		s.prove(st)
-	case s.delivery.phase != idle:
-		if s.tries == 1 {
+	default:
+		if s.retry.tries == 1 {
 			s.delivery.heard = false // it may have been on its way before
 		}
 		s.repeatDelivery(st)
-		s.askForLife(st, s.tries, s.delivery.heard)
-	default:
-		s.retryAt = Never
+		s.askForLife(st, s.retry.tries, s.delivery.heard)
 	}
 }
 
-// await arms the retransmission of a request that has just been sent. It takes the
-// place of a probe: any answer shows that the device lives.
+// await arms the retransmission of a PUBLISH or PUBREL that has just been sent. It takes
+// the place of a probe: any answer shows that the device lives.
 func (s *Session) await(now Time) {
-	s.probing, s.delivery.heard = false, false
-	s.tries = 0
-	s.retryAt = now + s.cfg.RetryInterval
+	s.probe.stop()
+	s.delivery.heard = false
+	s.retry.start(now, s.cfg)
 }
 
 // unanswered goes on when the repetitions of a PUBLISH or PUBREL are used up and the device
