@@ -19,6 +19,7 @@ import (
 
 	"sngate/snpacket/sn12"
 	"sngate/store"
+	"sngate/store/bolt"
 	"sngate/store/storetest"
 	"sngate/upstream"
 	"sngate/upstream/upstreamtest"
@@ -198,7 +199,7 @@ func (n *bench) measure(b *testing.B, step func(device, i int)) {
 
 func openFile(b *testing.B) store.Store {
 	b.Helper()
-	s, _, err := store.Open(filepath.Join(b.TempDir(), "sngate.db"), store.Options{})
+	s, _, err := bolt.Open(filepath.Join(b.TempDir(), "sngate.db"), bolt.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}

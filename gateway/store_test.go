@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"sngate/store"
+	"sngate/store/bolt"
 	"sngate/upstream"
 )
 
@@ -125,7 +126,7 @@ func TestStoreThatFailsNowAndThenDoesNotFillTheLog(t *testing.T) {
 
 // The operator sees the real store, in a file, on all pages.
 func TestOperatorSeesTheStore(t *testing.T) {
-	file, _, err := store.Open(filepath.Join(t.TempDir(), "sngate.db"), store.Options{})
+	file, _, err := bolt.Open(filepath.Join(t.TempDir(), "sngate.db"), bolt.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

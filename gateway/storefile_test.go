@@ -14,7 +14,7 @@ import (
 
 	"sngate/gateway/session"
 	"sngate/snpacket/sn12"
-	"sngate/store"
+	"sngate/store/bolt"
 )
 
 // storeFile is what a gateway of an earlier version has left behind when it was killed: it is
@@ -29,7 +29,7 @@ var writeStoreFile = flag.String("write-store-file", "", "make a store file with
 // newStoreFileRig is a rig whose gateway is yet to be started, on the store in path.
 func newStoreFileRig(t *testing.T, path string) *rig {
 	t.Helper()
-	s, report, err := store.Open(path, store.Options{Version: "test"})
+	s, report, err := bolt.Open(path, bolt.Options{Version: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

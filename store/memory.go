@@ -18,19 +18,19 @@ func (m *memory) Load(func(b Bucket, key, value []byte) error) error { return ni
 func (m *memory) Health() error                                      { return nil }
 
 func (m *memory) Submit(b Batch) bool {
-	err := b.check()
+	err := b.Check()
 	m.mu.Lock()
 	if m.closed {
 		m.mu.Unlock()
 		return false
 	}
 	if err == nil {
-		m.stats.count(b)
+		m.stats.Count(b)
 	} else {
 		m.stats.Failed++
 	}
 	m.mu.Unlock()
-	b.done(err)
+	b.Answer(err)
 	return true
 }
 
@@ -45,13 +45,4 @@ func (m *memory) Close() error {
 	defer m.mu.Unlock()
 	m.closed = true
 	return nil
-}
-
-// count adds a committed batch.
-func (s *Stats) count(b Batch) {
-	s.Batches++
-	s.Ops += uint64(len(b.Ops))
-	for i := range b.Ops {
-		s.Bytes += uint64(len(b.Ops[i].Key) + len(b.Ops[i].Value))
-	}
 }

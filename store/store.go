@@ -1,11 +1,16 @@
+// Package store is the contract between the gateway and what keeps its durable state: keys
+// and values in four buckets. Nobody here knows of sessions and messages. Whoever has to
+// remember something submits a [Batch] and acts on it, by acknowledging to a device or
+// to the broker, when the batch is answered: what was answered with nil is on the disk.
+//
+// Package bolt keeps them in a file, [InMemory] nowhere, and package storetest has the tests
+// that every store has to pass.
 package store
 
 import (
 	"errors"
 	"fmt"
 	"time"
-
-	"go.etcd.io/bbolt"
 )
 
 // Bucket names one of the key spaces of a store. The set is closed; the zero value is
@@ -44,8 +49,8 @@ const (
 
 // Limits of one operation. A batch that exceeds them fails alone, with [ErrInvalid].
 const (
-	MaxKey   = bbolt.MaxKeySize // bytes
-	MaxValue = 16 << 20         // bytes
+	MaxKey   = 32768    // bytes
+	MaxValue = 16 << 20 // bytes
 )
 
 // Op is one change. Value is used by [Put] only and may be empty.
@@ -123,62 +128,16 @@ type Stats struct {
 	FreeBytes   int64 // part of it that holds nothing and will be used again
 }
 
-// Options are the settings of a store in a file. The zero value of each field stands
-// for its default.
-type Options struct {
-	// Version is written into a new file as the version of the program that made it.
-	Version string
-
-	QueueBatches int // batches not yet answered; default DefaultQueueBatches
-	QueueBytes   int // their keys, values and overhead, which one batch may pass; default DefaultQueueBytes
-	TxOps        int // operations per transaction; default 8192
-	TxBytes      int // bytes per transaction; default 4 MiB
-
-	// MaxBytes is the size up to which the file may grow; beyond it commits that need
-	// more fail like on a full disk. Default 1 GiB.
-	MaxBytes int
-
-	// LockTimeout is how long Open waits for another process to release the file.
-	// Default 1 s.
-	LockTimeout time.Duration
-
-	schema   *schema      // nil: the current one; tests bring their own
-	openFile openFileFunc // nil: os.OpenFile
-	noSync   bool         // do not wait for the disk; for tests that open many files
-}
-
 // What the queue of a store takes by default.
 const (
 	DefaultQueueBatches = 16384
 	DefaultQueueBytes   = 16 << 20
 )
 
-func (o Options) withDefaults() Options {
-	setDefault(&o.QueueBatches, DefaultQueueBatches)
-	setDefault(&o.QueueBytes, DefaultQueueBytes)
-	setDefault(&o.TxOps, 8192)
-	setDefault(&o.TxBytes, 4<<20)
-	setDefault(&o.MaxBytes, 1<<30)
-	setDefault(&o.LockTimeout, time.Second)
-	if o.schema == nil {
-		o.schema = currentSchema()
-	}
-	return o
-}
-
-func setDefault[T int | time.Duration](v *T, def T) {
-	if *v <= 0 {
-		*v = def
-	}
-}
-
 // Errors that callers can tell apart, by errors.Is.
 var (
-	ErrLocked      = errors.New("store file is used by another process")
-	ErrNewerSchema = errors.New("store file was written by a newer version")
-	ErrForeign     = errors.New("file belongs to another program")
-	ErrInvalid     = errors.New("invalid batch")
-	ErrClosed      = errors.New("store is closed")
+	ErrInvalid = errors.New("invalid batch")
+	ErrClosed  = errors.New("store is closed")
 )
 
 // opOverhead estimates the memory an operation needs beside its key and value.
@@ -193,9 +152,9 @@ func (b Batch) Size() int {
 	return n
 }
 
-// check finds mistakes of the caller, which would otherwise fail a transaction that
-// other batches share.
-func (b Batch) check() error {
+// Check finds mistakes of the caller, which would otherwise fail a transaction that
+// other batches share. Every store answers such a batch with the error, an [ErrInvalid].
+func (b Batch) Check() error {
 	for i := range b.Ops {
 		op := &b.Ops[i]
 		switch {
@@ -214,18 +173,18 @@ func (b Batch) check() error {
 	return nil
 }
 
-// onlyDeletes reports whether the batch needs no new space.
-func (b Batch) onlyDeletes() bool {
-	for i := range b.Ops {
-		if b.Ops[i].Kind == Put {
-			return false
-		}
-	}
-	return true
-}
-
-func (b Batch) done(err error) {
+// Answer calls Done, if there is one.
+func (b Batch) Answer(err error) {
 	if b.Done != nil {
 		b.Done(err)
+	}
+}
+
+// Count adds a committed batch.
+func (s *Stats) Count(b Batch) {
+	s.Batches++
+	s.Ops += uint64(len(b.Ops))
+	for i := range b.Ops {
+		s.Bytes += uint64(len(b.Ops[i].Key) + len(b.Ops[i].Value))
 	}
 }

@@ -27,7 +27,8 @@ func layers() map[string][]string {
 		"upstream/dial":         {"upstream/mqtt", "internal/rate"},
 		"upstream/mqtt":         {},
 		"upstream/upstreamtest": {"upstream"}, // for tests only
-		"store":                 {"internal/binrec"},
+		"store":                 {},
+		"store/bolt":            {"store", "internal/binrec"},
 		"store/storetest":       {"store"},                // for tests only: nothing but them may import it
 		"internal/rate":         {},                       // one token bucket for all
 		"internal/binrec":       {},                       // one reader and writer of records
@@ -36,8 +37,8 @@ func layers() map[string][]string {
 		"conf":                  {"topicreg"},
 		"embeddedbroker":        {"internal/rate"},
 		"internal":              {"snpacket", "topicreg"},
-		"cmd":                   {"snpacket", "topicreg", "gateway", "gateway/session", "upstream", "store", "conf", "embeddedbroker", "internal", "internal/explain", "internal/rate"},
-		"test":                  {"snpacket", "topicreg", "gateway", "gateway/session", "upstream", "store", "conf", "embeddedbroker", "internal", "internal/explain", "internal/binrec", "internal/rate", "cmd"},
+		"cmd":                   {"snpacket", "topicreg", "gateway", "gateway/session", "upstream", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/rate"},
+		"test":                  {"snpacket", "topicreg", "gateway", "gateway/session", "upstream", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/binrec", "internal/rate", "cmd"},
 	}
 }
 
@@ -55,7 +56,7 @@ func banned() []ban {
 func reserved() map[string][]string {
 	return map[string][]string{
 		"github.com/mochi-mqtt/server":         {"embeddedbroker"},
-		"go.etcd.io/bbolt":                     {"store"},
+		"go.etcd.io/bbolt":                     {"store/bolt"},
 		"golang.org/x/crypto/":                 {"internal/binrec"},
 		"github.com/BurntSushi/toml":           {"conf"},
 		"github.com/eclipse/paho.mqtt.golang":  {"upstream/mqtt", "upstream/upstreamtest", "test"},
@@ -169,7 +170,7 @@ func TestImportFaultsAreFound(t *testing.T) {
 	}),
 		"upstream imports sngate/gateway/session", "conf imports sngate/gateway", "sn12 imports fmt",
 		"session imports sync", "only [embeddedbroker]", "imports sngate/test/mosquitto",
-		"upstream imports sngate/store", "only [store]", "belongs to no part")
+		"upstream imports sngate/store", "only [store/bolt]", "belongs to no part")
 }
 
 func TestArchSessionNeitherReadsClocksNorStartsGoroutines(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 
 	"sngate/conf"
 	"sngate/store"
+	"sngate/store/bolt"
 )
 
 // runWithStore runs the gateway with a store until it has started, on free ports, and
@@ -80,7 +81,7 @@ func writeBolt(t *testing.T, path, bucket, key string, value []byte) {
 
 func openTestStore(t *testing.T, path string) store.Store {
 	t.Helper()
-	s, _, err := store.Open(path, store.Options{})
+	s, _, err := bolt.Open(path, bolt.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,7 @@ import (
 	"sngate/internal/rate"
 	"sngate/internal/version"
 	"sngate/store"
+	"sngate/store/bolt"
 	"sngate/topicreg"
 	"sngate/upstream"
 )
@@ -243,7 +244,7 @@ func openStore(c conf.Store, log zerolog.Logger) (store.Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store.path: %w", err)
 	}
-	s, report, err := store.Open(path, store.Options{
+	s, report, err := bolt.Open(path, bolt.Options{
 		Version:  version.Version,
 		MaxBytes: int(min(c.MaxBytes, math.MaxInt)),
 	})

@@ -1,4 +1,4 @@
-package store
+package bolt
 
 import (
 	"errors"
@@ -6,13 +6,15 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"sngate/store"
 )
 
 // hold makes the writer wait inside an answer until the returned function is called.
-func hold(t testing.TB, s Store) (release func()) {
+func hold(t testing.TB, s store.Store) (release func()) {
 	t.Helper()
 	in, out := make(chan struct{}), make(chan struct{})
-	if !s.Submit(Batch{Done: func(error) { close(in); <-out }}) {
+	if !s.Submit(store.Batch{Done: func(error) { close(in); <-out }}) {
 		t.Fatal("refused")
 	}
 	<-in
@@ -20,14 +22,14 @@ func hold(t testing.TB, s Store) (release func()) {
 }
 
 func TestQueueIsBoundedAndSubmitNeverBlocks(t *testing.T) {
-	big := Op{Bucket: Held, Key: []byte("k"), Value: make([]byte, 1000)}
+	big := store.Op{Bucket: store.Held, Key: []byte("k"), Value: make([]byte, 1000)}
 	tests := []struct {
 		name string
 		opts Options
 		want int
 	}{
 		{"by batches", Options{QueueBatches: 5}, 5},
-		{"by bytes", Options{QueueBytes: 5 * Batch{Ops: []Op{big}}.Size()}, 5},
+		{"by bytes", Options{QueueBytes: 5 * store.Batch{Ops: []store.Op{big}}.Size()}, 5},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -36,7 +38,7 @@ func TestQueueIsBoundedAndSubmitNeverBlocks(t *testing.T) {
 			accepted := 0
 			answered := make(chan error, 100)
 			for range 100 {
-				if s.Submit(Batch{Ops: []Op{big}, Done: func(err error) { answered <- err }}) {
+				if s.Submit(store.Batch{Ops: []store.Op{big}, Done: func(err error) { answered <- err }}) {
 					accepted++
 				}
 			}
@@ -64,20 +66,20 @@ func TestQueueIsBoundedAndSubmitNeverBlocks(t *testing.T) {
 // one then waits until it is written.
 func TestBatchLargerThanTheQueueIsTaken(t *testing.T) {
 	s, _ := open(t, filepath.Join(t.TempDir(), "db"), Options{QueueBytes: 1 << 20})
-	large := make([]Op, 30)
+	large := make([]store.Op, 30)
 	for i := range large {
-		large[i] = Op{Bucket: Spool, Key: fmt.Append(nil, i), Value: make([]byte, 100_000)}
+		large[i] = store.Op{Bucket: store.Spool, Key: fmt.Append(nil, i), Value: make([]byte, 100_000)}
 	}
 	for _, why := range []string{"alone", "again"} {
 		release := hold(t, s)
 		answered := make(chan error, 2)
 		done := func(err error) { answered <- err }
-		small := Batch{Ops: []Op{put(Held, why, "v")}, Done: done}
-		if !s.Submit(small) || !s.Submit(Batch{Ops: large, Done: done}) {
+		small := store.Batch{Ops: []store.Op{put(store.Held, why, "v")}, Done: done}
+		if !s.Submit(small) || !s.Submit(store.Batch{Ops: large, Done: done}) {
 			t.Fatalf("%s: refused although the queue is not full", why)
 		}
 		before := s.Stats().Refused
-		if s.Submit(small) || s.Submit(Batch{Ops: large, Done: done}) {
+		if s.Submit(small) || s.Submit(store.Batch{Ops: large, Done: done}) {
 			t.Fatalf("%s: taken although the queue is full", why)
 		}
 		if n := s.Stats().Refused - before; n != 2 {
@@ -103,7 +105,7 @@ func TestWhatQueuesUpSharesOneCommit(t *testing.T) {
 	}{
 		{"no limit reached", Options{}, 1},
 		{"operations per transaction", Options{TxOps: 30}, 4},
-		{"bytes per transaction", Options{TxBytes: 10 * Batch{Ops: []Op{put(Held, "000", "v")}}.Size()}, 10},
+		{"bytes per transaction", Options{TxBytes: 10 * store.Batch{Ops: []store.Op{put(store.Held, "000", "v")}}.Size()}, 10},
 		{"a batch beyond the limit goes alone", Options{TxBytes: 1}, 100},
 	}
 	for _, tt := range tests {
@@ -113,10 +115,10 @@ func TestWhatQueuesUpSharesOneCommit(t *testing.T) {
 			before := s.Stats().Commits
 			var order []int
 			for i := range 99 {
-				s.Submit(Batch{Ops: []Op{put(Held, fmt.Sprintf("%03d", i), "v")}, Done: func(error) { order = append(order, i) }})
+				s.Submit(store.Batch{Ops: []store.Op{put(store.Held, fmt.Sprintf("%03d", i), "v")}, Done: func(error) { order = append(order, i) }})
 			}
 			last := make(chan struct{})
-			s.Submit(Batch{Ops: []Op{put(Held, "099", "v")}, Done: func(error) { close(last) }})
+			s.Submit(store.Batch{Ops: []store.Op{put(store.Held, "099", "v")}, Done: func(error) { close(last) }})
 			release()
 			<-last
 			if got := s.Stats().Commits - before; got != tt.commits {
@@ -134,16 +136,16 @@ func TestCloseCommitsWhatWasSubmitted(t *testing.T) {
 	s, _ := open(t, path, Options{})
 	errs := make(chan error, 100)
 	for i := range 100 {
-		s.Submit(Batch{Ops: []Op{put(Held, fmt.Sprint(i), "v")}, Done: func(err error) { errs <- err }})
+		s.Submit(store.Batch{Ops: []store.Op{put(store.Held, fmt.Sprint(i), "v")}, Done: func(err error) { errs <- err }})
 	}
 	closeStore(t, s)
 	if len(errs) != 100 {
 		t.Fatalf("%d answers before Close returned, want 100", len(errs))
 	}
-	if s.Submit(Batch{Done: func(error) { t.Error("answered after Close") }}) {
+	if s.Submit(store.Batch{Done: func(error) { t.Error("answered after Close") }}) {
 		t.Error("accepted after Close")
 	}
-	if err := s.Load(nil); !errors.Is(err, ErrClosed) {
+	if err := s.Load(nil); !errors.Is(err, store.ErrClosed) {
 		t.Errorf("load after Close: %v", err)
 	}
 	closeStore(t, s)
@@ -157,8 +159,8 @@ func TestCloseCommitsWhatWasSubmitted(t *testing.T) {
 func TestDoneMaySubmit(t *testing.T) {
 	s, _ := newStore(t)
 	last := make(chan error, 1)
-	s.Submit(Batch{Ops: []Op{put(Held, "1", "")}, Done: func(error) {
-		s.Submit(Batch{Ops: []Op{put(Held, "2", "")}, Done: func(err error) { last <- err }})
+	s.Submit(store.Batch{Ops: []store.Op{put(store.Held, "1", "")}, Done: func(error) {
+		s.Submit(store.Batch{Ops: []store.Op{put(store.Held, "2", "")}, Done: func(err error) { last <- err }})
 	}})
 	if err := <-last; err != nil {
 		t.Fatal(err)

@@ -1,7 +1,5 @@
-// Package store keeps the durable state of the gateway: keys and values in four
-// buckets, in one file. It knows nothing of sessions and messages. Whoever has to
-// remember something submits a [Batch] and acts on it, by acknowledging to a device or
-// to the broker, when the batch is answered: what was answered with nil is on the disk.
+// Package bolt is the store in one file. It knows nothing of sessions and messages: what was
+// answered with nil is on the disk.
 //
 // # How it works
 //
@@ -72,4 +70,4 @@
 // The list of free pages could be left out of the transactions, which saves one page of
 // a lone event. It is written, because without it the engine scans the file after each
 // failed commit, in a goroutine where an unreadable page would end the process.
-package store
+package bolt

@@ -1,4 +1,4 @@
-package store
+package bolt
 
 import (
 	"encoding/binary"
@@ -8,18 +8,20 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"sngate/store"
 )
 
 // TestSubmitAllocations is the ceiling for what a caller pays: the queue and the
 // writer's transaction have their memory from the start.
 func TestSubmitAllocations(t *testing.T) {
-	ops := []Op{put(Held, "key", "value")}
+	ops := []store.Op{put(store.Held, "key", "value")}
 	s, _ := open(t, filepath.Join(t.TempDir(), "db"), Options{QueueBatches: 4096})
 	var wg sync.WaitGroup
 	done := func(error) { wg.Done() }
 	submit := func() {
 		wg.Add(1)
-		if !s.Submit(Batch{Ops: ops, Done: done}) {
+		if !s.Submit(store.Batch{Ops: ops, Done: done}) {
 			t.Error("refused")
 		}
 	}
@@ -37,21 +39,21 @@ func TestSubmitAllocations(t *testing.T) {
 	}
 	release()
 	wg.Wait()
-	m := InMemory()
-	if n := testing.AllocsPerRun(1000, func() { wg.Add(1); m.Submit(Batch{Ops: ops, Done: done}) }); n > 0 {
+	m := store.InMemory()
+	if n := testing.AllocsPerRun(1000, func() { wg.Add(1); m.Submit(store.Batch{Ops: ops, Done: done}) }); n > 0 {
 		t.Errorf("Submit in memory allocates %v times", n)
 	}
 }
 
 // benchmarkPuts has callers put records into a file that holds 10,000 already, each
 // waiting for its answer before the next.
-func benchmarkPuts(b *testing.B, s Store, callers, size int) {
+func benchmarkPuts(b *testing.B, s store.Store, callers, size int) {
 	value := []byte(strings.Repeat("v", size))
 	if s.Durable() {
 		for i := range 10 {
-			var ops []Op
+			var ops []store.Op
 			for j := range 1000 {
-				ops = append(ops, Op{Bucket: Held, Key: fmt.Appendf(nil, "device-%05d/%08d", (i*1000+j)*7919%10000, 0), Value: value})
+				ops = append(ops, store.Op{Bucket: store.Held, Key: fmt.Appendf(nil, "device-%05d/%08d", (i*1000+j)*7919%10000, 0), Value: value})
 			}
 			mustWrite(b, s, ops...)
 		}
@@ -71,7 +73,7 @@ func benchmarkPuts(b *testing.B, s Store, callers, size int) {
 					return
 				}
 				key := fmt.Appendf(nil, "device-%05d/%08d", n*7919%10000, n)
-				if !s.Submit(Batch{Ops: []Op{{Bucket: Held, Key: key, Value: value}}, Done: done}) {
+				if !s.Submit(store.Batch{Ops: []store.Op{{Bucket: store.Held, Key: key, Value: value}}, Done: done}) {
 					b.Error("refused")
 					return
 				}
@@ -97,7 +99,7 @@ func BenchmarkPut(b *testing.B) {
 	for _, size := range []int{100, 1000} {
 		for _, callers := range []int{1, 32, 256} {
 			name := fmt.Sprintf("%dB/%dcallers", size, callers)
-			b.Run(name+"/memory", func(b *testing.B) { benchmarkPuts(b, InMemory(), callers, size) })
+			b.Run(name+"/memory", func(b *testing.B) { benchmarkPuts(b, store.InMemory(), callers, size) })
 			b.Run(name+"/file", func(b *testing.B) {
 				s, _ := open(b, filepath.Join(b.TempDir(), "db"), Options{})
 				benchmarkPuts(b, s, callers, size)
@@ -111,10 +113,10 @@ func BenchmarkOpen(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "db")
 	s, _ := open(b, path, Options{})
 	for i := range 100 {
-		var ops []Op
+		var ops []store.Op
 		for j := range 1000 {
 			key := binary.BigEndian.AppendUint64(nil, uint64(i*1000+j)*7919%100000)
-			ops = append(ops, Op{Bucket: Sessions, Key: key, Value: make([]byte, 300)})
+			ops = append(ops, store.Op{Bucket: store.Sessions, Key: key, Value: make([]byte, 300)})
 		}
 		mustWrite(b, s, ops...)
 	}
@@ -138,14 +140,14 @@ func population(t testing.TB, devices int) *fileStore {
 	t.Helper()
 	s, _ := open(t, filepath.Join(t.TempDir(), "db"), Options{noSync: true})
 	for from := 0; from < devices; from += 250 {
-		var ops []Op
+		var ops []store.Op
 		for d := from; d < min(from+250, devices); d++ {
-			ops = append(ops, Op{Bucket: Sessions, Key: deviceKey(d, 0), Value: make([]byte, 200)})
+			ops = append(ops, store.Op{Bucket: store.Sessions, Key: deviceKey(d, 0), Value: make([]byte, 200)})
 			for n := range 5 {
-				ops = append(ops, Op{Bucket: Topics, Key: deviceKey(d, n), Value: make([]byte, 40)})
+				ops = append(ops, store.Op{Bucket: store.Topics, Key: deviceKey(d, n), Value: make([]byte, 40)})
 			}
 			for n := range 2 {
-				ops = append(ops, Op{Bucket: Held, Key: deviceKey(d, n), Value: make([]byte, 150)})
+				ops = append(ops, store.Op{Bucket: store.Held, Key: deviceKey(d, n), Value: make([]byte, 150)})
 			}
 		}
 		mustWrite(t, s, ops...)
@@ -160,7 +162,7 @@ func TestFootprintOfALoneEvent(t *testing.T) {
 	before := s.Stats().Written
 	const events = 100
 	for i := range events {
-		mustWrite(t, s, Op{Bucket: Held, Key: deviceKey(i*7919%1000, 500000+i), Value: make([]byte, 150)})
+		mustWrite(t, s, store.Op{Bucket: store.Held, Key: deviceKey(i*7919%1000, 500000+i), Value: make([]byte, 150)})
 	}
 	if n := (s.Stats().Written - before) / events; n > 7*pageSize {
 		t.Errorf("%d bytes per event, more than 7 pages", n)
@@ -172,9 +174,9 @@ func TestFootprintOfALoneEvent(t *testing.T) {
 func BenchmarkBytesPerEvent(b *testing.B) {
 	kinds := []struct {
 		name   string
-		bucket Bucket
+		bucket store.Bucket
 		size   int
-	}{{"topic", Topics, 40}, {"held", Held, 150}, {"spooled", Spool, 150}}
+	}{{"topic", store.Topics, 40}, {"held", store.Held, 150}, {"spooled", store.Spool, 150}}
 	for _, devices := range []int{50, 1000, 20000} {
 		s := population(b, devices)
 		for _, kind := range kinds {
@@ -182,12 +184,12 @@ func BenchmarkBytesPerEvent(b *testing.B) {
 				b.Run(fmt.Sprintf("%d/%s/%d", devices, kind.name, together), func(b *testing.B) {
 					before, events := s.Stats(), 0
 					for b.Loop() {
-						puts, deletes := make([]Op, together), make([]Op, together)
+						puts, deletes := make([]store.Op, together), make([]store.Op, together)
 						for i := range together {
 							// Steps of a prime number come by all devices, far from each other.
 							k := deviceKey((events/2+i)*7919%devices, 500000+events+i)
-							puts[i] = Op{Bucket: kind.bucket, Key: k, Value: make([]byte, kind.size)}
-							deletes[i] = Op{Bucket: kind.bucket, Kind: Delete, Key: k}
+							puts[i] = store.Op{Bucket: kind.bucket, Key: k, Value: make([]byte, kind.size)}
+							deletes[i] = store.Op{Bucket: kind.bucket, Kind: store.Delete, Key: k}
 						}
 						mustWrite(b, s, puts...)
 						mustWrite(b, s, deletes...)

@@ -1,6 +1,6 @@
 //go:build linux
 
-package store
+package bolt
 
 import (
 	"bytes"
@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sngate/store"
 )
 
 // patience bounds every wait of these tests; it is never used up when all is well.
@@ -32,10 +34,10 @@ func await(what string, ok func() bool) error {
 }
 
 // answer submits a batch and returns its answer and how long it took.
-func answer(s Store, ops ...Op) (error, time.Duration) {
+func answer(s store.Store, ops ...store.Op) (error, time.Duration) {
 	start := time.Now()
 	c := make(chan error, 1)
-	if !s.Submit(Batch{Ops: ops, Done: func(err error) { c <- err }}) {
+	if !s.Submit(store.Batch{Ops: ops, Done: func(err error) { c <- err }}) {
 		return errors.New("refused"), 0
 	}
 	select {
@@ -54,14 +56,14 @@ func fullDisk(path string, fill, release func() error, isFull func(error) bool) 
 	}
 	defer s.Close()
 	for i := range 50 {
-		if err, _ := answer(s, put(Held, fmt.Sprintf("k%02d", i), strings.Repeat("x", 1000))); err != nil {
+		if err, _ := answer(s, put(store.Held, fmt.Sprintf("k%02d", i), strings.Repeat("x", 1000))); err != nil {
 			return err
 		}
 	}
 	if err := fill(); err != nil {
 		return err
 	}
-	large := put(Spool, "large", strings.Repeat("y", 1<<20))
+	large := put(store.Spool, "large", strings.Repeat("y", 1<<20))
 	if err, _ := answer(s, large); err == nil || !isFull(err) {
 		return fmt.Errorf("full: a large record: %w", err)
 	}
@@ -69,14 +71,14 @@ func fullDisk(path string, fill, release func() error, isFull func(error) bool) 
 		return errors.New("full: no sign of it in health and counters")
 	}
 	for range 100 { // refused at once, not after a try of the disk each
-		if err, took := answer(s, large, put(Sessions, "a", "1")); err == nil || took > retryEvery/2 {
+		if err, took := answer(s, large, put(store.Sessions, "a", "1")); err == nil || took > retryEvery/2 {
 			return fmt.Errorf("full: second record: %w after %v", err, took)
 		}
 	}
 	if n := s.Stats().Failures; n > 20 {
 		return fmt.Errorf("full: the disk was tried %d times", n)
 	}
-	if err, _ := answer(s, del(Held, "k00"), delPrefix(Held, "k1")); err != nil {
+	if err, _ := answer(s, del(store.Held, "k00"), delPrefix(store.Held, "k1")); err != nil {
 		return fmt.Errorf("full: deleting: %w", err)
 	}
 	if s.Health() == nil {
@@ -108,8 +110,8 @@ func fullDisk(path string, fill, release func() error, isFull func(error) bool) 
 	return nil
 }
 
-func countRecords(s Store) (n int, err error) {
-	err = s.Load(func(Bucket, []byte, []byte) error { n++; return nil })
+func countRecords(s store.Store) (n int, err error) {
+	err = s.Load(func(store.Bucket, []byte, []byte) error { n++; return nil })
 	return n, err
 }
 
@@ -206,18 +208,18 @@ func TestFullDisk(t *testing.T) {
 		s, _ := open(t, filepath.Join(t.TempDir(), "db"), Options{MaxBytes: 256 << 10})
 		n := 0
 		for err := error(nil); err == nil && n < 1000; n++ {
-			err, _ = answer(s, put(Held, fmt.Sprintf("%04d", n), strings.Repeat("x", 1000)))
+			err, _ = answer(s, put(store.Held, fmt.Sprintf("%04d", n), strings.Repeat("x", 1000)))
 		}
 		if n < 50 || n > 256 || s.Stats().FileBytes > 256<<10 {
 			t.Errorf("full after %d records, %+v", n, s.Stats())
 		}
-		if err, _ := answer(s, delPrefix(Held, "00")); err != nil {
+		if err, _ := answer(s, delPrefix(store.Held, "00")); err != nil {
 			t.Errorf("deleting: %v", err)
 		}
 		if err := await("recovery", func() bool { return s.Health() == nil }); err != nil {
 			t.Error(err)
 		}
-		mustWrite(t, s, put(Held, "9999", strings.Repeat("x", 1000)))
+		mustWrite(t, s, put(store.Held, "9999", strings.Repeat("x", 1000)))
 	})
 }
 
@@ -256,13 +258,13 @@ func TestDiskTurnsReadOnlyAndBack(t *testing.T) {
 	var disk brokenDisk
 	path := filepath.Join(t.TempDir(), "db")
 	s, _ := open(t, path, Options{openFile: disk.open})
-	mustWrite(t, s, put(Held, "1", "one"))
+	mustWrite(t, s, put(store.Held, "1", "one"))
 	disk.readOnly(t)
 	for range 2 {
-		if err := write(t, s, put(Held, "2", "two")); err == nil {
+		if err := write(t, s, put(store.Held, "2", "two")); err == nil {
 			t.Fatal("committed to a read-only disk")
 		}
-		if err := write(t, s, del(Held, "1")); err == nil {
+		if err := write(t, s, del(store.Held, "1")); err == nil {
 			t.Fatal("committed to a read-only disk")
 		}
 	}
@@ -276,7 +278,7 @@ func TestDiskTurnsReadOnlyAndBack(t *testing.T) {
 	if err := await("recovery", func() bool { return s.Health() == nil }); err != nil {
 		t.Fatal(err)
 	}
-	mustWrite(t, s, put(Held, "3", "three"))
+	mustWrite(t, s, put(store.Held, "3", "three"))
 	if got := dump(t, s); len(got) != 2 || got["held/1"] != "one" || got["held/3"] != "three" {
 		t.Errorf("%v", got)
 	}
@@ -288,7 +290,7 @@ func TestCloseWhileFailing(t *testing.T) {
 	disk.readOnly(t)
 	answers := make(chan error, 2)
 	for range 2 {
-		s.Submit(Batch{Ops: []Op{put(Held, "2", "two")}, Done: func(err error) { answers <- err }})
+		s.Submit(store.Batch{Ops: []store.Op{put(store.Held, "2", "two")}, Done: func(err error) { answers <- err }})
 	}
 	if err := s.Close(); err == nil {
 		t.Error("closed without an error although a batch was lost")
@@ -314,17 +316,17 @@ func TestReadOnlyDiskAtStart(t *testing.T) {
 
 func TestRemovedFileIsWrittenAgain(t *testing.T) {
 	s, path := newStore(t)
-	mustWrite(t, s, put(Held, "1", "one"))
+	mustWrite(t, s, put(store.Held, "1", "one"))
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	if err := write(t, s, put(Held, "2", "two")); !errors.Is(err, os.ErrNotExist) {
+	if err := write(t, s, put(store.Held, "2", "two")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("err = %v", err)
 	}
 	if err := await("recovery", func() bool { return s.Health() == nil }); err != nil {
 		t.Fatal(err)
 	}
-	mustWrite(t, s, put(Held, "3", "three"))
+	mustWrite(t, s, put(store.Held, "3", "three"))
 	closeStore(t, s)
 	s, rep := open(t, path, Options{})
 	if got := dump(t, s); len(got) != 2 || got["held/1"] != "one" || got["held/3"] != "three" || rep.Lost() {
@@ -335,13 +337,13 @@ func TestRemovedFileIsWrittenAgain(t *testing.T) {
 func TestReplacedFileIsLeftAlone(t *testing.T) {
 	s, path := newStore(t)
 	other, otherPath := newStore(t)
-	mustWrite(t, other, put(Held, "theirs", ""))
+	mustWrite(t, other, put(store.Held, "theirs", ""))
 	closeStore(t, other)
 	if err := os.Rename(otherPath, path); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := write(t, s, put(Held, "mine", "")); !errors.Is(err, errReplaced) {
+		if err := write(t, s, put(store.Held, "mine", "")); !errors.Is(err, errReplaced) {
 			t.Fatalf("err = %v", err)
 		}
 	}
@@ -361,7 +363,7 @@ func childCutShort(path string) error {
 	}
 	defer s.Close()
 	for i := range 400 {
-		if err, _ := answer(s, put(Held, fmt.Sprintf("k%03d", i), strings.Repeat("x", 1000))); err != nil {
+		if err, _ := answer(s, put(store.Held, fmt.Sprintf("k%03d", i), strings.Repeat("x", 1000))); err != nil {
 			return err
 		}
 	}
@@ -369,11 +371,11 @@ func childCutShort(path string) error {
 		return err
 	}
 	for i := range 3 {
-		if err, _ := answer(s, put(Held, fmt.Sprintf("k%03d", i), "y")); err == nil {
+		if err, _ := answer(s, put(store.Held, fmt.Sprintf("k%03d", i), "y")); err == nil {
 			return errors.New("committed to a file that was cut short")
 		}
 	}
-	if err := s.Load(func(Bucket, []byte, []byte) error { return nil }); err == nil {
+	if err := s.Load(func(store.Bucket, []byte, []byte) error { return nil }); err == nil {
 		return errors.New("loaded from a file that was cut short")
 	}
 	if err := s.Close(); err == nil {

@@ -1,4 +1,4 @@
-package store
+package bolt
 
 import (
 	"errors"
@@ -8,6 +8,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"sngate/internal/binrec"
+	"sngate/store"
 )
 
 // The meta bucket holds two records: the header, which says what the file is, and the
@@ -54,6 +55,12 @@ func decodeHeader(b []byte) (header, error) {
 	return h, nil
 }
 
+// bucketCount is the number of buckets of a store.
+const bucketCount = int(store.Spool)
+
+// The engine takes every key that the contract allows.
+const _ = uint(bbolt.MaxKeySize - store.MaxKey)
+
 // digest is kept with every commit so that a file whose content is not what was
 // committed is recognized: bbolt protects its two root pages by a checksum, but not the
 // pages with the records, and a disk that lost a write hands out an older page that
@@ -64,7 +71,7 @@ type digest [bucketCount]tally
 // depend on the order, so a change costs only the hash of the old and of the new record.
 type tally struct{ records, sum uint64 }
 
-func (d *digest) of(b Bucket) *tally { return &d[b-1] }
+func (d *digest) of(b store.Bucket) *tally { return &d[b-1] }
 
 func (t *tally) add(key, value []byte)    { t.records++; t.sum += recordHash(key, value) }
 func (t *tally) remove(key, value []byte) { t.records--; t.sum -= recordHash(key, value) }
@@ -135,7 +142,7 @@ func (s *schema) tooNew(path string, h header) error {
 
 // create makes the buckets of an empty file.
 func (s *schema) create(tx *bbolt.Tx, createdBy string) error {
-	for b := Sessions; b.valid(); b++ {
+	for b := store.Sessions; b <= store.Spool; b++ {
 		if _, err := tx.CreateBucketIfNotExists([]byte(b.String())); err != nil {
 			return err
 		}
@@ -157,7 +164,7 @@ func (s *schema) migrate(tx *bbolt.Tx, h header) (d digest, err error) {
 			return d, fmt.Errorf("migrating from schema version %d to %d: %w", v, v+1, err)
 		}
 	}
-	for b := Sessions; b.valid(); b++ {
+	for b := store.Sessions; b <= store.Spool; b++ {
 		t := d.of(b)
 		bucket, err := tx.CreateBucketIfNotExists([]byte(b.String()))
 		if err != nil {

@@ -1,4 +1,4 @@
-package store
+package bolt
 
 import (
 	"errors"
@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"sngate/store"
 )
 
 // retryEvery is how long batches are refused after a failure before the file is tried
@@ -26,8 +28,8 @@ type fileStore struct {
 	gone chan struct{} // closed when the writer has ended
 
 	mu      sync.Mutex // guards the fields below
-	queue   []Batch
-	stats   Stats
+	queue   []store.Batch
+	stats   store.Stats
 	health  error
 	closing bool
 
@@ -37,8 +39,8 @@ type fileStore struct {
 
 	// The rest belongs to the writer.
 	engine    *engine
-	work      []Batch // of the transaction at hand; its capacity is used again
-	failed    error   // nil, or why the last attempt failed
+	work      []store.Batch // of the transaction at hand; its capacity is used again
+	failed    error         // nil, or why the last attempt failed
 	retryAt   time.Time
 	deletesOK bool // although failing, commits that need no space went through
 	compactAt time.Time
@@ -58,7 +60,7 @@ func newFileStore(e *engine) *fileStore {
 
 func (s *fileStore) Durable() bool { return true }
 
-func (s *fileStore) Submit(b Batch) bool {
+func (s *fileStore) Submit(b store.Batch) bool {
 	size := b.Size()
 	s.mu.Lock()
 	full := s.stats.Queued >= s.opts.QueueBatches || s.stats.QueuedBytes >= s.opts.QueueBytes
@@ -82,7 +84,7 @@ func (s *fileStore) wakeUp() {
 	}
 }
 
-func (s *fileStore) Stats() Stats {
+func (s *fileStore) Stats() store.Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.stats
@@ -111,7 +113,7 @@ func (s *fileStore) Close() error {
 	return errors.Join(s.Health(), err)
 }
 
-func (s *fileStore) Load(yield func(b Bucket, key, value []byte) error) error {
+func (s *fileStore) Load(yield func(b store.Bucket, key, value []byte) error) error {
 	s.swap.RLock()
 	defer s.swap.RUnlock()
 	db := s.engine.db
@@ -119,12 +121,12 @@ func (s *fileStore) Load(yield func(b Bucket, key, value []byte) error) error {
 		if err := s.Health(); err != nil {
 			return err
 		}
-		return ErrClosed
+		return store.ErrClosed
 	}
 	var panicked any // of yield, which is not the engine's
 	err := guard(func() error {
 		return db.View(func(tx *bbolt.Tx) error {
-			for b := Sessions; b.valid(); b++ {
+			for b := store.Sessions; b <= store.Spool; b++ {
 				c := tx.Bucket([]byte(b.String())).Cursor()
 				for k, v := c.First(); k != nil; k, v = c.Next() {
 					if err := call(yield, b, k, v, &panicked); err != nil {
@@ -143,7 +145,7 @@ func (s *fileStore) Load(yield func(b Bucket, key, value []byte) error) error {
 
 var errPanicked = errors.New("yield panicked")
 
-func call(yield func(b Bucket, key, value []byte) error, b Bucket, k, v []byte, panicked *any) (err error) {
+func call(yield func(b store.Bucket, key, value []byte) error, b store.Bucket, k, v []byte, panicked *any) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			*panicked, err = p, errPanicked

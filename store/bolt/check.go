@@ -1,4 +1,4 @@
-package store
+package bolt
 
 import (
 	"bytes"
@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"sngate/store"
 )
 
 // This file reads the engine's file format by plain reads with bounds on everything.
@@ -93,7 +95,7 @@ func (c *content) foreign() bool {
 	if c.empty() || c.buckets[metaBucket] {
 		return false
 	}
-	for b := Sessions; b.valid(); b++ {
+	for b := store.Sessions; b <= store.Spool; b++ {
 		if c.buckets[b.String()] {
 			return false
 		}
@@ -110,7 +112,7 @@ func (c *content) matches(txid uint64) error {
 	if wrote != txid {
 		return fmt.Errorf("the records are those of transaction %d, not of %d", wrote, txid)
 	}
-	for b := Sessions; int(b) <= n; b++ {
+	for b := store.Sessions; int(b) <= n; b++ {
 		switch got, want := *c.counted.of(b), *want.of(b); {
 		case !c.buckets[b.String()]:
 			return fmt.Errorf("bucket %v is missing", b)
@@ -349,7 +351,7 @@ func (w *walker) record(bucket string, key, value []byte) {
 		}
 		return
 	}
-	for b := Sessions; b.valid(); b++ {
+	for b := store.Sessions; b <= store.Spool; b++ {
 		if b.String() == bucket {
 			w.found.counted.of(b).add(key, value)
 		}

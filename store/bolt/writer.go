@@ -1,6 +1,10 @@
-package store
+package bolt
 
-import "time"
+import (
+	"time"
+
+	"sngate/store"
+)
 
 // run is the writer: the only goroutine that touches the engine until Close.
 func (s *fileStore) run() {
@@ -154,7 +158,7 @@ func (s *fileStore) committed(w written) {
 		s.stats.LastCommit = w.took
 	}
 	for _, b := range s.work {
-		s.stats.count(b)
+		s.stats.Count(b)
 	}
 	s.mu.Unlock()
 	s.publish()
@@ -176,21 +180,21 @@ func (s *fileStore) publish() {
 // refusePuts answers the batches in work that store something with err, and leaves the
 // others.
 func (s *fileStore) refusePuts(err error) {
-	s.work = s.partition(s.work, func(b Batch) error {
-		if b.onlyDeletes() {
+	s.work = s.partition(s.work, func(b store.Batch) error {
+		if onlyDeletes(b) {
 			return nil
 		}
 		return err
 	})
 }
 
-func (s *fileStore) rejectInvalid(work []Batch) []Batch {
-	return s.partition(work, Batch.check)
+func (s *fileStore) rejectInvalid(work []store.Batch) []store.Batch {
+	return s.partition(work, store.Batch.Check)
 }
 
 // partition answers the batches for which reason gives one and returns the others, in
 // order and in the same array.
-func (s *fileStore) partition(work []Batch, reason func(Batch) error) []Batch {
+func (s *fileStore) partition(work []store.Batch, reason func(store.Batch) error) []store.Batch {
 	keep := work[:0]
 	for i := range work {
 		if err := reason(work[i]); err != nil {
@@ -204,7 +208,7 @@ func (s *fileStore) partition(work []Batch, reason func(Batch) error) []Batch {
 }
 
 // answer takes batches out of the queue's account and tells their owners.
-func (s *fileStore) answer(batches []Batch, err error) {
+func (s *fileStore) answer(batches []store.Batch, err error) {
 	bytes := 0
 	for _, b := range batches {
 		bytes += b.Size()
@@ -217,7 +221,7 @@ func (s *fileStore) answer(batches []Batch, err error) {
 	}
 	s.mu.Unlock()
 	for _, b := range batches {
-		b.done(err)
+		b.Answer(err)
 	}
 }
 
@@ -243,4 +247,14 @@ func (s *fileStore) compact() {
 	s.stats.Compactions++
 	s.mu.Unlock()
 	s.publish()
+}
+
+// onlyDeletes reports whether the batch needs no new space.
+func onlyDeletes(b store.Batch) bool {
+	for i := range b.Ops {
+		if b.Ops[i].Kind == store.Put {
+			return false
+		}
+	}
+	return true
 }

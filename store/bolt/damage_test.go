@@ -1,4 +1,4 @@
-package store
+package bolt
 
 import (
 	"bytes"
@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"sngate/store"
 )
 
 // sample is a file before and after its last transaction, with the records of both.
@@ -41,20 +43,20 @@ func makeSample(t testing.TB) sample {
 	t.Helper()
 	s, path := newStore(t)
 	for round := range 6 {
-		var ops []Op
+		var ops []store.Op
 		for i := range 120 {
-			ops = append(ops, put(Held, fmt.Sprintf("dev-%03d/%d", i, round), strings.Repeat("x", 60+round)),
-				put(Sessions, fmt.Sprintf("dev-%03d", i), fmt.Sprint("session ", round)))
+			ops = append(ops, put(store.Held, fmt.Sprintf("dev-%03d/%d", i, round), strings.Repeat("x", 60+round)),
+				put(store.Sessions, fmt.Sprintf("dev-%03d", i), fmt.Sprint("session ", round)))
 		}
-		ops = append(ops, put(Topics, "one", "inline"), put(Spool, fmt.Sprint("long", round), strings.Repeat("y", 9000)))
+		ops = append(ops, put(store.Topics, "one", "inline"), put(store.Spool, fmt.Sprint("long", round), strings.Repeat("y", 9000)))
 		mustWrite(t, s, ops...)
 	}
-	mustWrite(t, s, delPrefix(Held, "dev-05"), del(Spool, "long1"))
+	mustWrite(t, s, delPrefix(store.Held, "dev-05"), del(store.Spool, "long1"))
 	var sm sample
 	sm.contentBefore = dump(t, s)
 	sm.before = readFile(t, path)
-	mustWrite(t, s, put(Held, "dev-001/9", "last"), del(Held, "dev-002/1"), put(Topics, "two", "last"),
-		put(Spool, "long7", strings.Repeat("z", 9000)), put(Sessions, "dev-119", "last"))
+	mustWrite(t, s, put(store.Held, "dev-001/9", "last"), del(store.Held, "dev-002/1"), put(store.Topics, "two", "last"),
+		put(store.Spool, "long7", strings.Repeat("z", 9000)), put(store.Sessions, "dev-119", "last"))
 	sm.contents = dump(t, s)
 	sm.after = readFile(t, path)
 	closeStore(t, s)
@@ -123,7 +125,7 @@ func (sm sample) reopen(t testing.TB, file []byte) outcome {
 		closeStore(t, s)
 		return o
 	}
-	mustWrite(t, s, put(Held, "new", "v"), delPrefix(Spool, ""), put(Sessions, "dev-050", "v"))
+	mustWrite(t, s, put(store.Held, "new", "v"), delPrefix(store.Spool, ""), put(store.Sessions, "dev-050", "v"))
 	want := dump(t, s)
 	closeStore(t, s)
 	s, rep = open(t, path, Options{noSync: true})
@@ -301,7 +303,7 @@ func TestForeignAndEmptyContent(t *testing.T) {
 		if rep.MovedTo != path+".damaged-1" || !rep.Lost() || !rep.Created || !strings.Contains(rep.String(), rep.MovedTo) {
 			t.Errorf("%s: %v", name, rep)
 		}
-		mustWrite(t, s, put(Held, "k", "v"))
+		mustWrite(t, s, put(store.Held, "k", "v"))
 	}
 }
 
@@ -314,7 +316,7 @@ func TestEmptyFileIsANewOne(t *testing.T) {
 	if !rep.Created || rep.Lost() || rep.MovedTo != "" || rep.String() != "store "+path+": new file" {
 		t.Errorf("%+v", rep)
 	}
-	mustWrite(t, s, put(Held, "k", "v"))
+	mustWrite(t, s, put(store.Held, "k", "v"))
 	closeStore(t, s)
 	s, rep = open(t, path, Options{})
 	if rep.Created || rep.Lost() || len(dump(t, s)) != 1 {

@@ -1,4 +1,4 @@
-package store
+package bolt
 
 import (
 	"bytes"
@@ -11,6 +11,8 @@ import (
 
 	"go.etcd.io/bbolt"
 	bbolterrors "go.etcd.io/bbolt/errors"
+
+	"sngate/store"
 )
 
 // engine is the open file. It belongs to the goroutine that writes; db alone is also
@@ -279,7 +281,7 @@ type written struct {
 
 // commit makes one transaction of the batches. If they change nothing, nothing is
 // written, unless probe is set.
-func (e *engine) commit(batches []Batch, probe bool) (w written, err error) {
+func (e *engine) commit(batches []store.Batch, probe bool) (w written, err error) {
 	if e.stuck {
 		return w, errStuck
 	}
@@ -333,15 +335,16 @@ func (e *engine) commit(batches []Batch, probe bool) (w written, err error) {
 }
 
 // apply makes the changes and returns the digest after them.
-func (e *engine) apply(tx *bbolt.Tx, batches []Batch) (digest, error) {
+func (e *engine) apply(tx *bbolt.Tx, batches []store.Batch) (digest, error) {
 	next := e.digest
 	var buckets [bucketCount + 1]*bbolt.Bucket
 	for _, b := range batches {
-		for _, op := range b.Ops {
+		for i := range b.Ops {
+			op := &b.Ops[i]
 			if buckets[op.Bucket] == nil {
 				buckets[op.Bucket] = tx.Bucket([]byte(op.Bucket.String()))
 			}
-			if err := op.apply(buckets[op.Bucket], next.of(op.Bucket)); err != nil {
+			if err := applyOp(op, buckets[op.Bucket], next.of(op.Bucket)); err != nil {
 				return next, fmt.Errorf("%v: %w", op.Bucket, err)
 			}
 		}
@@ -349,12 +352,12 @@ func (e *engine) apply(tx *bbolt.Tx, batches []Batch) (digest, error) {
 	return next, nil
 }
 
-func (op *Op) apply(bucket *bbolt.Bucket, t *tally) error {
-	if op.Kind == DeletePrefix {
+func applyOp(op *store.Op, bucket *bbolt.Bucket, t *tally) error {
+	if op.Kind == store.DeletePrefix {
 		return deletePrefix(bucket, t, op.Key)
 	}
 	old := bucket.Get(op.Key)
-	if op.Kind == Delete {
+	if op.Kind == store.Delete {
 		if old == nil {
 			return nil
 		}

@@ -1,4 +1,4 @@
-package store
+package bolt
 
 import (
 	"os"
@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"sngate/store"
 )
 
 // linkTo returns a link in a directory of its own to target.
@@ -23,7 +25,7 @@ func TestStoreBehindALinkStaysThere(t *testing.T) {
 	closeStore(t, s)
 	link := linkTo(t, target)
 	s, _ = open(t, link, Options{})
-	mustWrite(t, s, put(Held, "k", "v"))
+	mustWrite(t, s, put(store.Held, "k", "v"))
 	closeStore(t, s)
 	if to, err := os.Readlink(link); to != target {
 		t.Errorf("the link: %q, %v", to, err)

@@ -1,4 +1,4 @@
-package store
+package bolt
 
 import (
 	"bytes"
@@ -14,10 +14,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.etcd.io/bbolt"
+
+	"sngate/store"
 )
 
 // upper is a migration to be recognized by: it writes the values of a bucket in capitals.
-func upper(b Bucket) func(*bbolt.Tx) error {
+func upper(b store.Bucket) func(*bbolt.Tx) error {
 	return func(tx *bbolt.Tx) error {
 		bucket := tx.Bucket([]byte(b.String()))
 		c := bucket.Cursor()
@@ -32,9 +34,9 @@ func upper(b Bucket) func(*bbolt.Tx) error {
 
 func TestOlderSchemaIsMigrated(t *testing.T) {
 	s, path := newStore(t)
-	mustWrite(t, s, put(Held, "k", "held"), put(Topics, "k", "topic"))
+	mustWrite(t, s, put(store.Held, "k", "held"), put(store.Topics, "k", "topic"))
 	closeStore(t, s)
-	v3 := Options{schema: &schema{version: 3, steps: []func(*bbolt.Tx) error{upper(Held), upper(Topics)}}}
+	v3 := Options{schema: &schema{version: 3, steps: []func(*bbolt.Tx) error{upper(store.Held), upper(store.Topics)}}}
 	for _, from := range []uint32{1, 0} { // 0: not again
 		s, rep := open(t, path, v3)
 		if rep.SchemaFrom != from || rep.Lost() || rep.Created || rep.Records != 2 {
@@ -49,13 +51,13 @@ func TestOlderSchemaIsMigrated(t *testing.T) {
 
 func TestFailedMigrationChangesNothing(t *testing.T) {
 	s, path := newStore(t)
-	mustWrite(t, s, put(Held, "k", "v"))
+	mustWrite(t, s, put(store.Held, "k", "v"))
 	closeStore(t, s)
 	fail := errors.New("cannot be done")
 	for name, steps := range map[string][]func(*bbolt.Tx) error{
-		"error":   {upper(Held), func(*bbolt.Tx) error { return fail }},
-		"panic":   {upper(Held), func(*bbolt.Tx) error { panic("oops") }},
-		"no step": {upper(Held)},
+		"error":   {upper(store.Held), func(*bbolt.Tx) error { return fail }},
+		"panic":   {upper(store.Held), func(*bbolt.Tx) error { panic("oops") }},
+		"no step": {upper(store.Held)},
 	} {
 		_, _, err := Open(path, Options{schema: &schema{version: 3, steps: steps}})
 		if err == nil || name == "error" && (!errors.Is(err, fail) || !strings.Contains(err.Error(), "from schema version 2 to 3")) {
@@ -71,7 +73,7 @@ func TestFailedMigrationChangesNothing(t *testing.T) {
 func TestNewerSchemaIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "db")
 	s, _ := open(t, path, Options{Version: "9.8.7", schema: &schema{version: 7}})
-	mustWrite(t, s, put(Held, "k", "v"))
+	mustWrite(t, s, put(store.Held, "k", "v"))
 	// A form of data that this version knows nothing of is no damage.
 	err := s.engine.db.Update(func(tx *bbolt.Tx) error {
 		b, err := tx.Bucket([]byte("held")).CreateBucket([]byte("nested"))
@@ -148,14 +150,14 @@ func TestNewFileIsForItsOwnerOnly(t *testing.T) {
 
 func TestDigestRecord(t *testing.T) {
 	var d digest
-	d.of(Held).add([]byte("a"), []byte("b"))
-	d.of(Spool).add([]byte("a"), []byte("b"))
-	d.of(Spool).add([]byte("ab"), nil)
+	d.of(store.Held).add([]byte("a"), []byte("b"))
+	d.of(store.Spool).add([]byte("a"), []byte("b"))
+	d.of(store.Spool).add([]byte("ab"), nil)
 	got, n, txid, err := decodeDigest(d.encode(77))
 	if got != d || n != bucketCount || txid != 77 || err != nil || got.records() != 3 {
 		t.Errorf("%v, %d, %d, %v", got, n, txid, err)
 	}
-	if d.of(Held).sum == (tally{}).sum || recordHash([]byte("a"), []byte("b")) == recordHash([]byte("ab"), nil) {
+	if d.of(store.Held).sum == (tally{}).sum || recordHash([]byte("a"), []byte("b")) == recordHash([]byte("ab"), nil) {
 		t.Error("the border between key and value does not count")
 	}
 	for size := range 100 {
@@ -164,9 +166,9 @@ func TestDigestRecord(t *testing.T) {
 			t.Errorf("%d bytes: %d buckets, %v", size, n, err)
 		}
 	}
-	d.of(Spool).remove([]byte("a"), []byte("b"))
-	d.of(Spool).remove([]byte("ab"), nil)
-	d.of(Held).remove([]byte("a"), []byte("b"))
+	d.of(store.Spool).remove([]byte("a"), []byte("b"))
+	d.of(store.Spool).remove([]byte("ab"), nil)
+	d.of(store.Held).remove([]byte("a"), []byte("b"))
 	if d != (digest{}) {
 		t.Error("not empty again")
 	}
@@ -191,16 +193,16 @@ func TestHeaderRecord(t *testing.T) {
 }
 
 // grow makes a file of which most is free.
-func grow(t *testing.T, s Store) records {
+func grow(t *testing.T, s store.Store) records {
 	t.Helper()
 	for i := range 24 {
-		var ops []Op
+		var ops []store.Op
 		for j := range 100 {
-			ops = append(ops, put(Spool, fmt.Sprintf("%02d/%03d", i, j), strings.Repeat("x", 5000)))
+			ops = append(ops, put(store.Spool, fmt.Sprintf("%02d/%03d", i, j), strings.Repeat("x", 5000)))
 		}
 		mustWrite(t, s, ops...)
 	}
-	mustWrite(t, s, put(Sessions, "k", "v"))
+	mustWrite(t, s, put(store.Sessions, "k", "v"))
 	return records{"sessions/k": "v"}
 }
 
@@ -208,14 +210,14 @@ func TestFileIsCompactedWhileRunning(t *testing.T) {
 	s, path := newStore(t)
 	want := grow(t, s)
 	large := s.Stats().FileBytes
-	mustWrite(t, s, delPrefix(Spool, ""))
-	mustWrite(t, s, put(Held, "k", "v")) // pages freed by one commit are free in the next
+	mustWrite(t, s, delPrefix(store.Spool, ""))
+	mustWrite(t, s, put(store.Held, "k", "v")) // pages freed by one commit are free in the next
 	want["held/k"] = "v"
 	mustWrite(t, s)
 	if st := s.Stats(); st.Compactions != 1 || st.FileBytes > large/10 || st.FreeBytes > wasteMin {
 		t.Errorf("%+v, it was %d bytes", st, large)
 	}
-	mustWrite(t, s, put(Held, "k2", "v"))
+	mustWrite(t, s, put(store.Held, "k2", "v"))
 	want["held/k2"] = "v"
 	if diff := cmp.Diff(want, dump(t, s)); diff != "" {
 		t.Error(diff)
@@ -235,7 +237,7 @@ func TestFileIsCompactedAtTheStart(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(path+tempSuffix, "in the way"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	mustWrite(t, s, delPrefix(Spool, ""))
+	mustWrite(t, s, delPrefix(store.Spool, ""))
 	closeStore(t, s)
 	if err := os.RemoveAll(path + tempSuffix); err != nil {
 		t.Fatal(err)
@@ -254,7 +256,7 @@ func TestFileIsCompactedAtTheStart(t *testing.T) {
 	if _, err := os.Stat(path + tempSuffix); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the copy is still there: %v", err)
 	}
-	mustWrite(t, s, put(Held, "k", "v"))
+	mustWrite(t, s, put(store.Held, "k", "v"))
 }
 
 func TestFailedCompactionLeavesTheFile(t *testing.T) {
@@ -263,9 +265,9 @@ func TestFailedCompactionLeavesTheFile(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(path+tempSuffix, "in the way"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	mustWrite(t, s, delPrefix(Spool, ""))
+	mustWrite(t, s, delPrefix(store.Spool, ""))
 	for range 3 {
-		mustWrite(t, s, put(Held, "k", "v"))
+		mustWrite(t, s, put(store.Held, "k", "v"))
 	}
 	if st := s.Stats(); st.Compactions != 0 || s.Health() != nil {
 		t.Errorf("%+v, %v", st, s.Health())
@@ -283,13 +285,13 @@ func TestRetriesOnceASecond(t *testing.T) {
 		if err := os.WriteFile(path, []byte("not ours"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := write(t, s, put(Held, "k", "v")); err == nil {
+		if err := write(t, s, put(store.Held, "k", "v")); err == nil {
 			t.Fatal("committed")
 		}
 		first := s.Stats().Failures
 		for range 100 {
 			<-time.After(100 * time.Millisecond)
-			if err := write(t, s, put(Held, "k", "v")); err == nil {
+			if err := write(t, s, put(store.Held, "k", "v")); err == nil {
 				t.Fatal("committed")
 			}
 		}
@@ -308,7 +310,7 @@ func TestRetriesOnceASecond(t *testing.T) {
 		if err := s.Health(); err != nil {
 			t.Errorf("health: %v", err)
 		}
-		mustWrite(t, s, put(Held, "k", "v"))
+		mustWrite(t, s, put(store.Held, "k", "v"))
 		closeStore(t, s)
 	})
 }

@@ -1,4 +1,4 @@
-package store
+package bolt
 
 import (
 	"errors"
@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"go.etcd.io/bbolt"
+
+	"sngate/store"
 )
 
 // Report says what Open found and did. Its String is meant for the log.
@@ -72,7 +74,7 @@ func (r *Report) String() string {
 // [ErrForeign], a missing directory, missing permissions, a read-only file system, a file
 // of another user, and a link to something that is no store or a damaged one. A file that
 // others have access to is closed to them, which the report tells.
-func Open(path string, opts Options) (Store, *Report, error) {
+func Open(path string, opts Options) (store.Store, *Report, error) {
 	opts = opts.withDefaults()
 	e := &engine{path: path, opts: opts}
 	rep, err := e.start()

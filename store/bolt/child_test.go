@@ -1,6 +1,6 @@
 //go:build linux
 
-package store
+package bolt
 
 import (
 	"bufio"
@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"sngate/store"
 )
 
 // runChild plays a part in a process of its own and returns its exit status. What it
@@ -66,8 +68,8 @@ func childWrite(path string) error {
 		return errors.New(rep.String())
 	}
 	last := make(map[string]int)
-	err = s.Load(func(b Bucket, key, value []byte) error {
-		if b == Sessions {
+	err = s.Load(func(b store.Bucket, key, value []byte) error {
+		if b == store.Sessions {
 			var n int
 			if _, err := fmt.Sscan(string(value), &n); err != nil {
 				return err
@@ -86,12 +88,12 @@ func childWrite(path string) error {
 		wg.Go(func() {
 			for i := last[name] + 1; ; i++ {
 				answer := make(chan error, 1)
-				ok := s.Submit(Batch{Done: func(err error) { answer <- err }, Ops: []Op{
-					put(Held, fmt.Sprintf("%s/%d/", name, i), strings.Repeat("v", 10+i%700)),
-					put(Sessions, name, fmt.Sprint(i)),
-					delPrefix(Held, fmt.Sprintf("%s/%d/", name, i-window)),
-					del(Spool, fmt.Sprintf("%s/%d", name, i-window)),
-					put(Spool, fmt.Sprintf("%s/%d", name, i), fmt.Sprint(i)),
+				ok := s.Submit(store.Batch{Done: func(err error) { answer <- err }, Ops: []store.Op{
+					put(store.Held, fmt.Sprintf("%s/%d/", name, i), strings.Repeat("v", 10+i%700)),
+					put(store.Sessions, name, fmt.Sprint(i)),
+					delPrefix(store.Held, fmt.Sprintf("%s/%d/", name, i-window)),
+					del(store.Spool, fmt.Sprintf("%s/%d", name, i-window)),
+					put(store.Spool, fmt.Sprintf("%s/%d", name, i), fmt.Sprint(i)),
 				}})
 				if !ok || <-answer != nil {
 					os.Exit(3)
@@ -238,5 +240,5 @@ func TestFileUsedByAnotherProcess(t *testing.T) {
 	if _, _, err := Open(path, Options{LockTimeout: time.Millisecond}); !errors.Is(err, ErrLocked) {
 		t.Errorf("second time in one process: %v", err)
 	}
-	mustWrite(t, s, put(Held, "k", "v"))
+	mustWrite(t, s, put(store.Held, "k", "v"))
 }
