@@ -207,7 +207,7 @@ func (s *shard) settle(e *entry) {
 	s.carryOut(e)
 	s.takeAnswers(e)
 	for e.link != nil {
-		s.events = append(s.events[:0], e.link.Events()...)
+		s.events = e.link.AppendEvents(s.events[:0])
 		if len(s.events) == 0 {
 			break
 		}

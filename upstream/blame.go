@@ -10,9 +10,9 @@ import (
 
 // blame draws the conclusions from a connection that the broker has closed, or that is
 // ended because it did not answer: silent, if not nil, is the message it owed an answer to.
-func (l *dedicated) blame(now time.Duration, silent *outgoing) {
-	c := &l.care
-	n, m, r := l.unanswered()
+func (w *window) blame(now time.Duration, silent *outgoing) {
+	c := &w.care
+	n, m, r := w.unanswered()
 	if n == 0 {
 		return
 	}
@@ -21,53 +21,53 @@ func (l *dedicated) blame(now time.Duration, silent *outgoing) {
 	case !c.progress, c.loose > 0: // which QoS 0 message it was is seen only one at a time
 		c.window, c.acks = 1, 0
 	case n > 1:
-		c.window, c.acks = max(1, c.limit(&l.d.opt)/2), 0
+		c.window, c.acks = max(1, c.limit(&w.d.opt)/2), 0
 	}
 	switch {
 	case silent != nil:
-		l.suspectMessage(now, silent, true)
+		w.suspectMessage(now, silent, true)
 	case n > 1: // nobody knows which
 	case m != nil:
-		l.suspectMessage(now, m, false)
+		w.suspectMessage(now, m, false)
 	case r != nil:
-		l.suspectRequest(now, r)
+		w.suspectRequest(now, r)
 	}
 }
 
 // suspectMessage counts a connection against m, and gives m up when that is enough.
-func (l *dedicated) suspectMessage(now time.Duration, m *outgoing, silent bool) {
-	c := &l.care
-	key, topicKey := l.keyOf(m), l.topicKeyOf(m)
+func (w *window) suspectMessage(now time.Duration, m *outgoing, silent bool) {
+	c := &w.care
+	key, topicKey := w.d.keyOf(m), w.d.topicKeyOf(m)
 	denied := c.isDenied(topicKey, now)
 	passes := c.total
 	if m.token == 0 {
-		passes = l.d.stats.passes() // a will: its Link has nothing else
+		passes = w.d.stats.passes() // a will: its Link has nothing else
 	}
-	u := l.noteAlone(now, key, passes, silent)
+	u := w.noteAlone(now, key, passes, silent)
 	if u == nil {
 		return
 	}
 	if silent {
 		u.alone = max(u.alone, asideAfter) // it is known which one it is
 	}
-	ill := l.d.ill.note(topicKey, l.d.stats.passes())
+	ill := w.d.ill.note(topicKey, w.d.stats.passes())
 	if m.received && !silent {
 		return // the broker may lose the session with the connection, and the message with it
 	}
 	if u.guilty(now, denied, ill) {
 		c.clear(key)
 		c.deny(topicKey, now)
-		l.d.ill.settled(topicKey)
-		l.reject(m)
+		w.d.ill.settled(topicKey)
+		w.reject(m)
 		return
 	}
 	if u.alone >= asideAfter && m.token != 0 {
-		l.report(Event{Kind: EventDoubted, Token: m.token})
+		w.events.report(Event{Kind: EventDoubted, Token: m.token})
 	}
 }
 
 // reject gives a message up. One that the broker has confirmed by PUBREC is with it.
-func (l *dedicated) reject(m *outgoing) {
+func (w *window) reject(m *outgoing) {
 	topic, payload := m.raw.Split()
 	e := Event{Kind: EventPublishFailed, Token: m.token, Topic: topic, QoS: m.qos, Retain: m.raw.Retain()}
 	e.Err = fmt.Errorf("%w (%d octets to %q)", ErrRejected, len(payload), topic)
@@ -78,20 +78,20 @@ func (l *dedicated) reject(m *outgoing) {
 		m.rejected = true // it goes with the connection anyway
 		e.Token = 0
 	case m.token == 0:
-		l.d.stats.DroppedWills.Add(1)
+		w.d.stats.DroppedWills.Add(1)
 	}
 	if e.Err != nil {
-		l.d.stats.RejectedMessages.Add(1)
+		w.d.stats.RejectedMessages.Add(1)
 	}
 	if e.Token != 0 || e.Err != nil {
-		l.report(e)
+		w.events.report(e)
 	}
 	if m.qos == 0 {
 		return
 	}
-	for i := range l.out.list {
-		if m == &l.out.list[i] {
-			l.out.remove(i)
+	for i := range w.out.list {
+		if m == &w.out.list[i] {
+			w.out.remove(i)
 			return
 		}
 	}
@@ -99,9 +99,9 @@ func (l *dedicated) reject(m *outgoing) {
 
 // noteAlone counts a connection against a packet. It returns nil if that says nothing: the
 // packet has been set aside, and this time the connection did not work at all.
-func (l *dedicated) noteAlone(now time.Duration, key, passes uint64, silent bool) *suspect {
-	c := &l.care
-	worked := silent || c.progress || c.proven || now-l.upAt >= provenAfter
+func (w *window) noteAlone(now time.Duration, key, passes uint64, silent bool) *suspect {
+	c := &w.care
+	worked := silent || c.progress || c.proven || now-c.upAt >= provenAfter
 	if c.suspicion == nil {
 		c.suspicion = new(suspicion)
 	}
@@ -112,35 +112,35 @@ func (l *dedicated) noteAlone(now time.Duration, key, passes uint64, silent bool
 }
 
 // suspectRequest counts a connection against a SUBSCRIBE or UNSUBSCRIBE.
-func (l *dedicated) suspectRequest(now time.Duration, r *request) {
-	u := l.noteAlone(now, r.key, l.care.total, false)
+func (w *window) suspectRequest(now time.Duration, r *request) {
+	u := w.noteAlone(now, r.key, w.care.total, false)
 	if u == nil || u.alone < aloneToRefuse {
 		return
 	}
-	l.care.clear(r.key)
-	l.d.stats.RejectedRequests.Add(1)
+	w.care.clear(r.key)
+	w.d.stats.RejectedRequests.Add(1)
 	r.refused = true
 }
 
 // dropQoS0 gives up the QoS 0 messages that waited with the others: the connection they
 // waited for is gone.
-func (l *dedicated) dropQoS0() {
-	for i := 0; i < len(l.out.list); i++ {
-		if m := &l.out.list[i]; m.qos == 0 {
+func (w *window) dropQoS0() {
+	for i := 0; i < len(w.out.list); i++ {
+		if m := &w.out.list[i]; m.qos == 0 {
 			if !m.rejected {
-				l.d.stats.DroppedDown.Add(1)
+				w.d.stats.DroppedDown.Add(1)
 			}
-			l.out.remove(i)
+			w.out.remove(i)
 			i--
 		}
 	}
 }
 
 // watch notes what the broker has to answer next, and since when.
-func (l *dedicated) watch(now time.Duration) {
+func (w *window) watch(now time.Duration) {
 	what := uint32(0)
-	for i := range l.out.list {
-		if m := &l.out.list[i]; m.qos > 0 && m.awaitsBroker() {
+	for i := range w.out.list {
+		if m := &w.out.list[i]; m.qos > 0 && m.awaitsBroker() {
 			what = 1<<16 | uint32(m.id)
 			if m.received {
 				what |= 1 << 17
@@ -148,46 +148,44 @@ func (l *dedicated) watch(now time.Duration) {
 			break
 		}
 	}
-	l.care.message.set(what, now)
+	w.care.message.set(what, now)
 	what = 0
-	for i := range l.requests {
-		if r := &l.requests[i]; r.sent {
+	for i := range w.requests {
+		if r := &w.requests[i]; r.sent {
 			what = 1<<16 | uint32(r.id)
 			break
 		}
 	}
-	l.care.request.set(what, now)
+	w.care.request.set(what, now)
 }
 
 // answerDue is when the broker has to have answered; Never if it owes no answer.
-func (l *dedicated) answerDue() time.Duration {
+func (w *window) answerDue() time.Duration {
 	at := Never
-	for _, a := range []awaited{l.care.message, l.care.request} {
+	for _, a := range []awaited{w.care.message, w.care.request} {
 		if a.what != 0 {
-			at = min(at, a.since+l.d.opt.AnswerTimeout)
+			at = min(at, a.since+w.d.opt.AnswerTimeout)
 		}
 	}
 	return at
 }
 
-// answerAdvance ends a connection whose broker does not answer. A paused connection does
-// not hear the answer, so its time begins anew.
-func (l *dedicated) answerAdvance(now time.Duration) {
-	if l.paused {
-		l.care.message.since, l.care.request.since = now, now
+// answerAdvance reports whether the connection is to be ended because the broker does not
+// answer. A paused connection does not hear the answer, so its time begins anew.
+func (w *window) answerAdvance(now time.Duration, paused bool) (over bool) {
+	if paused {
+		w.care.message.since, w.care.request.since = now, now
 	}
-	if now < l.answerDue() {
-		return
+	if now < w.answerDue() {
+		return false
 	}
-	l.d.stats.AnswerTimeouts.Add(1)
+	w.d.stats.AnswerTimeouts.Add(1)
 	var silent *outgoing
-	if m := l.care.message; m.what != 0 && now >= m.since+l.d.opt.AnswerTimeout {
-		if i := l.out.find(uint16(m.what)); i >= 0 {
-			silent = &l.out.list[i]
+	if m := w.care.message; m.what != 0 && now >= m.since+w.d.opt.AnswerTimeout {
+		if i := w.out.find(uint16(m.what)); i >= 0 {
+			silent = &w.out.list[i]
 		}
 	}
-	c := l.conn
-	l.blame(now, silent)
-	l.lost(now, ErrUnanswered)
-	c.Abandon()
+	w.blame(now, silent)
+	return true
 }

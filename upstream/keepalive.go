@@ -15,7 +15,8 @@ type keepAlive struct {
 	heardAt time.Duration // last Input
 	pingAt  time.Duration // oldest PINGREQ since anything was heard
 	waiting bool          // there is one
-	resumed bool          // since the last Advance: reading has begun again
+	paused  bool          // the owner wants nothing to be read
+	resumed bool          // since the last advance: reading has begun again
 	pings   []ping        // outstanding, in order
 }
 
@@ -32,83 +33,111 @@ type ping struct {
 // gives up a connection that is silent for one and a half of the keep-alive it was told
 // (MQTT 3.1.1 section 3.1.2.10); so does this side, where Options.PingInterval counts
 // like a keep-alive, if it is shorter or none was told.
-func (l *dedicated) pingTimes() (every, limit time.Duration) {
-	every = l.d.opt.PingInterval
+func (o *Options) pingTimes(keepAlive uint16) (every, limit time.Duration) {
+	every = o.PingInterval
 	whole := every
-	if told := time.Duration(l.params.KeepAlive) * time.Second; told > 0 {
+	if told := time.Duration(keepAlive) * time.Second; told > 0 {
 		every, whole = min(every, told*3/4), min(every, told)
 	}
-	return every, min(l.d.opt.PingTimeout, whole*3/2-every)
+	return every, min(o.PingTimeout, whole*3/2-every)
 }
 
-// Ping implements Link.
-func (l *dedicated) Ping(now time.Duration, t Token) {
-	l.reclaim()
-	l.spoke(now)
+// setPaused reports whether that changes anything.
+func (k *keepAlive) setPaused(paused bool) bool {
+	if k.paused == paused {
+		return false
+	}
+	k.paused, k.resumed = paused, !paused
+	return true
+}
+
+// opened begins a connection.
+func (k *keepAlive) opened(now, every, limit time.Duration) {
+	*k = keepAlive{heardAt: now, sentAt: now, every: every, limit: limit, paused: k.paused}
+}
+
+// ping sends PINGREQ as a barrier: see Link.Ping.
+func (t *traffic) ping(token Token) {
 	switch {
-	case l.state != stateUp:
-		l.report(Event{Kind: EventPong, Token: t, Err: ErrLost})
-	case len(l.keep.pings) >= maxRequests:
-		l.report(Event{Kind: EventPong, Token: t, Err: ErrCongested})
+	case !t.w.open:
+		t.events.report(Event{Kind: EventPong, Token: token, Err: ErrLost})
+	case len(t.keep.pings) >= maxRequests:
+		t.events.report(Event{Kind: EventPong, Token: token, Err: ErrCongested})
 	default:
-		l.sendPing(now, t)
+		t.sendPing(ping{token: token, n: 1})
 	}
 }
 
-func (l *dedicated) sendPing(now time.Duration, t Token) { l.queuePing(now, ping{token: t, n: 1}) }
+// sendProbe sends PINGREQ to learn that what was written before it has arrived: message, if
+// that was a QoS 0 message.
+func (t *traffic) sendProbe(message bool) { t.sendPing(ping{n: 1, probe: true, message: message}) }
 
-// sendProbe sends PINGREQ to learn that what was written before it has arrived.
-func (l *dedicated) sendProbe(message bool) {
-	l.queuePing(l.now, ping{n: 1, probe: true, message: message})
+func (t *traffic) sendPing(p ping) {
+	t.keep.sent(t.now, p)
+	t.w.put(mqtt.TypePingreq)
 }
 
-func (l *dedicated) queuePing(now time.Duration, p ping) {
-	k := &l.keep
+// sent notes a PINGREQ.
+func (k *keepAlive) sent(now time.Duration, p ping) {
 	if n := len(k.pings); p.token == 0 && !p.probe && n > 0 && k.pings[n-1].token == 0 && !k.pings[n-1].probe {
 		k.pings[n-1].n++
 	} else {
 		k.pings = append(k.pings, p)
 	}
-	if !k.waiting || l.paused {
+	if !k.waiting || k.paused {
 		k.waiting, k.pingAt = true, now
 	}
-	l.put(mqtt.TypePingreq)
 	k.sentAt = now
 }
 
-// pong takes one PINGRESP.
-func (l *dedicated) pong() {
-	k := &l.keep
+// answered takes the oldest PINGREQ off; false if there is none.
+func (k *keepAlive) answered() (p ping, ok bool) {
 	if len(k.pings) == 0 {
-		l.d.stats.StaleAcks.Add(1)
-		return
+		return ping{}, false
 	}
-	first := &k.pings[0]
-	probe, message := first.probe, first.message
-	if first.token != 0 {
-		l.report(Event{Kind: EventPong, Token: first.token})
-	}
-	if first.n--; first.n == 0 {
+	p = k.pings[0]
+	if k.pings[0].n--; k.pings[0].n == 0 {
 		if k.pings = k.pings[1:]; len(k.pings) == 0 {
 			k.pings = nil
 		}
 	}
-	l.care.loose = 0
-	if probe {
-		l.proved(message)
+	return p, true
+}
+
+// pong takes one PINGRESP.
+func (t *traffic) pong() {
+	p, ok := t.keep.answered()
+	if !ok {
+		t.d.stats.StaleAcks.Add(1)
+		return
+	}
+	if p.token != 0 {
+		t.events.report(Event{Kind: EventPong, Token: p.token})
+	}
+	t.win.care.loose = 0
+	if p.probe {
+		t.proved(p.message)
 	}
 }
 
-// keepAliveDue returns when the connection next wants attention: to count as lost if
+// proved takes the answer to a probe: message, if it was sent behind a QoS 0 message.
+func (t *traffic) proved(message bool) {
+	t.win.care.proven = true
+	if message {
+		t.win.passedQoS0()
+	}
+	t.pump()
+}
+
+// due returns when the connection next wants attention: to count as lost if
 // silent is set, else to be pinged. A connection is pinged when nothing was sent for
 // the interval, and also when nothing was heard for it: one that only sends would
 // otherwise not notice that nobody is there.
 //
 // A paused connection hears nothing because it does not listen. It is pinged instead of
 // given up: as long as it is paused the system ends it when what was written is not
-// acknowledged by TCP (see limitUnacked), which the next write notices.
-func (l *dedicated) keepAliveDue() (at time.Duration, silent bool) {
-	k := &l.keep
+// acknowledged by TCP (see dial.Request), which the next write notices.
+func (k *keepAlive) due() (at time.Duration, silent bool) {
 	if k.resumed {
 		return 0, false // at once: the time of the pause does not count
 	}
@@ -117,26 +146,27 @@ func (l *dedicated) keepAliveDue() (at time.Duration, silent bool) {
 		return min(at, k.heardAt+k.every), false
 	}
 	if lost := k.pingAt + k.limit; lost <= at {
-		return lost, !l.paused
+		return lost, !k.paused
 	}
 	return at, false
 }
 
-func (l *dedicated) keepAliveAdvance(now time.Duration) {
-	k := &l.keep
+// keepAliveAdvance sends PINGREQ when it is due, and reports whether the broker has been
+// silent for too long.
+func (t *traffic) keepAliveAdvance(now time.Duration) (silent bool) {
+	k := &t.keep
 	if k.resumed {
 		k.resumed = false
 		k.pingAt = now
 	}
-	at, silent := l.keepAliveDue()
+	at, silent := k.due()
 	switch {
 	case now < at:
+		return false
 	case silent:
-		l.d.stats.PingTimeouts.Add(1)
-		c := l.conn
-		l.lost(now, ErrTimeout)
-		c.Abandon()
+		t.d.stats.PingTimeouts.Add(1)
 	default:
-		l.sendPing(now, 0)
+		t.sendPing(ping{n: 1})
 	}
+	return silent
 }

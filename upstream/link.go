@@ -8,111 +8,57 @@ import (
 	"sngate/upstream/mqtt"
 )
 
-type linkState uint8
-
-const (
-	stateIdle    linkState = iota // no connection, and none wanted
-	stateDormant                  // reopened; the first connect starts when the device has spoken
-	stateOpening                  // a connect waits, dials, or expects CONNACK
-	stateUp
-	stateBackoff // lost; the next connect starts at retryAt
-	stateParked  // lost alone; the next connect starts when the device has spoken, or at retryAt
-	stateClosing // DISCONNECT is sent; the broker's end is awaited until closeBy
-	stateMoving  // the same; then another broker is connected to
-)
-
-const (
-	closeWait = time.Second // how long the broker has to end a connection
-	// A connection that has lived for settleTime is not part of the fault before it.
-	settleTime  = 10 * time.Second
-	maxRequests = 64 // SUBSCRIBE, UNSUBSCRIBE and barrier PINGREQ outstanding, each
-)
-
-// dedicated is a Link with a connection of its own. All of it belongs to the owner
-// goroutine.
+// dedicated is a Link with a connection of its own: it says when there is one (connection.go),
+// and leaves what goes over it to its traffic. All of it belongs to the owner goroutine.
 type dedicated struct {
-	d    *Dialer
-	mail mailbox
-
-	now    time.Duration // of the call in progress, where it has one
-	params Connect       // of the last Connect; a will of its own
-	state  linkState
-	conn   *dial.Conn   // opening, up, closing and moving only
-	home   *dial.Broker // of the last accepted connection: it may have the session; nil: none
-
-	// What the owner is owed and what it has asked for.
-	answer   bool // EventConnected or EventRefused
-	closes   int  // EventClosed, this many times
-	redial   bool // closing: connect when it is done
-	draining bool
-	paused   bool
-	renewed  bool // the broker has begun a session with this Link
-	wanted   bool // see Want
+	d      *Dialer
+	mail   mailbox
+	events eventLog
+	params Connect // of the last Connect; a will of its own
 	// willRefused: the broker closes connections at CONNECT with the will of params.
 	willRefused bool
 
-	connectBy time.Duration // opening; Never: no time runs before the dial begins
-	closeBy   time.Duration // closing and moving
-	drainBy   time.Duration // draining
-	retryAt   time.Duration // backoff and parked
+	state     linkState
+	until     time.Duration // the end of connecting, reconnecting, closing, replacing and moving
+	connectBy time.Duration // replacing: the end of the connecting that follows
+	home      *dial.Broker  // of the last accepted connection: it may have the session; nil: none
+	closes    int           // EventClosed is owed, this many times
+	drainBy   time.Duration // a CloseDrain waits until then; Never: none does
 
-	// The fault being lived through; see lost.
-	attempts  int  // since a connection settled
-	brokers   int  // taken into use since one has accepted
-	classify  bool // the next expiry of backoff asks whether to park
-	quick     bool // lost soon after an automatic reconnect, the device silent
-	taken     bool // the broker has said that another connection has the session
-	parks     int  // since the device spoke, or a connection lived for long
-	automatic bool // the open connection is a reconnect of our own
-	upAt      time.Duration
-	lostAt    time.Duration
-	spokeAt   time.Duration // last sign of life of the device
-	mark      lossMark
-
-	keep     keepAlive
-	care     caution
-	requests []request
-	out      outbox
-	in       inbound
-	wbuf     *mqtt.Buffer // to be written by Flush; nil while empty
-
-	events *eventList
-	handed *eventList // given to the owner by Events, until the next call
+	retry retry
+	out   output
+	t     traffic
 }
 
 func newDedicated(d *Dialer, inbox Inbox, owner any) *dedicated {
-	// A broker that remembers packet identifiers of an earlier life of the gateway
-	// would take a new QoS 2 message with one of them for a repetition.
-	first := uint16(d.opt.Rand() * MinOwnerID)
-	l := &dedicated{d: d, out: outbox{lastID: first}}
+	l := &dedicated{d: d, drainBy: Never, out: output{d: d}}
 	l.mail = mailbox{inbox, l, owner}
+	l.t = newTraffic(d, &l.events, &l.out)
 	return l
 }
 
 // Connect implements Link. A Connect that is followed by another, or by Close,
 // before it has been answered gets no answer of its own.
 func (l *dedicated) Connect(now time.Duration, c *Connect) {
-	l.reclaim()
+	l.t.now = now
 	l.setParams(c)
-	l.answer, l.draining, l.redial = true, false, false
-	l.now, l.spokeAt = now, now
-	l.attempts, l.parks, l.classify = 0, 0, false
+	l.drainBy = Never
+	l.retry.begin()
+	l.retry.spokeAt = now
 	// What the owner had not acknowledged it has not got any more: the broker sends it again.
-	l.in.release()
+	l.t.in.release()
 	// The device is back: a will that has not been published yet would be false.
-	l.d.stats.DroppedWills.Add(uint64(l.out.forgo()))
+	l.t.forgo()
 	if c.CleanSession {
-		l.discard()
+		l.t.discard()
 	}
 	if err := checkConnect(c); err != nil {
-		l.report(Event{Kind: EventRefused, Err: err})
-		l.answer = false
-		l.leave(now)
+		l.events.report(Event{Kind: EventRefused, Err: err})
+		l.leave(now, stateClosing)
 		return
 	}
 	l.connectBy = now + l.d.opt.ConnectTimeout
-	l.redial = true
-	l.leave(now)
+	l.leave(now, stateReplacing)
 }
 
 // setParams takes over what later connects carry.
@@ -126,7 +72,6 @@ func (l *dedicated) setParams(c *Connect) {
 
 // SetWill implements Link.
 func (l *dedicated) SetWill(w *Will) {
-	l.reclaim()
 	if w != nil {
 		own := *w
 		own.Message = slices.Clone(w.Message)
@@ -135,99 +80,117 @@ func (l *dedicated) SetWill(w *Will) {
 	l.params.Will, l.willRefused = w, false
 }
 
+// Reopen implements Link.
+func (l *dedicated) Reopen(now time.Duration, c *Connect, when ReopenMode) {
+	if l.state != stateIdle {
+		return
+	}
+	if err := checkConnect(c); err != nil {
+		l.events.report(Event{Kind: EventDown, Err: err})
+		return
+	}
+	l.setParams(c)
+	l.t.now = now
+	l.retry.begin()
+	if when == ReopenWhenNudged {
+		l.state = stateDormant
+		return
+	}
+	l.dialAgain(now, false)
+}
+
 // Close implements Link.
 func (l *dedicated) Close(now time.Duration, mode CloseMode) {
-	l.reclaim()
-	l.now = now
+	l.t.now = now
 	l.closes++
-	l.answer, l.redial = false, false
-	l.in.release()
-	if mode == CloseDrain && l.out.len() > 0 && l.state != stateIdle && l.state != stateClosing {
-		if !l.draining {
-			l.draining, l.drainBy = true, now+l.d.opt.DrainTimeout
+	l.t.in.release()
+	switch l.state {
+	case stateConnecting: // the owner does not wait for it any more
+		l.state = stateReconnecting
+	case stateReplacing:
+		l.state = stateClosing
+	}
+	if mode == CloseDrain && l.t.win.out.len() > 0 && l.state != stateIdle && l.state != stateClosing {
+		if !l.draining() {
+			l.drainBy = now + l.d.opt.DrainTimeout
 		}
 		l.wake(now)
 		return
 	}
-	l.draining = false
-	if mode == CloseAbort && l.conn != nil {
-		l.Flush(now)
+	l.drainBy = Never
+	if mode == CloseAbort && l.out.conn != nil {
+		l.t.flush()
 		l.drop(now)
 		return
 	}
-	l.leave(now)
+	l.leave(now, stateClosing)
 }
 
-// leave ends the connection in good order: DISCONNECT, then the broker's end. A
-// connect that has come as far as dialling is given the time to get there: cut off
-// between CONNECT and CONNACK the broker would publish the will.
-func (l *dedicated) leave(now time.Duration) {
-	switch l.state {
-	case stateClosing:
-		return
-	case stateMoving: // it is on its way
-		l.state = stateClosing
-		return
-	case stateUp:
-		l.d.losses.closed()
-		l.put(mqtt.TypeDisconnect)
-		l.conn.Leave()
-	case stateOpening:
-		if l.conn.Unqueue() {
-			l.conn = nil
-			l.ended(now)
-			return
-		}
-		l.conn.Leave()
-	default:
-		l.ended(now)
-		return
-	}
-	l.state, l.closeBy = stateClosing, now+closeWait
-}
+func (l *dedicated) draining() bool { return l.drainBy != Never }
 
-// drop ends the connection at once.
-func (l *dedicated) drop(now time.Duration) {
-	if l.state == stateUp {
-		l.d.losses.closed()
-	}
-	l.cut()
-	l.ended(now)
-}
-
-// cut lets go of the connection, whatever its state.
-func (l *dedicated) cut() {
-	if !l.conn.Unqueue() {
-		l.conn.Abandon()
-	}
-	l.conn = nil
-	l.dropBuffer()
-}
-
-// ended is reached when a connection is gone that was to be ended, and settles what
-// waited for it.
-func (l *dedicated) ended(now time.Duration) {
-	l.conn = nil
-	l.dropBuffer()
-	l.state = stateIdle
-	l.draining = false
-	l.dropQoS0()
-	l.failRequests()
-	for ; l.closes > 0; l.closes-- {
-		l.report(Event{Kind: EventClosed})
-	}
-	if l.redial {
-		l.redial = false
-		l.dial(now, true)
+// drained ends a CloseDrain that has nothing left to wait for.
+func (l *dedicated) drained(now time.Duration) {
+	if l.draining() && l.t.win.out.len() == 0 {
+		l.drainBy = Never
+		l.leave(now, stateClosing)
 	}
 }
 
-// discard forgets the session: everything in flight, both ways.
-func (l *dedicated) discard() {
-	for _, t := range l.out.clear() {
-		l.report(Event{Kind: EventPublishFailed, Token: t, Err: ErrCancelled})
+// spoke notes a sign of life of the device: every call that a device's message causes is
+// taken for one. The owner causes a few itself (it acknowledges what it drops); at worst
+// a Link without company then connects once more before it parks.
+func (l *dedicated) spoke(now time.Duration) {
+	l.t.now = now
+	l.retry.spoke(now)
+	if l.state != stateUp {
+		l.wake(now)
 	}
-	l.in.clear()
+}
+
+// Publish implements Link.
+func (l *dedicated) Publish(now time.Duration, m Publish) {
+	l.spoke(now)
+	l.t.publish(m)
+}
+
+// Release implements Link.
+func (l *dedicated) Release(_ time.Duration, t Token) { l.t.release(t) }
+
+// Cancel implements Link.
+func (l *dedicated) Cancel(t Token) { l.t.cancel(t) }
+
+// Retract implements Link.
+func (l *dedicated) Retract(t Token) (Publish, bool) { return l.t.retract(t) }
+
+// Keep implements Link.
+func (l *dedicated) Keep(t Token) { l.t.uncancel(t) }
+
+// Subscribe implements Link.
+func (l *dedicated) Subscribe(now time.Duration, t Token, filter string, qos uint8) {
+	l.spoke(now)
+	l.t.request(t, EventSubscribed, filter, min(qos, 2))
+}
+
+// Unsubscribe implements Link.
+func (l *dedicated) Unsubscribe(now time.Duration, t Token, filter string) {
+	l.spoke(now)
+	l.t.request(t, EventUnsubscribed, filter, 0)
+}
+
+// Ack implements Link.
+func (l *dedicated) Ack(now time.Duration, h Handle) {
+	if l.t.ack(h) {
+		l.spoke(now)
+	}
+}
+
+// Complete implements Link.
+func (l *dedicated) Complete(packetID uint16) { l.out.putAck(mqtt.TypePubcomp, packetID) }
+
+// Ping implements Link.
+func (l *dedicated) Ping(now time.Duration, t Token) {
+	l.spoke(now)
+	l.t.ping(t)
 }
 
 // Pause implements Link.
@@ -237,15 +200,9 @@ func (l *dedicated) Pause() { l.setPaused(true) }
 func (l *dedicated) Resume() { l.setPaused(false) }
 
 func (l *dedicated) setPaused(paused bool) {
-	l.reclaim()
-	if l.paused == paused {
-		return
+	if l.t.keep.setPaused(paused) && l.out.conn != nil {
+		l.out.conn.SetPaused(paused)
 	}
-	l.paused = paused
-	if l.conn != nil {
-		l.conn.SetPaused(paused)
-	}
-	l.keep.resumed = !paused
 }
 
 // Parked implements Link.
@@ -260,99 +217,63 @@ func (l *dedicated) Home() string {
 }
 
 // Nudge implements Link.
-func (l *dedicated) Nudge(now time.Duration) {
-	l.reclaim()
-	l.spoke(now)
+func (l *dedicated) Nudge(now time.Duration) { l.spoke(now) }
+
+// Want implements Link.
+func (l *dedicated) Want(now time.Duration, wanted bool) {
+	if l.retry.wanted == wanted {
+		return
+	}
+	if l.retry.wanted = wanted; l.state == stateParked {
+		l.retry.planReturn(now, &l.d.opt)
+	}
 }
 
 // Deadline implements Link.
 func (l *dedicated) Deadline() time.Duration {
 	at := Never
 	switch l.state {
-	case stateOpening:
-		at = l.connectBy
 	case stateUp:
-		at, _ = l.keepAliveDue()
-		at = min(at, l.answerDue(), l.provenDue())
+		at = l.t.deadline()
 	case stateBackoff, stateParked:
-		at = l.retryAt
-	case stateClosing, stateMoving:
-		at = l.closeBy
+		at = l.retry.at
+	case stateConnecting, stateReconnecting, stateClosing, stateReplacing, stateMoving:
+		at = l.until
 	}
-	if l.draining {
-		at = min(at, l.drainBy)
-	}
-	return at
+	return min(at, l.drainBy)
 }
 
 // Advance implements Link.
 func (l *dedicated) Advance(now time.Duration) {
-	l.reclaim()
-	l.now = now
-	if l.draining && now >= l.drainBy {
-		l.draining = false
-		l.d.stats.DroppedWills.Add(uint64(l.out.forgo()))
-		l.leave(now)
+	l.t.now = now
+	if now >= l.drainBy {
+		l.drainBy = Never
+		l.t.forgo()
+		l.leave(now, stateClosing)
 	}
 	switch l.state {
-	case stateOpening:
-		if now >= l.connectBy {
-			c := l.conn
-			l.cut()
-			l.connectFailed(now, c)
-			l.refused(now, 0, ErrTimeout)
-		}
 	case stateUp:
-		if l.keepAliveAdvance(now); l.state == stateUp {
-			l.answerAdvance(now)
+		if err := l.t.advance(); err != nil {
+			c := l.out.conn
+			l.lost(now, err)
+			c.Abandon()
 		}
-		if l.state == stateUp && now >= l.provenDue() {
-			l.care.proven = true
-			l.pump()
+	case stateBackoff, stateParked:
+		if now >= l.retry.at {
+			l.again(now)
 		}
-	case stateParked:
-		if now >= l.retryAt {
-			l.dialAgain(now, false)
-		}
-	case stateBackoff:
-		if now >= l.retryAt {
-			l.retry(now)
-		}
-	case stateClosing:
-		if now >= l.closeBy {
-			l.cut()
-			l.ended(now)
-		}
-	case stateMoving:
-		if now >= l.closeBy {
-			l.cut()
-			l.moved(now)
+	case stateConnecting, stateReconnecting, stateClosing, stateReplacing, stateMoving:
+		if now >= l.until {
+			l.timedOut(now)
 		}
 	}
 }
 
-// report appends to the list of events.
-func (l *dedicated) report(e Event) {
-	if l.events == nil {
-		l.events = eventLists.Get().(*eventList)
-	}
-	l.events.list = append(l.events.list, e)
-}
+// AppendEvents implements Link.
+func (l *dedicated) AppendEvents(dst []Event) []Event { return l.events.appendTo(dst) }
 
-// Events implements Link.
-func (l *dedicated) Events() []Event {
-	l.reclaim()
-	if l.events == nil {
-		return nil
-	}
-	l.handed, l.events = l.events, nil
-	return l.handed.list
-}
-
-// reclaim takes back the slice given out by Events, so that an idle Link holds none.
-func (l *dedicated) reclaim() {
-	if l.handed != nil {
-		putEvents(l.handed)
-		l.handed = nil
-	}
+// Flush implements Link.
+func (l *dedicated) Flush(now time.Duration) {
+	l.t.now = now
+	l.t.flush()
 }

@@ -137,7 +137,7 @@ func (s *shard) connect(c *upstream.Connect) *device {
 
 // collect notes what o has reported and acknowledges every message.
 func (s *shard) collect(o *device) {
-	for _, e := range o.Events() {
+	for _, e := range o.AppendEvents(nil) {
 		switch e.Kind {
 		case upstream.EventConnected, upstream.EventUp:
 			o.connected, o.present = true, e.SessionPresent

@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"slices"
-	"time"
 
 	"sngate/upstream/mqtt"
 )
@@ -81,43 +80,43 @@ func (r *inbound) add(id uint16, qos uint8, sum uint64) Handle {
 }
 
 // packet takes one packet from the broker.
-func (l *dedicated) packet(now time.Duration, p *mqtt.Packet) {
+func (t *traffic) packet(p *mqtt.Packet) {
 	if p.Fault != mqtt.FaultNone {
-		l.badPacket(p)
+		t.badPacket(p)
 		return
 	}
 	switch p.Kind {
 	case mqtt.TypePublish:
-		l.message(p)
+		t.message(p)
 	case mqtt.TypePuback, mqtt.TypePubrec, mqtt.TypePubcomp:
-		l.acked(now, p.Kind, p.ID)
+		t.acked(p.Kind, p.ID)
 	case mqtt.TypePubrel:
-		l.released(p.ID)
+		t.released(p.ID)
 	case mqtt.TypeSuback:
-		l.answered(p.ID, EventSubscribed, p.Code)
+		t.answered(p.ID, EventSubscribed, p.Code)
 	case mqtt.TypeUnsuback:
-		l.answered(p.ID, EventUnsubscribed, 0)
+		t.answered(p.ID, EventUnsubscribed, 0)
 	case mqtt.TypePingresp:
-		l.pong()
+		t.pong()
 	}
 }
 
 // badPacket drops a packet because of what is in it. A PUBLISH is acknowledged, so that the
 // broker does not send it for ever.
-func (l *dedicated) badPacket(p *mqtt.Packet) {
+func (t *traffic) badPacket(p *mqtt.Packet) {
 	e := Event{Kind: EventBadPacket, Err: p.Fault, Topic: p.Topic, QoS: p.QoS}
-	l.report(e)
-	if p.Kind != mqtt.TypePublish || p.ID == 0 || p.QoS == 0 || l.state != stateUp {
+	t.events.report(e)
+	if p.Kind != mqtt.TypePublish || p.ID == 0 || p.QoS == 0 || !t.w.open {
 		return
 	}
-	l.in.owe(p.ID, p.QoS)
+	t.in.owe(p.ID, p.QoS)
 	if p.QoS == 2 {
-		h := l.in.add(p.ID, 2, 0)
-		m := l.in.held[h.PacketID()]
+		h := t.in.add(p.ID, 2, 0)
+		m := t.in.held[h.PacketID()]
 		m.acked = true
-		l.in.held[p.ID] = m
+		t.in.held[p.ID] = m
 	}
-	l.acknowledge(p.ID, p.QoS)
+	t.acknowledge(p.ID, p.QoS)
 }
 
 // message takes a PUBLISH. One that the owner holds already, or has acknowledged, is
@@ -126,63 +125,62 @@ func (l *dedicated) badPacket(p *mqtt.Packet) {
 // is a new one, whatever its identifier was used for. So is one with other content: a
 // broker that was killed may come back with an old state, in which identifiers are
 // free that are in use here.
-func (l *dedicated) message(p *mqtt.Packet) {
-	if l.state != stateUp || l.closes > 0 {
+func (t *traffic) message(p *mqtt.Packet) {
+	if !t.w.open {
 		return // not acknowledged: the broker sends it again in the next connection
 	}
 	var h Handle
 	if p.QoS > 0 {
-		sum := l.d.sum(p)
-		l.in.owe(p.ID, p.QoS)
-		old, known := l.in.held[p.ID]
+		sum := t.d.sum(p)
+		t.in.owe(p.ID, p.QoS)
+		old, known := t.in.held[p.ID]
 		if known && old.qos == p.QoS && old.sum == sum && (p.QoS == 2 || p.Dup) {
-			l.d.stats.Duplicates.Add(1)
-			old.conn = l.in.conn
-			l.in.held[p.ID] = old
+			t.d.stats.Duplicates.Add(1)
+			old.conn = t.in.conn
+			t.in.held[p.ID] = old
 			if old.acked {
-				l.acknowledge(p.ID, p.QoS)
-				l.report(Event{Kind: EventRepeated, QoS: p.QoS})
+				t.acknowledge(p.ID, p.QoS)
+				t.events.report(Event{Kind: EventRepeated, QoS: p.QoS})
 			}
 			return
 		}
-		h = l.in.add(p.ID, p.QoS, sum)
+		h = t.in.add(p.ID, p.QoS, sum)
 	}
-	l.report(Event{
+	t.events.report(Event{
 		Kind: EventMessage, Handle: h, Topic: p.Topic, Payload: p.Payload,
 		QoS: p.QoS, Retain: p.Retain, Dup: p.Dup, Oversize: p.Oversize,
 	})
 }
 
-// Ack implements Link.
-func (l *dedicated) Ack(now time.Duration, h Handle) {
-	l.reclaim()
+// ack acknowledges a received message, and reports whether h is one: see Link.Ack.
+func (t *traffic) ack(h Handle) bool {
 	id := uint16(h)
-	m, known := l.in.held[id]
+	m, known := t.in.held[id]
 	if !known || m.acked || m.seq != uint16(h>>16) {
-		return
+		return false
 	}
-	l.spoke(now)
 	m.acked = true
-	l.in.held[id] = m
-	if l.state == stateUp && m.conn == l.in.conn {
-		l.acknowledge(id, m.qos)
+	t.in.held[id] = m
+	if t.w.open && m.conn == t.in.conn {
+		t.acknowledge(id, m.qos)
 	}
+	return true
 }
 
 // acknowledge sends PUBACK or PUBREC, when those of all messages before have been sent.
 // PUBACK ends the exchange.
-func (l *dedicated) acknowledge(id uint16, qos uint8) {
-	list := &l.in.owed[qos-1]
+func (t *traffic) acknowledge(id uint16, qos uint8) {
+	list := &t.in.owed[qos-1]
 	for i := range *list {
 		(*list)[i].ready = (*list)[i].ready || (*list)[i].id == id
 	}
 	n := 0
 	for ; n < len(*list) && (*list)[n].ready; n++ {
 		if next := (*list)[n].id; qos == 2 {
-			l.putAck(mqtt.TypePubrec, next)
+			t.w.putAck(mqtt.TypePubrec, next)
 		} else {
-			l.putAck(mqtt.TypePuback, next)
-			l.in.remove(next)
+			t.w.putAck(mqtt.TypePuback, next)
+			t.in.remove(next)
 		}
 	}
 	if *list = slices.Delete(*list, 0, n); len(*list) == 0 && cap(*list) > keptOwed {
@@ -190,29 +188,23 @@ func (l *dedicated) acknowledge(id uint16, qos uint8) {
 	}
 }
 
-// Complete implements Link.
-func (l *dedicated) Complete(packetID uint16) {
-	l.reclaim()
-	l.putAck(mqtt.TypePubcomp, packetID)
-}
-
 // released takes PUBREL. It is answered even when the message is not known: it may be
 // one from before a restart, and the broker asks until it hears PUBCOMP. One that
 // comes before the PUBREC it answers is wrong and leaves the message held. The owner is
 // told of all others, because it may keep identifiers for longer than the Link, and
 // answers by Complete.
-func (l *dedicated) released(id uint16) {
-	m, known := l.in.held[id]
+func (t *traffic) released(id uint16) {
+	m, known := t.in.held[id]
 	if known && m.qos == 2 && !m.acked {
-		l.d.stats.StaleAcks.Add(1)
+		t.d.stats.StaleAcks.Add(1)
 		return
 	}
 	if known && m.qos == 2 {
-		l.in.remove(id)
+		t.in.remove(id)
 	} else {
-		l.d.stats.StaleAcks.Add(1)
+		t.d.stats.StaleAcks.Add(1)
 	}
-	if l.state == stateUp { // otherwise it comes again in the next connection
-		l.report(Event{Kind: EventReleased, PacketID: id})
+	if t.w.open { // otherwise it comes again in the next connection
+		t.events.report(Event{Kind: EventReleased, PacketID: id})
 	}
 }

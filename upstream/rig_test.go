@@ -103,7 +103,7 @@ func (r *rig) settle() {
 }
 
 func (o *owned) collect() {
-	for _, e := range o.Events() {
+	for _, e := range o.AppendEvents(nil) {
 		if e.Kind == upstream.EventRepeated {
 			o.repeated++
 			continue
@@ -117,7 +117,7 @@ func (o *owned) collect() {
 		o.Complete(o.completes[0])
 	}
 	o.Flush(o.r.now())
-	o.events = append(o.events, o.Events()...)
+	o.events = append(o.events, o.AppendEvents(nil)...)
 }
 
 // pass lets time pass, with the links' deadlines obeyed.

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"sngate/upstream/mqtt"
 )
 
 // Some brokers close the connection on a message they do not allow, and some never answer
@@ -240,4 +242,18 @@ func (d *Dialer) topicKey(kind, qos uint8, retain bool, topic string) uint64 {
 	h.WriteByte(flags)
 	h.WriteString(topic)
 	return h.Sum64()
+}
+
+// keyOf identifies a message by its content, topicKeyOf those of its kind to its topic.
+func (d *Dialer) keyOf(m *outgoing) uint64 {
+	topic, payload := m.raw.Split()
+	if m.qos == 0 {
+		payload = nil // it is not sent again: what matters is the next one
+	}
+	return d.packetKey(mqtt.TypePublish, m.qos, m.raw.Retain(), topic, payload)
+}
+
+func (d *Dialer) topicKeyOf(m *outgoing) uint64 {
+	topic, _ := m.raw.Split()
+	return d.topicKey(mqtt.TypePublish, m.qos, m.raw.Retain(), topic)
 }

@@ -56,7 +56,7 @@ func refuseAll(t *testing.T, opt upstream.Options, n int, check func(e upstream.
 	}
 	refused := 0
 	look := func(l upstream.Link) {
-		for _, e := range l.Events() {
+		for _, e := range l.AppendEvents(nil) {
 			refused++
 			check(e)
 		}
@@ -323,7 +323,7 @@ func measureIdle(t testing.TB, n int) footprint {
 		l.Connect(time.Since(start), &upstream.Connect{ClientID: "device-0000", KeepAlive: 60})
 		in := <-inbox
 		l.Input(time.Since(start), &in)
-		if e := l.Events(); len(e) != 1 || e[0].Kind != upstream.EventConnected {
+		if e := l.AppendEvents(nil); len(e) != 1 || e[0].Kind != upstream.EventConnected {
 			t.Fatalf("got %+v", e)
 		}
 		l.Publish(time.Since(start), upstream.Publish{Topic: "t", Payload: []byte("x")}) // it has been in use
@@ -373,7 +373,7 @@ func BenchmarkPublish(b *testing.B) {
 			l.Connect(0, &upstream.Connect{ClientID: "dev"})
 			in := <-inbox
 			l.Input(0, &in)
-			l.Events()
+			events := l.AppendEvents(nil)
 			payload := make([]byte, 32)
 			b.ReportAllocs()
 			for b.Loop() {
@@ -382,7 +382,8 @@ func BenchmarkPublish(b *testing.B) {
 				for done := qos == 0; !done; {
 					in := <-inbox
 					l.Input(0, &in)
-					done = len(l.Events()) == 1
+					events = l.AppendEvents(events[:0])
+					done = len(events) == 1
 				}
 			}
 		})

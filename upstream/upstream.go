@@ -13,7 +13,7 @@
 //
 // No method of a Link blocks, and none returns the result of the exchange it
 // starts: results come back as an [Event] appended to the Link's event list, which
-// the owner collects with [Link.Events] after each call. An owner that wants to
+// the owner collects with [Link.AppendEvents] after each call. An owner that wants to
 // stop reading from the broker calls [Link.Pause]: the reader goroutine then stops
 // and TCP pushes back, so nothing is lost and nothing acknowledged.
 //
@@ -335,9 +335,8 @@ type Link interface {
 	// Input takes one Input that was addressed to this Link.
 	Input(now time.Duration, in *Input)
 
-	// Events returns what happened since the last call and clears the list. The
-	// slice is valid until the next call of any method of the Link.
-	Events() []Event
+	// AppendEvents appends what has happened since the last call to dst.
+	AppendEvents(dst []Event) []Event
 
 	// Flush writes what the calls before it have queued, without blocking. The owner
 	// calls it once after a batch of calls.

@@ -55,7 +55,7 @@ func (u *user) now() time.Duration { return time.Since(u.start) }
 func (u *user) run(d time.Duration) {
 	end := u.now() + d
 	for {
-		list := u.Events()
+		list := u.AppendEvents(nil)
 		for _, e := range list {
 			u.events = append(u.events, e)
 		}
@@ -301,10 +301,10 @@ func TestLinkRecordsCallsAndReportsEvents(t *testing.T) {
 		t.Error("the state of a used Link is wrong")
 	}
 	l.Queue(upstream.Event{Kind: upstream.EventUp}, upstream.Event{Kind: upstream.EventDown})
-	if n := len(l.Events()); n != 2 {
+	if n := len(l.AppendEvents(nil)); n != 2 {
 		t.Errorf("%d events", n)
 	}
-	if n := len(l.Events()); n != 0 {
+	if n := len(l.AppendEvents(nil)); n != 0 {
 		t.Errorf("%d events again", n)
 	}
 }

@@ -41,12 +41,12 @@ type Link struct {
 	Advanced []time.Duration
 	Flushes  int
 
-	queued, handed []upstream.Event
+	queued []upstream.Event
 }
 
 var _ upstream.Link = (*Link)(nil)
 
-// Queue adds events for the next Events.
+// Queue adds events for the next AppendEvents.
 func (l *Link) Queue(events ...upstream.Event) { l.queued = append(l.queued, events...) }
 
 // Take returns the calls since the last Take.
@@ -176,10 +176,11 @@ func (l *Link) Advance(now time.Duration) { l.Advanced = append(l.Advanced, now)
 // Input implements upstream.Link.
 func (l *Link) Input(time.Duration, *upstream.Input) {}
 
-// Events implements upstream.Link.
-func (l *Link) Events() []upstream.Event {
-	l.handed, l.queued = l.queued, l.handed[:0]
-	return l.handed
+// AppendEvents implements upstream.Link.
+func (l *Link) AppendEvents(dst []upstream.Event) []upstream.Event {
+	dst = append(dst, l.queued...)
+	l.queued = nil
+	return dst
 }
 
 // Flush implements upstream.Link.

@@ -4,11 +4,17 @@ import (
 	"bytes"
 	"slices"
 	"time"
-
-	"sngate/upstream/mqtt"
 )
 
-// This file decides what a Link sends next.
+// window holds what the broker has to answer, and what waits to be sent: it says what is next,
+// what has been left unanswered, and what is to blame when a connection ends (blame.go).
+type window struct {
+	d        *Dialer
+	events   *eventLog
+	out      outbox
+	requests requests
+	care     caution
+}
 
 // caution is how carefully a Link sends. It outlives connections.
 type caution struct {
@@ -26,6 +32,8 @@ type caution struct {
 	progress bool          // something was acknowledged
 	proven   bool          // PINGRESP has come, or time enough has passed: the connection works
 	provenAt time.Duration // when it has, if PINGRESP does not come; 0: PINGREQ was not sent
+	ask      bool          // PINGREQ is to be sent
+	upAt     time.Duration // it is open since
 	loose    int           // QoS 0 messages written since anything was answered
 
 	// What the broker has to answer next.
@@ -52,8 +60,9 @@ const (
 )
 
 // opened begins a connection.
-func (c *caution) opened() {
+func (c *caution) opened(now time.Duration) {
 	c.progress, c.proven, c.provenAt, c.loose = false, false, 0, 0
+	c.ask, c.upAt = false, now
 	c.message, c.request = awaited{}, awaited{}
 }
 
@@ -68,24 +77,24 @@ func (c *caution) limit(o *Options) int {
 }
 
 // passedOne notes that the broker has taken a message.
-func (l *dedicated) passedOne(m *outgoing) {
-	c := &l.care
+func (w *window) passedOne(m *outgoing) {
+	c := &w.care
 	c.progress, c.loose = true, 0
 	c.passed++
 	c.total++
 	if !c.none() {
-		key := l.keyOf(m)
+		key := w.d.keyOf(m)
 		if c.find(key) != nil {
 			c.recovered()
 		}
 		c.clear(key)
-		c.allow(l.topicKeyOf(m))
+		c.allow(w.d.topicKeyOf(m))
 		c.settle()
 	}
 	if c.window > 0 {
 		if c.acks++; c.acks >= growAfter {
 			c.acks, c.window = 0, 2*c.window
-			if c.window >= l.d.opt.SendWindow {
+			if c.window >= w.d.opt.SendWindow {
 				c.window = 0
 			}
 		}
@@ -94,65 +103,65 @@ func (l *dedicated) passedOne(m *outgoing) {
 
 // unanswered counts what the broker has to answer, and returns the only one where it is
 // one: a message or a request.
-func (l *dedicated) unanswered() (n int, message *outgoing, r *request) {
-	for i := range l.out.list {
-		if m := &l.out.list[i]; m.awaitsBroker() {
+func (w *window) unanswered() (n int, message *outgoing, r *request) {
+	for i := range w.out.list {
+		if m := &w.out.list[i]; m.awaitsBroker() {
 			n, message = n+1, m
 		}
 	}
-	for i := range l.requests {
-		if l.requests[i].sent {
-			n, r = n+1, &l.requests[i]
+	for i := range w.requests {
+		if w.requests[i].sent {
+			n, r = n+1, &w.requests[i]
 		}
 	}
-	return n + l.care.loose, message, r
+	return n + w.care.loose, message, r
 }
 
 // next returns the index of the message that may be written now, or -1.
-func (l *dedicated) next() int {
-	c := &l.care
-	if c.window == 0 && c.none() && !l.out.mixed && (l.out.qos2 == 0 || l.out.qos2 == len(l.out.list)) {
-		if l.out.sent < min(len(l.out.list), l.d.opt.SendWindow) {
-			return l.out.sent
+func (w *window) next(now time.Duration) int {
+	c := &w.care
+	if c.window == 0 && c.none() && !w.out.mixed && (w.out.qos2 == 0 || w.out.qos2 == len(w.out.list)) {
+		if w.out.sent < min(len(w.out.list), w.d.opt.SendWindow) {
+			return w.out.sent
 		}
 		return -1
 	}
-	busy, alone := l.busy()
-	if alone || busy >= c.limit(&l.d.opt) || l.out.sent >= l.d.opt.SendWindow || c.passed >= turnAfter && l.doubtsRequest() {
+	busy, alone := w.busy()
+	if alone || busy >= c.limit(&w.d.opt) || w.out.sent >= w.d.opt.SendWindow || c.passed >= turnAfter && w.requests.waitsDoubted(&w.care) {
 		return -1
 	}
-	ready, aside, behind := l.candidates()
+	ready, aside, behind := w.candidates(now)
 	switch {
 	case ready >= 0 && (aside < 0 || c.passed < turnAfter):
 		return ready
 	case aside < 0:
 		return -1
-	case l.out.list[aside].silent: // what ends its connection takes nobody along
-	case busy > 0 || !l.connectionWorks():
+	case w.out.list[aside].silent: // what ends its connection takes nobody along
+	case busy > 0 || !w.connectionWorks(now):
 		return -1
 	}
-	if behind >= 0 && c.suspicion != nil && c.last == l.keyOf(&l.out.list[aside]) {
+	if behind >= 0 && c.suspicion != nil && c.last == w.d.keyOf(&w.out.list[aside]) {
 		aside = behind // in turn
-		c.suspicion.overtook = l.now
+		c.suspicion.overtook = now
 	}
-	m := &l.out.list[aside]
+	m := &w.out.list[aside]
 	c.passed, m.alone = 0, !m.silent
-	c.suspicion.last = l.keyOf(m)
+	c.suspicion.last = w.d.keyOf(m)
 	return aside
 }
 
 // busy counts what the broker has to answer before more may be written, and tells whether
 // it is something that has to be alone.
-func (l *dedicated) busy() (n int, alone bool) {
-	for i := range l.out.list {
-		if m := &l.out.list[i]; m.awaitsBroker() && !m.silent {
+func (w *window) busy() (n int, alone bool) {
+	for i := range w.out.list {
+		if m := &w.out.list[i]; m.awaitsBroker() && !m.silent {
 			n++
 			alone = alone || m.alone
 		}
 	}
-	for i := range l.requests {
-		if r := &l.requests[i]; r.sent {
-			n += min(l.care.window, 1) // they have a limit of their own where nothing is wrong
+	for i := range w.requests {
+		if r := &w.requests[i]; r.sent {
+			n += min(w.care.window, 1) // they have a limit of their own where nothing is wrong
 			alone = alone || r.alone
 		}
 	}
@@ -162,11 +171,11 @@ func (l *dedicated) busy() (n int, alone bool) {
 // candidates returns the first message that may be written, the first of those set aside,
 // and the one behind that which may overtake it. A message does not overtake an earlier
 // one to its topic. The broker passes QoS 2 on at PUBREL only, so others wait for that.
-func (l *dedicated) candidates() (ready, aside, behind int) {
+func (w *window) candidates(now time.Duration) (ready, aside, behind int) {
 	ready, aside, behind = -1, -1, -1
 	var blocked, unreleased [][]byte // topics
-	for i := range l.out.list {
-		m := &l.out.list[i]
+	for i := range w.out.list {
+		m := &w.out.list[i]
 		topic := m.raw.Topic()
 		waits := has(blocked, topic) || m.qos < 2 && has(unreleased, topic)
 		if m.qos == 2 && !m.released {
@@ -176,8 +185,8 @@ func (l *dedicated) candidates() (ready, aside, behind int) {
 			continue
 		}
 		switch {
-		case l.isAside(m):
-			if u := l.care.find(l.keyOf(m)); u != nil {
+		case w.isAside(m, now):
+			if u := w.care.find(w.d.keyOf(m)); u != nil {
 				m.silent = u.silent
 			}
 			if aside < 0 && !waits {
@@ -188,12 +197,12 @@ func (l *dedicated) candidates() (ready, aside, behind int) {
 			fallthrough
 		case !waits:
 			continue
-		case behind < 0 && aside >= 0 && bytes.Equal(topic, l.out.list[aside].raw.Topic()):
+		case behind < 0 && aside >= 0 && bytes.Equal(topic, w.out.list[aside].raw.Topic()):
 			behind = i // if at all: none behind that goes before it
 		}
 		blocked = append(blocked, topic)
 	}
-	if behind >= 0 && !l.mayOvertake(&l.out.list[aside], &l.out.list[behind]) {
+	if behind >= 0 && !w.mayOvertake(&w.out.list[aside], &w.out.list[behind], now) {
 		behind = -1
 	}
 	return ready, aside, behind
@@ -205,68 +214,48 @@ func has(topics [][]byte, topic []byte) bool {
 
 // mayOvertake reports whether the next message to the topic of one that is set aside may be
 // tried before it.
-func (l *dedicated) mayOvertake(aside, next *outgoing) bool {
+func (w *window) mayOvertake(aside, next *outgoing, now time.Duration) bool {
 	closes := uint8(aloneToOvertake)
 	if aside.raw.Retain() && !next.raw.Retain() {
 		closes = aloneToOvertakeRetained
 	}
-	u := l.care.find(l.keyOf(aside))
-	return u != nil && l.care.mayOvertake(u, l.now, closes)
+	u := w.care.find(w.d.keyOf(aside))
+	return u != nil && w.care.mayOvertake(u, now, closes)
 }
 
-func (l *dedicated) keyOf(m *outgoing) uint64 {
-	topic, payload := m.raw.Split()
-	if m.qos == 0 {
-		payload = nil // it is not sent again: what matters is the next one
-	}
-	return l.d.packetKey(mqtt.TypePublish, m.qos, m.raw.Retain(), topic, payload)
+func (w *window) isAside(m *outgoing, now time.Duration) bool {
+	return !w.care.none() && w.care.isAside(w.d.keyOf(m), w.d.topicKeyOf(m), now)
 }
 
-func (l *dedicated) topicKeyOf(m *outgoing) uint64 {
-	topic, _ := m.raw.Split()
-	return l.d.topicKey(mqtt.TypePublish, m.qos, m.raw.Retain(), topic)
-}
-
-func (l *dedicated) isAside(m *outgoing) bool {
-	return !l.care.none() && l.care.isAside(l.keyOf(m), l.topicKeyOf(m), l.now)
-}
-
-// connectionWorks reports whether the open connection has answered anything, and asks it
-// with PINGREQ if it has not: what ends a connection that never worked is not to blame.
-func (l *dedicated) connectionWorks() bool {
-	c := &l.care
+// connectionWorks reports whether the open connection has answered anything, and lets it be
+// asked with PINGREQ if it has not: what ends a connection that never worked is not to blame.
+func (w *window) connectionWorks(now time.Duration) bool {
+	c := &w.care
 	if c.progress || c.proven {
 		return true
 	}
 	if c.provenAt == 0 {
-		c.provenAt = l.now + provenAfter
-		l.sendProbe(false)
+		c.provenAt, c.ask = now+provenAfter, true
 	}
 	return false
 }
 
-// proved takes the answer to a probe: message, if it was sent behind a QoS 0 message.
-func (l *dedicated) proved(message bool) {
-	l.care.proven, l.care.loose = true, 0
-	if !message {
-		l.pump()
-		return
-	}
-	// A QoS 0 message has no other answer.
-	for i := range l.out.list {
-		if m := &l.out.list[i]; m.qos == 0 && m.written {
-			l.passedOne(m)
-			l.out.remove(i)
-			break
-		}
-	}
-	l.pump()
-}
-
 // provenDue is when a connection that was asked counts as one that works.
-func (l *dedicated) provenDue() time.Duration {
-	if c := &l.care; c.provenAt > 0 && !c.proven {
+func (w *window) provenDue() time.Duration {
+	if c := &w.care; c.provenAt > 0 && !c.proven {
 		return c.provenAt
 	}
 	return Never
+}
+
+// passedQoS0 notes that the first QoS 0 message written has arrived: it has no other answer
+// than that to the PINGREQ behind it.
+func (w *window) passedQoS0() {
+	for i := range w.out.list {
+		if m := &w.out.list[i]; m.qos == 0 && m.written {
+			w.passedOne(m)
+			w.out.remove(i)
+			return
+		}
+	}
 }

@@ -1,0 +1,328 @@
+package upstream
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"syscall"
+	"time"
+
+	"sngate/upstream/dial"
+	"sngate/upstream/mqtt"
+)
+
+// This file is the life of a connection as its Link sees it: opened, accepted, refused, lost,
+// tried again, and left.
+
+// closeWait is how long the broker has to end a connection.
+const closeWait = time.Second
+
+// dial starts a connect, which is to be over at by; urgent if a device waits for it.
+func (l *dedicated) dial(now time.Duration, state linkState, by time.Duration, urgent bool) {
+	params := l.params
+	if l.bare() {
+		params.Will = nil
+	}
+	_, limit := l.d.opt.pingTimes(params.KeepAlive)
+	r := dial.Request{
+		Hello: l.d.opt.connect(&params), Inbox: &l.mail, Owner: l.mail.owner,
+		Announce: state == stateReconnecting, Paused: l.t.keep.paused,
+		Unacked: limit * 3 / 4, // so that the next PINGREQ finds it over
+	}
+	l.state, l.until = state, by
+	var err error
+	if l.out.conn, err = l.d.dial.Connect(&r, urgent); err != nil {
+		l.refused(now, 0, err)
+	}
+}
+
+// dialAgain starts a connect the owner did not ask for. Thousands may wait with it, when
+// the broker comes back or the process has been started, so its time runs from the
+// moment it has a slot, which the conn announces.
+func (l *dedicated) dialAgain(now time.Duration, urgent bool) {
+	l.dial(now, stateReconnecting, Never, urgent)
+}
+
+// wake makes a Link that waits for its device connect, and a connect that is queued one
+// that a device waits for.
+func (l *dedicated) wake(now time.Duration) {
+	switch l.state {
+	case stateParked, stateDormant:
+		l.dialAgain(now, true)
+	case stateConnecting, stateReconnecting:
+		l.out.conn.Hurry()
+	}
+}
+
+// Input implements Link.
+func (l *dedicated) Input(now time.Duration, in *Input) {
+	l.t.now = now
+	c := in.in.Conn
+	if c == nil {
+		return
+	}
+	in.in.Taken()
+	if c != l.out.conn {
+		return // of a connection that is history
+	}
+	switch in.in.Kind {
+	case dial.Received:
+		c.Broker().Heard(now)
+		l.received(now, &in.in.Packet)
+	case dial.Dialling:
+		if l.state.opening() {
+			l.until = now + l.d.opt.ConnectTimeout
+		}
+	case dial.Accepted:
+		c.Broker().Heard(now)
+		c.Answered()
+		l.accepted(now, in.in.Packet.SessionPresent)
+	case dial.Refused:
+		l.notAccepted(now, &in.in)
+	case dial.Ended:
+		if l.state.leaving() {
+			l.left(now)
+		} else {
+			l.lost(now, in.in.Err)
+		}
+	case dial.Move:
+		if l.state == stateUp {
+			l.move(now)
+		}
+	case dial.Writable:
+		l.t.pump()
+	}
+}
+
+// received takes one packet from the broker.
+func (l *dedicated) received(now time.Duration, p *mqtt.Packet) {
+	l.t.keep.heardAt, l.t.keep.waiting = now, false
+	if l.closes > 0 && p.Kind == mqtt.TypePublish && p.Fault == mqtt.FaultNone {
+		return // not acknowledged: the broker sends it again in the next connection
+	}
+	l.t.packet(p)
+	switch p.Kind {
+	case mqtt.TypePuback, mqtt.TypePubrec, mqtt.TypePubcomp:
+		l.drained(now)
+	}
+}
+
+// accepted begins the use of a connection.
+func (l *dedicated) accepted(now time.Duration, present bool) {
+	if l.state.leaving() {
+		l.out.disconnect()
+		return
+	}
+	b := l.out.conn.Broker()
+	// A session that another broker has kept is one from before: what is in flight, and
+	// what the owner has subscribed to, is not in it.
+	present = present && !l.params.CleanSession && (l.home == nil || l.home == b)
+	l.home = b
+	own := l.state == stateReconnecting
+	l.state, l.out.open = stateUp, true
+	l.retry.up(now, own)
+	l.d.losses.opened()
+	l.d.closers.forget(l.params.ClientID)
+	dropped := l.t.opened(present, l.params.KeepAlive)
+	kind := EventConnected
+	if own {
+		kind = EventUp
+		l.d.stats.Reconnects.Add(1)
+	}
+	l.events.report(Event{Kind: kind, SessionPresent: present, NoWill: l.bare()})
+	for _, m := range dropped {
+		l.events.report(Event{Kind: EventPublishFailed, Token: m.token, Err: ErrCancelled})
+	}
+	l.t.pump()
+	l.drained(now)
+}
+
+// notAccepted takes the end of a connect that came to nothing.
+func (l *dedicated) notAccepted(now time.Duration, in *dial.Input) {
+	l.out.conn = nil
+	code := in.Packet.Code
+	if code != 0 && code != mqtt.CodeUnavailable {
+		in.Conn.Answered()
+	} else {
+		l.retry.connectFailed(in.Conn.Failed(now), &l.d.opt)
+		code = l.closedAtConnect(now, in, code)
+	}
+	if l.state.leaving() {
+		l.left(now)
+	} else {
+		l.refused(now, code, in.Err)
+	}
+}
+
+// refused ends a connect that has failed: the owner's for good, others until
+// the next try. A refusal that a new try is unlikely to change waits longest.
+func (l *dedicated) refused(now time.Duration, code uint8, err error) {
+	if l.state == stateConnecting {
+		l.state = stateIdle
+		l.events.report(Event{Kind: EventRefused, Code: code, Err: err})
+		return
+	}
+	l.events.report(Event{Kind: EventDown, Code: code, Err: err})
+	l.backoff(now, code != 0 && code != mqtt.CodeUnavailable)
+}
+
+// closedAtConnect returns the code of a connect without an answer: CodeClosed if the
+// broker has closed this client's connections at CONNECT time and again while it serves
+// others. On the way back from a loss it is the will that may have changed, so the next
+// try is without one.
+func (l *dedicated) closedAtConnect(now time.Duration, in *dial.Input, code uint8) uint8 {
+	b := in.Conn.Broker()
+	if code != 0 || in.Err == nil || b == nil || !endedByPeer(in.Err) || !l.d.closers.note(now, l.params.ClientID, b.Serving(now)) {
+		return code
+	}
+	if l.state != stateConnecting && l.state != stateReplacing && l.params.Will != nil && !l.willRefused {
+		l.willRefused = true
+		l.d.stats.DroppedWills.Add(1)
+		return code
+	}
+	return CodeClosed
+}
+
+// bare reports whether connects carry no will: the broker does not take it, or the device
+// may be elsewhere, and the takeover of this connection would publish it.
+func (l *dedicated) bare() bool { return l.willRefused || l.retry.parks > 0 }
+
+// lost handles the end of an accepted connection that nobody asked for: see retry.
+func (l *dedicated) lost(now time.Duration, err error) {
+	l.d.stats.Losses.Add(1)
+	owed, _, _ := l.t.win.unanswered()
+	l.retry.lost(now, err, l.d.losses.lost(now), owed, l.t.win.care.progress)
+	l.out.detach()
+	if endedByPeer(err) {
+		l.t.win.blame(now, nil) // before the owner takes back what is in flight
+	}
+	l.events.report(Event{Kind: EventDown, Err: fmt.Errorf("%w: %w", ErrLost, err)})
+	l.t.closed()
+	l.backoff(now, false)
+}
+
+// saysGoodbye reports whether the broker has ended the connection by DISCONNECT without a
+// reason, as brokers do at a takeover and at a stop.
+func saysGoodbye(err error) bool { return errors.Is(err, mqtt.Disconnected(0)) }
+
+// saysTakenOver reports whether it has, because another connection has the session.
+func saysTakenOver(err error) bool { return errors.Is(err, mqtt.Disconnected(mqtt.CodeTakenOver)) }
+
+// endedByPeer reports whether a reader ended with err because the broker closed.
+func endedByPeer(err error) bool {
+	var d mqtt.Disconnected
+	return errors.As(err, &d) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) && !errors.Is(err, net.ErrClosed)
+}
+
+func (l *dedicated) backoff(now time.Duration, longest bool) {
+	l.retry.pause(now, &l.d.opt, longest)
+	l.state = stateBackoff
+}
+
+// again is reached when the pause of backoff or parked is over.
+func (l *dedicated) again(now time.Duration) {
+	if l.state == stateBackoff && !l.draining() {
+		switch yes, soon := l.retry.elsewhere(now, &l.d.losses); {
+		case soon:
+			return
+		case yes:
+			l.d.stats.Parkings.Add(1)
+			l.state = stateParked
+			l.retry.park(now, &l.d.opt)
+			return
+		}
+	}
+	l.dialAgain(now, false)
+}
+
+// timedOut is reached when a connect, or the end of a connection, has taken too long.
+func (l *dedicated) timedOut(now time.Duration) {
+	c := l.out.conn
+	l.cut()
+	if l.state.leaving() {
+		l.left(now)
+		return
+	}
+	l.retry.connectFailed(c.Failed(now), &l.d.opt)
+	l.refused(now, 0, ErrTimeout)
+}
+
+// move ends a connection to a broker that is not in use any more in good order, so that
+// no will is published, and connects to the one that is.
+func (l *dedicated) move(now time.Duration) {
+	l.disconnect(now, stateMoving)
+	l.retry.begin()
+	l.events.report(Event{Kind: EventDown, Err: ErrMoved})
+	l.t.closed()
+}
+
+// disconnect sends DISCONNECT; the broker's end is awaited as state says.
+func (l *dedicated) disconnect(now time.Duration, state linkState) {
+	l.d.losses.closed()
+	l.out.disconnect()
+	l.out.conn.Leave()
+	l.state, l.until = state, now+closeWait
+}
+
+// leave ends the connection in good order: DISCONNECT, then the broker's end. Then follows
+// what state says: closing or replacing. A connect that has come as far as dialling is given
+// the time to get there: cut off between CONNECT and CONNACK the broker would publish the
+// will.
+func (l *dedicated) leave(now time.Duration, state linkState) {
+	switch l.state {
+	case stateClosing, stateReplacing, stateMoving: // it is on its way
+		l.state = state
+	case stateUp:
+		l.disconnect(now, state)
+	case stateConnecting, stateReconnecting:
+		if l.out.conn.Unqueue() {
+			l.state = state
+			l.left(now)
+			return
+		}
+		l.out.conn.Leave()
+		l.state, l.until = state, now+closeWait
+	default:
+		l.state = state
+		l.left(now)
+	}
+}
+
+// drop ends the connection at once.
+func (l *dedicated) drop(now time.Duration) {
+	if l.state == stateUp {
+		l.d.losses.closed()
+	}
+	l.cut()
+	l.state = stateClosing
+	l.left(now)
+}
+
+// cut lets go of the connection, whatever its state.
+func (l *dedicated) cut() {
+	if !l.out.conn.Unqueue() {
+		l.out.conn.Abandon()
+	}
+	l.out.detach()
+}
+
+// left is reached when a connection is gone that was to be ended, and settles what
+// waited for it.
+func (l *dedicated) left(now time.Duration) {
+	then := l.state
+	l.out.detach()
+	if then == stateMoving {
+		l.dialAgain(now, false)
+		return
+	}
+	l.state, l.drainBy = stateIdle, Never
+	l.t.closed()
+	for ; l.closes > 0; l.closes-- {
+		l.events.report(Event{Kind: EventClosed})
+	}
+	if then == stateReplacing {
+		l.dial(now, stateConnecting, l.connectBy, true)
+	}
+}

@@ -1,0 +1,132 @@
+package upstream
+
+import (
+	"slices"
+
+	"sngate/upstream/mqtt"
+)
+
+// outgoing is a message not yet acknowledged by the broker. Those of QoS 0 are here only
+// while the Link is cautious, and are answered by PINGRESP.
+type outgoing struct {
+	token    Token
+	id       uint16
+	qos      uint8
+	written  bool         // to the connection that is open
+	received bool         // QoS 2: PUBREC has come
+	released bool         // with received: PUBREL is due or sent
+	given    bool         // given up by the owner, see Cancel
+	alone    bool         // nothing else is written before it is answered
+	silent   bool         // it is known that it is not answered: others do not wait for it
+	rejected bool         // QoS 0 only: it has been counted as given up
+	again    bool         // it has been written to a connection: DUP is set
+	raw      mqtt.Publish // kept until the end
+}
+
+// owned reports whether the owner of the Link has chosen the packet identifier.
+func (m *outgoing) owned() bool { return m.id >= MinOwnerID }
+
+// awaitsBroker reports whether the broker has to answer m next.
+func (m *outgoing) awaitsBroker() bool { return m.written && (!m.received || m.released) }
+
+// hopeless reports whether m is not to be written to another connection. An exchange of
+// QoS 2 is finished though its owner has given it up: the broker may be in the middle of it.
+func (m *outgoing) hopeless() bool { return m.given && m.qos == 1 }
+
+// outbox holds the outgoing messages in the order they were published.
+//
+// A QoS 2 message is kept whole until PUBCOMP. When the broker comes back without the
+// session, it is published again even if its PUBREC had come: the broker may have
+// forgotten it before passing it on. The device has not been told anything, so
+// nothing acknowledged is lost; a duplicate is possible only where the broker passed
+// the message on and forgot its session before PUBCOMP.
+type outbox struct {
+	list   []outgoing
+	sent   int  // how many are written to the connection that is open
+	mixed  bool // they are not the first of the list
+	qos2   int  // messages of QoS 2 in the list
+	bytes  int
+	lastID uint16
+}
+
+// byToken returns the index of the message of t, or -1; 0 is no message's.
+func (o *outbox) byToken(t Token) int {
+	if t == 0 {
+		return -1
+	}
+	return slices.IndexFunc(o.list, func(m outgoing) bool { return m.token == t })
+}
+
+// add appends a message whose PUBLISH is made.
+func (o *outbox) add(m outgoing) {
+	o.list = append(o.list, m)
+	o.bytes += len(m.raw)
+	o.qos2 += int(m.qos >> 1)
+}
+
+func (o *outbox) len() int { return len(o.list) }
+
+// restart prepares for a new connection. Without a session at the broker, every
+// exchange begins anew. The messages that are hopeless are dropped and returned.
+func (o *outbox) restart(present bool) (dropped []outgoing) {
+	o.sent, o.mixed = 0, false
+	for i := 0; i < len(o.list); i++ {
+		m := &o.list[i]
+		m.written, m.alone, m.silent = false, false, false
+		m.received = m.received && present
+		m.released = m.released && present
+		if m.hopeless() {
+			dropped = append(dropped, *m)
+			o.remove(i)
+			i--
+		}
+	}
+	return dropped
+}
+
+// forgo drops the messages nobody waits for, which are wills, and returns how many
+// there were.
+func (o *outbox) forgo() (dropped int) {
+	for i := 0; i < len(o.list); i++ {
+		if o.list[i].token == 0 && o.list[i].qos > 0 {
+			o.remove(i)
+			i--
+			dropped++
+		}
+	}
+	return dropped
+}
+
+// find returns the index of the message with the packet identifier id among those
+// sent, or -1.
+func (o *outbox) find(id uint16) int {
+	return slices.IndexFunc(o.list, func(m outgoing) bool { return m.id == id && m.written && m.qos > 0 })
+}
+
+func (o *outbox) uses(id uint16) bool {
+	return slices.ContainsFunc(o.list, func(m outgoing) bool { return m.id == id && m.qos > 0 })
+}
+
+func (o *outbox) remove(i int) {
+	o.bytes -= len(o.list[i].raw)
+	if o.list[i].written {
+		o.sent--
+	}
+	o.qos2 -= int(o.list[i].qos >> 1)
+	o.list = slices.Delete(o.list, i, i+1)
+	if len(o.list) == 0 && cap(o.list) > 4 {
+		o.list = nil
+	}
+}
+
+// clear forgets everything and returns the tokens that wanted a result.
+func (o *outbox) clear() []Token {
+	var tokens []Token
+	for _, m := range o.list {
+		if m.token != 0 {
+			tokens = append(tokens, m.token)
+		}
+	}
+	*o = outbox{lastID: o.lastID}
+	return tokens
+}

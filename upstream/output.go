@@ -1,0 +1,95 @@
+package upstream
+
+import (
+	"sngate/upstream/dial"
+	"sngate/upstream/mqtt"
+)
+
+// output is the connection of a Link and what waits to be written to it.
+type output struct {
+	d    *Dialer
+	conn *dial.Conn // nil: none
+	// open: the broker has accepted, and DISCONNECT has not been sent. Nothing follows a
+	// DISCONNECT: what is not sent because of it is due again in the next connection.
+	open bool
+	buf  *mqtt.Buffer // to be written by flush; nil while empty
+}
+
+// congested reports that size more bytes would exceed what may wait for the broker. A
+// message larger than that is taken when nothing else waits.
+func (w *output) congested(size int) bool {
+	waiting := w.waiting()
+	return waiting > 0 && waiting+size > w.d.opt.WriteBuffer
+}
+
+// waiting returns the bytes not yet taken by the connection.
+func (w *output) waiting() int {
+	n := 0
+	if w.buf != nil {
+		n = len(w.buf.B)
+	}
+	if w.conn != nil {
+		n += w.conn.Backlog()
+	}
+	return n
+}
+
+// buffer returns what flush will write, to be appended to: a packet of kind, which is counted.
+func (w *output) buffer(kind uint8) *mqtt.Buffer {
+	if w.buf == nil {
+		w.buf = mqtt.GetBuffer()
+		w.buf.B = w.buf.B[:0]
+	}
+	w.d.stats.PacketsOut[kind].Add(1)
+	return w.buf
+}
+
+// put queues a packet that is a fixed header only.
+func (w *output) put(kind uint8) {
+	b := w.buffer(kind)
+	b.B = mqtt.AppendBare(b.B, kind)
+}
+
+// putAck queues PUBACK, PUBREC, PUBREL or PUBCOMP.
+func (w *output) putAck(kind uint8, id uint16) {
+	if w.open {
+		b := w.buffer(kind)
+		b.B = mqtt.AppendAck(b.B, kind, id)
+	}
+}
+
+// disconnect ends the use of the connection in good order.
+func (w *output) disconnect() {
+	w.put(mqtt.TypeDisconnect)
+	w.open = false
+}
+
+// flush writes what is queued and reports whether there was something, and the connection
+// goes on.
+func (w *output) flush() bool {
+	if w.buf == nil || w.conn == nil {
+		return false
+	}
+	w.conn.Write(w.buf.B)
+	w.drop()
+	// Acknowledgements have no limit of their own: a broker that sends and does not
+	// read would let them pile up.
+	if w.open && w.conn.Backlog() > 2*w.d.opt.WriteBuffer+mqtt.MaxPooled {
+		w.conn.Fail(ErrCongested)
+		return false
+	}
+	return true
+}
+
+// detach forgets the connection.
+func (w *output) detach() {
+	w.conn, w.open = nil, false
+	w.drop()
+}
+
+func (w *output) drop() {
+	if w.buf != nil {
+		w.buf.Free()
+		w.buf = nil
+	}
+}
