@@ -22,7 +22,6 @@ type pickyDevice struct {
 	names    map[uint16]string // of topic ids, as it has been told
 	got      []string          // topic and payload
 	thrown   int               // DISCONNECTs
-	msgID    uint16
 }
 
 // live lets the device live for so long: it pings each second.

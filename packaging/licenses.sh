@@ -1,6 +1,7 @@
 #!/bin/sh
 # Collects the licence texts that have to go where the binary goes, into a folder: our own,
-# Go's, and those of the modules of go.mod, from Go's module cache. Fails if one is missing.
+# Go's, and those of the modules whose code is in the binary, from Go's module cache: neither
+# tools nor what only tests need. Fails if one is missing.
 #
 #   sh packaging/licenses.sh FOLDER        from the project's folder
 set -eu
@@ -39,10 +40,10 @@ if [ -z "$(ls "$out/go")" ]; then
 	exit 1
 fi
 
-# Standard input is a list of "path folder"; a module that is not in the cache has no folder.
-$GO mod download
-$GO list -m -f '{{if and (not .Main) .Dir}}{{.Path}} {{.Dir}}{{end}}' all >"$out/modules"
+# A line "path folder" for each package of the binary; Go fetches modules that are not in the cache.
+$GO list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Dir}}{{end}}{{end}}' ./cmd/sngate >"$out/packages"
+sort -u "$out/packages" >"$out/modules"
 while read -r path dir; do
 	collect "$dir" "$out/$path"
 done <"$out/modules"
-rm "$out/modules"
+rm "$out/modules" "$out/packages"

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"debug/buildinfo"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -76,16 +77,18 @@ func copyContext(t *testing.T, to string) {
 	}
 }
 
-// modules are the modules of go.mod.
-func modules(t *testing.T) (list []string) {
+// modules are the modules that a binary was built of, its own not among them.
+func modules(t *testing.T, binary string) (list []string) {
 	t.Helper()
-	for line := range strings.Lines(readFile(t, "go.mod")) {
-		if f := strings.Fields(line); strings.HasPrefix(line, "\t") && len(f) >= 2 {
-			list = append(list, f[0])
-		}
+	info, err := buildinfo.ReadFile(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range info.Deps {
+		list = append(list, m.Path)
 	}
 	if !slices.Contains(list, "github.com/rs/zerolog") {
-		t.Fatalf("the modules of go.mod are %q", list)
+		t.Fatalf("the modules of the binary are %q", list)
 	}
 	return list
 }
@@ -105,7 +108,7 @@ func TestImageIsBuiltOfWhatItsBuilderSees(t *testing.T) {
 			t.Fatalf("%v: %v\n%s", command, err, text)
 		}
 	}
-	for _, name := range append(modules(t), "sngate", "go") {
+	for _, name := range append(modules(t, filepath.Join(out, "sngate")), "sngate", "go") {
 		texts := 0
 		err := filepath.WalkDir(filepath.Join(out, "licenses", name), func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() {
@@ -122,6 +125,11 @@ func TestImageIsBuiltOfWhatItsBuilderSees(t *testing.T) {
 		})
 		if err != nil || texts == 0 {
 			t.Errorf("%s: %d licence texts, %v", name, texts, err)
+		}
+	}
+	for _, name := range []string{"honnef.co/go/tools", "golang.org/x/vuln", "github.com/google/go-cmp"} {
+		if _, err := os.Stat(filepath.Join(out, "licenses", name)); err == nil {
+			t.Errorf("%s: a licence of what is not in the binary", name)
 		}
 	}
 	dockerfile := readFile(t, "Dockerfile")

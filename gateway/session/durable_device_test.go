@@ -47,7 +47,6 @@ type devicePublish struct {
 	payload string
 	topic   string
 	release bool // PUBREC has come
-	sent    bool
 }
 
 func newModelDevice(rng *rand.Rand) *modelDevice {

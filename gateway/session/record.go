@@ -164,7 +164,7 @@ func (s *Session) putReceived(st *step, f *inflight) {
 // the last one. A record that makes no sense is an error, and leaves the session as it is.
 func (s *Session) Load(kind RecordKind, key, value []byte) error {
 	k, f := binrec.NewReader(key), binrec.NewReader(value)
-	take := func() {}
+	var take func()
 	switch kind {
 	case RecordSession:
 		return s.loadSession(value)

@@ -33,18 +33,18 @@ func await(what string, ok func() bool) error {
 	return nil
 }
 
-// answer submits a batch and returns its answer and how long it took.
-func answer(s store.Store, ops ...store.Op) (error, time.Duration) {
+// answer submits a batch and returns how long it took and its answer.
+func answer(s store.Store, ops ...store.Op) (time.Duration, error) {
 	start := time.Now()
 	c := make(chan error, 1)
 	if !s.Submit(store.Batch{Ops: ops, Done: func(err error) { c <- err }}) {
-		return errors.New("refused"), 0
+		return 0, errors.New("refused")
 	}
 	select {
 	case err := <-c:
-		return err, time.Since(start)
+		return time.Since(start), err
 	case <-time.After(patience):
-		return errors.New("no answer"), patience
+		return patience, errors.New("no answer")
 	}
 }
 
@@ -56,7 +56,7 @@ func fullDisk(path string, fill, release func() error, isFull func(error) bool) 
 	}
 	defer s.Close()
 	for i := range 50 {
-		if err, _ := answer(s, put(store.Held, fmt.Sprintf("k%02d", i), strings.Repeat("x", 1000))); err != nil {
+		if _, err := answer(s, put(store.Held, fmt.Sprintf("k%02d", i), strings.Repeat("x", 1000))); err != nil {
 			return err
 		}
 	}
@@ -64,21 +64,21 @@ func fullDisk(path string, fill, release func() error, isFull func(error) bool) 
 		return err
 	}
 	large := put(store.Spool, "large", strings.Repeat("y", 1<<20))
-	if err, _ := answer(s, large); err == nil || !isFull(err) {
+	if _, err := answer(s, large); err == nil || !isFull(err) {
 		return fmt.Errorf("full: a large record: %w", err)
 	}
 	if s.Health() == nil || s.Stats().Failures == 0 {
 		return errors.New("full: no sign of it in health and counters")
 	}
 	for range 100 { // refused at once, not after a try of the disk each
-		if err, took := answer(s, large, put(store.Sessions, "a", "1")); err == nil || took > retryEvery/2 {
+		if took, err := answer(s, large, put(store.Sessions, "a", "1")); err == nil || took > retryEvery/2 {
 			return fmt.Errorf("full: second record: %w after %v", err, took)
 		}
 	}
 	if n := s.Stats().Failures; n > 20 {
 		return fmt.Errorf("full: the disk was tried %d times", n)
 	}
-	if err, _ := answer(s, del(store.Held, "k00"), delPrefix(store.Held, "k1")); err != nil {
+	if _, err := answer(s, del(store.Held, "k00"), delPrefix(store.Held, "k1")); err != nil {
 		return fmt.Errorf("full: deleting: %w", err)
 	}
 	if s.Health() == nil {
@@ -93,7 +93,7 @@ func fullDisk(path string, fill, release func() error, isFull func(error) bool) 
 	if err := await("recovery", func() bool { return s.Health() == nil }); err != nil {
 		return fmt.Errorf("%w: %w", err, s.Health())
 	}
-	if err, _ := answer(s, large); err != nil {
+	if _, err := answer(s, large); err != nil {
 		return fmt.Errorf("after: %w", err)
 	}
 	if err := s.Close(); err != nil {
@@ -208,12 +208,12 @@ func TestFullDisk(t *testing.T) {
 		s, _ := open(t, filepath.Join(t.TempDir(), "db"), Options{MaxBytes: 256 << 10})
 		n := 0
 		for err := error(nil); err == nil && n < 1000; n++ {
-			err, _ = answer(s, put(store.Held, fmt.Sprintf("%04d", n), strings.Repeat("x", 1000)))
+			_, err = answer(s, put(store.Held, fmt.Sprintf("%04d", n), strings.Repeat("x", 1000)))
 		}
 		if n < 50 || n > 256 || s.Stats().FileBytes > 256<<10 {
 			t.Errorf("full after %d records, %+v", n, s.Stats())
 		}
-		if err, _ := answer(s, delPrefix(store.Held, "00")); err != nil {
+		if _, err := answer(s, delPrefix(store.Held, "00")); err != nil {
 			t.Errorf("deleting: %v", err)
 		}
 		if err := await("recovery", func() bool { return s.Health() == nil }); err != nil {
@@ -363,7 +363,7 @@ func childCutShort(path string) error {
 	}
 	defer s.Close()
 	for i := range 400 {
-		if err, _ := answer(s, put(store.Held, fmt.Sprintf("k%03d", i), strings.Repeat("x", 1000))); err != nil {
+		if _, err := answer(s, put(store.Held, fmt.Sprintf("k%03d", i), strings.Repeat("x", 1000))); err != nil {
 			return err
 		}
 	}
@@ -371,7 +371,7 @@ func childCutShort(path string) error {
 		return err
 	}
 	for i := range 3 {
-		if err, _ := answer(s, put(store.Held, fmt.Sprintf("k%03d", i), "y")); err == nil {
+		if _, err := answer(s, put(store.Held, fmt.Sprintf("k%03d", i), "y")); err == nil {
 			return errors.New("committed to a file that was cut short")
 		}
 	}

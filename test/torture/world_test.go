@@ -27,7 +27,6 @@ type profile struct {
 	lowestID    bool // the broker uses the lowest packet identifier that is free
 	atPubrel    bool // the broker passes QoS 2 messages on at PUBREL
 	disconnects bool // the broker sends DISCONNECT before it closes
-	sameMsgID   bool // devices use one MsgId for everything
 	equal       bool // there is traffic of equal payloads
 
 	loss, dup                                                                             float64

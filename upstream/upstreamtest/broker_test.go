@@ -56,9 +56,7 @@ func (u *user) run(d time.Duration) {
 	end := u.now() + d
 	for {
 		list := u.AppendEvents(nil)
-		for _, e := range list {
-			u.events = append(u.events, e)
-		}
+		u.events = append(u.events, list...)
 		if u.ack {
 			for _, e := range u.events[len(u.events)-len(list):] {
 				u.Ack(u.now(), e.Handle)
