@@ -44,8 +44,7 @@ func TestMakeTestRunsEveryStepForReal(t *testing.T) {
 	}
 	want := map[string][]string{
 		"deps":      {"test/deps.sh"},
-		"fmt-check": {"/bin/gofmt", "-l .", "exit 1"},
-		"vet":       {"vet ./..."},
+		"lint":      nil, // steps of its own, below
 		"cross":     nil, // by pattern, below
 		"footprint": {"-bench .", "Footprint", "./..."},
 		"fuzz":      {"test/fuzz.sh"},
@@ -54,6 +53,28 @@ func TestMakeTestRunsEveryStepForReal(t *testing.T) {
 	for step, parts := range want {
 		if !slices.Contains(strings.Fields(steps[1]), step) {
 			t.Errorf("make test does not run %s", step)
+		}
+		for _, part := range parts {
+			if !strings.Contains(recipe(makefile, step), part) {
+				t.Errorf("make %s does not use %q", step, part)
+			}
+		}
+	}
+	lint := regexp.MustCompile(`(?m)^lint: ([a-z -]+)`).FindStringSubmatch(makefile)
+	if lint == nil {
+		t.Fatal("make lint has no steps")
+	}
+	for step, parts := range map[string][]string{
+		"fmt-check":   {"/bin/gofmt", "-l .", "exit 1"},
+		"vet":         {"vet ./..."},
+		"tidy":        {"mod tidy -diff"},
+		"shape":       {"run ./test/shape"},
+		"rules":       {"test ./test"},
+		"staticcheck": {"tool staticcheck", "./..."},
+		"vulncheck":   {"test/vulncheck.sh"},
+	} {
+		if !slices.Contains(strings.Fields(lint[1]), step) {
+			t.Errorf("make lint does not run %s", step)
 		}
 		for _, part := range parts {
 			if !strings.Contains(recipe(makefile, step), part) {

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -114,5 +115,31 @@ func TestMakeBuildNotesTheCommit(t *testing.T) {
 	}
 	if !regexp.MustCompile(`(?m)^COMMIT \?= \$\(shell test -e \.git && git describe `).MatchString(readFile(t, "Makefile")) {
 		t.Error("the Makefile does not ask git for the commit")
+	}
+}
+
+// A vulnerability must not pass for a network that is away, nor the other way round.
+func TestVulncheckFailsUnlessTheDatabaseIsAway(t *testing.T) {
+	for name, c := range map[string]struct {
+		says   string
+		status int
+		fails  bool
+	}{
+		"nothing found":   {"No vulnerabilities found.", 0, false},
+		"vulnerability":   {"Your code is affected by 1 vulnerability.", 3, true},
+		"no database":     {"govulncheck: fetching vulnerabilities: no such host", 1, false},
+		"does not build":  {"govulncheck: loading packages: there are errors", 1, true},
+		"words elsewhere": {"# govulncheck: fetching vulnerabilities: no", 3, true},
+	} {
+		cmd := exec.Command("sh", "test/vulncheck.sh")
+		cmd.Dir = root
+		cmd.Env = append(os.Environ(), "GO="+fakeGo(t, fmt.Sprintf("echo '%s'; exit %d", c.says, c.status)))
+		out, err := cmd.CombinedOutput()
+		if (err != nil) != c.fails || !strings.Contains(string(out), c.says) {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+		if says := strings.Contains(string(out), "NOT CHECKED"); says != (name == "no database") {
+			t.Errorf("%s: says that nothing was checked: %v", name, says)
+		}
 	}
 }
