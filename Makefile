@@ -136,7 +136,7 @@ staticcheck: go
 vulncheck: go
 	@GO='$(GO)' sh test/vulncheck.sh
 
-coverage-table: go ## rewrite docs/COVERAGE.md from the names of the tests
+coverage-table: go ## rewrite test/COVERAGE.md from the names of the tests
 	$(GO) test ./test -run TestCoveragePageIsFresh -update
 
 licenses: go ## collect the licence texts that go with the binary in bin/licenses

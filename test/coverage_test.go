@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-const coveragePage = "docs/COVERAGE.md"
+const coveragePage = "test/COVERAGE.md"
 
 // updateFlag is read through the flag package, so that no variable outlives a test.
 const updateFlag = "update"

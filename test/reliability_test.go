@@ -17,50 +17,46 @@ const outageTable = "## Outages"
 func TestDocsOutageTableNamesItsTests(t *testing.T) {
 	files := tree(t)
 	all := pages(files)
-	i := slices.IndexFunc(all, func(p page) bool { return p.path == reliabilityPage })
-	if i < 0 {
-		t.Fatal(reliabilityPage + " does not exist")
-	}
-	wantNoFaults(t, outageFaults(all[i], testNames(sources(t, files))))
+	wantNoFaults(t, outageFaults(pageAt(t, all, reliabilityPage), testNames(sources(t, files))))
 }
 
-// promiseTable is the heading above the table of the README's promises.
-const promiseTable = "## Promises and their tests"
+// promisePage has the table of the README's promises.
+const promisePage = "test/PROMISES.md"
+
+func pageAt(t *testing.T, all []page, path string) page {
+	t.Helper()
+	i := slices.IndexFunc(all, func(p page) bool { return p.path == path })
+	if i < 0 {
+		t.Fatal(path + " does not exist")
+	}
+	return all[i]
+}
 
 // Each promise in bold under the README's guarantees has rows with tests.
 func TestDocsPromisesNameTheirTests(t *testing.T) {
-	all := pages(tree(t))
-	find := func(path string) []string {
-		i := slices.IndexFunc(all, func(p page) bool { return p.path == path })
-		if i < 0 {
-			t.Fatal(path + " does not exist")
-		}
-		return all[i].lines
-	}
-	wantNoFaults(t, promiseFaults(find("README.md"), find(reliabilityPage)))
+	files := tree(t)
+	all := pages(files)
+	wantNoFaults(t, promiseFaults(pageAt(t, all, "README.md").lines, pageAt(t, all, promisePage).lines))
+	wantNoFaults(t, missingTests(pageAt(t, all, promisePage), testNames(sources(t, files))))
 }
 
 var promise = regexp.MustCompile(`^- \*\*(.+?)\.?\*\*`)
 
-func promiseFaults(readme, reliability []string) []string {
+func promiseFaults(readme, promises []string) []string {
 	var faults []string
 	rows := map[string]bool{}
-	inTable := false
-	for i, line := range reliability {
-		if strings.HasPrefix(line, "## ") {
-			inTable = line == promiseTable
-		}
-		if !inTable || !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| Promise |") {
+	for i, line := range promises {
+		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| Promise |") {
 			continue
 		}
 		if !testRefs.MatchString(line) {
-			faults = append(faults, fmt.Sprintf("%s:%d: a promise without a test", reliabilityPage, i+1))
+			faults = append(faults, fmt.Sprintf("%s:%d: a promise without a test", promisePage, i+1))
 		}
 		if name := strings.TrimSpace(strings.Split(line, "|")[1]); name != "" {
 			rows[name] = true
 		}
 	}
-	guarantees, promises := false, 0
+	guarantees, found := false, 0
 	for _, line := range readme {
 		if strings.HasPrefix(line, "## ") {
 			guarantees = line == "## What it guarantees"
@@ -69,11 +65,11 @@ func promiseFaults(readme, reliability []string) []string {
 		if !guarantees || m == nil {
 			continue
 		}
-		if promises++; !rows[m[1]] {
-			faults = append(faults, "README.md promises \""+m[1]+"\", which has no row in "+reliabilityPage)
+		if found++; !rows[m[1]] {
+			faults = append(faults, "README.md promises \""+m[1]+"\", which has no row in "+promisePage)
 		}
 	}
-	if promises == 0 {
+	if found == 0 {
 		faults = append(faults, "README.md promises nothing")
 	}
 	return faults
@@ -81,9 +77,9 @@ func promiseFaults(readme, reliability []string) []string {
 
 func TestPromiseFaultsAreFound(t *testing.T) {
 	readme := []string{"## What it guarantees", "- **A holds.** Text", "- **B**, too"}
-	good := []string{promiseTable, "| Promise | Part of it | Tests |", "| A holds | x | `TestA` (p) |", "| | y | `TestA` (p) |", "| B | z | `TestB` (p) |"}
+	good := []string{"| Promise | Part of it | Tests |", "| A holds | x | `TestA` (p) |", "| | y | `TestA` (p) |", "| B | z | `TestB` (p) |"}
 	wantFaults(t, promiseFaults(readme, good))
-	wantFaults(t, promiseFaults(readme, []string{promiseTable, "| A holds | x | none |"}), "a promise without a test", `promises "B"`)
+	wantFaults(t, promiseFaults(readme, []string{"| A holds | x | none |"}), "a promise without a test", `promises "B"`)
 	wantFaults(t, promiseFaults(nil, good), "promises nothing")
 }
 
@@ -102,11 +98,10 @@ func testNames(all []source) map[string]bool {
 
 var testRefs = regexp.MustCompile("`(Test\\w+)` \\(([\\w/]+)\\)")
 
-// outageFaults reports rows of the outage table without a test, and every test that the page
-// names, with its folder, and that does not exist.
-func outageFaults(p page, tests map[string]bool) []string {
+// missingTests reports every test that the page names, with its folder, and that does not
+// exist, and those named without a folder.
+func missingTests(p page, tests map[string]bool) []string {
 	var faults []string
-	inTable, rows := false, 0
 	for i, line := range p.lines {
 		at := fmt.Sprintf("%s:%d: ", p.path, i+1)
 		refs := testRefs.FindAllStringSubmatch(line, -1)
@@ -118,6 +113,17 @@ func outageFaults(p page, tests map[string]bool) []string {
 		if named := regexp.MustCompile("`Test\\w+`").FindAllString(line, -1); len(named) != len(refs) {
 			faults = append(faults, at+"a test without its folder in parentheses")
 		}
+	}
+	return faults
+}
+
+// outageFaults reports missing tests, and rows of the outage table without a test.
+func outageFaults(p page, tests map[string]bool) []string {
+	faults := missingTests(p, tests)
+	inTable, rows := false, 0
+	for i, line := range p.lines {
+		at := fmt.Sprintf("%s:%d: ", p.path, i+1)
+		refs := testRefs.FindAllStringSubmatch(line, -1)
 		switch {
 		case strings.HasPrefix(line, "## "):
 			inTable = line == outageTable
@@ -138,7 +144,7 @@ func TestOutageFaultsAreFound(t *testing.T) {
 	good := page{"r.md", []string{outageTable, "| Outage | Tests |", "|---|---|", "| a | `TestA` (test/outage) |", "## Other", "| x | y |"}}
 	wantFaults(t, outageFaults(good, tests))
 	bad := page{"r.md", []string{outageTable, "| a | `TestB` (test/outage) |", "| b | none |", "`TestA` is nowhere"}}
-	wantFaults(t, outageFaults(bad, tests), "no TestB in test/outage", "r.md:3: a row", "r.md:4: a test without its folder")
+	wantFaults(t, outageFaults(bad, tests), "no TestB in test/outage", "r.md:4: a test without its folder", "r.md:3: a row")
 	wantFaults(t, outageFaults(page{"r.md", []string{"text"}}, tests), "no table")
 }
 
