@@ -37,7 +37,7 @@ BROKERFLAGS ?=
 PLATFORMS := linux/arm/6 linux/arm64 darwin/arm64 windows/amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help go run build check test deps fmt-check vet cross fuzz footprint test-race crash torture explore brokers bench lint tidy shape rules staticcheck vulncheck coverage-table licenses clean
+.PHONY: help go run build check test deps fmt-check vet cross fuzz footprint test-race crash torture explore brokers bench lint tidy shape rules staticcheck vulncheck pages licenses clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -136,8 +136,9 @@ staticcheck: go
 vulncheck: go
 	@GO='$(GO)' sh test/vulncheck.sh
 
-coverage-table: go ## rewrite test/COVERAGE.md from the names of the tests
+pages: go ## rewrite test/COVERAGE.md, and the tables of keys in docs/CONFIG.md
 	$(GO) test ./test -run TestCoveragePageIsFresh -update
+	$(GO) test ./conf -run TestTheKeyTablesAreFresh -update
 
 licenses: go ## collect the licence texts that go with the binary in bin/licenses
 	@rm -rf bin/licenses

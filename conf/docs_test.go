@@ -1,49 +1,73 @@
 package conf
 
 import (
+	"flag"
+	"fmt"
 	"os"
 	"reflect"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 )
 
-// page reads docs/CONFIG.md.
+// configPage has a table of the keys of each section, made from the struct tags and from
+// example.toml: the comment above a key is its meaning, the value its default.
+const configPage = "../docs/CONFIG.md"
+
+// updateFlag is read through the flag package, so that no variable outlives a test.
+const updateFlag = "update"
+
+func TestMain(m *testing.M) {
+	flag.Bool(updateFlag, false, "rewrite the tables of "+configPage)
+	m.Run()
+}
+
 func page(t *testing.T) string {
 	t.Helper()
-	data, err := os.ReadFile("../docs/CONFIG.md")
+	data, err := os.ReadFile(configPage)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return string(data)
 }
 
-// docRow is one row of the tables of keys.
-type docRow struct{ key, typ, def, bounds, meaning, env string }
-
-func docRows(t *testing.T) (rows []docRow) {
-	t.Helper()
-	for _, line := range strings.Split(page(t), "\n") {
-		cells := strings.Split(strings.Trim(line, "|"), " | ")
-		if !strings.HasPrefix(line, "| `") {
-			continue
-		}
-		if len(cells) != 6 {
-			t.Errorf("%d cells in %s", len(cells), line)
-			continue
-		}
-		for i := range cells {
-			cells[i] = strings.TrimSpace(cells[i])
-		}
-		rows = append(rows, docRow{strings.Trim(cells[0], "`"), cells[1], cells[2], cells[3], cells[4], strings.Trim(cells[5], "`")})
-	}
-	return rows
+// exampleKey is a key as example.toml shows it.
+type exampleKey struct {
+	path    string // without the numbers of list elements
+	value   string
+	meaning string
+	bounds  string // the comment's last line, "" if it tells neither a range nor words
 }
 
-// fieldAt finds the field of a key, and whether the key has subkeys only.
+// exampleKeys reads example.toml.
+func exampleKeys() (keys []exampleKey) {
+	table, comment := "", []string(nil)
+	for line := range strings.Lines(Example()) {
+		line = strings.TrimSuffix(line, "\n")
+		name, value, isKey := strings.Cut(line, " = ")
+		switch {
+		case strings.HasPrefix(line, "# "):
+			comment = append(comment, line[2:])
+			continue
+		case strings.HasPrefix(line, "#"): // another value
+		case strings.HasPrefix(line, "["):
+			table = strings.Trim(line, "[]")
+		case isKey:
+			k := exampleKey{path: join(table, name), value: value}
+			if last := len(comment) - 1; last >= 0 && (strings.HasPrefix(comment[last], "Range: ") || strings.HasPrefix(comment[last], "One of: ")) {
+				k.bounds, comment = comment[last], comment[:last]
+			}
+			k.meaning = strings.Join(comment, " ")
+			keys = append(keys, k)
+		}
+		comment = nil
+	}
+	return keys
+}
+
+// fieldAt finds the field of a key.
 func fieldAt(t *testing.T, path string) reflect.StructField {
 	t.Helper()
 	typ := reflect.TypeFor[Config]()
@@ -61,72 +85,93 @@ func fieldAt(t *testing.T, path string) reflect.StructField {
 	return f
 }
 
-func TestThePageHasEveryKeyAndNoOther(t *testing.T) {
-	var want, got []string
-	for _, key := range knownKeys("", reflect.TypeFor[Config]()) {
-		if table, _ := splitPath(key); table != "" {
-			want = append(want, key)
-		}
+// bounds are what the tags of a field say, in the words of example.toml.
+func bounds(f reflect.StructField) string {
+	if words, ok := f.Tag.Lookup("enum"); ok {
+		return `One of: "` + strings.ReplaceAll(words, ",", `", "`) + `"`
 	}
-	for _, row := range docRows(t) {
-		got = append(got, row.key)
-		if len(row.meaning) < 20 {
-			t.Errorf("%s is not explained", row.key)
-		}
+	if span := f.Tag.Get("range"); span != "" {
+		return "Range: " + span
 	}
-	slices.Sort(want)
-	slices.Sort(got)
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("keys of the configuration (-) and of docs/CONFIG.md (+): %s", diff)
+	return ""
+}
+
+func TestExampleTellsTheBoundsOfEveryKey(t *testing.T) {
+	for _, k := range exampleKeys() {
+		if want := bounds(fieldAt(t, k.path)); k.bounds != want {
+			t.Errorf("%s: the comment ends with %q, want %q", k.path, k.bounds, want)
+		}
+		if len(k.meaning) < 20 {
+			t.Errorf("%s: %q explains nothing", k.path, k.meaning)
+		}
 	}
 }
 
-func TestThePageHasTheTypesRangesAndVariables(t *testing.T) {
+const keyTableHead = "| Key | Type | Default | Range | Meaning |\n|---|---|---|---|---|\n"
+
+// asCode finds what a page sets as code and a TOML comment does not.
+var asCode = regexp.MustCompile(`\[[a-z_]+\]|[a-z_]+ = "[^"]*"|"[^"]*"|[a-z.]*[a-z]_[a-z0-9_.]*[a-z0-9]|\$[A-Z_]+|\b(?:gateway|store|broker|session)\.[a-z]+\b|/[a-z]{5,}`)
+
+// keyTable is the table of one section.
+func keyTable(t *testing.T, table string) string {
+	t.Helper()
 	types := map[string]string{"a string": "string", "an integer": "integer", "true or false": "boolean", `a duration such as "10s"`: "duration",
 		"an array of strings": "list of strings", "an array of tables": "list of tables"}
-	for _, row := range docRows(t) {
-		f := fieldAt(t, row.key)
-		if want := types[wants(reflect.New(f.Type).Elem())]; row.typ != want {
-			t.Errorf("%s: type %q, want %q", row.key, row.typ, want)
+	rows := keyTableHead
+	for _, k := range exampleKeys() {
+		name, ofTable := strings.CutPrefix(k.path, table+".")
+		if !ofTable {
+			continue
 		}
-		bounds := f.Tag.Get("range")
-		if words := f.Tag.Get("enum"); words != "" {
-			bounds = "`\"" + strings.ReplaceAll(words, ",", "\"`, `\"") + "\"`"
-		}
-		if bounds != "" && row.bounds != bounds {
-			t.Errorf("%s: range %q, want %q", row.key, row.bounds, bounds)
-		}
-		env := envName(row.key)
-		for _, whole := range []string{"listener", "topics.predefined", "session.max_packet_sizes"} {
-			if strings.HasPrefix(row.key, whole+".") {
-				env = envName(whole)
-			}
-		}
-		if row.env != env {
-			t.Errorf("%s: variable %q, want %q", row.key, row.env, env)
-		}
+		f := fieldAt(t, k.path)
+		_, span, _ := strings.Cut(k.bounds, ": ")
+		rows += fmt.Sprintf("| `%s.%s` | %s | `%s` | %s | %s |\n", table, name, types[wants(reflect.New(f.Type).Elem())], k.value,
+			asCode.ReplaceAllString(span, "`$0`"), asCode.ReplaceAllString(k.meaning, "`$0`"))
 	}
+	return rows
 }
 
-func TestThePageHasTheDefaults(t *testing.T) {
-	text, table := "", ""
-	for _, row := range docRows(t) {
-		at, name := splitPath(row.key)
-		if at == "topics.predefined" || at == "session.max_packet_sizes" {
-			continue // no element by default
+func TestTheKeyTablesAreFresh(t *testing.T) {
+	have := page(t)
+	heading := regexp.MustCompile(`(?m)^### \[+([a-z_]+)\]+\n`)
+	var sections []string
+	text, want := have, ""
+	for {
+		at := heading.FindStringSubmatchIndex(text)
+		if at == nil {
+			break
 		}
-		if at != table {
-			table = at
-			header := "[" + at + "]\n"
-			if at == "listener" {
-				header = "[" + header[:len(header)-1] + "]\n"
-			}
-			text += header
+		table := text[at[2]:at[3]]
+		sections = append(sections, table)
+		start := at[1] + strings.Index(text[at[1]:], keyTableHead)
+		if start < at[1] {
+			t.Fatalf("[%s] has no table of keys", table)
 		}
-		text += name + " = " + strings.Trim(row.def, "`") + "\n"
+		end := start
+		for strings.HasPrefix(text[end:], "|") {
+			end += strings.Index(text[end:], "\n") + 1
+		}
+		want += text[:start] + keyTable(t, table)
+		text = text[end:]
 	}
-	if diff := cmp.Diff(Default(), mustParse(t, text), prefixes); diff != "" {
-		t.Errorf("defaults (-) and those of docs/CONFIG.md (+): %s", diff)
+	want += text
+	var tables []string
+	for _, key := range knownKeys("", reflect.TypeFor[Config]()) {
+		if !strings.Contains(key, ".") {
+			tables = append(tables, key)
+		}
+	}
+	if diff := cmp.Diff(tables, sections); diff != "" {
+		t.Errorf("sections of the configuration (-) and of docs/CONFIG.md (+): %s", diff)
+	}
+	if flag.Lookup(updateFlag).Value.String() == "true" {
+		if err := os.WriteFile(configPage, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(want, have); diff != "" {
+		t.Errorf("docs/CONFIG.md is stale, run \"make pages\" (- wanted): %s", diff)
 	}
 }
 

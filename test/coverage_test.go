@@ -155,7 +155,7 @@ func renderCoverage(cases []behaviour, found map[int][]testRef) string {
 		}
 	}
 	fmt.Fprintf(&page, "# Behaviours and their tests\n\n"+
-		"Made by `make coverage-table` from the names of the tests; do not edit. A test\n"+
+		"Made by `make pages` from the names of the tests; do not edit. A test\n"+
 		"carries the numbers of the behaviours it shows, as in `..._Case64_66`. Numbers\n"+
 		"have gaps. %d of %d required behaviours have a test; \"later\" marks those that\n"+
 		"belong to a part of sngate not made yet.\n", covered, required)
@@ -227,7 +227,7 @@ func TestCoveragePageIsFresh(t *testing.T) {
 	}
 	have, err := os.ReadFile(page)
 	if err != nil {
-		t.Fatalf("%v: run \"make coverage-table\"", err)
+		t.Fatalf("%v: run \"make pages\"", err)
 	}
 	for _, line := range staleLines(string(have), want) {
 		t.Error(line)
@@ -242,7 +242,7 @@ func staleLines(have, want string) []string {
 	if have == want {
 		return nil
 	}
-	stale := []string{coveragePage + " is stale: run \"make coverage-table\""}
+	stale := []string{coveragePage + " is stale: run \"make pages\""}
 	haveLines, wantLines := strings.Split(have, "\n"), strings.Split(want, "\n")
 	for _, line := range haveLines {
 		if !slices.Contains(wantLines, line) {
