@@ -9,7 +9,7 @@ import (
 	"sngate/snpacket/sn12"
 )
 
-// BenchmarkWrittenPerEvent measures the table in docs/RELIABILITY.md: what a gateway hands
+// BenchmarkWrittenPerEvent measures the table in test/MEASURED.md: what a gateway hands
 // to the store's file for an event of one device, which nothing else shares a transaction
 // with. The devices take turns. Each has a session, 5 topic ids and a subscription.
 func BenchmarkWrittenPerEvent(b *testing.B) {

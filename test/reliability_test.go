@@ -3,24 +3,26 @@ package test
 import (
 	"fmt"
 	"go/ast"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 )
 
+// reliabilityPage tells operators of outages.
 const reliabilityPage = "docs/RELIABILITY.md"
 
-// outageTable is the heading above the table whose rows each name their tests.
-const outageTable = "## Outages"
+// outageHeading is the heading, on both pages, above the tables of outages.
+const outageHeading = "## Outages"
 
-func TestDocsOutageTableNamesItsTests(t *testing.T) {
-	files := tree(t)
-	all := pages(files)
-	wantNoFaults(t, outageFaults(pageAt(t, all, reliabilityPage), testNames(sources(t, files))))
+// Each outage that operators are told of has a row with tests.
+func TestDocsOutagesNameTheirTests(t *testing.T) {
+	all := pages(tree(t))
+	wantNoFaults(t, outageFaults(pageAt(t, all, reliabilityPage), pageAt(t, all, promisePage)))
 }
 
-// promisePage has the table of the README's promises.
+// promisePage names the tests of the README's promises, and of what RELIABILITY.md says.
 const promisePage = "test/PROMISES.md"
 
 func pageAt(t *testing.T, all []page, path string) page {
@@ -32,7 +34,7 @@ func pageAt(t *testing.T, all []page, path string) page {
 	return all[i]
 }
 
-// Each promise in bold under the README's guarantees has rows with tests.
+// Each promise in bold under the README's guarantees has rows, and each row has tests.
 func TestDocsPromisesNameTheirTests(t *testing.T) {
 	files := tree(t)
 	all := pages(files)
@@ -46,11 +48,11 @@ func promiseFaults(readme, promises []string) []string {
 	var faults []string
 	rows := map[string]bool{}
 	for i, line := range promises {
-		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| Promise |") {
+		if !strings.HasPrefix(line, "| ") || i+1 < len(promises) && strings.HasPrefix(promises[i+1], "|---") {
 			continue
 		}
 		if !testRefs.MatchString(line) {
-			faults = append(faults, fmt.Sprintf("%s:%d: a promise without a test", promisePage, i+1))
+			faults = append(faults, fmt.Sprintf("%s:%d: a row without a test", promisePage, i+1))
 		}
 		if name := strings.TrimSpace(strings.Split(line, "|")[1]); name != "" {
 			rows[name] = true
@@ -77,9 +79,9 @@ func promiseFaults(readme, promises []string) []string {
 
 func TestPromiseFaultsAreFound(t *testing.T) {
 	readme := []string{"## What it guarantees", "- **A holds.** Text", "- **B**, too"}
-	good := []string{"| Promise | Part of it | Tests |", "| A holds | x | `TestA` (p) |", "| | y | `TestA` (p) |", "| B | z | `TestB` (p) |"}
+	good := []string{"| Promise | Part of it | Tests |", "|---|---|---|", "| A holds | x | `TestA` (p) |", "| | y | `TestA` (p) |", "| B | z | `TestB` (p) |"}
 	wantFaults(t, promiseFaults(readme, good))
-	wantFaults(t, promiseFaults(readme, []string{"| A holds | x | none |"}), "a promise without a test", `promises "B"`)
+	wantFaults(t, promiseFaults(readme, []string{"| A holds | x | none |"}), "a row without a test", `promises "B"`)
 	wantFaults(t, promiseFaults(nil, good), "promises nothing")
 }
 
@@ -117,35 +119,54 @@ func missingTests(p page, tests map[string]bool) []string {
 	return faults
 }
 
-// outageFaults reports missing tests, and rows of the outage table without a test.
-func outageFaults(p page, tests map[string]bool) []string {
-	faults := missingTests(p, tests)
-	inTable, rows := false, 0
+// outages are the names of the outages in a page's tables, by the line that has them.
+func outages(p page) map[string]int {
+	names := make(map[string]int)
+	inside := false
 	for i, line := range p.lines {
-		at := fmt.Sprintf("%s:%d: ", p.path, i+1)
-		refs := testRefs.FindAllStringSubmatch(line, -1)
-		switch {
-		case strings.HasPrefix(line, "## "):
-			inTable = line == outageTable
-		case inTable && strings.HasPrefix(line, "| ") && !strings.HasPrefix(line, "| Outage "):
-			if rows++; len(refs) == 0 {
-				faults = append(faults, at+"a row of the outage table without a test")
+		if strings.HasPrefix(line, "## ") {
+			inside = line == outageHeading
+		}
+		if name, isRow := strings.CutPrefix(line, "| "); inside && isRow {
+			if name, _, _ = strings.Cut(name, " | "); name != "Outage" {
+				names[name] = i + 1
 			}
 		}
 	}
-	if rows == 0 {
-		faults = append(faults, p.path+": no table under "+outageTable)
+	return names
+}
+
+// outageFaults reports outages of one page that the other does not have, both ways.
+func outageFaults(told, tested page) []string {
+	var faults []string
+	here, there := outages(told), outages(tested)
+	for _, name := range slices.Sorted(maps.Keys(here)) {
+		if there[name] == 0 {
+			faults = append(faults, fmt.Sprintf("%s:%d: outage %q has no row in %s", told.path, here[name], name, tested.path))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(there)) {
+		if here[name] == 0 {
+			faults = append(faults, fmt.Sprintf("%s:%d: outage %q is not in %s", tested.path, there[name], name, told.path))
+		}
+	}
+	if len(here) == 0 {
+		faults = append(faults, told.path+": no table under "+outageHeading)
 	}
 	return faults
 }
 
 func TestOutageFaultsAreFound(t *testing.T) {
-	tests := map[string]bool{"test/outage TestA": true}
-	good := page{"r.md", []string{outageTable, "| Outage | Tests |", "|---|---|", "| a | `TestA` (test/outage) |", "## Other", "| x | y |"}}
-	wantFaults(t, outageFaults(good, tests))
-	bad := page{"r.md", []string{outageTable, "| a | `TestB` (test/outage) |", "| b | none |", "`TestA` is nowhere"}}
-	wantFaults(t, outageFaults(bad, tests), "no TestB in test/outage", "r.md:4: a test without its folder", "r.md:3: a row")
-	wantFaults(t, outageFaults(page{"r.md", []string{"text"}}, tests), "no table")
+	told := page{"r.md", []string{outageHeading, "### The disk", "| Outage | Seen |", "|---|---|", "| a | x |", "## Other", "| c | y |"}}
+	tested := page{"p.md", []string{outageHeading, "| Outage | Tests |", "|---|---|", "| a | `TestA` (test) |"}}
+	wantFaults(t, outageFaults(told, tested))
+	wantFaults(t, outageFaults(told, page{"p.md", []string{outageHeading, "| b | z |"}}), `r.md:5: outage "a" has no row`, `p.md:2: outage "b" is not in r.md`)
+	wantFaults(t, outageFaults(page{"r.md", []string{"text"}}, tested), `p.md:4: outage "a"`, "r.md: no table")
+}
+
+func TestMissingTestsAreFound(t *testing.T) {
+	p := page{"p.md", []string{"| a | `TestA` (test/outage), `TestB` (test/outage) |", "`TestA` is nowhere"}}
+	wantFaults(t, missingTests(p, map[string]bool{"test/outage TestA": true}), "p.md:1: there is no TestB in test/outage", "p.md:2: a test without its folder")
 }
 
 // What lasts is measured by monotonic time and by the running time that the store keeps. A

@@ -169,7 +169,7 @@ func TestFootprintOfALoneEvent(t *testing.T) {
 	}
 }
 
-// BenchmarkBytesPerEvent measures the table in docs/RELIABILITY.md: an event is put,
+// BenchmarkBytesPerEvent measures the table in test/MEASURED.md: an event is put,
 // and deleted again by the next transaction, at devices all over the file.
 func BenchmarkBytesPerEvent(b *testing.B) {
 	kinds := []struct {
