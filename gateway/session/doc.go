@@ -90,31 +90,18 @@
 //
 // Where the shell has a store (Config.Durable), a step puts out records of what a
 // restart of the gateway must not forget, and what is acknowledged on their strength
-// waits for [EventStored]:
-//
-//	before                                      the store has
-//	------------------------------------------  --------------------------------------
-//	REGACK, SUBACK, REGISTER to the device      the topic id, the subscription
-//	DISCONNECT in answer to one with duration   the sleep
-//	PUBLISH of QoS 2 to the device              its MsgId
-//	PUBREL to the device, PUBREC to the broker  that the device has the message
-//	PUBACK, PUBREC to the broker, for a         the message, and the packet identifier
-//	sleeper's message
-//	PUBACK, PUBREC to the device, for a         the message, and for QoS 2 the MsgId
-//	spooled message
-//	PUBREL to the broker, for a spooled one     that PUBREC has come
-//
-// That a session begins or ends is stored at once, a change of its will or address within
-// a second, and nothing waits for that: a restart may find an earlier will. A wake of a
-// sleeper from where it was, a QoS 0 message and a QoS 1
-// message relayed while the broker answers store nothing.
+// waits for [EventStored]. The rule of what is committed before what is in
+// docs/RELIABILITY.md. A new address, and that it is proven, are stored within a second,
+// and nothing waits for that. A wake of a sleeper from where it was, a QoS 0 message and a
+// QoS 1 message relayed while the broker answers store nothing.
 //
 // The spool takes the device's messages of QoS 2, and all others of QoS 1 while the
 // broker is away or while older ones wait, so that they stay in order. When the
 // connection of the device ends, that to the broker stays until the spool is empty.
 //
-// A store that fails refuses records: what needs them is answered with "congestion",
-// held messages stay the broker's, and QoS 2 is relayed as without a store. When it works
+// A store that fails refuses records: new topic ids and subscriptions are answered with
+// "congestion", held messages stay the broker's, QoS 2 is relayed as without a store, and
+// CONNACK, UNSUBACK, DISCONNECT and the answers to a will are sent all the same. When it works
 // again, [Session.Snapshot] puts the whole session there.
 //
 // After a restart [Session.Load] takes the records back and [Session.Resume] goes on.
