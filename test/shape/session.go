@@ -99,10 +99,11 @@ func isNamed(t types.Type, path string, names ...string) bool {
 	return strings.HasPrefix(named.Obj().Pkg().Path(), path) && slices.Contains(names, named.Obj().Name())
 }
 
-// What asks whether there is a store, or whether it works: these types compared with nil, calls
-// of methods with these names, and fields with these names that are read.
+// What asks whether there is a store, or whether it works: these types compared with nil; calls of
+// methods with these names, of those types or of the session; and fields with these names that are
+// read. The journal itself may ask as well, and is counted with the rest.
 func storeTypes() []string   { return []string{"durable", "journal"} }
-func storeMethods() []string { return []string{"storing"} }
+func storeMethods() []string { return []string{"storing", "takes", "refuses"} }
 func storeFields() []string  { return []string{"Durable", "StoreDown", "StoreOK"} }
 
 // storeTests counts the expressions of the session that ask "is there a store".
@@ -140,7 +141,11 @@ func asksForStore(p *packages.Package, e ast.Expr) bool {
 		}
 	case *ast.CallExpr:
 		f, ok := x.Fun.(*ast.SelectorExpr)
-		return ok && slices.Contains(storeMethods(), f.Sel.Name)
+		if !ok || !slices.Contains(storeMethods(), f.Sel.Name) {
+			return false
+		}
+		s := p.TypesInfo.Selections[f]
+		return s != nil && s.Kind() == types.MethodVal && isNamed(s.Recv(), sessionPath, append(storeTypes(), sessionType)...)
 	case *ast.SelectorExpr:
 		s := p.TypesInfo.Selections[x]
 		return s != nil && s.Kind() == types.FieldVal && slices.Contains(storeFields(), x.Sel.Name)
