@@ -282,9 +282,10 @@ func (s *Session) onBrokerConnected(st *step, ev *Event) {
 // resume repeats the subscriptions to a broker that has forgotten them, or may not have
 // got them all: a repetition was cut short by the loss of the connection.
 func (s *Session) resume(st *step, present bool) {
+	forgot := false
 	if !present {
 		s.lastQoS2 = exchange{}
-		s.forgetTaken(st)
+		forgot = s.forgetTaken(st)
 		s.forgetReleased(st)
 	}
 	s.resuming = false
@@ -292,7 +293,7 @@ func (s *Session) resume(st *step, present bool) {
 		return
 	}
 	if !present || s.restore.token != 0 {
-		s.restoreSubscriptions(st, present && s.restore.due)
+		s.restoreSubscriptions(st, present && s.restore.due, forgot)
 	}
 }
 

@@ -34,6 +34,7 @@ const (
 	thenWillTopicResp                  //
 	thenWillMsgResp                    //
 	thenGoodbye                        // the answer to DISCONNECT
+	thenRestore                        // the repeated SUBSCRIBEs
 )
 
 // answers reports whether a continuation is an answer to the device, and nothing else.
@@ -98,5 +99,7 @@ func (s *Session) goOn(st *step, c *continuation, ok bool) {
 		send(st, sn12.WillMsgResp{})
 	case thenGoodbye:
 		s.onGoodbyeStored(st)
+	case thenRestore:
+		s.beginRestore(st)
 	}
 }

@@ -764,3 +764,29 @@ func TestStoredQoS2WithAlwaysTheSameMsgID_Case66(t *testing.T) {
 		r.event(Event{Kind: EventPublished, Token: a.Token})
 	}
 }
+
+// The broker has lost its session. If the gateway were killed with packet identifiers in the
+// store that the broker has forgotten, the first messages of the broker's next session would
+// be taken for repeats. There are none before it has a subscription.
+func TestSubscriptionsAreRepeatedWhenTheStoreHasForgottenTheBrokersSession(t *testing.T) {
+	for _, ok := range []bool{true, false} {
+		r := newDurableRig(t, nil)
+		r.begin()
+		r.subscribed()
+		r.slept()
+		r.event(fromBroker("a/b", "toggle", 2, 1))
+		r.stored()
+		r.wantAction("PUBREC", Action{Kind: ActionAck, Handle: 1})
+		r.event(Event{Kind: EventDown})
+		r.records = nil
+		r.event(Event{Kind: EventUp})
+		r.wantRecords("what the broker has forgotten", "--exchange +session")
+		r.wantQuiet("the store first")
+		if ok {
+			r.stored()
+		} else {
+			r.storeFailed()
+		}
+		r.wantAction("then", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 2})
+	}
+}

@@ -165,16 +165,23 @@ func (s *Session) release(st *step, packetID uint16) {
 }
 
 // forgetTaken forgets the packet identifiers of a broker that has forgotten them: they
-// are going to stand for other messages.
-func (s *Session) forgetTaken(st *step) {
+// are going to stand for other messages. It reports whether there were any.
+func (s *Session) forgetTaken(st *step) (any bool) {
 	s.delivery.msg.packetID = 0
 	for i := s.queue.head; i < len(s.queue.msgs); i++ {
 		s.queue.msgs[i].packetID = 0
 	}
+	if s.outgoing.packetID != 0 {
+		s.outgoing.packetID = 0
+		s.outgoing.put(st, &s.journal)
+		any = true
+	}
 	if len(s.taken) > 0 {
 		s.taken = nil
 		s.journal.removeAll(st, RecordExchange)
+		any = true
 	}
+	return any
 }
 
 // putOutgoing stores under which MsgId a QoS 2 message is going to be sent, so that the

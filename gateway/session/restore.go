@@ -18,10 +18,27 @@ const (
 	lastRestorePause  = Time(3600e9)
 )
 
-func (s *Session) restoreSubscriptions(st *step, due bool) {
+// restoreSubscriptions begins the repetition. forgot: packet identifiers have been forgotten
+// with the broker's session. Then the store has to have that first: the broker's new session
+// has no messages before it has a subscription, and a restart would take the first of them
+// for repeats.
+func (s *Session) restoreSubscriptions(st *step, due, forgot bool) {
 	s.noteRestoring()
-	if s.restore = (restore{due: due}); len(s.subs) > 0 {
-		s.restore.token = s.token()
+	s.restore = restore{due: due}
+	if len(s.subs) == 0 {
+		return
+	}
+	s.restore.token = s.token()
+	if !forgot {
+		s.restoreMore(st)
+		return
+	}
+	s.after(st, goOnWhenDown, continuation{kind: thenRestore})
+}
+
+// beginRestore goes on when the store has what was to be there first.
+func (s *Session) beginRestore(st *step) {
+	if r := &s.restore; r.token != 0 && r.next == 0 && r.open == 0 && s.link == linkUp {
 		s.restoreMore(st)
 	}
 }
