@@ -3,7 +3,7 @@ package store
 import "sync"
 
 // InMemory returns a store that keeps nothing: batches are answered with nil, inside
-// Submit and from the caller's goroutine, and Load finds no records. With it the
+// Submit and from the caller's goroutine, and Load and LoadPrefix find no records. With it the
 // program holds its state in memory only, through the same interface.
 func InMemory() Store { return &memory{} }
 
@@ -32,6 +32,16 @@ func (m *memory) Submit(b Batch) bool {
 	m.mu.Unlock()
 	b.Answer(err)
 	return true
+}
+
+func (m *memory) LoadPrefix(prefix []byte, done func([]Record, error)) bool {
+	m.mu.Lock()
+	closed := m.closed
+	m.mu.Unlock()
+	if !closed {
+		done(nil, CheckPrefix(prefix))
+	}
+	return !closed
 }
 
 func (m *memory) Stats() Stats {

@@ -77,6 +77,12 @@ type Batch struct {
 	Done func(err error)
 }
 
+// Record is one record that was found.
+type Record struct {
+	Bucket     Bucket
+	Key, Value []byte
+}
+
 // Store keeps keys and values. All methods may be called from several goroutines.
 type Store interface {
 	// Durable reports whether what is stored survives the process.
@@ -87,6 +93,20 @@ type Store interface {
 	// meant for the start: yield must not wait for a batch to be committed. An error
 	// of yield ends it and is returned.
 	Load(yield func(b Bucket, key, value []byte) error) error
+
+	// LoadPrefix queues the reading of all records whose keys begin with prefix, as those of
+	// one client do, and never blocks. It takes its turn among the batches: it finds what
+	// all those submitted before it have left, and nothing of those submitted after it. Of
+	// a batch that was answered with an error it finds all or nothing.
+	//
+	// done is called exactly once, under the rules of [Batch.Done], with the records bucket
+	// after bucket, in the order of the keys; they belong to it. That there are none is no
+	// error. With an error there are none: it says why they cannot be read, and concerns
+	// nobody else's. An empty prefix is an error, [ErrInvalid].
+	//
+	// It reports false, and does not call done, where Submit refuses a batch. Until done is
+	// called, prefix belongs to the store.
+	LoadPrefix(prefix []byte, done func(records []Record, err error)) bool
 
 	// Submit queues a batch and never blocks. It reports false, and does not call
 	// Done, when the queue is full or the store is closed: the caller drops or
@@ -122,7 +142,7 @@ type Stats struct {
 	Compactions uint64        // times the file was rewritten to give space back
 	LastCommit  time.Duration // how long the last successful commit took
 
-	Queued      int   // batches submitted and not yet answered
+	Queued      int   // batches and calls of LoadPrefix not yet answered
 	QueuedBytes int   // their size in memory, estimated
 	FileBytes   int64 // size of the file
 	FreeBytes   int64 // part of it that holds nothing and will be used again
@@ -150,6 +170,14 @@ func (b Batch) Size() int {
 		n += opOverhead + len(b.Ops[i].Key) + len(b.Ops[i].Value)
 	}
 	return n
+}
+
+// CheckPrefix is Check for a call of LoadPrefix.
+func CheckPrefix(prefix []byte) error {
+	if len(prefix) == 0 || len(prefix) > MaxKey {
+		return fmt.Errorf("%w: prefix of %d bytes, at least 1 and at most %d", ErrInvalid, len(prefix), MaxKey)
+	}
+	return nil
 }
 
 // Check finds mistakes of the caller, which would otherwise fail a transaction that

@@ -5,8 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"sngate/store"
 )
 
@@ -28,7 +26,7 @@ type fileStore struct {
 	gone chan struct{} // closed when the writer has ended
 
 	mu      sync.Mutex // guards the fields below
-	queue   []store.Batch
+	queue   []request
 	stats   store.Stats
 	health  error
 	closing bool
@@ -40,6 +38,7 @@ type fileStore struct {
 	// The rest belongs to the writer.
 	engine    *engine
 	work      []store.Batch // of the transaction at hand; its capacity is used again
+	loads     []request     // calls of LoadPrefix that are being served; likewise
 	failed    error         // nil, or why the last attempt failed
 	retryAt   time.Time
 	deletesOK bool // although failing, commits that need no space went through
@@ -60,8 +59,24 @@ func newFileStore(e *engine) *fileStore {
 
 func (s *fileStore) Durable() bool { return true }
 
-func (s *fileStore) Submit(b store.Batch) bool {
-	size := b.Size()
+// request is an entry of the queue: a batch or, with load, the reading of some records.
+type request struct {
+	batch store.Batch
+	load  *load
+}
+
+func (r *request) size() int {
+	n := r.batch.Size()
+	if r.load != nil {
+		n += len(r.load.prefix)
+	}
+	return n
+}
+
+func (s *fileStore) Submit(b store.Batch) bool { return s.enqueue(request{batch: b}) }
+
+func (s *fileStore) enqueue(r request) bool {
+	size := r.size()
 	s.mu.Lock()
 	full := s.stats.Queued >= s.opts.QueueBatches || s.stats.QueuedBytes >= s.opts.QueueBytes
 	if full || s.closing {
@@ -69,7 +84,7 @@ func (s *fileStore) Submit(b store.Batch) bool {
 		s.mu.Unlock()
 		return false
 	}
-	s.queue = append(s.queue, b)
+	s.queue = append(s.queue, r)
 	s.stats.Queued++
 	s.stats.QueuedBytes += size
 	s.mu.Unlock()
@@ -111,45 +126,4 @@ func (s *fileStore) Close() error {
 	err := s.engine.close()
 	s.engine.unpin()
 	return errors.Join(s.Health(), err)
-}
-
-func (s *fileStore) Load(yield func(b store.Bucket, key, value []byte) error) error {
-	s.swap.RLock()
-	defer s.swap.RUnlock()
-	db := s.engine.db
-	if db == nil {
-		if err := s.Health(); err != nil {
-			return err
-		}
-		return store.ErrClosed
-	}
-	var panicked any // of yield, which is not the engine's
-	err := guard(func() error {
-		return db.View(func(tx *bbolt.Tx) error {
-			for b := store.Sessions; b <= store.Spool; b++ {
-				c := tx.Bucket([]byte(b.String())).Cursor()
-				for k, v := c.First(); k != nil; k, v = c.Next() {
-					if err := call(yield, b, k, v, &panicked); err != nil {
-						return err
-					}
-				}
-			}
-			return nil
-		})
-	})
-	if panicked != nil {
-		panic(panicked)
-	}
-	return err
-}
-
-var errPanicked = errors.New("yield panicked")
-
-func call(yield func(b store.Bucket, key, value []byte) error, b store.Bucket, k, v []byte, panicked *any) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			*panicked, err = p, errPanicked
-		}
-	}()
-	return yield(b, k, v)
 }

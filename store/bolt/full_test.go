@@ -274,11 +274,17 @@ func TestDiskTurnsReadOnlyAndBack(t *testing.T) {
 	if !errors.Is(s.Health(), unix.EROFS) {
 		t.Errorf("health: %v", s.Health())
 	}
+	if _, err := countOf(t, s, "1"); !errors.Is(err, unix.EROFS) {
+		t.Errorf("loading from a file that cannot be opened: %v", err)
+	}
 	disk.broken.Store(false)
 	if err := await("recovery", func() bool { return s.Health() == nil }); err != nil {
 		t.Fatal(err)
 	}
 	mustWrite(t, s, put(store.Held, "3", "three"))
+	if n, err := countOf(t, s, "1"); n != 1 || err != nil {
+		t.Errorf("loading after the recovery: %d records, %v", n, err)
+	}
 	if got := dump(t, s); len(got) != 2 || got["held/1"] != "one" || got["held/3"] != "three" {
 		t.Errorf("%v", got)
 	}

@@ -1,7 +1,6 @@
 package bolt
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -9,17 +8,6 @@ import (
 
 	"sngate/store"
 )
-
-// hold makes the writer wait inside an answer until the returned function is called.
-func hold(t testing.TB, s store.Store) (release func()) {
-	t.Helper()
-	in, out := make(chan struct{}), make(chan struct{})
-	if !s.Submit(store.Batch{Done: func(error) { close(in); <-out }}) {
-		t.Fatal("refused")
-	}
-	<-in
-	return func() { close(out) }
-}
 
 func TestQueueIsBoundedAndSubmitNeverBlocks(t *testing.T) {
 	big := store.Op{Bucket: store.Held, Key: []byte("k"), Value: make([]byte, 1000)}
@@ -128,44 +116,5 @@ func TestWhatQueuesUpSharesOneCommit(t *testing.T) {
 				t.Errorf("answered out of order: %v", order)
 			}
 		})
-	}
-}
-
-func TestCloseCommitsWhatWasSubmitted(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "db")
-	s, _ := open(t, path, Options{})
-	errs := make(chan error, 100)
-	for i := range 100 {
-		s.Submit(store.Batch{Ops: []store.Op{put(store.Held, fmt.Sprint(i), "v")}, Done: func(err error) { errs <- err }})
-	}
-	closeStore(t, s)
-	if len(errs) != 100 {
-		t.Fatalf("%d answers before Close returned, want 100", len(errs))
-	}
-	if s.Submit(store.Batch{Done: func(error) { t.Error("answered after Close") }}) {
-		t.Error("accepted after Close")
-	}
-	if err := s.Load(nil); !errors.Is(err, store.ErrClosed) {
-		t.Errorf("load after Close: %v", err)
-	}
-	closeStore(t, s)
-	s, _ = open(t, path, Options{})
-	if n := len(dump(t, s)); n != 100 {
-		t.Errorf("%d records, want 100", n)
-	}
-
-}
-
-func TestDoneMaySubmit(t *testing.T) {
-	s, _ := newStore(t)
-	last := make(chan error, 1)
-	s.Submit(store.Batch{Ops: []store.Op{put(store.Held, "1", "")}, Done: func(error) {
-		s.Submit(store.Batch{Ops: []store.Op{put(store.Held, "2", "")}, Done: func(err error) { last <- err }})
-	}})
-	if err := <-last; err != nil {
-		t.Fatal(err)
-	}
-	if n := len(dump(t, s)); n != 2 {
-		t.Errorf("%d records, want 2", n)
 	}
 }

@@ -11,9 +11,7 @@ func (s *fileStore) run() {
 	defer close(s.gone)
 	for {
 		closing := s.wait()
-		for s.take() {
-			s.commit()
-			s.compact()
+		for s.turn() {
 		}
 		if closing {
 			return
@@ -41,21 +39,44 @@ func (s *fileStore) wait() (closing bool) {
 	return s.closing
 }
 
-// take moves batches from the queue to work, as many as a transaction may have and at
-// least one. It reports false if there are none.
+// turn serves what is in front of the queue: calls of LoadPrefix, or batches in one
+// transaction. It reports false if there is nothing.
+func (s *fileStore) turn() bool {
+	if !s.take() {
+		return false
+	}
+	for i := range s.loads {
+		s.serve(&s.loads[i])
+	}
+	clear(s.loads)
+	if len(s.work) > 0 {
+		s.commit()
+		s.compact()
+	}
+	return true
+}
+
+// take moves requests of one kind from the queue: to loads, or batches to work, as many as a
+// transaction may have and at least one. It reports false if there are none.
 func (s *fileStore) take() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n, ops, bytes := 0, 0, 0
-	for n < len(s.queue) {
-		ops += len(s.queue[n].Ops)
-		bytes += s.queue[n].Size()
-		if n > 0 && (ops > s.opts.TxOps || bytes > s.opts.TxBytes) {
+	s.loads, s.work = s.loads[:0], s.work[:0]
+	ops, bytes := 0, 0
+	for i := range s.queue {
+		r := &s.queue[i]
+		if r.load != nil && len(s.work) == 0 {
+			s.loads = append(s.loads, *r)
+			continue
+		}
+		ops += len(r.batch.Ops)
+		bytes += r.size()
+		if r.load != nil || len(s.loads) > 0 || len(s.work) > 0 && (ops > s.opts.TxOps || bytes > s.opts.TxBytes) {
 			break
 		}
-		n++
+		s.work = append(s.work, r.batch)
 	}
-	s.work = append(s.work[:0], s.queue[:n]...)
+	n := len(s.loads) + len(s.work)
 	rest := copy(s.queue, s.queue[n:])
 	clear(s.queue[rest:])
 	s.queue = s.queue[:rest]

@@ -1,11 +1,14 @@
-// Package storetest is a store.Store in memory that behaves like one in a file, for tests
-// of what is built on it: it commits later than it is asked to, has a queue that can be
-// full, fails and recovers, and loses with a crash what it has not committed.
+// Package storetest has the tests that every store has to pass, [Run], and a store in memory
+// that behaves like one in a file, for tests of what is built on it: it commits later than
+// it is asked to, has a queue that can be full, fails and recovers, and loses with a crash
+// what it has not committed.
 //
-// It uses nothing but timers, so that it works in a bubble of testing/synctest.
+// That store uses nothing but timers, so that it works in a bubble of testing/synctest.
 package storetest
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"maps"
 	"slices"
@@ -28,6 +31,13 @@ type record struct {
 	key    string
 }
 
+// request is a batch or, with loaded, a call of LoadPrefix.
+type request struct {
+	batch  store.Batch
+	prefix []byte
+	loaded func([]store.Record, error)
+}
+
 // Store is a durable store. Its methods may be called from any goroutine.
 type Store struct {
 	committing sync.Mutex // batches are carried out, and answered, one after the other
@@ -36,10 +46,11 @@ type Store struct {
 	delay     time.Duration
 	held      bool
 	busy      bool
-	dead      bool // crashed, or closed
+	dead      bool // crashed: takes everything and answers nothing
+	closed    bool
 	fault     error
 	health    error
-	queue     []store.Batch
+	queue     []request
 	octets    int // of queue
 	committed map[record]string
 	checker   store.Store // knows what a valid batch is, and counts
@@ -141,20 +152,38 @@ func (s *Store) Durable() bool { return true }
 // Load implements store.Store.
 func (s *Store) Load(yield func(b store.Bucket, key, value []byte) error) error {
 	s.mu.Lock()
-	all := maps.Clone(s.committed)
+	all, closed := s.find(""), s.closed
 	s.mu.Unlock()
-	order := slices.SortedFunc(maps.Keys(all), func(a, b record) int {
-		if a.bucket != b.bucket {
-			return int(a.bucket) - int(b.bucket)
-		}
-		return strings.Compare(a.key, b.key)
-	})
-	for _, r := range order {
-		if err := yield(r.bucket, []byte(r.key), []byte(all[r])); err != nil {
+	if closed {
+		return store.ErrClosed
+	}
+	for _, r := range all {
+		if err := yield(r.Bucket, r.Key, r.Value); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// find returns the committed records whose keys begin with prefix, in order. s.mu is held.
+func (s *Store) find(prefix string) (found []store.Record) {
+	for r, value := range s.committed {
+		if strings.HasPrefix(r.key, prefix) {
+			found = append(found, store.Record{Bucket: r.bucket, Key: []byte(r.key), Value: []byte(value)})
+		}
+	}
+	slices.SortFunc(found, func(a, b store.Record) int {
+		return cmp.Or(cmp.Compare(a.Bucket, b.Bucket), bytes.Compare(a.Key, b.Key))
+	})
+	return found
+}
+
+// LoadPrefix implements store.Store. It succeeds while commits fail, as it mostly does in a
+// file.
+func (s *Store) LoadPrefix(prefix []byte, done func([]store.Record, error)) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.enqueue(request{prefix: prefix, loaded: done})
 }
 
 // Submit implements store.Store.
@@ -162,54 +191,73 @@ func (s *Store) Submit(b store.Batch) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.submitted++
+	return s.enqueue(request{batch: b})
+}
+
+// enqueue takes a request, unless the queue is full. s.mu is held.
+func (s *Store) enqueue(r request) bool {
 	switch full := len(s.queue) >= store.DefaultQueueBatches || s.octets >= store.DefaultQueueBytes; {
-	case s.busy, full:
+	case s.busy, full, s.closed:
 		s.stats.Refused++
 		return false
 	case s.dead:
 		return true
 	}
-	s.queue = append(s.queue, b)
-	s.octets += b.Size()
+	s.queue = append(s.queue, r)
+	s.octets += r.batch.Size()
 	if !s.held {
 		time.AfterFunc(s.delay, s.commit)
 	}
 	return true
 }
 
-// commit carries out the batch that waits longest.
+// commit carries out the request that waits longest, and answers it.
 func (s *Store) commit() {
 	s.committing.Lock()
 	defer s.committing.Unlock()
-	b, err, ok := s.next()
-	if ok && b.Done != nil {
-		b.Done(err)
+	if answer := s.next(); answer != nil {
+		answer()
 	}
 }
 
-func (s *Store) next() (b store.Batch, err error, ok bool) {
+func (s *Store) next() (answer func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.queue) == 0 || s.held {
-		return b, nil, false
+		return nil
 	}
-	b, s.queue = s.queue[0], s.queue[1:]
-	s.octets -= b.Size()
+	r := s.queue[0]
+	s.queue = s.queue[1:]
+	s.octets -= r.batch.Size()
+	if r.loaded != nil {
+		err := store.CheckPrefix(r.prefix)
+		if err != nil {
+			return func() { r.loaded(nil, err) }
+		}
+		found := s.find(string(r.prefix))
+		return func() { r.loaded(found, nil) }
+	}
+	err := s.carryOut(r.batch)
+	return func() { r.batch.Answer(err) }
+}
+
+// carryOut commits a batch, or says why it does not. s.mu is held.
+func (s *Store) carryOut(b store.Batch) (err error) {
 	if s.fault != nil && (s.fault != ErrFull || !onlyDeletes(b.Ops)) {
 		s.health = s.fault
 		s.stats.Failures++
 		s.stats.Failed++
-		return b, s.fault, true
+		return s.fault
 	}
 	s.checker.Submit(store.Batch{Ops: b.Ops, Done: func(e error) { err = e }})
 	if err != nil {
-		return b, err, true
+		return err
 	}
 	for _, op := range b.Ops {
 		s.apply(op)
 	}
 	s.stats.Commits++
-	return b, nil, true
+	return nil
 }
 
 func onlyDeletes(ops []store.Op) bool {
@@ -251,9 +299,9 @@ func (s *Store) Health() error {
 
 // Close implements store.Store. It waits for no delay.
 func (s *Store) Close() error {
-	s.Release()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.dead = true
-	return s.health
+	s.closed = true
+	s.mu.Unlock()
+	s.Release()
+	return s.Health()
 }

@@ -10,6 +10,21 @@ import (
 	"sngate/store"
 )
 
+func TestSuite(t *testing.T) {
+	for name, engine := range map[string]Engine{
+		"in memory": {
+			Open:   func(*testing.T) store.Store { return store.InMemory() },
+			Reopen: func(*testing.T, store.Store) store.Store { return store.InMemory() },
+		},
+		"for tests": {
+			Open:   func(*testing.T) store.Store { return New() },
+			Reopen: func(_ *testing.T, closed store.Store) store.Store { return closed.(*Store).Crash() },
+		},
+	} {
+		t.Run(name, func(t *testing.T) { Run(t, engine) })
+	}
+}
+
 func put(key, value string) store.Op {
 	return store.Op{Bucket: store.Topics, Key: []byte(key), Value: []byte(value)}
 }
