@@ -244,6 +244,18 @@ func TestTruncationAtAnyPageIsFoundAndReported(t *testing.T) {
 	}
 }
 
+// The engine maps as much as there is of a file, and takes free pages behind that.
+func TestFileThatWasCutShortIsMappedUpToItsHighWaterMark(t *testing.T) {
+	sm := makeSample(t)
+	path := filepath.Join(t.TempDir(), "db")
+	if err := os.WriteFile(path, sm.after[:8*pageSize], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := mapSize(path); got <= 8*pageSize || got > len(sm.after) {
+		t.Errorf("mapped up to %d of %d", got, len(sm.after))
+	}
+}
+
 // The checksum of bbolt's root pages is public, so a root page can be wrong and valid.
 func TestValidRootPageWithWildReferences(t *testing.T) {
 	sm := makeSample(t)
