@@ -10,11 +10,17 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // opsReserve is how many descriptors the operator's server keeps for itself: when devices
 // have used up all others, it can still be asked how the gateway is.
 const opsReserve = 2
+
+// opsGrace is how long a connection is not closed for the sake of its descriptor after it has
+// been accepted or answered. Without a descriptor Accept fails whether somebody waits or not,
+// so the next Accept would close who has just come, before the request is read.
+const opsGrace = 100 * time.Millisecond
 
 // opsListener accepts connections of operators, so that whoever asks is answered: at the
 // limit of connections the one that has been idle for longest is closed, and when the
@@ -67,7 +73,7 @@ func (l *opsListener) Close() error {
 }
 
 func (l *opsListener) add(c net.Conn) net.Conn {
-	conn := &opsConn{Conn: c, listener: l}
+	conn := &opsConn{Conn: c, listener: l, since: time.Now()}
 	l.mu.Lock()
 	conn.place = l.open.PushBack(conn)
 	var longest *opsConn
@@ -109,8 +115,9 @@ func (l *opsListener) makeRoom() bool {
 		return true
 	}
 	longest := l.idlest()
+	fresh := longest != nil && time.Since(longest.since) < opsGrace
 	l.mu.Unlock()
-	if longest == nil {
+	if longest == nil || fresh {
 		return false
 	}
 	longest.shut() // its descriptor is for the one that waits, and not for the reserve
@@ -137,6 +144,7 @@ type opsConn struct {
 	once      sync.Once
 	place     *list.Element // of listener.mu, as answering
 	answering bool
+	since     time.Time // the last change of answering
 }
 
 // Close closes the connection; the reserve is filled up with its descriptor.
@@ -159,7 +167,7 @@ func (c *opsConn) shut() error {
 func (c *opsConn) answer(now bool) {
 	c.listener.mu.Lock()
 	defer c.listener.mu.Unlock()
-	c.answering = now
+	c.answering, c.since = now, time.Now()
 	c.listener.open.MoveToBack(c.place) // does nothing if it has been closed
 }
 

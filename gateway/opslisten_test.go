@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -182,6 +183,10 @@ type tableConn struct {
 func (c tableConn) Close() error { c.table.take(-1); return c.Conn.Close() }
 
 func TestReservedDescriptorsAreUsedAndTakenBack(t *testing.T) {
+	synctest.Test(t, reservedDescriptors)
+}
+
+func reservedDescriptors(t *testing.T) {
 	d := &table{free: 2}
 	l := &opsListener{Listener: d, limit: opsMaxConns, spare: d.reserve}
 	l.refill()
@@ -199,6 +204,10 @@ func TestReservedDescriptorsAreUsedAndTakenBack(t *testing.T) {
 	}
 	accept()
 	accept()
+	if _, err := l.Accept(); err == nil || l.open.Len() != 2 {
+		t.Fatalf("%v, %d open: a connection has been closed before it had time to ask", err, l.open.Len())
+	}
+	time.Sleep(opsGrace)
 	accept() // the reserve is used up: the first gives its descriptor
 	if len(l.reserved) != 0 || l.open.Len() != 2 || d.free != 0 {
 		t.Fatalf("%d reserved, %d open, %d free", len(l.reserved), l.open.Len(), d.free)

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,9 +18,10 @@ func TestConnectWithoutBrokerIsRefusedInTime_Case23_152(t *testing.T) {
 	broker := mosquitto.Start(t, mosquitto.Options{})
 	broker.Stop()
 	g := startGateway(t, broker.URL(), testgateway.Settings{"broker.connect_timeout": `"2s"`, "broker.reconnect_max": `"1s"`})
-	if status, body := g.Get("/readyz"); status != 503 || !strings.HasPrefix(body, "no connection to the broker "+broker.Addr()+": ") || !strings.Contains(body, "connection refused") {
-		t.Errorf("/readyz answers %d %q while the broker is down", status, body)
-	}
+	testgateway.Eventually(t, "/readyz says that the broker is down, and why", func() bool {
+		status, body := g.Get("/readyz")
+		return status == 503 && strings.HasPrefix(body, "no connection to the broker "+broker.Addr()+": ") && strings.Contains(body, "connection refused")
+	})
 	n := testgateway.NewNode(t, g.Addr)
 	begin := time.Now()
 	for range 20 {
@@ -109,7 +111,11 @@ func TestDevicesStayConnectedOverACleanBrokerStop_Case151_152(t *testing.T) {
 		}
 		g.AwaitReady(200)
 		other = testgateway.ConnectMQTT(t, broker.Addr(), "up/#")
-		other.WantMessage("up/steady", text)
+		for m := other.Receive(); string(m.Payload()) != text; m = other.Receive() {
+			if !m.Retained() || round == 0 { // what the round before has left
+				t.Fatalf("received %q on %s", m.Payload(), m.Topic())
+			}
+		}
 		// The subscription of a clean session died with the connection and has to be made
 		// anew: until then the broker has nobody to send to.
 		testgateway.Eventually(t, "the subscription works again", func() bool {
@@ -125,6 +131,8 @@ func TestDevicesStayConnectedOverACleanBrokerStop_Case151_152(t *testing.T) {
 			t.Fatalf("received %+v", m)
 		}
 		list := sleeper.Wake("dozer", names)
+		// QoS 1: it comes twice if the broker has stopped before it had the PUBACK.
+		list = slices.CompactFunc(list, func(a, b sn12.Publish) bool { return string(a.Data) == string(b.Data) })
 		if len(list) != 1 || string(list[0].Data) != "held "+text {
 			t.Fatalf("the sleeper gets %+v, want what was held before the broker stopped", list)
 		}
