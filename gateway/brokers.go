@@ -96,7 +96,7 @@ func (g *Gateway) brokerWarning(ev *upstream.Event) *zerolog.Event {
 	why := connectError(ev)
 	g.noteBrokerFault(why)
 	line := g.brokerLine(zerolog.WarnLevel, fmt.Sprint(why)).Err(why).Str("broker", g.brokerInUse()).Str("client_id", g.own.clientID)
-	if ev.Code == refusedClientID {
+	if ev.Refusal.Kind == upstream.RefusedClientID {
 		line.Str("advice", "set gateway.client_id to one that the broker accepts")
 	}
 	return line
@@ -129,41 +129,20 @@ func (g *Gateway) noBroker() string {
 	return text
 }
 
-// refusedClientID is the CONNACK return code for a client identifier that the server does
-// not allow (MQTT 3.1.1 section 3.2.2.3).
-const refusedClientID = 2
-
 // connectError says why the broker was not connected to.
 func connectError(ev *upstream.Event) error {
 	switch {
-	case ev.Code == upstream.CodeClosed:
+	case ev.Refusal.Kind == upstream.RefusedByClosing:
 		return fmt.Errorf("the broker closes the connection at CONNECT each time, while it serves others: it does not take this client id, user or will: %w", ev.Err)
-	case ev.Code != 0:
+	case ev.Refusal.Kind != upstream.NotRefused:
 	case errors.Is(ev.Err, io.EOF), errors.Is(ev.Err, io.ErrUnexpectedEOF), errors.Is(ev.Err, syscall.ECONNRESET):
 		return fmt.Errorf("the broker closed the connection: %w", ev.Err)
 	default:
 		return ev.Err
 	}
-	refused := fmt.Errorf("the broker answers CONNECT with return code %d (%s)", ev.Code, connackText(ev.Code))
+	refused := fmt.Errorf("the broker answers CONNECT with %s", ev.Refusal.Text)
 	if ev.Err == nil {
 		return refused
 	}
 	return fmt.Errorf("%w: %w", refused, ev.Err)
-}
-
-// connackText names a CONNACK return code in the words of MQTT 3.1.1 section 3.2.2.3.
-func connackText(code uint8) string {
-	switch code {
-	case 1:
-		return "unacceptable protocol version"
-	case refusedClientID:
-		return "identifier rejected"
-	case 3:
-		return "server unavailable"
-	case 4:
-		return "bad user name or password"
-	case 5:
-		return "not authorized"
-	}
-	return "no code of MQTT 3.1.1"
 }

@@ -95,7 +95,8 @@ var eventKinds = map[upstream.EventKind]session.EventKind{
 func toEvent(ev *upstream.Event) session.Event {
 	return session.Event{
 		Kind:           eventKinds[ev.Kind],
-		Code:           ev.Code,
+		Code:           ev.Granted,
+		Refused:        toRefusal(ev.Refusal.Kind),
 		SessionPresent: ev.SessionPresent,
 		Failed:         ev.Err != nil,
 		Token:          session.Token(ev.Token),
@@ -111,6 +112,16 @@ func toEvent(ev *upstream.Event) session.Event {
 		Topic:          ev.Topic,
 		Payload:        ev.Payload,
 	}
+}
+
+func toRefusal(k upstream.RefusalKind) session.Refusal {
+	switch k {
+	case upstream.NotRefused:
+		return session.NotRefused
+	case upstream.RefusedForNow:
+		return session.RefusedForNow
+	}
+	return session.RefusedForGood
 }
 
 // do carries out one action of a session on its link.

@@ -103,7 +103,7 @@ func (g *Gateway) deviceLine(kind lineKind, level zerolog.Level, e *entry, text 
 // down as well, that one tells of the losses.
 func (s *shard) logLink(e *entry, ev *upstream.Event) {
 	switch {
-	case ev.Kind == upstream.EventRefused, ev.Kind == upstream.EventDown && ev.Code != 0:
+	case ev.Kind == upstream.EventRefused, ev.Kind == upstream.EventDown && ev.Refusal.Kind != upstream.NotRefused:
 		s.logLinkFault(e, deviceLines, zerolog.WarnLevel, connectError(ev), "the broker did not take the connection of a device")
 	case ev.Kind == upstream.EventDown:
 		level := zerolog.InfoLevel

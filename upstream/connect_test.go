@@ -71,10 +71,19 @@ func TestOptionsAreChecked(t *testing.T) {
 	}
 }
 
-// The return code reaches the owner whatever it is; mapping it to MQTT-SN is not the
-// Link's business.
+// What a return code says reaches the owner, whatever it is; mapping it to MQTT-SN is not
+// the Link's business.
 func TestRefusalCarriesTheReturnCode_Case22(t *testing.T) {
-	for _, code := range []byte{1, 2, 3, 4, 5, 6, 0x80, 0xff} {
+	for code, want := range map[byte]upstream.Refusal{
+		1:    {Kind: upstream.RefusedForGood, Text: "return code 1 (unacceptable protocol version)"},
+		2:    {Kind: upstream.RefusedClientID, Text: "return code 2 (identifier rejected)"},
+		3:    {Kind: upstream.RefusedForNow, Text: "return code 3 (server unavailable)"},
+		4:    {Kind: upstream.RefusedForGood, Text: "return code 4 (bad user name or password)"},
+		5:    {Kind: upstream.RefusedForGood, Text: "return code 5 (not authorized)"},
+		6:    {Kind: upstream.RefusedForGood, Text: "return code 6 (no code of MQTT 3.1.1)"},
+		0x80: {Kind: upstream.RefusedForGood, Text: "return code 128 (no code of MQTT 3.1.1)"},
+		0xff: {Kind: upstream.RefusedForGood, Text: "return code 255 (no code of MQTT 3.1.1)"},
+	} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
 			bubble(t, upstream.Options{}, func(r *rig) {
 				o := r.link()
@@ -83,8 +92,8 @@ func TestRefusalCarriesTheReturnCode_Case22(t *testing.T) {
 				p := r.lis.Accept(t)
 				p.Read()
 				p.SendRaw(0x20, 2, 0, code)
-				if e := o.want(upstream.EventRefused, "refused"); e.Code != code || e.Err != nil {
-					t.Errorf("got code %d, error %v", e.Code, e.Err)
+				if e := o.want(upstream.EventRefused, "refused"); e.Refusal != want || e.Err != nil {
+					t.Errorf("got %+v, error %v", e.Refusal, e.Err)
 				}
 				p.WantEOF("the link closes")
 				r.pass(10 * time.Minute)
@@ -105,7 +114,7 @@ func TestRefusedConnectsLeaveNothing_Case23(t *testing.T) {
 			r.link().Connect(r.now(), persistent)
 		}
 		for _, o := range r.links {
-			if e := o.want(upstream.EventRefused, "the broker is down"); !errors.Is(e.Err, down) || e.Code != 0 {
+			if e := o.want(upstream.EventRefused, "the broker is down"); !errors.Is(e.Err, down) || e.Refusal.Kind != upstream.NotRefused {
 				t.Fatalf("got %+v", e)
 			}
 		}

@@ -33,7 +33,7 @@ func (l *dedicated) dial(now time.Duration, state linkState, by time.Duration, u
 	l.state, l.until = state, by
 	var err error
 	if l.out.conn, err = l.d.dial.Connect(&r, urgent); err != nil {
-		l.refused(now, 0, err)
+		l.refused(now, Refusal{}, err)
 	}
 }
 
@@ -141,47 +141,48 @@ func (l *dedicated) accepted(now time.Duration, present bool) {
 // notAccepted takes the end of a connect that came to nothing.
 func (l *dedicated) notAccepted(now time.Duration, in *dial.Input) {
 	l.out.conn = nil
-	code := in.Packet.Code
-	if code != 0 && code != mqtt.CodeUnavailable {
+	why := connackRefusal(in.Packet.Code)
+	if !why.passes() {
 		in.Conn.Answered()
 	} else {
 		l.retry.connectFailed(in.Conn.Failed(now), &l.d.opt)
-		code = l.closedAtConnect(now, in, code)
+		if why.Kind == NotRefused && l.closedAtConnect(now, in) {
+			why.Kind = RefusedByClosing
+		}
 	}
 	if l.state.leaving() {
 		l.left(now)
 	} else {
-		l.refused(now, code, in.Err)
+		l.refused(now, why, in.Err)
 	}
 }
 
 // refused ends a connect that has failed: the owner's for good, others until
 // the next try. A refusal that a new try is unlikely to change waits longest.
-func (l *dedicated) refused(now time.Duration, code uint8, err error) {
+func (l *dedicated) refused(now time.Duration, why Refusal, err error) {
 	if l.state == stateConnecting {
 		l.state = stateIdle
-		l.events.report(Event{Kind: EventRefused, Code: code, Err: err})
+		l.events.report(Event{Kind: EventRefused, Refusal: why, Err: err})
 		return
 	}
-	l.events.report(Event{Kind: EventDown, Code: code, Err: err})
-	l.backoff(now, code != 0 && code != mqtt.CodeUnavailable)
+	l.events.report(Event{Kind: EventDown, Refusal: why, Err: err})
+	l.backoff(now, !why.passes())
 }
 
-// closedAtConnect returns the code of a connect without an answer: CodeClosed if the
-// broker has closed this client's connections at CONNECT time and again while it serves
-// others. On the way back from a loss it is the will that may have changed, so the next
-// try is without one.
-func (l *dedicated) closedAtConnect(now time.Duration, in *dial.Input, code uint8) uint8 {
+// closedAtConnect reports, of a connect without an answer, whether the broker has closed this
+// client's connections at CONNECT time and again while it serves others. On the way back from
+// a loss it is the will that may have changed, so the next try is without one.
+func (l *dedicated) closedAtConnect(now time.Duration, in *dial.Input) bool {
 	b := in.Conn.Broker()
-	if code != 0 || in.Err == nil || b == nil || !endedByPeer(in.Err) || !l.d.closers.note(now, l.params.ClientID, b.Serving(now)) {
-		return code
+	if in.Err == nil || b == nil || !endedByPeer(in.Err) || !l.d.closers.note(now, l.params.ClientID, b.Serving(now)) {
+		return false
 	}
 	if l.state != stateConnecting && l.state != stateReplacing && l.params.Will != nil && !l.willRefused {
 		l.willRefused = true
 		l.d.stats.DroppedWills.Add(1)
-		return code
+		return false
 	}
-	return CodeClosed
+	return true
 }
 
 // bare reports whether connects carry no will: the broker does not take it, or the device
@@ -246,7 +247,7 @@ func (l *dedicated) timedOut(now time.Duration) {
 		return
 	}
 	l.retry.connectFailed(c.Failed(now), &l.d.opt)
-	l.refused(now, 0, ErrTimeout)
+	l.refused(now, Refusal{}, ErrTimeout)
 }
 
 // move ends a connection to a broker that is not in use any more in good order, so that

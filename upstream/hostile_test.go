@@ -139,11 +139,11 @@ func TestUnknownFlagsAndCodesAreOverlooked(t *testing.T) {
 			r.settle()
 			id := upstreamtest.Want[*packets.SubscribePacket](p, "asked").MessageID
 			p.SendRaw(0x90, 3, byte(id>>8), byte(id), code)
-			want := byte(0x80)
+			want := upstream.RefusedForGood
 			if code == 2 {
-				want = 2
+				want = upstream.NotRefused
 			}
-			if e := o.want(upstream.EventSubscribed, "answered at once"); e.Code != want || e.Err != nil {
+			if e := o.want(upstream.EventSubscribed, "answered at once"); e.Refusal.Kind != want || want == upstream.NotRefused && e.Granted != code || e.Err != nil {
 				t.Errorf("code %#x: got %+v", code, e)
 			}
 		}
@@ -207,7 +207,7 @@ func TestMisbehaviourInsteadOfConnackIsARefusal(t *testing.T) {
 				p := r.lis.Accept(t)
 				p.Read()
 				p.SendRaw(raw...)
-				if e := o.want(upstream.EventRefused, name); e.Code != 0 || e.Err == nil {
+				if e := o.want(upstream.EventRefused, name); e.Refusal.Kind != upstream.NotRefused || e.Err == nil {
 					t.Errorf("got %+v", e)
 				}
 				wantIdle(t, r)

@@ -147,7 +147,9 @@ func (s *shard) collect(o *device) {
 		case upstream.EventPublished:
 			o.published[e.Token]++
 		case upstream.EventSubscribed:
-			o.granted = append(o.granted, e.Code)
+			if e.Refusal.Kind == upstream.NotRefused {
+				o.granted = append(o.granted, e.Granted)
+			}
 		case upstream.EventMessage:
 			o.got[messageKey(e.Topic, e.QoS, e.Payload, e.Retain)]++
 			defer o.Ack(s.now(), e.Handle) // not while the events are being read

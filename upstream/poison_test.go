@@ -297,20 +297,20 @@ func TestSubscribeThatEndsConnectionsIsRefused_Case107(t *testing.T) {
 				o.Subscribe(w.now(), 2, "f", 0)
 			}
 			ask()
-			codes := map[upstream.Token]uint8{}
-			for end := w.now() + 19*time.Second; w.now() < end && len(codes) < 2; w.pass(50 * time.Millisecond) {
+			answers := map[upstream.Token]upstream.RefusalKind{}
+			for end := w.now() + 19*time.Second; w.now() < end && len(answers) < 2; w.pass(50 * time.Millisecond) {
 				for _, e := range o.events {
 					switch {
 					case e.Kind == upstream.EventSubscribed && (e.Err == nil || errors.Is(e.Err, upstream.ErrRejected)):
-						codes[e.Token] = e.Code
+						answers[e.Token] = e.Refusal.Kind
 					case e.Kind == upstream.EventUp:
 						ask() // as a session does
 					}
 				}
 				o.events = nil
 			}
-			if codes[1] != 0x80 || codes[2] != 0 || len(codes) != 2 {
-				t.Errorf("answers %v", codes)
+			if answers[1] != upstream.RefusedForGood || answers[2] != upstream.NotRefused || len(answers) != 2 {
+				t.Errorf("answers %v", answers)
 			}
 			o.send(3, "t", "x", 1, false)
 			w.pass(2 * opt.ReconnectMax)
@@ -393,13 +393,13 @@ func TestConnectThatIsClosedTimeAndAgainIsARefusal_Case22(t *testing.T) {
 	withBroker(t, fast, h, func(w *ward) {
 		w.device("other")
 		o := w.link()
-		var codes []uint8
+		var kinds []upstream.RefusalKind
 		for range 4 {
 			o.Connect(w.now(), &upstream.Connect{ClientID: "dev"})
-			codes = append(codes, o.want(upstream.EventRefused, "closed").Code)
+			kinds = append(kinds, o.want(upstream.EventRefused, "closed").Refusal.Kind)
 		}
-		if !slices.Equal(codes, []uint8{0, 0, upstream.CodeClosed, upstream.CodeClosed}) {
-			t.Errorf("codes %v", codes)
+		if !slices.Equal(kinds, []upstream.RefusalKind{0, 0, upstream.RefusedByClosing, upstream.RefusedByClosing}) {
+			t.Errorf("refusals %v", kinds)
 		}
 		w.b.SetHabits(upstreamtest.Habits{})
 		w.device("dev")
@@ -409,7 +409,7 @@ func TestConnectThatIsClosedTimeAndAgainIsARefusal_Case22(t *testing.T) {
 		o := w.link()
 		for range 5 {
 			o.Connect(w.now(), &upstream.Connect{ClientID: "dev"})
-			if e := o.want(upstream.EventRefused, "closed"); e.Code != 0 {
+			if e := o.want(upstream.EventRefused, "closed"); e.Refusal.Kind != upstream.NotRefused {
 				t.Error("a broker that serves nobody says nothing about a client")
 			}
 		}

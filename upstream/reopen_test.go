@@ -67,7 +67,7 @@ func TestReopenThatFailsIsTriedAgainAsAfterALoss(t *testing.T) {
 		o := r.link()
 		o.Reopen(r.now(), persistent, upstream.ReopenNow)
 		for _, seconds := range []time.Duration{1, 2, 4, 8} {
-			if e := o.want(upstream.EventDown, "each try that fails"); e.Err == nil || e.Code != 0 {
+			if e := o.want(upstream.EventDown, "each try that fails"); e.Err == nil || e.Refusal.Kind != upstream.NotRefused {
 				t.Errorf("got %+v", e)
 			}
 			if wait := o.Deadline() - r.now(); wait != seconds*time.Second {
@@ -81,7 +81,7 @@ func TestReopenThatFailsIsTriedAgainAsAfterALoss(t *testing.T) {
 		p := r.lis.Accept(t)
 		p.Read()
 		p.SendRaw(0x20, 2, 0, 5)
-		if e := o.want(upstream.EventDown, "refused, and not for good"); e.Code != 5 {
+		if e := o.want(upstream.EventDown, "refused, and not for good"); e.Refusal.Kind != upstream.RefusedForGood {
 			t.Errorf("got %+v", e)
 		}
 		r.pass(o.Deadline() - r.now())
@@ -144,7 +144,7 @@ func TestDormantLinkWakesWhenTheDeviceSpeaks(t *testing.T) {
 				p := r.lis.Accept(t)
 				p.Read()
 				p.SendRaw(0x20, 2, 0, 3)
-				if e := o.want(upstream.EventDown, "as after a loss"); e.Code != 3 {
+				if e := o.want(upstream.EventDown, "as after a loss"); e.Refusal.Kind != upstream.RefusedForNow {
 					t.Errorf("got %+v", e)
 				}
 				r.pass(o.Deadline() - r.now())

@@ -113,7 +113,9 @@ func (t *traffic) answered(id uint16, kind EventKind, code uint8) {
 		t.win.care.clear(t.win.requests[i].key)
 		t.win.care.settle()
 	}
-	t.events.report(Event{Kind: kind, Token: t.win.requests[i].token, Code: code, Topic: t.win.requests[i].filter})
+	e := Event{Kind: kind, Token: t.win.requests[i].token, Topic: t.win.requests[i].filter}
+	e.Granted, e.Refusal = subackAnswer(code)
+	t.events.report(e)
 	if t.win.requests = slices.Delete(t.win.requests, i, i+1); len(t.win.requests) == 0 {
 		t.win.requests = nil
 	}
@@ -125,7 +127,7 @@ func (r *request) failed() Event {
 	e := Event{Kind: r.kind, Token: r.token, Err: ErrLost}
 	switch {
 	case r.refused && r.kind == EventSubscribed:
-		e.Code, e.Err, e.Topic = mqtt.CodeFailure, ErrRejected, r.filter
+		e.Refusal.Kind, e.Err, e.Topic = RefusedForGood, ErrRejected, r.filter
 	case r.refused: // what cannot be asked for was not granted either
 		e.Err = nil
 	}

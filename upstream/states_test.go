@@ -181,6 +181,8 @@ func eventTexts(events []upstream.Event) (list []string) {
 		upstream.EventClosed: "closed", upstream.EventReceived: "received", upstream.EventReleased: "released",
 		upstream.EventDoubted: "doubted", upstream.EventRepeated: "repeated", upstream.EventBadPacket: "bad packet",
 	}
+	refusals := [...]string{upstream.RefusedForNow: "for now", upstream.RefusedClientID: "for the client id",
+		upstream.RefusedForGood: "for good", upstream.RefusedByClosing: "by closing"}
 	for _, e := range events {
 		text := names[e.Kind]
 		if e.Token != 0 {
@@ -189,8 +191,11 @@ func eventTexts(events []upstream.Event) (list []string) {
 		if e.SessionPresent {
 			text += " (session present)"
 		}
-		if e.Code != 0 {
-			text += fmt.Sprintf(" code %d", e.Code)
+		if e.Granted != 0 {
+			text += fmt.Sprintf(" QoS %d", e.Granted)
+		}
+		if e.Refusal.Kind != upstream.NotRefused {
+			text += fmt.Sprintf(" %s (%s)", refusals[e.Refusal.Kind], e.Refusal.Text)
 		}
 		for _, err := range []error{upstream.ErrTimeout, upstream.ErrBusy, upstream.ErrCancelled, upstream.ErrCongested, upstream.ErrMoved,
 			upstream.ErrLost, upstream.ErrTooLarge, upstream.ErrRejected, upstream.ErrUnanswered, upstream.ErrInvalid} {

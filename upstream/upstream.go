@@ -135,14 +135,13 @@ type EventKind uint8
 const (
 	// EventConnected answers Connect: the broker accepted. SessionPresent is set.
 	EventConnected EventKind = iota + 1
-	// EventRefused answers Connect: Code is the broker's CONNACK return code, CodeClosed, or
-	// 0 and Err set when no answer was had in time. The Link is closed and does not
-	// try again.
+	// EventRefused answers Connect: Refusal says how, or Err why no answer was had in time.
+	// The Link is closed and does not try again.
 	EventRefused
 	// EventDown: an accepted connection was lost, or ended because another broker is in
 	// use now (ErrMoved). The Link tries again by itself
 	// (see Link.Parked for the exception). Requests in progress stay in progress. It
-	// comes again for each try that fails, with Err, and Code if the broker refused.
+	// comes again for each try that fails, with Err, or Refusal if the broker refused.
 	EventDown
 	// EventUp: the Link has reconnected after EventDown. SessionPresent tells
 	// whether the broker still has the subscriptions.
@@ -160,9 +159,9 @@ const (
 	// it up, and then not use the ID for another message before the broker has begun a
 	// new session.
 	EventPublishFailed
-	// EventSubscribed: the broker answered SUBSCRIBE to Topic with Code: the granted QoS, or
-	// 0x80. Err is set when the connection went away first; it is ErrRejected, and Code 0x80,
-	// when connections end of it time and again.
+	// EventSubscribed: the broker answered SUBSCRIBE to Topic: Granted, or Refusal. Err is set
+	// when the connection went away first; it is ErrRejected, and Refusal RefusedForGood, when
+	// connections end of it time and again.
 	EventSubscribed
 	// EventUnsubscribed: the broker answered UNSUBSCRIBE (Err as above).
 	EventUnsubscribed
@@ -194,16 +193,12 @@ const (
 	EventBadPacket
 )
 
-// CodeClosed stands for a return code of CONNACK where the broker has closed the
-// connections of this client at CONNECT, several times, while it serves others: it does
-// not want this client, or not like this.
-const CodeClosed = 0xff
-
 // Event is one thing that happened on a Link. See EventKind for the fields in use.
 type Event struct {
 	Kind           EventKind
 	Token          Token
-	Code           uint8
+	Granted        uint8 // EventSubscribed: the QoS, 0..2
+	Refusal        Refusal
 	SessionPresent bool
 	// NoWill, of EventUp: the connection carries no will. The broker closes those that do, or
 	// it may have been taken from another gateway.

@@ -8,10 +8,6 @@ import (
 	"sngate/topicreg"
 )
 
-// brokerUnavailable is the one CONNACK return code of MQTT 3.1.1 that may pass by
-// itself (section 3.2.2.3).
-const brokerUnavailable = 3
-
 // dialogue is a CONNECT being carried out: the will being asked for, or the broker's
 // answer awaited.
 type dialogue struct {
@@ -312,15 +308,15 @@ func (s *Session) onBrokerRefused(st *step, ev *Event) {
 	case s.dialogue == nil: // the broker's session may outlive ours
 		s.free(st)
 	case s.state != StateConnecting:
-	case ev.Code == 0 && s.kept && !s.clean && s.cfg.Spool:
+	case ev.Refused == NotRefused && s.kept && !s.clean && s.cfg.Spool:
 		s.link, s.carried = linkDown, nil
 		st.do(Action{Kind: ActionReopen, Clean: s.clean, KeepAlive: s.duration, Will: s.brokersWill()})
 		d := s.dialogue
 		s.dialogue = nil
 		s.accept(st, d.connect, d.wake)
-	case ev.Code == 0:
+	case ev.Refused == NotRefused:
 		s.refuseConnect(st, sn12.RejectedCongestion, ReasonBrokerUnreachable)
-	case ev.Code == brokerUnavailable:
+	case ev.Refused == RefusedForNow:
 		s.refuseConnect(st, sn12.RejectedCongestion, ReasonBrokerRefused)
 	default:
 		s.refuseConnect(st, sn12.RejectedNotSupported, ReasonBrokerRefused)

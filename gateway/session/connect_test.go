@@ -44,23 +44,17 @@ func TestConnAckComesOnlyAfterTheBroker_Case21(t *testing.T) {
 func TestBrokerRefusalIsMappedToConnAck_Case22(t *testing.T) {
 	for _, tc := range []struct {
 		name string
-		code uint8
+		why  Refusal
 		want sn12.ReturnCode
 	}{
-		{"unacceptable protocol version", 1, sn12.RejectedNotSupported},
-		{"identifier rejected", 2, sn12.RejectedNotSupported},
-		{"server unavailable", 3, sn12.RejectedCongestion},
-		{"bad user name or password", 4, sn12.RejectedNotSupported},
-		{"not authorized", 5, sn12.RejectedNotSupported},
-		{"unknown 6", 6, sn12.RejectedNotSupported},
-		{"unknown 128", 128, sn12.RejectedNotSupported},
-		{"unknown 255", 255, sn12.RejectedNotSupported},
+		{"for good", RefusedForGood, sn12.RejectedNotSupported},
+		{"for now", RefusedForNow, sn12.RejectedCongestion},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRig(t, nil)
 			r.send(connectMsg(true, false, 60))
 			r.wantAction("", Action{Kind: ActionConnect, Clean: true, KeepAlive: 60})
-			r.event(Event{Kind: EventRefused, Code: tc.code})
+			r.event(Event{Kind: EventRefused, Refused: tc.why})
 			r.want("the device is told", sn12.ConnAck{ReturnCode: tc.want})
 			r.wantDrop("counted", ReasonBrokerRefused)
 			r.wantFreed("no session is kept", true)
@@ -201,7 +195,7 @@ func TestLateRefusalOfAGivenUpConnectDoesNotKeepTheSession(t *testing.T) {
 	r.send(sn12.Disconnect{})
 	r.want("", sn12.Disconnect{})
 	r.wantAction("", Action{Kind: ActionCloseClean})
-	r.event(Event{Kind: EventRefused, Code: 5})
+	r.event(Event{Kind: EventRefused, Refused: RefusedForGood})
 	r.wantQuiet("no CONNACK for a CONNECT that was taken back")
 	r.event(Event{Kind: EventClosed})
 	r.wantFreed("", true)

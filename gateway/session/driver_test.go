@@ -125,7 +125,7 @@ func (d *driver) next() {
 		d.fromBroker()
 	case op < 27:
 		d.event(Event{
-			Kind: EventKind(d.octet(13)), Code: uint8(d.octet(256)), SessionPresent: d.octet(2) == 0, Failed: d.octet(2) == 0,
+			Kind: EventKind(d.octet(13)), Refused: Refusal(d.octet(256) % 3), SessionPresent: d.octet(2) == 0, Failed: d.octet(2) == 0,
 			Token: Token(d.octet(24)),
 		})
 	case op < 29:

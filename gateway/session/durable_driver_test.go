@@ -145,7 +145,7 @@ func (w *world) next() {
 		w.l.work()
 		w.drainLink()
 	case n < 65:
-		w.l.dial(w.rng.IntN(5) > 0, uint8(w.rng.IntN(8)/6*3))
+		w.l.dial(w.rng.IntN(5) > 0, Refusal(w.rng.IntN(8)/6))
 		w.drainLink()
 	case n < 83:
 		w.storeWorks()

@@ -228,13 +228,13 @@ func (l *modelLink) lose() {
 }
 
 // dial ends an attempt to connect.
-func (l *modelLink) dial(ok bool, code uint8) {
+func (l *modelLink) dial(ok bool, why Refusal) {
 	switch {
 	case l.state != mOpening && l.state != mDown || l.dormant:
 		return
 	case !ok && l.answer:
 		l.state, l.answer, l.open = mIdle, false, false
-		l.report(Event{Kind: EventRefused, Code: code})
+		l.report(Event{Kind: EventRefused, Refused: why})
 		return
 	case !ok:
 		l.report(Event{Kind: EventDown})

@@ -6,13 +6,13 @@ type EventKind uint8
 // What the upstream link reports to a session.
 const (
 	EventConnected     EventKind = iota + 1 // answers ActionConnect: SessionPresent
-	EventRefused                            // answers ActionConnect: Code, 0 when there was no answer
+	EventRefused                            // answers ActionConnect: Refused, or NotRefused when there was no answer
 	EventDown                               // connection lost; the link tries again
 	EventUp                                 // connected again: SessionPresent
 	EventParked                             // the link waits for the device to speak before it tries again
 	EventPublished                          // Token: the message is with the broker
 	EventPublishFailed                      // Token: not sent, and will not be
-	EventSubscribed                         // Token: Code (granted QoS or 0x80), or Failed
+	EventSubscribed                         // Token: Code or Refused, or Failed
 	EventUnsubscribed                       // Token, or Failed
 	EventMessage                            // a message from the broker
 	EventPong                               // Token, or Failed
@@ -25,11 +25,22 @@ const (
 	EventRetracted                          // answers ActionRetract: Token, Topic, Payload, Retain, Dup; Failed: the link does not have it
 )
 
+// Refusal is how the broker refuses a connection or a subscription.
+type Refusal uint8
+
+// How the broker refuses.
+const (
+	NotRefused    Refusal = iota
+	RefusedForNow         // it may pass by itself
+	RefusedForGood
+)
+
 // Event is one thing the upstream link reports. Topic and Payload belong to the
 // session from then on.
 type Event struct {
 	Kind           EventKind
-	Code           uint8
+	Code           uint8 // EventSubscribed: the granted QoS, 0..2
+	Refused        Refusal
 	SessionPresent bool
 	Failed         bool
 	Congested      bool // EventPublishFailed: there was no room; it may go later

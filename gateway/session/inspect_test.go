@@ -51,7 +51,7 @@ func TestDropsSayWhatTheyConcern(t *testing.T) {
 	token := r.out.Actions[0].Token
 	r.out.Reset()
 	r.out.Drops = append(r.out.Drops, ReasonMalformed)
-	r.s.Upstream(r.at(), &Event{Kind: EventSubscribed, Token: token, Code: 0x80}, &r.out)
+	r.s.Upstream(r.at(), &Event{Kind: EventSubscribed, Token: token, Refused: RefusedForGood}, &r.out)
 	if d := cmp.Diff([]Reason{ReasonMalformed, ReasonSubscriptionRefused}, r.out.Drops); d != "" {
 		t.Fatal(d)
 	}

@@ -20,7 +20,7 @@ func TestRestoredSubscriptionThatEndsConnectionsIsAskedForAgain_Case107(t *testi
 	bad := r.wantAction("restored", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 2})
 	r.wantAction("restored", Action{Kind: ActionSubscribe, Topic: "c/d", QoS: 1})
 	refuse := func(token Token) {
-		r.event(Event{Kind: EventSubscribed, Token: token, Topic: "a/b", Code: 0x80, Failed: true, Rejected: true})
+		r.event(Event{Kind: EventSubscribed, Token: token, Topic: "a/b", Refused: RefusedForGood, Failed: true, Rejected: true})
 		r.wantDrop("connections end of it", ReasonSubscriptionRefused)
 	}
 	r.event(Event{Kind: EventDown})
@@ -87,7 +87,7 @@ func TestSubscriptionThatEndsConnectionsDoesNotEndEach_Case107(t *testing.T) {
 	r.event(Event{Kind: EventDown})
 	r.event(Event{Kind: EventUp})
 	a := r.wantAction("restored", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 1})
-	r.event(Event{Kind: EventSubscribed, Token: a.Token, Topic: "a/b", Code: 0x80, Failed: true, Rejected: true})
+	r.event(Event{Kind: EventSubscribed, Token: a.Token, Topic: "a/b", Refused: RefusedForGood, Failed: true, Rejected: true})
 	r.wantDrop("connections end of it", ReasonSubscriptionRefused)
 	r.event(Event{Kind: EventDown})
 	r.event(Event{Kind: EventUp})
@@ -103,7 +103,7 @@ func TestSubscribeThatEndsConnectionsIsAnswered_Case107(t *testing.T) {
 	r.connect(true, 60)
 	r.send(sn12.Subscribe{QoS: 1, MsgID: 7, TopicName: []byte("a/b")})
 	a := r.wantAction("", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 1})
-	r.event(Event{Kind: EventSubscribed, Token: a.Token, Topic: "a/b", Code: 0x80, Failed: true, Rejected: true})
+	r.event(Event{Kind: EventSubscribed, Token: a.Token, Topic: "a/b", Refused: RefusedForGood, Failed: true, Rejected: true})
 	r.wantDrop("counted", ReasonSubscriptionRefused)
 	r.want("refused", sn12.SubAck{MsgID: 7, ReturnCode: sn12.RejectedNotSupported})
 }

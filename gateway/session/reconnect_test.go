@@ -164,7 +164,7 @@ func TestReconnectOfAnActiveDeviceBeginsItsMsgIDsAnew(t *testing.T) {
 func TestAnotherConnectWhileTheBrokerIsAwaited(t *testing.T) {
 	for name, answer := range map[string]Event{
 		"accepted": {Kind: EventConnected},
-		"refused":  {Kind: EventRefused, Code: 3},
+		"refused":  {Kind: EventRefused, Refused: RefusedForNow},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, nil)

@@ -96,7 +96,7 @@ func (s *Session) onRestored(st *step, ev *Event) {
 		}
 		s.restoreMore(st)
 		return
-	case ev.Code > 2:
+	case ev.Refused != NotRefused:
 		st.dropOf(ReasonSubscriptionRefused, ev.Topic, 0)
 	}
 	if i >= 0 {

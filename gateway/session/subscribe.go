@@ -148,7 +148,7 @@ func (s *Session) onSubscribed(st *step, ev *Event) {
 	switch {
 	case !ok:
 		return
-	case ev.Code > 2:
+	case ev.Refused != NotRefused:
 		s.onSubscriptionRefused(st, &r, ev.Rejected)
 	case r.quiet:
 		s.note(st, &r)

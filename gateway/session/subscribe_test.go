@@ -111,13 +111,13 @@ func TestGrantedQoSIsTheBrokers_Case106(t *testing.T) {
 }
 
 func TestBrokerRefusesSubscription_Case107(t *testing.T) {
-	for _, code := range []uint8{0x80, 3, 0x81, 0xFF} {
+	for _, why := range []Refusal{RefusedForNow, RefusedForGood} {
 		r := newRig(t, nil)
 		r.connect(false, 60)
 		r.send(sn12.Subscribe{QoS: 1, MsgID: 7, TopicName: []byte("a/b")})
 		a := r.wantAction("", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 1})
-		r.event(Event{Kind: EventSubscribed, Token: a.Token, Code: code})
-		r.want(fmt.Sprintf("code %#x", code), sn12.SubAck{MsgID: 7, ReturnCode: sn12.RejectedNotSupported})
+		r.event(Event{Kind: EventSubscribed, Token: a.Token, Refused: why})
+		r.want(fmt.Sprint("refused ", why), sn12.SubAck{MsgID: 7, ReturnCode: sn12.RejectedNotSupported})
 		r.wantDrop("", ReasonSubscriptionRefused)
 		r.send(sn12.Publish{QoS: 1, TopicID: 1, MsgID: 1})
 		r.want("no id was kept", sn12.PubAck{TopicID: 1, MsgID: 1, ReturnCode: sn12.RejectedInvalidTopicID})
@@ -274,7 +274,7 @@ func TestSubscribeLostWithTheConnectionIsAskedAgain(t *testing.T) {
 	r.wantQuiet("the device still waits")
 	r.event(Event{Kind: EventUp})
 	second := r.wantAction("", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 1})
-	r.event(Event{Kind: EventSubscribed, Token: first.Token, Code: 0x80})
+	r.event(Event{Kind: EventSubscribed, Token: first.Token, Refused: RefusedForGood})
 	r.wantQuiet("not an answer to the second")
 	r.event(Event{Kind: EventSubscribed, Token: second.Token, Code: 1})
 	r.want("", sn12.SubAck{QoS: 1, TopicID: 1, MsgID: 7})

@@ -117,7 +117,7 @@ func TestMessagesOfOtherSubscriptionsDoNotWaitForASubAck(t *testing.T) {
 	r.event(fromBroker("c/d", "y", 0, 0))
 	r.event(fromBroker("a/b", "z", 0, 0))
 	r.wantQuiet("in order")
-	r.event(Event{Kind: EventSubscribed, Token: a.Token, Code: 0x80})
+	r.event(Event{Kind: EventSubscribed, Token: a.Token, Refused: RefusedForGood})
 	r.want("refused", sn12.SubAck{MsgID: 9, ReturnCode: sn12.RejectedNotSupported})
 	r.want("it came all the same", sn12.Register{TopicID: 2, MsgID: 1, TopicName: []byte("c/d")})
 	r.send(sn12.RegAck{TopicID: 2, MsgID: 1})
@@ -276,7 +276,7 @@ func TestSubAckWithMoreRetainedMessagesBeforeItThanMayBeHeld(t *testing.T) {
 					durableRig{r}.stored()
 				}
 				r.want("then", sn12.Register{TopicID: 1, MsgID: 1, TopicName: []byte("r/x")})
-				r.event(Event{Kind: EventSubscribed, Token: a.Token, Code: 0x80})
+				r.event(Event{Kind: EventSubscribed, Token: a.Token, Refused: RefusedForGood})
 				r.wantDrop("the broker has thought better of it", ReasonSubscriptionRefused)
 				if len(r.s.subs) != 0 {
 					t.Error("the subscription is kept")

@@ -92,6 +92,25 @@ func describeSent(first byte, b []byte) string {
 	return name
 }
 
+// ConnackText names a return code of CONNACK that refuses, in the words of MQTT 3.1.1 section
+// 3.2.2.3.
+func ConnackText(code uint8) string {
+	text := "no code of MQTT 3.1.1"
+	switch code {
+	case 1:
+		text = "unacceptable protocol version"
+	case CodeClientID:
+		text = "identifier rejected"
+	case CodeUnavailable:
+		text = "server unavailable"
+	case 4:
+		text = "bad user name or password"
+	case 5:
+		text = "not authorized"
+	}
+	return fmt.Sprintf("return code %d (%s)", code, text)
+}
+
 // connectText tells what is in a CONNECT, but for user name and password (MQTT 3.1.1
 // section 3.1).
 func connectText(b []byte) string {

@@ -37,7 +37,9 @@ const (
 
 // Return codes that brokers answer with.
 const (
-	CodeUnavailable = 3    // CONNACK: server unavailable (MQTT 3.1.1 section 3.2.2.3)
+	CodeAccepted    = 0    // CONNACK (MQTT 3.1.1 section 3.2.2.3)
+	CodeClientID    = 2    // CONNACK: identifier rejected
+	CodeUnavailable = 3    // CONNACK: server unavailable
 	CodeFailure     = 0x80 // SUBACK: failure (MQTT 3.1.1 section 3.9.3)
 )
 

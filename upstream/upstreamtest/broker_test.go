@@ -208,7 +208,7 @@ func TestBrokerTakesOverAndRefuses(t *testing.T) {
 		bad := dial("bad")
 		bad.Connect(bad.now(), &upstream.Connect{ClientID: "bad"})
 		bad.run(time.Millisecond)
-		if e := bad.events[0]; e.Kind != upstream.EventRefused || e.Code != 5 {
+		if e := bad.events[0]; e.Kind != upstream.EventRefused || e.Refusal.Kind != upstream.RefusedForGood {
 			t.Errorf("got %+v", e)
 		}
 		b.Drop("u")
