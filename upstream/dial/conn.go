@@ -258,7 +258,7 @@ func (c *Conn) push(in *Input) bool {
 	return c.req.Inbox.Push(in, c.done)
 }
 
-// Abandon ends c at once. Nothing more is pushed to the owner.
+// Abandon ends c at once. The done of its Push is closed: what still comes means nothing.
 func (c *Conn) Abandon() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
