@@ -51,7 +51,7 @@ func (w *window) suspectMessage(now time.Duration, m *outgoing, silent bool) {
 		u.alone = max(u.alone, asideAfter) // it is known which one it is
 	}
 	ill := w.d.ill.note(topicKey, w.d.stats.passes())
-	if m.received && !silent {
+	if m.step != publishing && !silent {
 		return // the broker may lose the session with the connection, and the message with it
 	}
 	if u.guilty(now, denied, ill) {
@@ -72,7 +72,7 @@ func (w *window) reject(m *outgoing) {
 	e := Event{Kind: EventPublishFailed, Token: m.token, Topic: topic, QoS: m.qos, Retain: m.raw.Retain()}
 	e.Err = fmt.Errorf("%w (%d octets to %q)", ErrRejected, len(payload), topic)
 	switch {
-	case m.received:
+	case m.step != publishing:
 		e = Event{Kind: EventPublished, Token: m.token}
 	case m.qos == 0:
 		m.rejected = true // it goes with the connection anyway
@@ -142,7 +142,7 @@ func (w *window) watch(now time.Duration) {
 	for i := range w.out.list {
 		if m := &w.out.list[i]; m.qos > 0 && m.awaitsBroker() {
 			what = 1<<16 | uint32(m.id)
-			if m.received {
+			if m.step != publishing {
 				what |= 1 << 17
 			}
 			break

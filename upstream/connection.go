@@ -39,7 +39,7 @@ func (l *dedicated) dial(now time.Duration, state linkState, by time.Duration, u
 
 // dialAgain starts a connect the owner did not ask for. Thousands may wait with it, when
 // the broker comes back or the process has been started, so its time runs from the
-// moment it has a slot, which the conn announces.
+// moment it has a slot, which its Conn announces.
 func (l *dedicated) dialAgain(now time.Duration, urgent bool) {
 	l.dial(now, stateReconnecting, Never, urgent)
 }

@@ -6,15 +6,30 @@ import (
 	"sngate/upstream/mqtt"
 )
 
+// step is how far the exchange of a message has come. These are the legal transitions:
+//
+//	publishing   held (PUBREC, if the owner has chosen the identifier), releasing (PUBREC)
+//	held         releasing (Link.Release), publishing (the broker has lost the session)
+//	releasing    publishing (the broker has lost the session)
+//
+// The exchange ends with PUBACK or PUBREC of QoS 1, with PUBACK of QoS 2 while publishing, and
+// with PUBCOMP while releasing.
+type step uint8
+
+const (
+	publishing step = iota // PUBLISH is due or sent
+	held                   // QoS 2: PUBREC has come, and the owner holds PUBREL back
+	releasing              // QoS 2: PUBREL is due or sent
+)
+
 // outgoing is a message not yet acknowledged by the broker. Those of QoS 0 are here only
 // while the Link is cautious, and are answered by PINGRESP.
 type outgoing struct {
 	token    Token
 	id       uint16
 	qos      uint8
-	written  bool         // to the connection that is open
-	received bool         // QoS 2: PUBREC has come
-	released bool         // with received: PUBREL is due or sent
+	step     step
+	written  bool         // to the connection that is open: what step says
 	given    bool         // given up by the owner, see Cancel
 	alone    bool         // nothing else is written before it is answered
 	silent   bool         // it is known that it is not answered: others do not wait for it
@@ -27,7 +42,51 @@ type outgoing struct {
 func (m *outgoing) owned() bool { return m.id >= MinOwnerID }
 
 // awaitsBroker reports whether the broker has to answer m next.
-func (m *outgoing) awaitsBroker() bool { return m.written && (!m.received || m.released) }
+func (m *outgoing) awaitsBroker() bool { return m.written && m.step != held }
+
+// pubrec takes PUBREC of QoS 2, which may be a repeated one. PUBREL follows at once, unless the
+// owner has to be told before: then it is held, and that is reported once.
+func (m *outgoing) pubrec() (nowHeld bool) {
+	switch {
+	case !m.owned():
+		m.step = releasing
+	case m.step == publishing:
+		m.step = held
+		return true
+	}
+	return false
+}
+
+// release lets PUBREL follow, and reports whether it was held.
+func (m *outgoing) release() bool {
+	if m.step != held {
+		return false
+	}
+	m.step = releasing
+	return true
+}
+
+// ends reports whether an acknowledgement of kind ends the exchange.
+func (m *outgoing) ends(kind uint8) bool {
+	switch kind {
+	case mqtt.TypePuback: // some brokers treat QoS 2 as QoS 1
+		return m.step == publishing
+	case mqtt.TypePubrec: // of QoS 1: the broker has it, and waits for PUBREL
+		return m.qos == 1
+	case mqtt.TypePubcomp:
+		return m.step == releasing
+	}
+	return false
+}
+
+// restart prepares for a new connection. Without a session at the broker the exchange begins
+// anew.
+func (m *outgoing) restart(present bool) {
+	m.written, m.alone, m.silent = false, false, false
+	if !present {
+		m.step = publishing
+	}
+}
 
 // hopeless reports whether m is not to be written to another connection. An exchange of
 // QoS 2 is finished though its owner has given it up: the broker may be in the middle of it.
@@ -72,9 +131,7 @@ func (o *outbox) restart(present bool) (dropped []outgoing) {
 	o.sent, o.mixed = 0, false
 	for i := 0; i < len(o.list); i++ {
 		m := &o.list[i]
-		m.written, m.alone, m.silent = false, false, false
-		m.received = m.received && present
-		m.released = m.released && present
+		m.restart(present)
 		if m.hopeless() {
 			dropped = append(dropped, *m)
 			o.remove(i)

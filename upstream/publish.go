@@ -30,9 +30,9 @@ func (t *traffic) publish(m Publish) {
 		out.id = t.newID()
 	} else if m.Again || m.Released {
 		out.again = true
-		// A session that has begun since does not know of it.
-		out.received = m.Released && !t.renewed
-		out.released = out.received
+		if m.Released && !t.renewed { // a session that has begun since does not know of it
+			out.step = releasing
+		}
 	}
 	out.raw = mqtt.AppendPublish(make([]byte, 0, size), m.Topic, m.Payload, m.QoS, m.Retain, out.id)
 	t.win.out.add(out)
@@ -106,10 +106,11 @@ func (t *traffic) write(i int) {
 	m.written = true
 	t.win.out.mixed = t.win.out.mixed || i != t.win.out.sent
 	t.win.out.sent++
-	if m.received {
-		if m.released {
-			t.w.putAck(mqtt.TypePubrel, m.id)
-		}
+	switch m.step {
+	case held:
+		return
+	case releasing:
+		t.w.putAck(mqtt.TypePubrel, m.id)
 		return
 	}
 	if m.again {
@@ -126,12 +127,10 @@ func (t *traffic) write(i int) {
 // release lets PUBREL follow: see Link.Release.
 func (t *traffic) release(token Token) {
 	i := t.win.out.byToken(token)
-	if i < 0 || !t.win.out.list[i].received || t.win.out.list[i].released {
+	if i < 0 || !t.win.out.list[i].release() {
 		return
 	}
-	m := &t.win.out.list[i]
-	m.released = true
-	if m.written { // otherwise pump will come to it
+	if m := &t.win.out.list[i]; m.written { // otherwise pump will come to it
 		t.w.putAck(mqtt.TypePubrel, m.id)
 	}
 	t.pump() // what waited for it to be passed on
@@ -185,18 +184,16 @@ func (t *traffic) acked(kind uint8, id uint16) {
 	switch {
 	case kind == mqtt.TypePubrec && m.qos == 2:
 		t.pubrec(m)
-	case kind == mqtt.TypePuback && m.qos == 2 && !m.received:
-		// Some brokers treat QoS 2 as QoS 1. It has the message, and knows of no more.
-		t.d.notice(t.w.conn.Broker(), HabitNoQoS2)
-		t.published(i)
-	case kind == mqtt.TypePubrec: // of QoS 1: it has the message, and waits for PUBREL
-		t.w.putAck(mqtt.TypePubrel, id)
-		t.published(i)
-	case kind == mqtt.TypePuback && m.qos == 1, kind == mqtt.TypePubcomp && m.released:
-		t.published(i)
-	default:
+		return
+	case !m.ends(kind):
 		t.d.stats.StaleAcks.Add(1)
+		return
+	case kind == mqtt.TypePuback && m.qos == 2:
+		t.d.notice(t.w.conn.Broker(), HabitNoQoS2)
+	case kind == mqtt.TypePubrec:
+		t.w.putAck(mqtt.TypePubrel, id)
 	}
+	t.published(i)
 }
 
 // published ends the exchange of a message that the broker has.
@@ -211,19 +208,15 @@ func (t *traffic) published(i int) {
 	t.pump()
 }
 
-// pubrec takes PUBREC, also one that is repeated. PUBREL follows at once, unless the
-// owner has to be told before.
+// pubrec takes PUBREC of QoS 2.
 func (t *traffic) pubrec(m *outgoing) {
-	first := !m.received
-	m.received = true
 	t.win.care.progress, t.win.care.loose = true, 0
-	m.released = m.released || !m.owned()
-	switch {
-	case m.released:
+	switch nowHeld := m.pubrec(); {
+	case nowHeld:
+		t.events.report(Event{Kind: EventReceived, Token: m.token})
+	case m.step == releasing:
 		t.w.putAck(mqtt.TypePubrel, m.id)
 		t.pump() // what waited for it to be passed on
-	case first:
-		t.events.report(Event{Kind: EventReceived, Token: m.token})
 	}
 }
 

@@ -4,10 +4,13 @@
 // It is split the way the rest of the gateway is. A [Link] is a state machine
 // owned by one goroutine (a shard of the gateway): it holds the in-flight
 // messages, the de-duplication of received QoS 2 messages, keep-alive, backoff
-// and the order of things, and has no lock and no goroutine of its own. Around it
-// stand a bounded [Dialer] and one reader goroutine per open connection, which
-// frame and decode what the broker sends and hand it, as an [Input], to the owner
-// through its [Inbox].
+// and the order of things, and has no lock and no goroutine of its own. Package dial
+// has those: it bounds connects, and one reader goroutine per open connection frames
+// and decodes what the broker sends and hands it, as an [Input], to the owner through
+// its [Inbox]. Package mqtt has the packets.
+//
+// What a broker answers is reported in words of this package, such as [Refusal]:
+// return codes of MQTT are known to nobody else.
 //
 // # Calls and results
 //

@@ -178,7 +178,7 @@ func (w *window) candidates(now time.Duration) (ready, aside, behind int) {
 		m := &w.out.list[i]
 		topic := m.raw.Topic()
 		waits := has(blocked, topic) || m.qos < 2 && has(unreleased, topic)
-		if m.qos == 2 && !m.released {
+		if m.qos == 2 && m.step != releasing {
 			unreleased = append(unreleased, topic)
 		}
 		if m.written {
