@@ -37,7 +37,7 @@ func (w *window) blame(now time.Duration, silent *outgoing) {
 // suspectMessage counts a connection against m, and gives m up when that is enough.
 func (w *window) suspectMessage(now time.Duration, m *outgoing, silent bool) {
 	c := &w.care
-	key, topicKey := w.d.keyOf(m), w.d.topicKeyOf(m)
+	key, topicKey := w.d.keys.of(m), w.d.keys.ofTopic(m)
 	denied := c.isDenied(topicKey, now)
 	passes := c.total
 	if m.token == 0 {

@@ -1,11 +1,7 @@
 package upstream
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"net"
-	"syscall"
 	"time"
 
 	"sngate/upstream/dial"
@@ -203,20 +199,6 @@ func (l *dedicated) lost(now time.Duration, err error) {
 	l.backoff(now, false)
 }
 
-// saysGoodbye reports whether the broker has ended the connection by DISCONNECT without a
-// reason, as brokers do at a takeover and at a stop.
-func saysGoodbye(err error) bool { return errors.Is(err, mqtt.Disconnected(0)) }
-
-// saysTakenOver reports whether it has, because another connection has the session.
-func saysTakenOver(err error) bool { return errors.Is(err, mqtt.Disconnected(mqtt.CodeTakenOver)) }
-
-// endedByPeer reports whether a reader ended with err because the broker closed.
-func endedByPeer(err error) bool {
-	var d mqtt.Disconnected
-	return errors.As(err, &d) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
-		errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) && !errors.Is(err, net.ErrClosed)
-}
-
 func (l *dedicated) backoff(now time.Duration, longest bool) {
 	l.retry.pause(now, &l.d.opt, longest)
 	l.state = stateBackoff
@@ -325,5 +307,13 @@ func (l *dedicated) left(now time.Duration) {
 	}
 	if then == stateReplacing {
 		l.dial(now, stateConnecting, l.connectBy, true)
+	}
+}
+
+// drained ends a CloseDrain that has nothing left to wait for.
+func (l *dedicated) drained(now time.Duration) {
+	if l.draining() && l.t.win.out.len() == 0 {
+		l.drainBy = Never
+		l.leave(now, stateClosing)
 	}
 }

@@ -4,27 +4,18 @@ import (
 	"hash/maphash"
 
 	"sngate/upstream/dial"
-	"sngate/upstream/mqtt"
 )
 
 // Dialer makes Links to one broker, or to whichever of several is in use, and bounds what
 // their connecting costs; see [Options]. It is safe for concurrent use.
-type Dialer struct {
-	dial    *dial.Dialer
-	opt     Options
-	stats   Stats
-	losses  losses
-	ill     illness
-	closers closers
-	seed    maphash.Seed
-}
+type Dialer struct{ shared }
 
 // NewDialer returns a Dialer, or an error when o is not usable.
 func NewDialer(o Options) (*Dialer, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	d := &Dialer{opt: o, seed: maphash.MakeSeed()}
+	d := &Dialer{shared{opt: o, keys: keys{maphash.MakeSeed()}}}
 	d.dial = dial.New(o.dial(), &d.stats.Stats)
 	return d, nil
 }
@@ -33,7 +24,7 @@ func NewDialer(o Options) (*Dialer, error) {
 // owner in it for routing. The Link holds nothing that has to be freed while it is
 // closed.
 func (d *Dialer) NewLink(inbox Inbox, owner any) Link {
-	return newDedicated(d, inbox, owner)
+	return newDedicated(&d.shared, inbox, owner)
 }
 
 // Stats returns the counters.
@@ -51,8 +42,3 @@ func (d *Dialer) InUse() (index int, address string) { return d.dial.InUse() }
 // Close drops every connection without DISCONNECT and returns when the goroutines of
 // the Dialer have ended. Links report nothing of it; owners close them before.
 func (d *Dialer) Close() { d.dial.Close() }
-
-// sum returns a hash of the content of a PUBLISH.
-func (d *Dialer) sum(p *mqtt.Packet) uint64 {
-	return maphash.String(d.seed, p.Topic) ^ maphash.Bytes(d.seed, p.Payload)
-}

@@ -3,8 +3,6 @@ package upstream
 import (
 	"sync"
 	"time"
-
-	"sngate/upstream/dial"
 )
 
 // Habit is something a broker does that MQTT 3.1.1 does not allow and that a Link copes
@@ -23,13 +21,6 @@ func (h Habit) String() string {
 		return "it answers QoS 2 with PUBACK: QoS 2 is QoS 1 there, and messages may be doubled"
 	}
 	return ""
-}
-
-// notice reports a habit, the first time.
-func (d *Dialer) notice(b *dial.Broker, h Habit) {
-	if b.First(uint8(h)) && d.opt.Habit != nil {
-		d.opt.Habit(b.Address(), h)
-	}
 }
 
 const (

@@ -2,8 +2,6 @@ package upstream
 
 import (
 	"time"
-
-	"sngate/upstream/mqtt"
 )
 
 // keepAlive is the PINGREQ side of an open connection. PINGRESPs carry nothing to
@@ -56,27 +54,6 @@ func (k *keepAlive) opened(now, every, limit time.Duration) {
 	*k = keepAlive{heardAt: now, sentAt: now, every: every, limit: limit, paused: k.paused}
 }
 
-// ping sends PINGREQ as a barrier: see Link.Ping.
-func (t *traffic) ping(token Token) {
-	switch {
-	case !t.w.open:
-		t.events.report(Event{Kind: EventPong, Token: token, Err: ErrLost})
-	case len(t.keep.pings) >= maxRequests:
-		t.events.report(Event{Kind: EventPong, Token: token, Err: ErrCongested})
-	default:
-		t.sendPing(ping{token: token, n: 1})
-	}
-}
-
-// sendProbe sends PINGREQ to learn that what was written before it has arrived: message, if
-// that was a QoS 0 message.
-func (t *traffic) sendProbe(message bool) { t.sendPing(ping{n: 1, probe: true, message: message}) }
-
-func (t *traffic) sendPing(p ping) {
-	t.keep.sent(t.now, p)
-	t.w.put(mqtt.TypePingreq)
-}
-
 // sent notes a PINGREQ.
 func (k *keepAlive) sent(now time.Duration, p ping) {
 	if n := len(k.pings); p.token == 0 && !p.probe && n > 0 && k.pings[n-1].token == 0 && !k.pings[n-1].probe {
@@ -104,31 +81,6 @@ func (k *keepAlive) answered() (p ping, ok bool) {
 	return p, true
 }
 
-// pong takes one PINGRESP.
-func (t *traffic) pong() {
-	p, ok := t.keep.answered()
-	if !ok {
-		t.d.stats.StaleAcks.Add(1)
-		return
-	}
-	if p.token != 0 {
-		t.events.report(Event{Kind: EventPong, Token: p.token})
-	}
-	t.win.care.loose = 0
-	if p.probe {
-		t.proved(p.message)
-	}
-}
-
-// proved takes the answer to a probe: message, if it was sent behind a QoS 0 message.
-func (t *traffic) proved(message bool) {
-	t.win.care.proven = true
-	if message {
-		t.win.passedQoS0()
-	}
-	t.pump()
-}
-
 // due returns when the connection next wants attention: to count as lost if
 // silent is set, else to be pinged. A connection is pinged when nothing was sent for
 // the interval, and also when nothing was heard for it: one that only sends would
@@ -149,24 +101,4 @@ func (k *keepAlive) due() (at time.Duration, silent bool) {
 		return lost, !k.paused
 	}
 	return at, false
-}
-
-// keepAliveAdvance sends PINGREQ when it is due, and reports whether the broker has been
-// silent for too long.
-func (t *traffic) keepAliveAdvance(now time.Duration) (silent bool) {
-	k := &t.keep
-	if k.resumed {
-		k.resumed = false
-		k.pingAt = now
-	}
-	at, silent := k.due()
-	switch {
-	case now < at:
-		return false
-	case silent:
-		t.d.stats.PingTimeouts.Add(1)
-	default:
-		t.sendPing(ping{n: 1})
-	}
-	return silent
 }

@@ -4,38 +4,8 @@ import (
 	"slices"
 	"time"
 
-	"sngate/upstream/dial"
 	"sngate/upstream/mqtt"
 )
-
-// dedicated is a Link with a connection of its own: it says when there is one (connection.go),
-// and leaves what goes over it to its traffic. All of it belongs to the owner goroutine.
-type dedicated struct {
-	d      *Dialer
-	mail   mailbox
-	events eventLog
-	params Connect // of the last Connect; a will of its own
-	// willRefused: the broker closes connections at CONNECT with the will of params.
-	willRefused bool
-
-	state     linkState
-	until     time.Duration // the end of connecting, reconnecting, closing, replacing and moving
-	connectBy time.Duration // replacing: the end of the connecting that follows
-	home      *dial.Broker  // of the last accepted connection: it may have the session; nil: none
-	closes    int           // EventClosed is owed, this many times
-	drainBy   time.Duration // a CloseDrain waits until then; Never: none does
-
-	retry retry
-	out   output
-	t     traffic
-}
-
-func newDedicated(d *Dialer, inbox Inbox, owner any) *dedicated {
-	l := &dedicated{d: d, drainBy: Never, out: output{d: d}}
-	l.mail = mailbox{inbox, l, owner}
-	l.t = newTraffic(d, &l.events, &l.out)
-	return l
-}
 
 // Connect implements Link. A Connect that is followed by another, or by Close,
 // before it has been answered gets no answer of its own.
@@ -124,16 +94,6 @@ func (l *dedicated) Close(now time.Duration, mode CloseMode) {
 		return
 	}
 	l.leave(now, stateClosing)
-}
-
-func (l *dedicated) draining() bool { return l.drainBy != Never }
-
-// drained ends a CloseDrain that has nothing left to wait for.
-func (l *dedicated) drained(now time.Duration) {
-	if l.draining() && l.t.win.out.len() == 0 {
-		l.drainBy = Never
-		l.leave(now, stateClosing)
-	}
 }
 
 // spoke notes a sign of life of the device: every call that a device's message causes is

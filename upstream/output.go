@@ -7,7 +7,7 @@ import (
 
 // output is the connection of a Link and what waits to be written to it.
 type output struct {
-	d    *Dialer
+	d    *shared
 	conn *dial.Conn // nil: none
 	// open: the broker has accepted, and DISCONNECT has not been sent. Nothing follows a
 	// DISCONNECT: what is not sent because of it is due again in the next connection.

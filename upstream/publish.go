@@ -64,7 +64,7 @@ func (t *traffic) publishQoS0(m *Publish, size int) {
 		t.d.stats.DroppedDown.Add(1)
 	case t.w.congested(size), t.win.care.window > 0 && t.win.out.len() >= t.d.opt.MaxInFlight:
 		t.d.stats.DroppedCongested.Add(1)
-	case !t.win.care.none() && t.win.care.isDenied(t.d.topicKey(mqtt.TypePublish, 0, m.Retain, m.Topic), t.now):
+	case !t.win.care.none() && t.win.care.isDenied(t.d.keys.topic(mqtt.TypePublish, 0, m.Retain, m.Topic), t.now):
 		t.d.stats.RejectedMessages.Add(1)
 	case t.win.care.window > 0:
 		raw := mqtt.AppendPublish(make([]byte, 0, size), m.Topic, m.Payload, 0, m.Retain, 0)
@@ -74,53 +74,6 @@ func (t *traffic) publishQoS0(m *Publish, size int) {
 		b := t.w.buffer(mqtt.TypePublish)
 		b.B = mqtt.AppendPublish(b.B, m.Topic, m.Payload, 0, m.Retain, 0)
 		t.win.care.loose++
-	}
-}
-
-// pump writes what has not been written to the open connection, in order, as far as
-// the window and the buffer have room. The rest follows when they have.
-func (t *traffic) pump() {
-	if !t.w.open {
-		return
-	}
-	t.pumpRequests(false)
-	for i := t.win.next(t.now); i >= 0; i = t.win.next(t.now) {
-		if n := len(t.win.out.list[i].raw); t.w.congested(n) {
-			t.w.conn.WantWritable()
-			if t.w.congested(n) {
-				return // the flusher saw starved, or the owner's Flush comes back here
-			}
-		}
-		t.write(i)
-	}
-	t.pumpRequests(true)
-	if c := &t.win.care; c.ask {
-		c.ask = false
-		t.sendProbe(false)
-	}
-}
-
-// write writes a message, or goes on with its exchange.
-func (t *traffic) write(i int) {
-	m := &t.win.out.list[i]
-	m.written = true
-	t.win.out.mixed = t.win.out.mixed || i != t.win.out.sent
-	t.win.out.sent++
-	switch m.step {
-	case held:
-		return
-	case releasing:
-		t.w.putAck(mqtt.TypePubrel, m.id)
-		return
-	}
-	if m.again {
-		m.raw.SetDup()
-	}
-	m.again = m.qos > 0
-	b := t.w.buffer(mqtt.TypePublish)
-	b.B = append(b.B, m.raw...)
-	if m.qos == 0 {
-		t.sendProbe(true)
 	}
 }
 
@@ -217,16 +170,5 @@ func (t *traffic) pubrec(m *outgoing) {
 	case m.step == releasing:
 		t.w.putAck(mqtt.TypePubrel, m.id)
 		t.pump() // what waited for it to be passed on
-	}
-}
-
-// newID returns a packet identifier of the Link's own range that is not in use (MQTT
-// 3.1.1 section 2.3.1). Options.MaxInFlight leaves enough of them.
-func (t *traffic) newID() uint16 {
-	for {
-		t.win.out.lastID = t.win.out.lastID%(MinOwnerID-1) + 1
-		if id := t.win.out.lastID; !t.win.out.uses(id) && t.win.requests.find(id) < 0 {
-			return id
-		}
 	}
 }

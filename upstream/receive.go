@@ -6,101 +6,6 @@ import (
 	"sngate/upstream/mqtt"
 )
 
-// inbound holds the QoS 1 and 2 messages received from the broker whose exchange is
-// not over, by packet identifier: at most 65,535 of them.
-type inbound struct {
-	held map[uint16]received // nil while empty
-	seq  uint16
-	conn uint8 // tells the open connection from those before
-
-	// owed are the acknowledgements of QoS 1 and of QoS 2 that the open connection is owed:
-	// MQTT wants them in the order in which the messages came (MQTT 3.1.1 section 4.6).
-	owed [2][]owedAck
-}
-
-type owedAck struct {
-	id    uint16
-	ready bool
-}
-
-// keptOwed is for how many acknowledgements the room is kept while none is owed: one
-// message at a time costs no allocation.
-const keptOwed = 16
-
-// opened begins a connection.
-func (r *inbound) opened() {
-	r.conn++
-	r.owed = [2][]owedAck{}
-}
-
-// owe notes that a message has come and is to be acknowledged some time.
-func (r *inbound) owe(id uint16, qos uint8) {
-	list := &r.owed[qos-1]
-	if !slices.ContainsFunc(*list, func(o owedAck) bool { return o.id == id }) {
-		*list = append(*list, owedAck{id: id})
-	}
-}
-
-// received is one of them. Acknowledged ones stay while the broker may send the
-// message again: QoS 2 until PUBREL; QoS 1 only if it has not come in the open connection,
-// until it does: an answer to what the broker is about to send is none.
-type received struct {
-	sum   uint64 // of topic and payload
-	seq   uint16 // tells this message from an earlier one with the same identifier
-	qos   uint8
-	conn  uint8 // the last one it has come in
-	acked bool
-}
-
-func (r *inbound) clear() { r.held = nil }
-
-// release forgets what the owner has not acknowledged, so that the broker's sending it
-// again is not taken for a repetition.
-func (r *inbound) release() {
-	for id, m := range r.held {
-		if !m.acked {
-			r.remove(id)
-		}
-	}
-}
-
-func (r *inbound) remove(id uint16) {
-	if delete(r.held, id); len(r.held) == 0 {
-		r.held = nil
-	}
-}
-
-func (r *inbound) add(id uint16, qos uint8, sum uint64) Handle {
-	if r.held == nil {
-		r.held = make(map[uint16]received)
-	}
-	r.seq++
-	r.held[id] = received{sum: sum, seq: r.seq, qos: qos, conn: r.conn}
-	return Handle(r.seq)<<16 | Handle(id)
-}
-
-// packet takes one packet from the broker.
-func (t *traffic) packet(p *mqtt.Packet) {
-	if p.Fault != mqtt.FaultNone {
-		t.badPacket(p)
-		return
-	}
-	switch p.Kind {
-	case mqtt.TypePublish:
-		t.message(p)
-	case mqtt.TypePuback, mqtt.TypePubrec, mqtt.TypePubcomp:
-		t.acked(p.Kind, p.ID)
-	case mqtt.TypePubrel:
-		t.released(p.ID)
-	case mqtt.TypeSuback:
-		t.answered(p.ID, EventSubscribed, p.Code)
-	case mqtt.TypeUnsuback:
-		t.answered(p.ID, EventUnsubscribed, 0)
-	case mqtt.TypePingresp:
-		t.pong()
-	}
-}
-
 // badPacket drops a packet because of what is in it. A PUBLISH is acknowledged, so that the
 // broker does not send it for ever.
 func (t *traffic) badPacket(p *mqtt.Packet) {
@@ -131,7 +36,7 @@ func (t *traffic) message(p *mqtt.Packet) {
 	}
 	var h Handle
 	if p.QoS > 0 {
-		sum := t.d.sum(p)
+		sum := t.d.keys.sum(p)
 		t.in.owe(p.ID, p.QoS)
 		old, known := t.in.held[p.ID]
 		if known && old.qos == p.QoS && old.sum == sum && (p.QoS == 2 || p.Dup) {

@@ -1,6 +1,14 @@
 package upstream
 
-import "time"
+import (
+	"errors"
+	"io"
+	"net"
+	"syscall"
+	"time"
+
+	"sngate/upstream/mqtt"
+)
 
 const (
 	// A connection that has lived for settleTime is not part of the fault before it.
@@ -132,4 +140,18 @@ func (r *retry) planReturn(now time.Duration, o *Options) {
 		span := max(o.ReconnectMax/2, o.ReconnectMin) << min(r.parks-1, maxParks)
 		r.at = now + span + time.Duration(o.Rand()*float64(span))
 	}
+}
+
+// saysGoodbye reports whether the broker has ended the connection by DISCONNECT without a
+// reason, as brokers do at a takeover and at a stop.
+func saysGoodbye(err error) bool { return errors.Is(err, mqtt.Disconnected(0)) }
+
+// saysTakenOver reports whether it has, because another connection has the session.
+func saysTakenOver(err error) bool { return errors.Is(err, mqtt.Disconnected(mqtt.CodeTakenOver)) }
+
+// endedByPeer reports whether a reader ended with err because the broker closed.
+func endedByPeer(err error) bool {
+	var d mqtt.Disconnected
+	return errors.As(err, &d) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) && !errors.Is(err, net.ErrClosed)
 }

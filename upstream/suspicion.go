@@ -1,12 +1,9 @@
 package upstream
 
 import (
-	"hash/maphash"
 	"slices"
 	"sync"
 	"time"
-
-	"sngate/upstream/mqtt"
 )
 
 // Some brokers close the connection on a message they do not allow, and some never answer
@@ -76,13 +73,6 @@ type suspicion struct {
 }
 
 func (s *suspicion) none() bool { return s == nil }
-
-// settle lets go of a suspicion of nothing.
-func (c *caution) settle() {
-	if s := c.suspicion; s != nil && len(s.suspects) == 0 && len(s.denied) == 0 {
-		c.suspicion = nil
-	}
-}
 
 func (s *suspicion) find(key uint64) *suspect {
 	if s == nil {
@@ -223,37 +213,4 @@ func (i *illness) settled(key uint64) {
 	if i.key == key {
 		i.key = 0
 	}
-}
-
-// packetKey identifies a packet by its content: PUBLISH without DUP and its identifier.
-func (d *Dialer) packetKey(kind, qos uint8, retain bool, topic string, payload []byte) uint64 {
-	return d.topicKey(kind, qos, retain, topic) ^ maphash.Bytes(d.seed, payload)
-}
-
-// topicKey identifies the packets of one kind to one topic. What a broker allows may
-// depend on RETAIN, and on whether it has to answer.
-func (d *Dialer) topicKey(kind, qos uint8, retain bool, topic string) uint64 {
-	var h maphash.Hash
-	h.SetSeed(d.seed)
-	flags := kind<<4 | qos<<1
-	if retain {
-		flags |= 1
-	}
-	h.WriteByte(flags)
-	h.WriteString(topic)
-	return h.Sum64()
-}
-
-// keyOf identifies a message by its content, topicKeyOf those of its kind to its topic.
-func (d *Dialer) keyOf(m *outgoing) uint64 {
-	topic, payload := m.raw.Split()
-	if m.qos == 0 {
-		payload = nil // it is not sent again: what matters is the next one
-	}
-	return d.packetKey(mqtt.TypePublish, m.qos, m.raw.Retain(), topic, payload)
-}
-
-func (d *Dialer) topicKeyOf(m *outgoing) uint64 {
-	topic, _ := m.raw.Split()
-	return d.topicKey(mqtt.TypePublish, m.qos, m.raw.Retain(), topic)
 }

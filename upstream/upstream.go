@@ -341,6 +341,16 @@ type Link interface {
 	Flush(now time.Duration)
 }
 
+// Input is one thing a connection has to tell its Link. It travels through the
+// Inbox of the owner, who passes every Input to Link.Input, whatever has become of
+// the Link in between: a connection stops reading while too many of its Inputs are
+// outstanding. Its content is the Link's business.
+type Input struct {
+	Link  Link // where it belongs
+	Owner any  // as given to Dialer.NewLink
+	in    dial.Input
+}
+
 // Inbox is where readers and dialers leave Inputs for the owner of a Link. Push may
 // block until there is room, or until done is closed, then it reports false. It is
 // called from many goroutines.

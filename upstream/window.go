@@ -9,7 +9,7 @@ import (
 // window holds what the broker has to answer, and what waits to be sent: it says what is next,
 // what has been left unanswered, and what is to blame when a connection ends (blame.go).
 type window struct {
-	d        *Dialer
+	d        *shared
 	events   *eventLog
 	out      outbox
 	requests requests
@@ -83,12 +83,12 @@ func (w *window) passedOne(m *outgoing) {
 	c.passed++
 	c.total++
 	if !c.none() {
-		key := w.d.keyOf(m)
+		key := w.d.keys.of(m)
 		if c.find(key) != nil {
 			c.recovered()
 		}
 		c.clear(key)
-		c.allow(w.d.topicKeyOf(m))
+		c.allow(w.d.keys.ofTopic(m))
 		c.settle()
 	}
 	if c.window > 0 {
@@ -127,7 +127,7 @@ func (w *window) next(now time.Duration) int {
 		return -1
 	}
 	busy, alone := w.busy()
-	if alone || busy >= c.limit(&w.d.opt) || w.out.sent >= w.d.opt.SendWindow || c.passed >= turnAfter && w.requests.waitsDoubted(&w.care) {
+	if alone || busy >= c.limit(&w.d.opt) || w.out.sent >= w.d.opt.SendWindow || c.passed >= turnAfter && w.waitsDoubted() {
 		return -1
 	}
 	ready, aside, behind := w.candidates(now)
@@ -140,13 +140,13 @@ func (w *window) next(now time.Duration) int {
 	case busy > 0 || !w.connectionWorks(now):
 		return -1
 	}
-	if behind >= 0 && c.suspicion != nil && c.last == w.d.keyOf(&w.out.list[aside]) {
+	if behind >= 0 && c.suspicion != nil && c.last == w.d.keys.of(&w.out.list[aside]) {
 		aside = behind // in turn
 		c.suspicion.overtook = now
 	}
 	m := &w.out.list[aside]
 	c.passed, m.alone = 0, !m.silent
-	c.suspicion.last = w.d.keyOf(m)
+	c.suspicion.last = w.d.keys.of(m)
 	return aside
 }
 
@@ -186,7 +186,7 @@ func (w *window) candidates(now time.Duration) (ready, aside, behind int) {
 		}
 		switch {
 		case w.isAside(m, now):
-			if u := w.care.find(w.d.keyOf(m)); u != nil {
+			if u := w.care.find(w.d.keys.of(m)); u != nil {
 				m.silent = u.silent
 			}
 			if aside < 0 && !waits {
@@ -219,12 +219,12 @@ func (w *window) mayOvertake(aside, next *outgoing, now time.Duration) bool {
 	if aside.raw.Retain() && !next.raw.Retain() {
 		closes = aloneToOvertakeRetained
 	}
-	u := w.care.find(w.d.keyOf(aside))
+	u := w.care.find(w.d.keys.of(aside))
 	return u != nil && w.care.mayOvertake(u, now, closes)
 }
 
 func (w *window) isAside(m *outgoing, now time.Duration) bool {
-	return !w.care.none() && w.care.isAside(w.d.keyOf(m), w.d.topicKeyOf(m), now)
+	return !w.care.none() && w.care.isAside(w.d.keys.of(m), w.d.keys.ofTopic(m), now)
 }
 
 // connectionWorks reports whether the open connection has answered anything, and lets it be
@@ -258,4 +258,22 @@ func (w *window) passedQoS0() {
 			return
 		}
 	}
+}
+
+// settle lets go of a suspicion of nothing.
+func (c *caution) settle() {
+	if s := c.suspicion; s != nil && len(s.suspects) == 0 && len(s.denied) == 0 {
+		c.suspicion = nil
+	}
+}
+
+// doubts reports whether others go before a request, as connections have ended of it.
+func (c *caution) doubts(r *request) bool {
+	u := c.find(r.key)
+	return u != nil && u.alone >= asideAfter
+}
+
+// waitsDoubted reports whether a request waits for its turn to be alone.
+func (w *window) waitsDoubted() bool {
+	return slices.ContainsFunc(w.requests, func(r request) bool { return !r.sent && w.care.doubts(&r) })
 }

@@ -1,0 +1,76 @@
+package upstream
+
+import "slices"
+
+// inbound holds the QoS 1 and 2 messages received from the broker whose exchange is
+// not over, by packet identifier: at most 65,535 of them.
+type inbound struct {
+	held map[uint16]received // nil while empty
+	seq  uint16
+	conn uint8 // tells the open connection from those before
+
+	// owed are the acknowledgements of QoS 1 and of QoS 2 that the open connection is owed:
+	// MQTT wants them in the order in which the messages came (MQTT 3.1.1 section 4.6).
+	owed [2][]owedAck
+}
+
+type owedAck struct {
+	id    uint16
+	ready bool
+}
+
+// keptOwed is for how many acknowledgements the room is kept while none is owed: one
+// message at a time costs no allocation.
+const keptOwed = 16
+
+// received is one of them. Acknowledged ones stay while the broker may send the
+// message again: QoS 2 until PUBREL; QoS 1 only if it has not come in the open connection,
+// until it does: an answer to what the broker is about to send is none.
+type received struct {
+	sum   uint64 // of topic and payload
+	seq   uint16 // tells this message from an earlier one with the same identifier
+	qos   uint8
+	conn  uint8 // the last one it has come in
+	acked bool
+}
+
+// opened begins a connection.
+func (r *inbound) opened() {
+	r.conn++
+	r.owed = [2][]owedAck{}
+}
+
+// owe notes that a message has come and is to be acknowledged some time.
+func (r *inbound) owe(id uint16, qos uint8) {
+	list := &r.owed[qos-1]
+	if !slices.ContainsFunc(*list, func(o owedAck) bool { return o.id == id }) {
+		*list = append(*list, owedAck{id: id})
+	}
+}
+
+func (r *inbound) clear() { r.held = nil }
+
+// release forgets what the owner has not acknowledged, so that the broker's sending it
+// again is not taken for a repetition.
+func (r *inbound) release() {
+	for id, m := range r.held {
+		if !m.acked {
+			r.remove(id)
+		}
+	}
+}
+
+func (r *inbound) remove(id uint16) {
+	if delete(r.held, id); len(r.held) == 0 {
+		r.held = nil
+	}
+}
+
+func (r *inbound) add(id uint16, qos uint8, sum uint64) Handle {
+	if r.held == nil {
+		r.held = make(map[uint16]received)
+	}
+	r.seq++
+	r.held[id] = received{sum: sum, seq: r.seq, qos: qos, conn: r.conn}
+	return Handle(r.seq)<<16 | Handle(id)
+}

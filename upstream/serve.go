@@ -1,0 +1,151 @@
+package upstream
+
+import (
+	"time"
+
+	"sngate/upstream/mqtt"
+)
+
+// This file is what traffic does when a connection begins and ends, when a packet comes, when
+// the owner flushes, and when time passes.
+
+// opened begins a connection. It returns the messages that are dropped, as nobody wants them
+// to be written to another connection.
+func (t *traffic) opened(present bool, keepAlive uint16) (dropped []outgoing) {
+	t.win.care.opened(t.now)
+	t.in.opened()
+	every, limit := t.d.opt.pingTimes(keepAlive)
+	t.keep.opened(t.now, every, limit)
+	if !present {
+		t.in.clear()
+		t.renewed = true
+	}
+	return t.win.out.restart(present)
+}
+
+// closed answers what went down with the connection: the requests, then the barriers.
+func (t *traffic) closed() {
+	t.win.dropQoS0()
+	for _, r := range t.win.requests {
+		t.events.report(r.failed())
+	}
+	t.win.requests = nil
+	for _, p := range t.keep.pings {
+		if p.token != 0 {
+			t.events.report(Event{Kind: EventPong, Token: p.token, Err: ErrLost})
+		}
+	}
+	t.keep.pings = nil
+}
+
+// packet takes one packet from the broker.
+func (t *traffic) packet(p *mqtt.Packet) {
+	if p.Fault != mqtt.FaultNone {
+		t.badPacket(p)
+		return
+	}
+	switch p.Kind {
+	case mqtt.TypePublish:
+		t.message(p)
+	case mqtt.TypePuback, mqtt.TypePubrec, mqtt.TypePubcomp:
+		t.acked(p.Kind, p.ID)
+	case mqtt.TypePubrel:
+		t.released(p.ID)
+	case mqtt.TypeSuback:
+		t.answered(p.ID, EventSubscribed, p.Code)
+	case mqtt.TypeUnsuback:
+		t.answered(p.ID, EventUnsubscribed, 0)
+	case mqtt.TypePingresp:
+		t.pong()
+	}
+}
+
+// ping sends PINGREQ as a barrier: see Link.Ping.
+func (t *traffic) ping(token Token) {
+	switch {
+	case !t.w.open:
+		t.events.report(Event{Kind: EventPong, Token: token, Err: ErrLost})
+	case len(t.keep.pings) >= maxRequests:
+		t.events.report(Event{Kind: EventPong, Token: token, Err: ErrCongested})
+	default:
+		t.sendPing(ping{token: token, n: 1})
+	}
+}
+
+// pong takes one PINGRESP.
+func (t *traffic) pong() {
+	p, ok := t.keep.answered()
+	if !ok {
+		t.d.stats.StaleAcks.Add(1)
+		return
+	}
+	if p.token != 0 {
+		t.events.report(Event{Kind: EventPong, Token: p.token})
+	}
+	t.win.care.loose = 0
+	if p.probe {
+		t.proved(p.message)
+	}
+}
+
+// proved takes the answer to a probe: message, if it was sent behind a QoS 0 message.
+func (t *traffic) proved(message bool) {
+	t.win.care.proven = true
+	if message {
+		t.win.passedQoS0()
+	}
+	t.pump()
+}
+
+// flush writes what is queued, and what may follow.
+func (t *traffic) flush() {
+	if t.w.open {
+		t.pump()
+		t.win.watch(t.now)
+	}
+	for t.w.flush() {
+		t.keep.sentAt = t.now
+		t.pump()
+	}
+}
+
+// deadline is when the open connection next wants advance.
+func (t *traffic) deadline() time.Duration {
+	at, _ := t.keep.due()
+	return min(at, t.win.answerDue(), t.win.provenDue())
+}
+
+// advance does what is due. An error ends the connection.
+func (t *traffic) advance() error {
+	if t.keepAliveAdvance(t.now) {
+		return ErrTimeout
+	}
+	if t.win.answerAdvance(t.now, t.keep.paused) {
+		return ErrUnanswered
+	}
+	if t.now >= t.win.provenDue() {
+		t.win.care.proven = true
+		t.pump()
+	}
+	return nil
+}
+
+// keepAliveAdvance sends PINGREQ when it is due, and reports whether the broker has been
+// silent for too long.
+func (t *traffic) keepAliveAdvance(now time.Duration) (silent bool) {
+	k := &t.keep
+	if k.resumed {
+		k.resumed = false
+		k.pingAt = now
+	}
+	at, silent := k.due()
+	switch {
+	case now < at:
+		return false
+	case silent:
+		t.d.stats.PingTimeouts.Add(1)
+	default:
+		t.sendPing(ping{n: 1})
+	}
+	return silent
+}

@@ -1,0 +1,21 @@
+package upstream
+
+import "sngate/upstream/dial"
+
+// shared is what the Links of a Dialer have in common. It is safe for concurrent use.
+type shared struct {
+	dial    *dial.Dialer
+	opt     Options
+	stats   Stats
+	losses  losses
+	ill     illness
+	closers closers
+	keys    keys
+}
+
+// notice reports a habit, the first time.
+func (d *shared) notice(b *dial.Broker, h Habit) {
+	if b.First(uint8(h)) && d.opt.Habit != nil {
+		d.opt.Habit(b.Address(), h)
+	}
+}
