@@ -116,12 +116,12 @@ func (b *broker) setDown(down bool) {
 // orphan is the end of the process at the other side of all connections: nothing comes after what has come,
 // and nobody reads.
 func (b *broker) orphan() {
+	for _, s := range b.sessions {
+		s.young, s.fresh = s.young || s.fresh, false
+	}
 	for _, c := range b.open() {
 		c.mu.Lock()
 		c.orphan, c.eof = true, true
-		if c.s != nil {
-			c.s.young = c.s.young || c.s.first == c
-		}
 		c.mu.Unlock()
 	}
 }

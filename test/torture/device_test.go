@@ -28,7 +28,8 @@ type device struct {
 	conn  *gatewaytest.Conn
 	moved int // addresses it has had before
 
-	up, down [][]byte // datagrams on their way, from and to it
+	up, down [][]byte      // datagrams on their way, from and to it
+	late     time.Duration // for how long there have been some
 
 	state      deviceState
 	since      time.Time // the beginning of its sleep
@@ -121,6 +122,18 @@ func (d *device) newMsgID() uint16 {
 func (d *device) disturb() {
 	if d.wake != nil {
 		d.wake.disturbed = true
+	}
+}
+
+// linger notes that what is on its way to or from the device has been there for so long. Where
+// answers are late for a repetition, a wake may end early: there are devices that do not answer.
+func (d *device) linger(n time.Duration) {
+	if len(d.up)+len(d.down) == 0 {
+		d.late = 0
+		return
+	}
+	if d.late += n; d.late >= retryInterval {
+		d.disturb()
 	}
 }
 
@@ -247,8 +260,9 @@ func (d *device) told(msgID, id uint16, code sn12.ReturnCode) {
 // published takes a PUBLISH. A QoS 2 message counts when it comes; its MsgId is remembered until PUBREL.
 func (d *device) published(m sn12.Publish) {
 	name, known := d.names[m.TopicID]
-	if !known && d.unsure() {
-		// The answer that told it was lost, and will come again when the request does.
+	if !known && (d.unsure() || d.connectsKept()) {
+		// The answer that told it was lost, and will come again when the request does; or the
+		// gateway does not know yet that the device connects anew.
 		if m.QoS > 0 {
 			d.send(sn12.PubAck{TopicID: m.TopicID, MsgID: m.MsgID, ReturnCode: sn12.RejectedInvalidTopicID})
 		}

@@ -85,11 +85,13 @@ func locked[T any](f func() T) func() T {
 	}
 }
 
+const retryInterval = 2 * time.Second
+
 // sessionConfig is the default configuration with the bounds of the profile and no others that a
 // world can reach.
 func sessionConfig(p profile) *session.Config {
 	return &session.Config{
-		RetryInterval: 2 * time.Second, RetryCount: 100, // answers may be under way for many intervals
+		RetryInterval: retryInterval, RetryCount: 100, // answers may be under way for many intervals
 		Hold:           20 * time.Second,
 		ToleranceShort: 50, ToleranceLong: 10,
 		IdleProbe: time.Hour, CongestionWait: 5 * time.Minute,

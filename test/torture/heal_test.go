@@ -63,6 +63,11 @@ func (w *world) healSilently() bool {
 			return false
 		}
 	}
+	for _, d := range w.devices {
+		if d.state == off {
+			d.down = nil // its radio has been off
+		}
+	}
 	return !w.failed()
 }
 

@@ -24,8 +24,8 @@ type brokerSession struct {
 	// in a broker that does so at PUBREL.
 	received map[uint16]*inbound
 
-	first *brokerConn // the connection that it began in
-	young bool        // the gateway has died with that one: it may not have noted that the session is new
+	fresh bool // it began, or the broker said so, since the gateway has started
+	young bool // that gateway has died: it may not have noted that the session is new
 }
 
 type subscription struct {
@@ -75,7 +75,7 @@ func (c *brokerConn) connect(p *packets.ConnectPacket) {
 		s = nil
 	}
 	if s == nil {
-		s = &brokerSession{b: b, id: p.ClientIdentifier, dev: b.w.device(p.ClientIdentifier), received: make(map[uint16]*inbound), first: c}
+		s = &brokerSession{b: b, id: p.ClientIdentifier, dev: b.w.device(p.ClientIdentifier), received: make(map[uint16]*inbound), fresh: !c.orphan, young: c.orphan}
 		b.sessions = append(b.sessions, s)
 		ack.SessionPresent = false
 	} else {
@@ -83,7 +83,7 @@ func (c *brokerConn) connect(p *packets.ConnectPacket) {
 		if b.w.lies() {
 			b.w.note(c.who(), "broker: lies about Session Present")
 			s.disown("the broker has said that it has no session")
-			ack.SessionPresent = false
+			ack.SessionPresent, s.fresh, s.young = false, !c.orphan, s.young || c.orphan
 		}
 	}
 	s.clean, s.conn, c.s = p.CleanSession, c, s

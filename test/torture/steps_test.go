@@ -121,6 +121,9 @@ func (w *world) pass() {
 	d := []time.Duration{time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second, 6 * time.Second}
 	n := d[w.rng.IntN(len(d))] + time.Duration(w.rng.IntN(1000))*time.Microsecond
 	time.Sleep(n)
+	for _, d := range w.devices {
+		d.linger(n)
+	}
 }
 
 // publish has the broker publish to a device, sometimes a burst.
