@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"runtime/debug"
 	"time"
@@ -45,23 +44,6 @@ var (
 	errStuck    = errors.New("store engine failed beyond repair; restart the gateway")
 )
 
-// mapSize is the number of bytes up to the high-water marks of the root pages; 0: there
-// are none.
-func mapSize(path string) int {
-	f, err := os.Open(path)
-	if err != nil {
-		return 0 // the engine finds out
-	}
-	defer f.Close()
-	var pages uint64
-	for slot := range 2 {
-		if m, err := readMeta(f, slot); err == nil {
-			pages = max(pages, m.pages)
-		}
-	}
-	return int(min(pages*pageSize, math.MaxInt))
-}
-
 type openFileFunc = func(name string, flag int, perm os.FileMode) (*os.File, error)
 
 // openBolt opens a file with the engine and returns the descriptor as well. A panic
@@ -78,9 +60,8 @@ func openBolt(path string, readOnly bool, opts Options) (db *bbolt.DB, raw *os.F
 			// Fixed, because the default is the page size of the machine, 16 KiB on
 			// some boards: four times the bytes to write for each commit.
 			PageSize: pageSize,
-			// A file that was cut short, behind the last page in use, has to be mapped
-			// as far as pages may be taken from it again: the engine maps as much as
-			// there is, and would read past that.
+			// The engine maps as much as there is. Of a file that was cut short behind
+			// the last page in use it would read past that.
 			InitialMmapSize: mapSize(path),
 			FreelistType:    bbolt.FreelistMapType,
 			MaxSize:         opts.MaxBytes,
