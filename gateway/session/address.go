@@ -49,7 +49,7 @@ func (s *Session) AddressChanged() {
 func (s *Session) StartMsgIDs(after uint16) {
 	s.nextMsgID = after
 	// The broker may remember identifiers of messages that have been given up.
-	s.spool.packetID = firstPacketID | after
+	s.up.spool.packetID = firstPacketID | after
 }
 
 // addressDeadline is when an unanswered question, whether the device is where it says it

@@ -5,59 +5,59 @@ import "sngate/snpacket/sn12"
 // Topic ids and subscriptions that wait for the store: a device must not be told what a
 // restart would forget.
 
-func (s *Session) onRegisterStored(st *step, v *continuation, ok bool) {
-	ok = s.allotted(st, v, ok)
-	if !s.connected() {
+func (ti *topicIDs) onRegisterStored(st *step, v *continuation, ok bool) {
+	ok = ti.allotted(st, v, ok)
+	if !ti.s.connected() {
 		return
 	}
 	if !ok {
 		st.drop(ReasonStoreFailed)
 		send(st, sn12.RegAck{MsgID: v.msgID, ReturnCode: sn12.RejectedCongestion})
-		s.goOnRegistering(st, v.id)
+		ti.s.goOnRegistering(st, v.id)
 		return
 	}
 	send(st, sn12.RegAck{TopicID: v.id, MsgID: v.msgID})
-	s.told(st, v.id)
+	ti.told(st, v.id)
 }
 
-func (s *Session) onSubscribeStored(st *step, v *continuation, ok bool) {
+func (sb *subscriptions) onSubscribeStored(st *step, v *continuation, ok bool) {
 	r := &v.req
 	if v.id != 0 {
-		ok = s.allotted(st, v, ok)
+		ok = sb.s.ids.allotted(st, v, ok)
 	}
 	switch {
-	case !ok && !s.connected():
+	case !ok && !sb.s.connected():
 	case !ok:
 		st.drop(ReasonStoreFailed)
-		if i := s.subscribed(r.filter); i >= 0 && v.fresh {
-			s.unsubscribe(st, i)
+		if i := sb.find(r.filter); i >= 0 && v.fresh {
+			sb.unsubscribe(st, i)
 			st.do(Action{Kind: ActionUnsubscribe, Topic: r.filter})
 		}
 		if !r.quiet {
 			send(st, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedCongestion})
 		}
 	case !r.quiet:
-		s.answerSubscribe(st, r, sn12.SubAck{QoS: v.code, MsgID: r.msgID, TopicID: v.id})
+		sb.answerSubscribe(st, r, sn12.SubAck{QoS: v.code, MsgID: r.msgID, TopicID: v.id})
 	}
-	s.goOnRegistering(st, v.id)
+	sb.s.goOnRegistering(st, v.id)
 }
 
 // allotted ends the way of a topic id into the store. An id that did not get there is
 // taken back, and not used for another name either; one that was there before stays what it
 // was.
-func (s *Session) allotted(st *step, v *continuation, ok bool) bool {
+func (ti *topicIDs) allotted(st *step, v *continuation, ok bool) bool {
 	id := v.id
-	if _, known := s.topics.Name(id); !known {
+	if _, known := ti.topics.Name(id); !known {
 		return false // the topic ids have been forgotten meanwhile
 	}
 	if !ok && v.claims {
-		s.topics.Unclaim(id)
+		ti.topics.Unclaim(id)
 	}
 	if !ok && v.allots {
-		s.removeTopic(st, id)
-		if s.registering(id) {
-			s.suspendRegistration()
-			s.waitForStore(st.Now)
+		ti.remove(st, id)
+		if ti.s.registering(id) {
+			ti.s.suspendRegistration()
+			ti.s.waitForStore(st.Now)
 		}
 	}
 	return ok

@@ -33,8 +33,8 @@ const (
 // id that the device has refused does not count.
 func (s *Session) addressed(m *outgoing) bool {
 	if m.refusal != unrefused {
-		id, ok := s.topics.ID(m.topic)
-		return ok && s.topics.Announced(id)
+		id, ok := s.ids.topics.ID(m.topic)
+		return ok && s.ids.topics.Announced(id)
 	}
 	_, _, ok := s.address(m.topic)
 	return ok
@@ -93,7 +93,7 @@ func (s *Session) undeliverable(st *step, m *outgoing) Reason {
 	case t.sends >= s.cfg.patience():
 		return ReasonUnanswered
 	case t.registers >= s.cfg.patience() && !addressed:
-		if id, ok := s.topics.ID(m.topic); !ok || !s.topics.Trusted(id) {
+		if id, ok := s.ids.topics.ID(m.topic); !ok || !s.ids.topics.Trusted(id) {
 			return ReasonRegisterUnanswered
 		}
 	}
@@ -103,7 +103,7 @@ func (s *Session) undeliverable(st *step, m *outgoing) Reason {
 // announce begins the registration of a message's topic. It reports false when deliveries
 // pause: the store takes no topic id, or the address is to prove itself first.
 func (s *Session) announce(st *step, m *outgoing) bool {
-	id, known := s.topics.ID(m.topic)
+	id, known := s.ids.topics.ID(m.topic)
 	if !s.reachable(st, m) {
 		return false
 	}
@@ -113,11 +113,11 @@ func (s *Session) announce(st *step, m *outgoing) bool {
 			return false
 		}
 		var lent bool
-		if id, lent = s.lendID(st, m.topic); !lent {
+		if id, lent = s.ids.lendID(st, m.topic); !lent {
 			s.reg = &registration{topic: m.topic, phase: waiting, retryAt: st.Now + lateWindow, overdue: true}
 			return true
 		}
-		s.putTopic(st, id, false)
+		s.ids.put(st, id, false)
 	}
 	s.reg = &registration{topic: m.topic, topicID: id, phase: allotting, retryAt: Never, overdue: s.mute, mute: s.mute}
 	if t := s.tallyOf(m); t != nil {
@@ -144,7 +144,7 @@ func (s *Session) sendRegister(st *step) {
 		s.prove(st)
 		return
 	}
-	s.topics.Touch(r.topicID, st.Now)
+	s.ids.topics.Touch(r.topicID, st.Now)
 	r.now = more(r.now, 1)
 	send(st, m)
 }
@@ -165,7 +165,7 @@ func (s *Session) onRegisterRetry(st *step) {
 		return
 	}
 	s.mute = true
-	r.overdue, r.tried = true, s.topics.Trusted(r.topicID)
+	r.overdue, r.tried = true, s.ids.topics.Trusted(r.topicID)
 	if r.mute && r.tries > 0 && s.state == StateAwake {
 		// There are devices that know no REGISTER. They are not kept awake to give up one
 		// message after the other, and what can be sent without it is sent.
@@ -197,7 +197,7 @@ func (s *Session) registerUnanswered(st *step) {
 		s.lose(st, ReasonRetriesExhausted)
 		return
 	case r.tried:
-		s.topics.SetAnnounced(r.topicID, true)
+		s.ids.topics.SetAnnounced(r.topicID, true)
 	default:
 		i := s.registered()
 		if i >= 0 && s.queue.at(i).qos > 0 && r.count() < s.cfg.patience() {
@@ -254,21 +254,21 @@ func (s *Session) onRegAck(st *step, body []byte) {
 	}
 	r := s.reg
 	if r == nil || r.phase != registering || r.msgID != m.MsgID ||
-		m.ReturnCode == sn12.Accepted && m.TopicID != r.topicID && s.topics.Doubtful(r.topicID) {
+		m.ReturnCode == sn12.Accepted && m.TopicID != r.topicID && s.ids.topics.Doubtful(r.topicID) {
 		st.drop(ReasonUnexpectedMessage)
 		return
 	}
 	s.mute = false
 	switch {
 	case m.ReturnCode == sn12.Accepted:
-		s.topics.SetAnnounced(r.topicID, true)
-		s.topics.Touch(r.topicID, st.Now)
+		s.ids.topics.SetAnnounced(r.topicID, true)
+		s.ids.topics.Touch(r.topicID, st.Now)
 		for i := range s.queue.len() {
 			if m := s.queue.at(i); m.topic == r.topic && m.refusal == refusedID {
 				m.refusal = toldAgain
 			}
 		}
-		s.keepTopic(st, r.topicID)
+		s.ids.keep(st, r.topicID)
 	case m.ReturnCode == sn12.RejectedCongestion && r.count() < s.cfg.patience():
 		s.congested(st)
 		return
@@ -283,7 +283,7 @@ func (s *Session) onRegAck(st *step, body []byte) {
 // know notes that the device knows an id, from REGACK or SUBACK or because it has used it.
 // That answers a REGISTER of it as well.
 func (s *Session) know(id uint16) {
-	s.topics.SetAnnounced(id, true)
+	s.ids.topics.SetAnnounced(id, true)
 	if s.reg != nil && s.reg.phase != waiting && s.reg.topicID == id {
 		s.reg = nil
 	}

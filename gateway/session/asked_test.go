@@ -60,7 +60,7 @@ func TestBurstOfRequestsWhileTheBrokerIsAwayIsAnswered(t *testing.T) {
 		r.advance(20 * time.Second)
 		r.sent = nil
 	}
-	if n := len(r.s.asked); n > maxAsked+maxRemoving {
+	if n := len(r.s.subs.asked); n > maxAsked+maxRemoving {
 		t.Errorf("%d requests are kept", n)
 	}
 	r.event(Event{Kind: EventUp, SessionPresent: true})
@@ -141,7 +141,7 @@ func TestUnsubscribeDoesNotOvertakeTheSubscribeBehindIt(t *testing.T) {
 	r.event(Event{Kind: EventSubscribed, Token: sub.Token})
 	r.want("moot now", sn12.UnsubAck{MsgID: 1})
 	r.want("", sn12.SubAck{TopicID: 1, MsgID: 2})
-	if r.s.subscribed("a/b") < 0 {
+	if r.s.subs.find("a/b") < 0 {
 		t.Error("the later request does not hold")
 	}
 }

@@ -58,10 +58,10 @@ func (s *Session) trim(st *step) {
 
 // awaiting reports whether an answer of the broker is awaited.
 func (s *Session) awaiting() bool {
-	if s.relays() {
+	if s.up.relays() {
 		return true
 	}
-	return s.spool.len() > 0 || len(s.asked) > 0 || s.restore.open > 0 || s.barrier.token != 0
+	return s.up.spool.len() > 0 || len(s.subs.asked) > 0 || s.subs.restore.open > 0 || s.barrier.token != 0
 }
 
 // admit keeps the bounds: QoS 0 goes first, oldest first. QoS 1 and 2 are never dropped,

@@ -141,8 +141,8 @@ func (s *Session) begin(st *step, p connectParams, d *dialogue) {
 	d.retry.stop()
 	if !d.wake {
 		s.disown()
-		s.retire(st)
-		s.forgetAsked()
+		s.up.retire(st)
+		s.subs.forgetAsked()
 	}
 	s.suspendDelivery()
 	s.barrier = barrier{at: Never}
@@ -172,7 +172,7 @@ func (s *Session) onWillTopic(st *step, body []byte) {
 		s.refuseConnect(st, sn12.RejectedNotSupported, ReasonWill)
 		return
 	}
-	if code, why := s.refusesWill(st, len(m.Topic), 0); why != ReasonNone {
+	if code, why := s.wills.refuses(st, len(m.Topic), 0); why != ReasonNone {
 		s.refuseConnect(st, code, why)
 		return
 	}
@@ -189,7 +189,7 @@ func (s *Session) onWillMsg(st *step, body []byte) {
 		return
 	}
 	s.dialogue.retry.stop()
-	if code, why := s.refusesWill(st, len(s.dialogue.will.Topic), len(m.Message)); why != ReasonNone {
+	if code, why := s.wills.refuses(st, len(s.dialogue.will.Topic), len(m.Message)); why != ReasonNone {
 		s.refuseConnect(st, code, why)
 		return
 	}
@@ -204,14 +204,14 @@ func (s *Session) carryOut(st *step) {
 	clean := d.connect.clean || s.clean // a clean session leaves nothing to the next one either
 	switch {
 	case d.willSeen:
-		s.will = d.will
+		s.wills.current = d.will
 	case clean && !d.wake:
-		s.will = nil // "CleanSession=1, Will=0: no subscriptions and no will" (section 6.3)
+		s.wills.current = nil // "CleanSession=1, Will=0: no subscriptions and no will" (section 6.3)
 	}
 	s.duration = d.connect.duration
 	if !d.reopen {
 		s.dialogue = nil
-		s.setWill(st, s.will)
+		s.wills.set(st, s.wills.current)
 		s.accept(st, d.connect, d.wake)
 		return
 	}
@@ -219,24 +219,24 @@ func (s *Session) carryOut(st *step) {
 		s.forget(st)
 	}
 	s.clean = d.connect.clean
-	s.carried, s.willLate = s.brokersWill(), false
-	s.willDue = false // the link drops it: the device is back
+	s.wills.carried, s.wills.late = s.wills.brokersWill(), false
+	s.wills.due = false // the link drops it: the device is back
 	s.link = linkOpening
 	s.uncomplete()
 	s.closeAs = 0
 	s.enter(st, StateConnecting, ReasonNone)
-	st.do(Action{Kind: ActionConnect, Clean: s.clean, KeepAlive: s.duration, Will: s.carried})
+	st.do(Action{Kind: ActionConnect, Clean: s.clean, KeepAlive: s.duration, Will: s.wills.carried})
 }
 
 // forget drops all that CleanSession=1 drops.
 func (s *Session) forget(st *step) {
 	s.kept = false
-	s.topics.Reset()
+	s.ids.topics.Reset()
 	s.reg, s.tallies, s.mute = nil, nil, false
-	s.filterOctets = 0
-	s.subs, s.asked = nil, nil
-	s.restore, s.restoreAt = restore{}, Never
-	s.window = nil
+	s.subs.filterOctets = 0
+	s.subs.list, s.subs.asked = nil, nil
+	s.subs.restore, s.subs.restoreAt = restore{}, Never
+	s.up.window = nil
 	s.dropHeld(st, ReasonCleanSession)
 	s.forgetRecords(st)
 }
@@ -246,16 +246,16 @@ func (s *Session) accept(st *step, p connectParams, wake bool) {
 	if !wake {
 		// Whether a device that connects anew still knows its topic ids cannot be told;
 		// it is told again before they are used (MQTT-SN 1.2 section 6.10).
-		s.topics.ForgetAnnounced()
+		s.ids.topics.ForgetAnnounced()
 	}
 	s.fresh = true
 	s.accepted, s.lateBefore = p, st.Now+lateWindow
 	s.kept = !s.clean
 	s.enter(st, StateActive, ReasonNone)
 	s.journal.begin(s.cfg.Durable)
-	s.closeAs, s.resuming = 0, false
+	s.closeAs, s.up.resuming = 0, false
 	s.heard(st.Now)
-	s.drain(st)
+	s.up.drain(st)
 	s.after(st, goOnWhenDown, continuation{kind: thenConnAck})
 }
 
@@ -265,9 +265,9 @@ func (s *Session) onBrokerConnected(st *step, ev *Event) {
 	}
 	s.link = linkUp
 	s.resume(st, ev.SessionPresent)
-	s.askAgain(st)
+	s.subs.askAgain(st)
 	if s.state != StateConnecting {
-		s.drain(st)
+		s.up.drain(st)
 		return // the device has sent another CONNECT meanwhile, and its will is awaited
 	}
 	d := s.dialogue
@@ -282,14 +282,14 @@ func (s *Session) resume(st *step, present bool) {
 	if !present {
 		s.lastQoS2 = exchange{}
 		forgot = s.forgetTaken(st)
-		s.forgetReleased(st)
+		s.up.forgetReleased(st)
 	}
-	s.resuming = false
+	s.up.resuming = false
 	if s.draining() && !s.kept {
 		return
 	}
-	if !present || s.restore.token != 0 {
-		s.restoreSubscriptions(st, present && s.restore.due, forgot)
+	if !present || s.subs.restore.token != 0 {
+		s.subs.restoreSubscriptions(st, present && s.subs.restore.due, forgot)
 	}
 }
 
@@ -309,8 +309,8 @@ func (s *Session) onBrokerRefused(st *step, ev *Event) {
 		s.free(st)
 	case s.state != StateConnecting:
 	case ev.Refused == NotRefused && s.kept && !s.clean && s.cfg.Spool:
-		s.link, s.carried = linkDown, nil
-		st.do(Action{Kind: ActionReopen, Clean: s.clean, KeepAlive: s.duration, Will: s.brokersWill()})
+		s.link, s.wills.carried = linkDown, nil
+		st.do(Action{Kind: ActionReopen, Clean: s.clean, KeepAlive: s.duration, Will: s.wills.brokersWill()})
 		d := s.dialogue
 		s.dialogue = nil
 		s.accept(st, d.connect, d.wake)
@@ -355,7 +355,7 @@ func (s *Session) abandon(st *step, why Reason) {
 	}
 	s.disown()
 	how := ActionCloseClean
-	if s.willDue { // of the connection before
+	if s.wills.due { // of the connection before
 		how = ActionCloseDrain
 	}
 	s.end(st, StateDisconnected, why, how)

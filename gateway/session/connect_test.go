@@ -216,8 +216,8 @@ func TestAcceptedConnectIsNotChangedByTheDatagramBuffer(t *testing.T) {
 	r := newRig(t, nil)
 	w := &Will{Topic: "will/topic", Message: bytes.Repeat([]byte{0x11}, 100), QoS: 2, Retain: true}
 	r.connectWill(true, w) // the rig overwrites each datagram after its step
-	if !r.s.will.equal(w) {
-		t.Errorf("will is %s", hex.EncodeToString(r.s.will.Message))
+	if !r.s.wills.current.equal(w) {
+		t.Errorf("will is %s", hex.EncodeToString(r.s.wills.current.Message))
 	}
 }
 

@@ -65,11 +65,11 @@ func (s *Session) onStored(st *step, ev *Event) {
 func (s *Session) goOn(st *step, c *continuation, ok bool) {
 	switch c.kind {
 	case thenRegAck:
-		s.onRegisterStored(st, c, ok)
+		s.ids.onRegisterStored(st, c, ok)
 	case thenSubAck:
-		s.onSubscribeStored(st, c, ok)
+		s.subs.onSubscribeStored(st, c, ok)
 	case thenAllotted:
-		s.allotted(st, c, ok)
+		s.ids.allotted(st, c, ok)
 		s.goOnRegistering(st, c.id)
 	case thenPublish:
 		s.onOutgoingStored(st, c)
@@ -78,10 +78,10 @@ func (s *Session) goOn(st *step, c *continuation, ok bool) {
 	case thenAckHeld:
 		s.onHeldStored(st, c, ok)
 	case thenAckSpooled:
-		s.onSpoolStored(st, c, ok)
+		s.up.onSpoolStored(st, c, ok)
 	case thenRelSpooled:
 		if ok {
-			s.onReleasedStored(st, c.number)
+			s.up.onReleasedStored(st, c.number)
 		}
 	case thenPubComp:
 		s.complete(st, c.id)
@@ -100,6 +100,6 @@ func (s *Session) goOn(st *step, c *continuation, ok bool) {
 	case thenGoodbye:
 		s.onGoodbyeStored(st)
 	case thenRestore:
-		s.beginRestore(st)
+		s.subs.beginRestore(st)
 	}
 }

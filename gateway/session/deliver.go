@@ -176,7 +176,7 @@ func (s *Session) deliver(st *step, m outgoing) {
 // address chooses how the device is told the topic: by an id it has registered or been
 // given, by a predefined id, or by its two octets.
 func (s *Session) address(topic string) (sn12.TopicIDType, uint16, bool) {
-	if id, ok := s.topics.ID(topic); ok && (s.topics.Announced(id) || s.reg != nil && s.reg.tried && s.reg.topicID == id) {
+	if id, ok := s.ids.topics.ID(topic); ok && (s.ids.topics.Announced(id) || s.reg != nil && s.reg.tried && s.reg.topicID == id) {
 		return sn12.TopicIDNormal, id, true
 	}
 	if id, ok := s.cfg.Predefined.ID(s.clientID, topic); ok {
@@ -191,7 +191,7 @@ func (s *Session) address(topic string) (sn12.TopicIDType, uint16, bool) {
 func (s *Session) sendPublish(st *step) {
 	d := &s.delivery
 	if d.idType == sn12.TopicIDNormal {
-		s.topics.Touch(d.topicID, st.Now)
+		s.ids.topics.Touch(d.topicID, st.Now)
 	}
 	if d.msg.qos == 0 {
 		s.writePublish(st, false)
@@ -243,7 +243,7 @@ func (s *Session) repeatDelivery(st *step) {
 	switch d.phase {
 	case publishing:
 		if d.idType == sn12.TopicIDNormal {
-			s.topics.Touch(d.topicID, st.Now)
+			s.ids.topics.Touch(d.topicID, st.Now)
 		}
 		s.writePublish(st, true)
 	case releasing:

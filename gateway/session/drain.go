@@ -9,13 +9,13 @@ func (s *Session) Draining() bool { return s.draining() }
 // Delivering reports whether the session has anything for the broker, whatever has become
 // of the device.
 func (s *Session) Delivering() bool {
-	return s.willDue || s.spool.len() > 0 || s.relays()
+	return s.wills.due || s.up.spool.len() > 0 || s.up.relays()
 }
 
 // relays reports whether a PUBLISH of the device is with the link.
-func (s *Session) relays() bool {
-	for i := range s.window {
-		if s.window[i].stage == relaying {
+func (ul *uplink) relays() bool {
+	for i := range ul.window {
+		if ul.window[i].stage == relaying {
 			return true
 		}
 	}
@@ -27,7 +27,7 @@ func (s *Session) draining() bool { return s.closeAs != 0 }
 // closeLink ends the connection to the broker, or has it ended when the spool is empty. A
 // will that is due is published last: nothing of the device may come after it.
 func (s *Session) closeLink(st *step, how ActionKind) {
-	if s.spool.len() > 0 {
+	if s.up.spool.len() > 0 {
 		if how == ActionCloseAbort && s.link != linkUp {
 			how = ActionCloseClean // the broker has published the will when the connection broke
 			st.do(Action{Kind: ActionSetWill})
@@ -38,8 +38,8 @@ func (s *Session) closeLink(st *step, how ActionKind) {
 		}
 		return
 	}
-	if s.willDue && how == ActionCloseDrain && s.link != linkClosing { // the link has it then
-		s.publishWill(st, s.will)
+	if s.wills.due && how == ActionCloseDrain && s.link != linkClosing { // the link has it then
+		s.wills.publish(st, s.wills.current)
 	}
 	switch s.link {
 	case linkClosed:
@@ -55,13 +55,13 @@ func (s *Session) closeLink(st *step, how ActionKind) {
 // reopenToDrain connects in the name of a device that has gone. Its will has been
 // settled.
 func (s *Session) reopenToDrain(st *step) {
-	s.link, s.carried = linkDown, nil
+	s.link, s.wills.carried = linkDown, nil
 	st.do(Action{Kind: ActionReopen, Clean: s.clean, KeepAlive: s.duration})
 }
 
 // closeDrained ends a connection that was kept for the spool only.
 func (s *Session) closeDrained(st *step) {
-	if !s.draining() || s.spool.len() > 0 || s.dialogue != nil {
+	if !s.draining() || s.up.spool.len() > 0 || s.dialogue != nil {
 		return
 	}
 	how := s.closeAs

@@ -56,11 +56,11 @@ func (s *Session) Snapshot(env Env, out *Out) {
 		s.journal.removeAll(st, kind)
 	}
 	s.journal.put(st, RecordSession, nil, s.appendSession())
-	for i := range s.subs {
-		s.putSubscription(st, &s.subs[i])
+	for i := range s.subs.list {
+		s.subs.putSubscription(st, &s.subs.list[i])
 	}
-	for id := range s.topics.All {
-		s.putTopic(st, id, s.topics.State(id).Told)
+	for id := range s.ids.topics.All {
+		s.ids.put(st, id, s.ids.topics.State(id).Told)
 	}
 	for i := range s.taken {
 		s.taken[i].put(st, &s.journal)
@@ -68,9 +68,9 @@ func (s *Session) Snapshot(env Env, out *Out) {
 	if s.outgoing.msgID != 0 {
 		s.outgoing.put(st, &s.journal)
 	}
-	for i := range s.window {
-		if f := &s.window[i]; f.kept {
-			s.putReceived(st, f)
+	for i := range s.up.window {
+		if f := &s.up.window[i]; f.kept {
+			s.up.putReceived(st, f)
 		}
 	}
 	if m := &s.delivery.msg; m.number != 0 {
@@ -81,7 +81,7 @@ func (s *Session) Snapshot(env Env, out *Out) {
 			m.put(st, &s.journal)
 		}
 	}
-	s.snapshotSpool(st)
+	s.up.snapshotSpool(st)
 }
 
 // disown drops the answers to the device that wait for the store: it has disconnected,
@@ -123,16 +123,16 @@ func (s *Session) Resume(env Env, out *Out) bool {
 		return false
 	}
 	s.journal.state = s.state
-	s.topics.Distrust(s.cfg.MaxTopics)
+	s.ids.topics.Distrust(s.cfg.MaxTopics)
 	s.reach.beginStep(st.Out)
-	s.resumeSpool(st)
+	s.up.resumeSpool(st)
 	s.resumeOutgoing()
 	if !s.connected() {
 		return s.resumeEnd(st)
 	}
-	s.link, s.resuming = linkDown, true
-	lazy := len(s.subs) == 0 && s.spool.len() == 0
-	st.do(Action{Kind: ActionReopen, Clean: s.clean, KeepAlive: s.duration, Will: s.brokersWill(), Lazy: lazy})
+	s.link, s.up.resuming = linkDown, true
+	lazy := len(s.subs.list) == 0 && s.up.spool.len() == 0
+	st.do(Action{Kind: ActionReopen, Clean: s.clean, KeepAlive: s.duration, Will: s.wills.brokersWill(), Lazy: lazy})
 	s.heard(st.Now)
 	s.resumeDelivery(st)
 	s.save(st)
@@ -144,11 +144,11 @@ func (s *Session) Resume(env Env, out *Out) bool {
 // and what is in the spool.
 func (s *Session) resumeEnd(st *step) bool {
 	how := ActionCloseClean
-	if s.willDue = s.willDue && s.will != nil; s.willDue {
+	if s.wills.due = s.wills.due && s.wills.current != nil; s.wills.due {
 		s.reopenToDrain(st)
 		how = ActionCloseDrain
 	}
-	if s.willDue || s.spool.len() > 0 {
+	if s.wills.due || s.up.spool.len() > 0 {
 		s.closeLink(st, how)
 		return true
 	}

@@ -30,8 +30,8 @@ func (w *world) checkTwin() {
 
 func (w *world) spooled() map[string]int {
 	m := map[string]int{}
-	for i := range w.s.spool.msgs {
-		m[string(w.s.spool.msgs[i].payload)]++
+	for i := range w.s.up.spool.msgs {
+		m[string(w.s.up.spool.msgs[i].payload)]++
 	}
 	return m
 }
@@ -159,12 +159,12 @@ func (w *world) check() {
 		{len(s.journal.waiting) > maxWaiting+2*maxAsked+maxRemoving, "too much waits for the store"},
 		{len(s.taken) > maxTaken, "too many QoS 2 messages of the broker are taken over"},
 		// What a store that has failed did not remove is there again after a restart.
-		{!w.frail && s.spool.len() > w.cfg.SpoolMessages, "more in the spool than SpoolMessages"},
-		{!w.frail && s.spool.octets > w.cfg.SpoolBytes, "more in the spool than SpoolBytes"},
-		{len(s.window) > w.cfg.MaxInFlight, "more in flight than MaxInFlight"},
-		{len(s.subs) > w.cfg.MaxSubscriptions, "too many subscriptions"},
-		{s.topics.Owned() > w.cfg.MaxTopics || s.topics.Len() > w.cfg.MaxTopics+spareIDs, "too many topic ids"},
-		{s.draining() && s.spool.len() == 0 && s.dialogue == nil, "a link without device and spool stays open"},
+		{!w.frail && s.up.spool.len() > w.cfg.SpoolMessages, "more in the spool than SpoolMessages"},
+		{!w.frail && s.up.spool.octets > w.cfg.SpoolBytes, "more in the spool than SpoolBytes"},
+		{len(s.up.window) > w.cfg.MaxInFlight, "more in flight than MaxInFlight"},
+		{len(s.subs.list) > w.cfg.MaxSubscriptions, "too many subscriptions"},
+		{s.ids.topics.Owned() > w.cfg.MaxTopics || s.ids.topics.Len() > w.cfg.MaxTopics+spareIDs, "too many topic ids"},
+		{s.draining() && s.up.spool.len() == 0 && s.dialogue == nil, "a link without device and spool stays open"},
 		{s.draining() && s.paused, "what is drained is not read from"},
 	} {
 		if c.broken {
@@ -255,8 +255,8 @@ func (w *world) calm() {
 		w.fail("never arrived at the broker: %v", w.owedUp)
 	case len(w.owedDown) > 0:
 		w.fail("never arrived at the device: %v", w.owedDown)
-	case s.spool.len() > 0:
-		w.fail("%d messages are left in the spool", s.spool.len())
+	case s.up.spool.len() > 0:
+		w.fail("%d messages are left in the spool", s.up.spool.len())
 	case s.queue.len() > 0 || s.delivery.phase != idle:
 		w.fail("%d messages are left in the queue, delivery is in phase %d", s.queue.len(), s.delivery.phase)
 	case len(w.b.out) > 0:

@@ -261,7 +261,7 @@ func (w *world) storeWorks() {
 }
 
 func (w *world) brokerPublishes() {
-	if len(w.s.subs) == 0 || len(w.b.out) >= 10 || !w.b.present {
+	if len(w.s.subs.list) == 0 || len(w.b.out) >= 10 || !w.b.present {
 		return
 	}
 	w.published++
@@ -319,7 +319,7 @@ func (w *world) restart(crash bool) {
 // excuse lets messages of the device go that the broker has forgotten half-way, when the
 // process ends before the store knows: it goes on with PUBREL for nothing.
 func (w *world) excuse() {
-	p := &w.s.spool
+	p := &w.s.up.spool
 	for _, r := range w.store.records {
 		if r.Kind != RecordReleased {
 			continue

@@ -103,7 +103,7 @@ func TestFailedSubscribeTakesNothingAway(t *testing.T) {
 	r.want("not as asked for", sn12.SubAck{MsgID: 5, ReturnCode: sn12.RejectedCongestion})
 	r.send(sn12.Publish{TopicID: id, Data: []byte("x")})
 	r.wantAction("the id still means the topic", Action{Kind: ActionPublish, Topic: "a/b", Payload: []byte("x")})
-	if r.s.subscribed("a/b") < 0 {
+	if r.s.subs.find("a/b") < 0 {
 		t.Error("the subscription is gone")
 	}
 }
@@ -576,7 +576,7 @@ func TestPacketIdentifiersAreNotCountedFromTheStartAgain(t *testing.T) {
 	for _, first := range []uint16{1, 0x1234, 0x7FFE, 0xFFF0} {
 		s := New(durableConfig(), "dev")
 		s.StartMsgIDs(first)
-		id := s.spool.newPacketID()
+		id := s.up.spool.newPacketID()
 		if used[id] || id < firstPacketID || id > lastPacketID {
 			t.Errorf("StartMsgIDs(%#x): packet identifier %#x", first, id)
 		}

@@ -20,13 +20,13 @@ func (s *Session) lose(st *step, why Reason) {
 func (s *Session) endLost(st *step, why Reason) {
 	s.disown()
 	how := ActionCloseAbort
-	switch w := s.will; {
+	switch w := s.wills.current; {
 	case s.parked: // the broker has closed the connection: it knows
-	case w == nil && s.carried != nil:
+	case w == nil && s.wills.carried != nil:
 		how = ActionCloseClean
-	case w != nil && !w.equal(s.carried):
+	case w != nil && !w.equal(s.wills.carried):
 		how = ActionCloseDrain
-		s.willDue = true // closeLink has it published, behind what the device has sent
+		s.wills.due = true // closeLink has it published, behind what the device has sent
 	}
 	s.end(st, StateLost, why, how)
 }
@@ -38,8 +38,8 @@ func (s *Session) end(st *step, state State, why Reason, how ActionKind) {
 	s.dialogue = nil
 	s.suspendDelivery()
 	s.dropHeld(st, ReasonSessionEnded)
-	s.forgetAsked()
-	s.retire(st)
+	s.subs.forgetAsked()
+	s.up.retire(st)
 	s.barrier = barrier{at: Never}
 	s.lifeAt, s.resumeAt, s.askAt = Never, Never, Never
 	s.fresh = false
@@ -63,7 +63,7 @@ func (s *Session) Expire(env Env, out *Out) bool {
 		return false
 	}
 	s.forget(st)
-	s.clean, s.will, s.carried = true, nil, nil
+	s.clean, s.wills.current, s.wills.carried = true, nil, nil
 	if s.link == linkClosed {
 		s.free(st)
 	}
@@ -75,8 +75,8 @@ func (s *Session) onLinkClosed(st *step) {
 		return // a new connection has been asked for meanwhile
 	}
 	s.link = linkClosed
-	if s.willDue {
-		s.willDue = false
+	if s.wills.due {
+		s.wills.due = false
 		s.journal.mustSave()
 	}
 	switch {
@@ -101,7 +101,7 @@ func (s *Session) onLinkDown(st *step) {
 	}
 	s.link = linkDown
 	s.uncomplete()
-	s.retract(st)
+	s.up.retract(st)
 	if s.draining() && s.closeAs == ActionCloseAbort {
 		s.closeAs = ActionCloseClean // the broker publishes the will now
 		st.do(Action{Kind: ActionSetWill})
@@ -119,17 +119,17 @@ func (s *Session) onLinkUp(st *step, ev *Event) {
 		return
 	}
 	s.link = linkUp
-	s.carried = s.brokersWill()
-	if s.willLate {
-		s.willLate = false
-		s.carried = &Will{} // one or the other: no will the device can have set
+	s.wills.carried = s.wills.brokersWill()
+	if s.wills.late {
+		s.wills.late = false
+		s.wills.carried = &Will{} // one or the other: no will the device can have set
 	}
 	if ev.NoWill {
-		s.carried = nil
+		s.wills.carried = nil
 	}
 	s.resume(st, ev.SessionPresent)
-	s.askAgain(st)
-	s.drain(st)
+	s.subs.askAgain(st)
+	s.up.drain(st)
 	s.resumeDelivery(st)
 }
 
@@ -145,7 +145,7 @@ func (s *Session) onParked(now Time) {
 	if s.connected() {
 		s.suspendDelivery()
 	}
-	if s.state == StateActive && len(s.subs) > 0 && s.askAt == Never {
+	if s.state == StateActive && len(s.subs.list) > 0 && s.askAt == Never {
 		s.askLater(now)
 	}
 }

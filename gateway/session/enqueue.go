@@ -5,21 +5,21 @@ import "sngate/snpacket/sn12"
 // The way of what the device publishes into the spool.
 
 // spooling reports whether a message of the device goes through the spool.
-func (s *Session) spooling(st *step, qos uint8) bool {
-	if !s.spools(st) || qos == 0 && !s.cfg.SpoolQoS0 {
+func (ul *uplink) spooling(st *step, qos uint8) bool {
+	if !ul.spools(st) || qos == 0 && !ul.s.cfg.SpoolQoS0 {
 		return false
 	}
-	return qos == 2 || s.link != linkUp || s.spool.backlog()
+	return qos == 2 || ul.s.link != linkUp || ul.spool.backlog()
 }
 
 // spools reports whether the spool takes messages.
-func (s *Session) spools(st *step) bool { return s.cfg.Spool && s.journal.takes(st) }
+func (ul *uplink) spools(st *step) bool { return ul.s.cfg.Spool && ul.s.journal.takes(st) }
 
 // enqueue puts a message into the spool; the device is answered when it is in the store.
-func (s *Session) enqueue(st *step, topic string, m *sn12.Publish) (uint32, bool) {
-	p := &s.spool
+func (ul *uplink) enqueue(st *step, topic string, m *sn12.Publish) (uint32, bool) {
+	p := &ul.spool
 	v := spooled{at: st.Now, topic: topic, payload: append([]byte(nil), m.Data...), qos: m.QoS, retain: m.Retain}
-	if !s.makeRoom(st, v.size()) || v.qos == 2 && p.len() >= maxSpooledQoS2 {
+	if !ul.makeRoom(st, v.size()) || v.qos == 2 && p.len() >= maxSpooledQoS2 {
 		return 0, false
 	}
 	v.number = p.last + 1
@@ -27,20 +27,20 @@ func (s *Session) enqueue(st *step, topic string, m *sn12.Publish) (uint32, bool
 		v.packetID = p.newPacketID()
 	}
 	p.push(v)
-	v.put(st, &s.journal)
-	s.after(st, refuseWhenDown, continuation{kind: thenAckSpooled, number: v.number})
+	v.put(st, &ul.s.journal)
+	ul.s.after(st, refuseWhenDown, continuation{kind: thenAckSpooled, number: v.number})
 	return v.number, true
 }
 
 // makeRoom keeps the bounds of the spool.
-func (s *Session) makeRoom(st *step, size int) bool {
-	p := &s.spool
-	if size > s.cfg.SpoolBytes {
+func (ul *uplink) makeRoom(st *step, size int) bool {
+	p := &ul.spool
+	if size > ul.s.cfg.SpoolBytes {
 		return false // nothing that is dropped would help
 	}
 	before := p.octets
-	for p.len() >= s.cfg.SpoolMessages || p.octets+size > s.cfg.SpoolBytes || !st.SpoolRoom && before-p.octets < size {
-		if !s.cfg.SpoolDropOldest || !s.dropSpooled(st, ReasonSpoolFull) {
+	for p.len() >= ul.s.cfg.SpoolMessages || p.octets+size > ul.s.cfg.SpoolBytes || !st.SpoolRoom && before-p.octets < size {
+		if !ul.s.cfg.SpoolDropOldest || !ul.dropSpooled(st, ReasonSpoolFull) {
 			return false
 		}
 	}
@@ -48,12 +48,12 @@ func (s *Session) makeRoom(st *step, size int) bool {
 }
 
 // dropSpooled drops the oldest message that the link has not got.
-func (s *Session) dropSpooled(st *step, why Reason) bool {
-	p := &s.spool
+func (ul *uplink) dropSpooled(st *step, why Reason) bool {
+	p := &ul.spool
 	for i := range p.msgs {
 		if p.msgs[i].stage == spoolWaiting {
 			st.drop(why)
-			s.unspool(st, i)
+			ul.unspool(st, i)
 			return true
 		}
 	}
@@ -62,9 +62,9 @@ func (s *Session) dropSpooled(st *step, why Reason) bool {
 
 // answerSpooled tells the device that its message is safe, or that it is to send it
 // again later.
-func (s *Session) answerSpooled(st *step, c *continuation, ok bool) {
-	for i := range s.window {
-		f := &s.window[i]
+func (ul *uplink) answerSpooled(st *step, c *continuation, ok bool) {
+	for i := range ul.window {
+		f := &ul.window[i]
 		if f.stage != spooling || f.number != c.number {
 			continue
 		}
@@ -74,12 +74,12 @@ func (s *Session) answerSpooled(st *step, c *continuation, ok bool) {
 				st.drop(ReasonStoreFailed)
 				send(st, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID, ReturnCode: sn12.RejectedCongestion})
 			}
-			s.settle(st, i)
+			ul.settle(st, i)
 		case f.qos == 1:
 			if !f.old {
 				send(st, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID})
 			}
-			s.settle(st, i)
+			ul.settle(st, i)
 		default:
 			f.stage = received
 			if !f.old {
@@ -94,18 +94,18 @@ func (s *Session) answerSpooled(st *step, c *continuation, ok bool) {
 }
 
 // spoolInflight takes a QoS 1 or 2 PUBLISH of the device into the spool.
-func (s *Session) spoolInflight(st *step, topic string, m *sn12.Publish) {
-	number, ok := s.enqueue(st, topic, m)
+func (ul *uplink) spoolInflight(st *step, topic string, m *sn12.Publish) {
+	number, ok := ul.enqueue(st, topic, m)
 	if !ok {
-		s.refusePublish(st, m, sn12.RejectedCongestion, ReasonSpoolFull)
+		ul.refusePublish(st, m, sn12.RejectedCongestion, ReasonSpoolFull)
 		return
 	}
 	f := inflight{holdAt: Never, sum: checksum(m), msgID: m.MsgID, topicID: m.TopicID, qos: m.QoS, number: number, stage: spooling}
 	if f.qos == 2 {
 		f.kept = true
-		s.putReceived(st, &f)
+		ul.putReceived(st, &f)
 	}
-	s.window = append(s.window, f)
+	ul.window = append(ul.window, f)
 }
 
 // patience is how long a QoS 1 PUBLISH waits for the broker before its repetition is
@@ -114,60 +114,60 @@ const patience = Time(5e9)
 
 // overdue reports whether a PUBLISH that the device repeats is better taken into the
 // spool than left with the link.
-func (s *Session) overdue(st *step, f *inflight) bool {
-	if f.qos != 1 || f.stage != relaying && f.stage != refused || !s.spools(st) {
+func (ul *uplink) overdue(st *step, f *inflight) bool {
+	if f.qos != 1 || f.stage != relaying && f.stage != refused || !ul.spools(st) {
 		return false
 	}
-	return s.link != linkUp || f.stage == refused || st.Now >= f.holdAt-s.cfg.Hold+patience
+	return ul.s.link != linkUp || f.stage == refused || st.Now >= f.holdAt-ul.s.cfg.Hold+patience
 }
 
 // retract takes the QoS 1 PUBLISHes that wait for the broker back from the link, all of
 // them and in order, to put them into the spool: there is no telling when the broker
 // answers.
-func (s *Session) retract(st *step) {
-	if !s.spools(st) {
+func (ul *uplink) retract(st *step) {
+	if !ul.spools(st) {
 		return
 	}
-	for i := range s.window {
-		if f := &s.window[i]; f.qos == 1 && f.stage == relaying && !f.old {
+	for i := range ul.window {
+		if f := &ul.window[i]; f.qos == 1 && f.stage == relaying && !f.old {
 			st.do(Action{Kind: ActionRetract, Token: f.token})
 		}
 	}
 }
 
-func (s *Session) onRetracted(st *step, ev *Event) {
-	i := s.inflightOf(ev.Token)
-	if i < 0 || s.window[i].stage != relaying {
+func (ul *uplink) onRetracted(st *step, ev *Event) {
+	i := ul.inflightOf(ev.Token)
+	if i < 0 || ul.window[i].stage != relaying {
 		return
 	}
-	f := &s.window[i]
+	f := &ul.window[i]
 	why := ReasonBrokerDown
 	if !ev.Failed {
 		m := sn12.Publish{QoS: f.qos, Retain: ev.Retain, Data: ev.Payload}
-		if number, ok := s.enqueue(st, ev.Topic, &m); ok {
-			p := &s.spool
+		if number, ok := ul.enqueue(st, ev.Topic, &m); ok {
+			p := &ul.spool
 			p.msgs[len(p.msgs)-1].again = ev.Dup
 			f.stage, f.holdAt, f.token, f.number = spooling, Never, 0, number
 			return
 		}
 		why = ReasonSpoolFull
 	}
-	s.refusePublish(st, &sn12.Publish{TopicID: f.topicID, MsgID: f.msgID}, sn12.RejectedCongestion, why)
-	s.settle(st, i)
+	ul.refusePublish(st, &sn12.Publish{TopicID: f.topicID, MsgID: f.msgID}, sn12.RejectedCongestion, why)
+	ul.settle(st, i)
 }
 
 // mustWait reports whether a QoS 0 message has to take its turn behind what the broker is
 // being sent from the spool, or to wait for the first connection after a restart: that
 // may be opened only because of it.
-func (s *Session) mustWait() bool {
-	return s.resuming || s.link == linkUp && s.spool.backlog()
+func (ul *uplink) mustWait() bool {
+	return ul.resuming || ul.s.link == linkUp && ul.spool.backlog()
 }
 
 // waitInMemory has a QoS 0 message wait without going to the store.
-func (s *Session) waitInMemory(now Time, topic string, m *sn12.Publish) bool {
+func (ul *uplink) waitInMemory(now Time, topic string, m *sn12.Publish) bool {
 	v := spooled{at: now, topic: topic, payload: append([]byte(nil), m.Data...), retain: m.Retain, stage: spoolWaiting}
-	p := &s.spool
-	if p.len() >= s.cfg.SpoolMessages || p.octets+v.size() > s.cfg.SpoolBytes {
+	p := &ul.spool
+	if p.len() >= ul.s.cfg.SpoolMessages || p.octets+v.size() > ul.s.cfg.SpoolBytes {
 		return false
 	}
 	p.push(v)
@@ -176,14 +176,14 @@ func (s *Session) waitInMemory(now Time, topic string, m *sn12.Publish) bool {
 
 // dropWaiting gives up the QoS 0 messages that wait in memory: the connection they
 // waited for has not come about, or has gone.
-func (s *Session) dropWaiting(st *step) {
-	s.resuming = false
-	p := &s.spool
+func (ul *uplink) dropWaiting(st *step) {
+	ul.resuming = false
+	p := &ul.spool
 	for i := len(p.msgs) - 1; i >= 0; i-- {
 		if p.msgs[i].number == 0 {
 			st.drop(ReasonBrokerDown)
 			p.remove(i)
 		}
 	}
-	s.closeDrained(st)
+	ul.s.closeDrained(st)
 }

@@ -54,7 +54,7 @@ func TestLentIDsNeverRunOut(t *testing.T) {
 			}
 			r.later()
 		}
-		if own := r.s.topics.Owned(); own != 0 {
+		if own := r.s.ids.topics.Owned(); own != 0 {
 			t.Errorf("the device has %d ids of its own", own)
 		}
 	}
@@ -183,7 +183,7 @@ func TestOwnIDIsNeverGivenAway(t *testing.T) {
 				if durable {
 					durableRig{r}.restart()
 					r.acts = nil
-					if name, _ := r.s.topics.Name(1); name != "own" || !r.s.topics.State(1).Own {
+					if name, _ := r.s.ids.topics.Name(1); name != "own" || !r.s.ids.topics.State(1).Own {
 						t.Errorf("after a restart the id is %q", name)
 					}
 				}
@@ -238,7 +238,7 @@ func TestLentNamesMakeRoomInOctets(t *testing.T) {
 	r.send(sn12.Register{MsgID: 1, TopicName: []byte("own/2/" + strings.Repeat("n", 1000))})
 	r.want("its own names are too long together", sn12.RegAck{MsgID: 1, ReturnCode: sn12.RejectedCongestion})
 	r.lend("w/again/" + strings.Repeat("n", 1500))
-	if n := r.s.topics.Octets(); n > 1024+65535 {
+	if n := r.s.ids.topics.Octets(); n > 1024+65535 {
 		t.Errorf("%d octets of names", n)
 	}
 }
@@ -407,7 +407,7 @@ func TestMovedIDAfterACrash(t *testing.T) {
 			}
 			r.crash()
 			r.up()
-			if name, _ := r.s.topics.Name(1); name != tc.want {
+			if name, _ := r.s.ids.topics.Name(1); name != tc.want {
 				t.Errorf("1 is %q, want %q", name, tc.want)
 			}
 			// The device may know it by either name, and is asked.

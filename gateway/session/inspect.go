@@ -40,13 +40,13 @@ var linkNames = [...]string{"closed", "opening", "up", "down", "closing"}
 // Inspect returns what can be seen of the session.
 func (s *Session) Inspect() View {
 	v := s.Summary()
-	v.Topics = make([]TopicView, 0, s.topics.Len())
-	for id, name := range s.topics.All {
-		v.Topics = append(v.Topics, TopicView{ID: id, Name: name, Announced: s.topics.Announced(id)})
+	v.Topics = make([]TopicView, 0, s.ids.topics.Len())
+	for id, name := range s.ids.topics.All {
+		v.Topics = append(v.Topics, TopicView{ID: id, Name: name, Announced: s.ids.topics.Announced(id)})
 	}
-	v.Subscriptions = make([]SubscriptionView, len(s.subs))
-	for i := range s.subs {
-		v.Subscriptions[i] = SubscriptionView{Filter: s.subs[i].filter, QoS: s.subs[i].qos}
+	v.Subscriptions = make([]SubscriptionView, len(s.subs.list))
+	for i := range s.subs.list {
+		v.Subscriptions[i] = SubscriptionView{Filter: s.subs.list[i].filter, QoS: s.subs.list[i].qos}
 	}
 	return v
 }
@@ -55,10 +55,10 @@ func (s *Session) Inspect() View {
 func (s *Session) Summary() View {
 	v := View{
 		State: s.state, CleanSession: s.clean, KeepAlive: s.duration, Sleep: s.sleepFor,
-		BrokerLink: linkNames[s.link], InFlight: len(s.window),
+		BrokerLink: linkNames[s.link], InFlight: len(s.up.window),
 	}
-	if s.will != nil {
-		v.WillTopic = s.will.Topic
+	if s.wills.current != nil {
+		v.WillTopic = s.wills.current.Topic
 	}
 	v.HeldMessages, v.HeldOctets = s.Held()
 	v.SpooledMessages, v.SpooledOctets = s.Spooled()
@@ -66,13 +66,13 @@ func (s *Session) Summary() View {
 }
 
 // Counts returns how many topic ids and subscriptions the device has.
-func (s *Session) Counts() (topics, subscriptions int) { return s.topics.Len(), len(s.subs) }
+func (s *Session) Counts() (topics, subscriptions int) { return s.ids.topics.Len(), len(s.subs.list) }
 
 // TopicName returns the name that a normal topic id of the device stands for.
-func (s *Session) TopicName(id uint16) (string, bool) { return s.topics.Name(id) }
+func (s *Session) TopicName(id uint16) (string, bool) { return s.ids.topics.Name(id) }
 
 // Topics yields the normal topic ids of the device with their names, in id order.
-func (s *Session) Topics(yield func(id uint16, name string) bool) { s.topics.All(yield) }
+func (s *Session) Topics(yield func(id uint16, name string) bool) { s.ids.topics.All(yield) }
 
 // About says what a drop concerns, where neither the datagram nor the event that is being
 // handled tells.

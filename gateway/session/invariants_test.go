@@ -135,7 +135,7 @@ func (d *driver) checkWills() {
 			publishes++
 		case a.Kind == ActionCloseDrain:
 			drains++
-		case a.Kind == ActionCloseAbort && d.cfg.KeepsWills && d.s.will != nil && !d.s.parked:
+		case a.Kind == ActionCloseAbort && d.cfg.KeepsWills && d.s.wills.current != nil && !d.s.parked:
 			d.fail("nobody publishes the will")
 		}
 	}
@@ -147,7 +147,7 @@ func (d *driver) checkWills() {
 // published notes a PUBLISH of the device that goes to the broker.
 func (d *driver) published(a Action) {
 	d.pending = append(d.pending, a)
-	w := d.s.window[len(d.s.window)-1]
+	w := d.s.up.window[len(d.s.up.window)-1]
 	if w.token != a.Token || w.qos != a.QoS {
 		d.fail("%s is not in the window", showAction(a))
 	}
@@ -216,7 +216,7 @@ func (d *driver) checkPublish(m sn12.Publish) {
 	switch {
 	case m.QoS > 2, m.QoS == 0 && (m.MsgID != 0 || m.DUP), m.Len() > d.cfg.MaxPacketSize:
 		d.fail("sent PUBLISH of %d octets %+v", m.Len(), m)
-	case m.TopicIDType == sn12.TopicIDNormal && m.QoS == 0 && !d.s.topics.Announced(m.TopicID) && !d.s.topics.Trusted(m.TopicID):
+	case m.TopicIDType == sn12.TopicIDNormal && m.QoS == 0 && !d.s.ids.topics.Announced(m.TopicID) && !d.s.ids.topics.Trusted(m.TopicID):
 		d.fail("PUBLISH with topic id %d, which the device has not been told", m.TopicID)
 	}
 }
@@ -251,30 +251,30 @@ func (d *driver) checkSession() {
 	low := n == 0 || n <= d.cfg.MaxMessages/2 && b <= min(d.cfg.MaxBytes, st.Allowance)/2
 	waiting := s.resumeAt != Never || s.reach != nil // an address that is not proven is sent only so much
 	var names, filters int32
-	for id := range s.topics.All {
-		name, _ := s.topics.Name(id)
+	for id := range s.ids.topics.All {
+		name, _ := s.ids.topics.Name(id)
 		names += int32(len(name))
 	}
-	for i := range s.subs {
-		filters += int32(len(s.subs[i].filter))
+	for i := range s.subs.list {
+		filters += int32(len(s.subs.list[i].filter))
 	}
 	for _, c := range []struct {
 		broken bool
 		what   string
 	}{
-		{len(s.window) > d.cfg.MaxInFlight, "more in flight than MaxInFlight"},
-		{len(s.asked) > maxAsked+maxRemoving+d.cfg.MaxSubscriptions, "more asked than its bounds"},
-		{len(s.subs) > d.cfg.MaxSubscriptions, "more subscriptions than MaxSubscriptions"},
-		{s.topics.Owned() > d.cfg.MaxTopics, "the device has more topics than MaxTopics"},
-		{s.topics.Len() > d.cfg.MaxTopics+spareIDs, "more topics than MaxTopics and the spare ones"},
+		{len(s.up.window) > d.cfg.MaxInFlight, "more in flight than MaxInFlight"},
+		{len(s.subs.asked) > maxAsked+maxRemoving+d.cfg.MaxSubscriptions, "more asked than its bounds"},
+		{len(s.subs.list) > d.cfg.MaxSubscriptions, "more subscriptions than MaxSubscriptions"},
+		{s.ids.topics.Owned() > d.cfg.MaxTopics, "the device has more topics than MaxTopics"},
+		{s.ids.topics.Len() > d.cfg.MaxTopics+spareIDs, "more topics than MaxTopics and the spare ones"},
 		{s.reg != nil && !s.listening(), "a REGISTER is under way to a device that does not listen"},
 		{s.reg != nil && s.reg.retryAt == Never, "a REGISTER waits for ever"},
 		{len(s.tallies) > maxTallies, "more tallies than maxTallies"},
-		{filters != s.filterOctets, "the octets of filters are counted wrong"},
+		{filters != s.subs.filterOctets, "the octets of filters are counted wrong"},
 		{s.Proven() && !d.cfg.ProveAddress, "proven without a proof being asked for"},
 		{full && !s.paused && !s.link.over(), "the bounds of what is held are passed, and reading goes on"},
 		{low && s.paused && s.listening(), "little is held, and reading has stopped"},
-		{s.willDue && s.link != linkClosing && !s.draining(), "a will is due that nobody publishes"},
+		{s.wills.due && s.link != linkClosing && !s.draining(), "a will is due that nobody publishes"},
 		{s.paused && !d.open, "a closed link is paused"},
 		{s.listening() && s.delivery.phase != idle && !s.retry.runs() && !waiting, "a delivery waits for ever"},
 		{s.listening() && s.delivery.phase == idle && s.queue.len() > 0 && !waiting && s.reg == nil && !s.gated(st), "a message is held for no reason"},

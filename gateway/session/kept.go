@@ -21,17 +21,17 @@ func (w *Will) size() int {
 // Kept returns how many octets are kept for the device beside the messages that Held and
 // Spooled count. One copy of each is kept.
 func (s *Session) Kept() int {
-	n := len(s.clientID) + s.topics.Octets() + s.topics.Len()*topicOverhead + int(s.filterOctets) + len(s.subs)*subscriptionOverhead
-	for i := range s.asked {
-		n += len(s.asked[i].filter) + subscriptionOverhead
+	n := len(s.clientID) + s.ids.topics.Octets() + s.ids.topics.Len()*topicOverhead + int(s.subs.filterOctets) + len(s.subs.list)*subscriptionOverhead
+	for i := range s.subs.asked {
+		n += len(s.subs.asked[i].filter) + subscriptionOverhead
 	}
-	if s.dialogue != nil && s.dialogue.will != s.will {
+	if s.dialogue != nil && s.dialogue.will != s.wills.current {
 		n += s.dialogue.will.size()
 	}
-	if s.carried != s.will {
-		n += s.carried.size()
+	if s.wills.carried != s.wills.current {
+		n += s.wills.carried.size()
 	}
-	return n + s.will.size()
+	return n + s.wills.current.size()
 }
 
 // mayKeep reports whether so many octets more may be kept for the device. What is kept
@@ -41,17 +41,17 @@ func (s *Session) mayKeep(st *step, octets int) bool {
 }
 
 // willFits reports whether a will of such a topic and message keeps the bound on its size.
-func (s *Session) willFits(topic, message int) bool {
-	return s.cfg.MaxWill == 0 || topic+message <= s.cfg.MaxWill
+func (ws *wills) fits(topic, message int) bool {
+	return ws.s.cfg.MaxWill == 0 || topic+message <= ws.s.cfg.MaxWill
 }
 
 // refusesWill tells with what code, and why, a will that takes the place of the one that
 // is kept is refused; ReasonNone: it is not.
-func (s *Session) refusesWill(st *step, topic, message int) (sn12.ReturnCode, Reason) {
+func (ws *wills) refuses(st *step, topic, message int) (sn12.ReturnCode, Reason) {
 	switch {
-	case !s.willFits(topic, message):
+	case !ws.fits(topic, message):
 		return sn12.RejectedNotSupported, ReasonWill
-	case !s.mayKeep(st, topic+message+messageOverhead-s.will.size()):
+	case !ws.s.mayKeep(st, topic+message+messageOverhead-ws.current.size()):
 		return sn12.RejectedCongestion, ReasonMemoryLimit
 	}
 	return sn12.Accepted, ReasonNone

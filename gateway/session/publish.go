@@ -7,6 +7,17 @@ import (
 	"sngate/topicreg"
 )
 
+// uplink has what the device publishes on its way to the broker: with the link, or in the
+// spool.
+type uplink struct {
+	s *Session
+
+	window   []inflight // QoS 1 and 2 PUBLISHes of the device, oldest first
+	msgIDs   deviceIDs
+	spool    spool
+	resuming bool // the first connection to the broker after a restart has neither come nor failed
+}
+
 // inflight is one QoS 1 or 2 PUBLISH of the device that is not finished.
 type inflight struct {
 	holdAt  Time // when the device is refused for now; Never once it is
@@ -33,80 +44,80 @@ const (
 )
 
 // onPublish relays a PUBLISH of the device (MQTT-SN 1.2 sections 5.4.12 and 6.6).
-func (s *Session) onPublish(st *step, body []byte) {
+func (ul *uplink) onPublish(st *step, body []byte) {
 	var m sn12.Publish
 	if m.Parse(body) != nil {
 		st.drop(ReasonMalformed)
 		return
 	}
-	topic, code, why := s.topicOf(m.TopicIDType, m.TopicID)
+	topic, code, why := ul.s.ids.topicOf(m.TopicIDType, m.TopicID)
 	if why == ReasonNone && m.TopicIDType == sn12.TopicIDNormal {
-		s.told(st, m.TopicID) // it uses it, so it knows it
+		ul.s.ids.told(st, m.TopicID) // it uses it, so it knows it
 	}
 	if m.QoS == sn12.QoSMinusOne {
-		s.onQoSMinusOne(st, topic, why, &m)
+		ul.onQoSMinusOne(st, topic, why, &m)
 		return
 	}
 	if why != ReasonNone {
-		s.refusePublish(st, &m, code, why)
+		ul.refusePublish(st, &m, code, why)
 		return
 	}
 	if m.TopicIDType == sn12.TopicIDNormal {
-		s.claimByUse(st, m.TopicID)
+		ul.s.ids.claimByUse(st, m.TopicID)
 	}
 	if m.QoS == 0 {
-		s.relayUnanswered(st, topic, s.overRate(st.Now, &m), &m)
+		ul.relayUnanswered(st, topic, ul.s.overRate(st.Now, &m), &m)
 		return
 	}
 	if m.MsgID == 0 {
-		s.refusePublish(st, &m, sn12.RejectedNotSupported, ReasonInvalidMessageID)
+		ul.refusePublish(st, &m, sn12.RejectedNotSupported, ReasonInvalidMessageID)
 		return
 	}
-	if s.repeated(st, &m) {
+	if ul.repeated(st, &m) {
 		return
 	}
-	s.msgIDs.published(m.MsgID)
-	if why := s.overRate(st.Now, &m); why != ReasonNone {
-		s.refusePublish(st, &m, sn12.RejectedCongestion, why)
+	ul.msgIDs.published(m.MsgID)
+	if why := ul.s.overRate(st.Now, &m); why != ReasonNone {
+		ul.refusePublish(st, &m, sn12.RejectedCongestion, why)
 		return
 	}
-	if len(s.window) >= s.cfg.MaxInFlight && !s.evict(st) {
-		s.refusePublish(st, &m, sn12.RejectedCongestion, ReasonWindowFull)
+	if len(ul.window) >= ul.s.cfg.MaxInFlight && !ul.evict(st) {
+		ul.refusePublish(st, &m, sn12.RejectedCongestion, ReasonWindowFull)
 		return
 	}
-	if s.spooling(st, m.QoS) {
-		s.spoolInflight(st, topic, &m)
+	if ul.spooling(st, m.QoS) {
+		ul.spoolInflight(st, topic, &m)
 		return
 	}
-	if s.spool.backlog() {
-		s.refusePublish(st, &m, sn12.RejectedCongestion, ReasonStoreFailed) // it would overtake
+	if ul.spool.backlog() {
+		ul.refusePublish(st, &m, sn12.RejectedCongestion, ReasonStoreFailed) // it would overtake
 		return
 	}
-	t := s.token()
-	s.window = append(s.window, inflight{
-		holdAt: st.Now + s.cfg.Hold, token: t, sum: checksum(&m), msgID: m.MsgID, topicID: m.TopicID, qos: m.QoS,
+	t := ul.s.token()
+	ul.window = append(ul.window, inflight{
+		holdAt: st.Now + ul.s.cfg.Hold, token: t, sum: checksum(&m), msgID: m.MsgID, topicID: m.TopicID, qos: m.QoS,
 	})
 	st.do(Action{Kind: ActionPublish, Token: t, Topic: topic, Payload: m.Data, QoS: m.QoS, Retain: m.Retain})
 }
 
 // onQoSMinusOne relays a PUBLISH of QoS -1 as QoS 0. An id that the device does not have
 // may be the length of a name.
-func (s *Session) onQoSMinusOne(st *step, topic string, why Reason, m *sn12.Publish) {
+func (ul *uplink) onQoSMinusOne(st *step, topic string, why Reason, m *sn12.Publish) {
 	if why == ReasonUnknownTopicID && m.TopicIDType == sn12.TopicIDNormal {
 		if name, data, ok := LongName(m); ok {
 			topic, m.Data, why = name, data, ReasonNone
-			if !s.cfg.LongNames {
+			if !ul.s.cfg.LongNames {
 				why = ReasonQoSMinusOneLongName
 			}
 		}
 	}
 	switch {
-	case !s.cfg.QoSMinusOne:
+	case !ul.s.cfg.QoSMinusOne:
 		why = ReasonQoSMinusOneDisabled
 	case why == ReasonNone:
-		why = s.overRate(st.Now, m)
+		why = ul.s.overRate(st.Now, m)
 	}
-	s.relayUnanswered(st, topic, why, m)
+	ul.relayUnanswered(st, topic, why, m)
 }
 
 // LongName reads a PUBLISH of QoS -1 in the form that some clients use for names which are
@@ -123,16 +134,16 @@ func LongName(m *sn12.Publish) (name string, data []byte, ok bool) {
 
 // topicOf finds the topic name a PUBLISH, SUBSCRIBE or UNSUBSCRIBE means by an id or a
 // short name.
-func (s *Session) topicOf(t sn12.TopicIDType, id uint16) (string, sn12.ReturnCode, Reason) {
+func (ti *topicIDs) topicOf(t sn12.TopicIDType, id uint16) (string, sn12.ReturnCode, Reason) {
 	var name string
 	var ok bool
 	switch t {
 	case sn12.TopicIDNormal:
-		if name, ok = s.topics.Name(id); ok {
-			ok = !s.topics.Doubtful(id)
+		if name, ok = ti.topics.Name(id); ok {
+			ok = !ti.topics.Doubtful(id)
 		}
 	case sn12.TopicIDPredefined:
-		name, ok = s.cfg.Predefined.Name(s.clientID, id)
+		name, ok = ti.s.cfg.Predefined.Name(ti.s.clientID, id)
 	case sn12.TopicIDShort:
 		short := sn12.ShortName(id)
 		if topicreg.ValidShort(short) != nil {
@@ -149,23 +160,23 @@ func (s *Session) topicOf(t sn12.TopicIDType, id uint16) (string, sn12.ReturnCod
 }
 
 // relayUnanswered relays QoS 0 and QoS -1. QoS -1 is never answered (section 6.8).
-func (s *Session) relayUnanswered(st *step, topic string, why Reason, m *sn12.Publish) {
+func (ul *uplink) relayUnanswered(st *step, topic string, why Reason, m *sn12.Publish) {
 	switch {
 	case why != ReasonNone:
 		st.drop(why)
-	case m.QoS == 0 && s.spooling(st, 0):
-		if _, ok := s.enqueue(st, topic, m); !ok {
+	case m.QoS == 0 && ul.spooling(st, 0):
+		if _, ok := ul.enqueue(st, topic, m); !ok {
 			st.drop(ReasonSpoolFull)
 		}
-	case s.mustWait() && s.waitInMemory(st.Now, topic, m):
-	case s.link != linkUp:
+	case ul.mustWait() && ul.waitInMemory(st.Now, topic, m):
+	case ul.s.link != linkUp:
 		st.drop(ReasonBrokerDown)
 	default:
 		st.do(Action{Kind: ActionPublish, Topic: topic, Payload: m.Data, Retain: m.Retain})
 	}
 }
 
-func (s *Session) refusePublish(st *step, m *sn12.Publish, code sn12.ReturnCode, why Reason) {
+func (ul *uplink) refusePublish(st *step, m *sn12.Publish, code sn12.ReturnCode, why Reason) {
 	st.drop(why)
 	send(st, sn12.PubAck{TopicID: m.TopicID, MsgID: m.MsgID, ReturnCode: code})
 }
@@ -175,27 +186,27 @@ func (s *Session) refusePublish(st *step, m *sn12.Publish, code sn12.ReturnCode,
 // for it: it is of an earlier connection and the device has started to count anew, or the
 // exchange is complete. Of a device that counts, the latter can only be a duplicate that
 // the network has delivered late.
-func (s *Session) repeated(st *step, m *sn12.Publish) bool {
-	for i := range s.window {
-		f := &s.window[i]
+func (ul *uplink) repeated(st *step, m *sn12.Publish) bool {
+	for i := range ul.window {
+		f := &ul.window[i]
 		if f.msgID != m.MsgID {
 			continue
 		}
-		if f.qos != m.QoS || !m.DUP && (f.old || f.stage == finished && !s.msgIDs.counts) || f.sum != checksum(m) {
-			s.settle(st, i)
+		if f.qos != m.QoS || !m.DUP && (f.old || f.stage == finished && !ul.msgIDs.counts) || f.sum != checksum(m) {
+			ul.settle(st, i)
 			return false
 		}
 		f.old = false
 		switch {
 		case f.stage == spooling:
-		case s.overdue(st, f):
-			f.stage, f.holdAt = relaying, st.Now+s.cfg.Hold
-			s.retract(st)
+		case ul.overdue(st, f):
+			f.stage, f.holdAt = relaying, st.Now+ul.s.cfg.Hold
+			ul.retract(st)
 		case f.stage == received || f.stage == finished:
 			send(st, sn12.PubRec{MsgID: f.msgID})
 		case f.holdAt == Never: // refused, or of an earlier connection: the device waits again
 			f.stage = relaying
-			f.holdAt = st.Now + s.cfg.Hold
+			f.holdAt = st.Now + ul.s.cfg.Hold
 			st.do(Action{Kind: ActionKeep, Token: f.token})
 		}
 		return true
@@ -211,19 +222,19 @@ func checksum(m *sn12.Publish) uint32 {
 }
 
 // settle removes window[i], keeping the order of the rest.
-func (s *Session) settle(st *step, i int) {
-	if f := &s.window[i]; f.kept {
-		s.journal.remove(st, RecordReceived, key16(f.msgID))
+func (ul *uplink) settle(st *step, i int) {
+	if f := &ul.window[i]; f.kept {
+		ul.s.journal.remove(st, RecordReceived, key16(f.msgID))
 	}
-	s.window = append(s.window[:i], s.window[i+1:]...)
+	ul.window = append(ul.window[:i], ul.window[i+1:]...)
 }
 
 // evict makes room by forgetting the oldest exchange that is finished or left over from
 // an earlier connection, or PUBLISH the device has been told to send again later.
-func (s *Session) evict(st *step) bool {
-	for i := range s.window {
-		if f := &s.window[i]; f.stage == refused || f.stage == finished || f.old && f.stage != spooling {
-			s.settle(st, i)
+func (ul *uplink) evict(st *step) bool {
+	for i := range ul.window {
+		if f := &ul.window[i]; f.stage == refused || f.stage == finished || f.old && f.stage != spooling {
+			ul.settle(st, i)
 			return true
 		}
 	}
@@ -232,26 +243,26 @@ func (s *Session) evict(st *step) bool {
 
 // retire marks what is in flight as of an earlier connection, to which no answer is
 // owed. QoS 1 is forgotten: the device sends it again if it wants to be sure.
-func (s *Session) retire(st *step) {
-	kept := s.window[:0]
-	for _, f := range s.window {
+func (ul *uplink) retire(st *step) {
+	kept := ul.window[:0]
+	for _, f := range ul.window {
 		if f.qos == 2 && f.stage != finished {
 			f.old = true
 			f.holdAt = Never
 			kept = append(kept, f)
 		} else if f.kept {
-			s.journal.remove(st, RecordReceived, key16(f.msgID))
+			ul.s.journal.remove(st, RecordReceived, key16(f.msgID))
 		}
 	}
-	s.window = kept
+	ul.window = kept
 	if len(kept) == 0 {
-		s.window = nil
+		ul.window = nil
 	}
 }
 
-func (s *Session) inflightOf(t Token) int {
-	for i := range s.window {
-		if t != 0 && s.window[i].token == t {
+func (ul *uplink) inflightOf(t Token) int {
+	for i := range ul.window {
+		if t != 0 && ul.window[i].token == t {
 			return i
 		}
 	}
@@ -259,18 +270,18 @@ func (s *Session) inflightOf(t Token) int {
 }
 
 // onPublished acknowledges a message the broker has now (and not before).
-func (s *Session) onPublished(st *step, t Token) {
-	i := s.inflightOf(t)
+func (ul *uplink) onPublished(st *step, t Token) {
+	i := ul.inflightOf(t)
 	if i < 0 {
 		return
 	}
-	f := &s.window[i]
+	f := &ul.window[i]
 	answer := f.stage == relaying && !f.old
 	if f.qos == 1 {
 		if answer {
 			send(st, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID})
 		}
-		s.settle(st, i)
+		ul.settle(st, i)
 		return
 	}
 	if f.stage == refused {
@@ -284,8 +295,8 @@ func (s *Session) onPublished(st *step, t Token) {
 }
 
 // onPublishFailed refuses a message the link has not sent and will not send.
-func (s *Session) onPublishFailed(st *step, ev *Event) {
-	i := s.inflightOf(ev.Token)
+func (ul *uplink) onPublishFailed(st *step, ev *Event) {
+	i := ul.inflightOf(ev.Token)
 	if i < 0 {
 		return
 	}
@@ -293,30 +304,30 @@ func (s *Session) onPublishFailed(st *step, ev *Event) {
 	if ev.Rejected {
 		why, code = ReasonPublishRejected, sn12.RejectedNotSupported
 	}
-	if f := &s.window[i]; f.stage == relaying && !f.old {
+	if f := &ul.window[i]; f.stage == relaying && !f.old {
 		st.drop(why)
 		send(st, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID, ReturnCode: code})
 	} else if ev.Rejected {
 		st.drop(why)
 	}
-	s.settle(st, i)
+	ul.settle(st, i)
 }
 
 // expireHeld refuses what has waited for the broker for as long as Hold allows.
-func (s *Session) expireHeld(st *step) {
-	for i := 0; i < len(s.window); i++ {
-		f := &s.window[i]
+func (ul *uplink) expireHeld(st *step) {
+	for i := 0; i < len(ul.window); i++ {
+		f := &ul.window[i]
 		if st.Now < f.holdAt {
 			continue
 		}
 		if f.stage == finished {
-			s.settle(st, i)
+			ul.settle(st, i)
 			i--
 			continue
 		}
-		if f.qos == 1 && s.spools(st) {
-			f.holdAt = st.Now + s.cfg.Hold
-			s.retract(st)
+		if f.qos == 1 && ul.spools(st) {
+			f.holdAt = st.Now + ul.s.cfg.Hold
+			ul.retract(st)
 			continue
 		}
 		f.holdAt = Never
@@ -325,19 +336,19 @@ func (s *Session) expireHeld(st *step) {
 		send(st, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID, ReturnCode: sn12.RejectedCongestion})
 		st.do(Action{Kind: ActionCancel, Token: f.token})
 	}
-	s.expireAsked(st)
+	ul.s.subs.expireAsked(st)
 }
 
 // onPubRel ends a QoS 2 exchange. It is answered also when the exchange is not known:
 // the PUBCOMP may have been lost.
-func (s *Session) onPubRel(st *step, body []byte) {
+func (ul *uplink) onPubRel(st *step, body []byte) {
 	var m sn12.PubRel
 	if m.Parse(body) != nil {
 		st.drop(ReasonMalformed)
 		return
 	}
-	for i := range s.window {
-		f := &s.window[i]
+	for i := range ul.window {
+		f := &ul.window[i]
 		if f.msgID != m.MsgID || f.qos != 2 {
 			continue
 		}
@@ -347,7 +358,7 @@ func (s *Session) onPubRel(st *step, body []byte) {
 		}
 		if f.kept {
 			f.kept = false
-			s.journal.remove(st, RecordReceived, key16(f.msgID))
+			ul.s.journal.remove(st, RecordReceived, key16(f.msgID))
 		}
 		f.stage, f.holdAt = finished, st.Now+lateWindow
 		break

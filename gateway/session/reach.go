@@ -258,8 +258,8 @@ func (s *Session) tell(st *step) bool {
 		return false
 	}
 	topic := s.queue.at(0).topic
-	id, ok := s.topics.ID(topic)
-	if !ok || !s.topics.Announced(id) {
+	id, ok := s.ids.topics.ID(topic)
+	if !ok || !s.ids.topics.Announced(id) {
 		return false
 	}
 	m := sn12.Register{TopicID: id, TopicName: []byte(topic)}

@@ -80,10 +80,10 @@ func bit(set bool, b uint8) uint8 {
 // appendSession writes RecordSession. Of times it has durations only: what silence
 // means is counted anew after a restart.
 func (s *Session) appendSession() []byte {
-	bits := bit(s.clean, bitClean) | bit(s.kept, bitKept) | bit(s.accepted.will, bitWill) | bit(s.will != nil, bitHasWill) |
-		bit(s.willDue, bitWillDue) | bit(s.assigned, bitAssigned) | bit(s.Proven(), bitProven)
+	bits := bit(s.clean, bitClean) | bit(s.kept, bitKept) | bit(s.accepted.will, bitWill) | bit(s.wills.current != nil, bitHasWill) |
+		bit(s.wills.due, bitWillDue) | bit(s.assigned, bitAssigned) | bit(s.Proven(), bitProven)
 	b := binrec.New(64).U8(sn12.ProtocolID, bits, byte(s.lasting())).U16(s.duration).U16(s.sleepFor).U16(s.accepted.duration)
-	if w := s.will; w != nil {
+	if w := s.wills.current; w != nil {
 		b = b.U8(w.QoS, bit(w.Retain, bitRetain)).Text32(w.Topic).Octets(w.Message)
 	}
 	return b
@@ -117,9 +117,9 @@ func (s *Session) loadSession(value []byte) error {
 	if !f.Done() || version != sn12.ProtocolID {
 		return errRecord
 	}
-	s.clean, s.kept, s.willDue = bits&bitClean != 0, bits&bitKept != 0, bits&bitWillDue != 0
+	s.clean, s.kept, s.wills.due = bits&bitClean != 0, bits&bitKept != 0, bits&bitWillDue != 0
 	s.assigned = bits&bitAssigned != 0
-	s.duration, s.sleepFor, s.will, s.state = duration, sleepFor, w, state
+	s.duration, s.sleepFor, s.wills.current, s.state = duration, sleepFor, w, state
 	s.accepted = connectParams{clean: s.clean, will: bits&bitWill != 0, duration: accepted}
 	if bits&bitProven != 0 {
 		s.reach = nil
@@ -143,20 +143,20 @@ func readMessage(f *binrec.Reader) (qos uint8, retain bool, topic string, payloa
 func copyOf(part []byte) []byte { return append(make([]byte, 0, len(part)), part...) }
 
 // putTopic keeps a topic id. told: the device knows it, or asks until it does.
-func (s *Session) putTopic(st *step, id uint16, told bool) {
-	if name, ok := s.topics.Name(id); ok {
-		state := s.topics.State(id)
+func (ti *topicIDs) put(st *step, id uint16, told bool) {
+	if name, ok := ti.topics.Name(id); ok {
+		state := ti.topics.State(id)
 		bits := bit(state.Allotted, bitAllotted) | bit(told, bitTold) | bit(!state.Own, bitLent) | bit(state.Moved, bitMoved)
-		s.journal.put(st, RecordTopic, key16(id), binrec.New(1+len(name)).U8(bits).Text(name))
+		ti.s.journal.put(st, RecordTopic, key16(id), binrec.New(1+len(name)).U8(bits).Text(name))
 	}
 }
 
-func (s *Session) putSubscription(st *step, sub *subscription) {
-	s.journal.put(st, RecordSubscription, []byte(sub.filter), []byte{sub.qos})
+func (sb *subscriptions) putSubscription(st *step, sub *subscription) {
+	sb.s.journal.put(st, RecordSubscription, []byte(sub.filter), []byte{sub.qos})
 }
 
-func (s *Session) putReceived(st *step, f *inflight) {
-	s.journal.put(st, RecordReceived, key16(f.msgID), binrec.New(6).U32(f.sum).U16(f.topicID))
+func (ul *uplink) putReceived(st *step, f *inflight) {
+	ul.s.journal.put(st, RecordReceived, key16(f.msgID), binrec.New(6).U32(f.sum).U16(f.topicID))
 }
 
 // Load takes one record of the session back; records may come in any order, those of a
@@ -172,11 +172,11 @@ func (s *Session) Load(kind RecordKind, key, value []byte) error {
 		sub := subscription{filter: string(k.Rest()), qos: f.U8()}
 		f.Check(sub.filter != "" && sub.qos <= 2)
 		take = func() {
-			s.subs = append(s.subs, sub)
-			s.filterOctets += int32(len(sub.filter))
+			s.subs.list = append(s.subs.list, sub)
+			s.subs.filterOctets += int32(len(sub.filter))
 		}
 	case RecordTopic:
-		return s.loadTopic(&k, &f)
+		return s.ids.load(&k, &f)
 	case RecordExchange:
 		v := takenOver{packetID: k.U16(), sum: f.U64()}
 		take = func() { s.taken = append(s.taken, v) }
@@ -186,10 +186,10 @@ func (s *Session) Load(kind RecordKind, key, value []byte) error {
 		take = func() { s.outgoing = v }
 	case RecordReceived:
 		v := inflight{holdAt: Never, msgID: k.U16(), sum: f.U32(), topicID: f.U16(), qos: 2, stage: received, kept: true, old: true}
-		take = func() { s.window = append(s.window, v) }
+		take = func() { s.up.window = append(s.up.window, v) }
 	case RecordReleased:
 		number := k.U32()
-		take = func() { s.spool.before = append(s.spool.before, number) }
+		take = func() { s.up.spool.before = append(s.up.spool.before, number) }
 	case RecordHeld:
 		m := outgoing{number: k.U32(), saved: true}
 		m.qos, m.retain, m.topic, m.payload = readMessage(&f)
@@ -202,7 +202,7 @@ func (s *Session) Load(kind RecordKind, key, value []byte) error {
 		m := spooled{number: k.U32(), packetID: f.U16(), stage: spoolWaiting, again: true}
 		m.qos, m.retain, m.topic, m.payload = readMessage(&f)
 		f.Check(m.number != 0 && (m.qos != 2 || m.packetID >= firstPacketID))
-		take = func() { s.spool.push(m) }
+		take = func() { s.up.spool.push(m) }
 	default:
 		return errRecord
 	}
@@ -213,12 +213,12 @@ func (s *Session) Load(kind RecordKind, key, value []byte) error {
 	return nil
 }
 
-func (s *Session) loadTopic(k, f *binrec.Reader) error {
+func (ti *topicIDs) load(k, f *binrec.Reader) error {
 	id, bits, name := k.U16(), f.U8(), string(f.Rest())
 	state := topicreg.State{
 		Allotted: bits&bitAllotted != 0, Told: bits&bitTold != 0, Own: bits&bitLent == 0, Moved: bits&bitMoved != 0,
 	}
-	if !f.Done() || !k.Done() || s.topics.Restore(id, name, state) != nil {
+	if !f.Done() || !k.Done() || ti.topics.Restore(id, name, state) != nil {
 		return errRecord
 	}
 	return nil

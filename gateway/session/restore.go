@@ -22,87 +22,87 @@ const (
 // with the broker's session. Then the store has to have that first: the broker's new session
 // has no messages before it has a subscription, and a restart would take the first of them
 // for repeats.
-func (s *Session) restoreSubscriptions(st *step, due, forgot bool) {
-	s.noteRestoring()
-	s.restore = restore{due: due}
-	if len(s.subs) == 0 {
+func (sb *subscriptions) restoreSubscriptions(st *step, due, forgot bool) {
+	sb.noteRestoring()
+	sb.restore = restore{due: due}
+	if len(sb.list) == 0 {
 		return
 	}
-	s.restore.token = s.token()
+	sb.restore.token = sb.s.token()
 	if !forgot {
-		s.restoreMore(st)
+		sb.restoreMore(st)
 		return
 	}
-	s.after(st, goOnWhenDown, continuation{kind: thenRestore})
+	sb.s.after(st, goOnWhenDown, continuation{kind: thenRestore})
 }
 
 // beginRestore goes on when the store has what was to be there first.
-func (s *Session) beginRestore(st *step) {
-	if r := &s.restore; r.token != 0 && r.next == 0 && r.open == 0 && s.link == linkUp {
-		s.restoreMore(st)
+func (sb *subscriptions) beginRestore(st *step) {
+	if r := &sb.restore; r.token != 0 && r.next == 0 && r.open == 0 && sb.s.link == linkUp {
+		sb.restoreMore(st)
 	}
 }
 
 // noteRestoring has RecordSession written when a restoration begins and when it is
 // complete: what the shell adds to it says which broker has the session.
-func (s *Session) noteRestoring() {
-	if !s.clean {
-		s.journal.mustSave()
+func (sb *subscriptions) noteRestoring() {
+	if !sb.s.clean {
+		sb.s.journal.mustSave()
 	}
 }
 
 // Restoring reports whether the subscriptions are being repeated, or one of them is to be:
 // no broker has the whole session then.
-func (s *Session) Restoring() bool { return s.restore.token != 0 || s.restoreAt != Never }
+func (s *Session) Restoring() bool { return s.subs.restore.token != 0 || s.subs.restoreAt != Never }
 
 // Restore has the subscriptions repeated at the next connection, though the broker has the
 // session: an earlier process did not get to the end of it.
-func (s *Session) Restore() { s.restore.token = s.token() }
+func (s *Session) Restore() { s.subs.restore.token = s.token() }
 
-func (s *Session) restoreMore(st *step) {
-	for r := &s.restore; r.open < restoreAtOnce && int(r.next) < len(s.subs); r.next++ {
-		sub := &s.subs[r.next]
+func (sb *subscriptions) restoreMore(st *step) {
+	for r := &sb.restore; r.open < restoreAtOnce && int(r.next) < len(sb.list); r.next++ {
+		sub := &sb.list[r.next]
 		if sub.askAt > st.Now || r.due && sub.askAt == 0 {
 			continue
 		}
 		st.do(Action{Kind: ActionSubscribe, Token: r.token, Topic: sub.filter, QoS: sub.qos})
 		r.open++
 	}
-	if s.restore.open == 0 {
-		s.restore = restore{} // complete
-		s.findRestoreTime()
-		s.noteRestoring()
+	if sb.restore.open == 0 {
+		sb.restore = restore{} // complete
+		sb.findRestoreTime()
+		sb.noteRestoring()
 	}
 }
 
 // onRestored goes on with the restoration. When the link is down it begins anew once it
 // is up.
-func (s *Session) onRestored(st *step, ev *Event) {
-	s.restore.open--
-	i := s.subscribed(ev.Topic)
+func (sb *subscriptions) onRestored(st *step, ev *Event) {
+	sb.restore.open--
+	i := sb.find(ev.Topic)
 	switch {
 	case ev.Rejected:
 		st.dropOf(ReasonSubscriptionRefused, ev.Topic, 0)
 		if i >= 0 {
-			s.subs[i].postpone(st.Now)
+			sb.list[i].postpone(st.Now)
 		}
 		return // the connection is gone
-	case ev.Failed && s.link != linkUp:
+	case ev.Failed && sb.s.link != linkUp:
 		return
 	case ev.Failed: // the link had no room
 		st.drop(ReasonBrokerCongested)
 		if i >= 0 {
-			s.subs[i].postpone(st.Now)
+			sb.list[i].postpone(st.Now)
 		}
-		s.restoreMore(st)
+		sb.restoreMore(st)
 		return
 	case ev.Refused != NotRefused:
 		st.dropOf(ReasonSubscriptionRefused, ev.Topic, 0)
 	}
 	if i >= 0 {
-		s.subs[i].askAt, s.subs[i].pause = 0, 0
+		sb.list[i].askAt, sb.list[i].pause = 0, 0
 	}
-	s.restoreMore(st)
+	sb.restoreMore(st)
 }
 
 func (sub *subscription) postpone(now Time) {
@@ -111,26 +111,26 @@ func (sub *subscription) postpone(now Time) {
 }
 
 // findRestoreTime sets restoreAt from the subscriptions.
-func (s *Session) findRestoreTime() {
-	s.restoreAt = Never
-	for i := range s.subs {
-		if at := s.subs[i].askAt; at != 0 {
-			s.restoreAt = min(s.restoreAt, at)
+func (sb *subscriptions) findRestoreTime() {
+	sb.restoreAt = Never
+	for i := range sb.list {
+		if at := sb.list[i].askAt; at != 0 {
+			sb.restoreAt = min(sb.restoreAt, at)
 		}
 	}
 }
 
-func (s *Session) restoreDeadline() Time {
-	if s.restore.token != 0 || s.link != linkUp {
+func (sb *subscriptions) restoreDeadline() Time {
+	if sb.restore.token != 0 || sb.s.link != linkUp {
 		return Never // the end of the one, and the next connection, see to it
 	}
-	return s.restoreAt
+	return sb.restoreAt
 }
 
 // restoreDue asks for what is due again.
-func (s *Session) restoreDue(st *step) {
-	if st.Now >= s.restoreDeadline() {
-		s.restore = restore{token: s.token(), due: true}
-		s.restoreMore(st)
+func (sb *subscriptions) restoreDue(st *step) {
+	if st.Now >= sb.restoreDeadline() {
+		sb.restore = restore{token: sb.s.token(), due: true}
+		sb.restoreMore(st)
 	}
 }

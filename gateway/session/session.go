@@ -4,7 +4,6 @@ import (
 	"sngate/internal/rate"
 	"sngate/snpacket"
 	"sngate/snpacket/sn12"
-	"sngate/topicreg"
 )
 
 // Session is the gateway's side of one MQTT-SN 1.2 device. All methods are called by
@@ -28,32 +27,16 @@ type Session struct {
 	accepted   connectParams
 	lateBefore Time
 
-	will    *Will // what loss publishes; nil: nothing
-	carried *Will // the will the connection to the broker was opened with
-	// willLate: will has changed while the link was not up; a connect in progress may
-	// carry the one before.
-	willLate bool
-	willDue  bool // will has been given to the link and is not known to be with the broker: see WillDue
-
 	dialogue *dialogue // not nil while a CONNECT is being carried out
-
-	topics       topicreg.Table
-	filterOctets int32 // of the filters in subs
-	subs         []subscription
-	asked        []request // SUBSCRIBE and UNSUBSCRIBE waiting for the broker
-	restore      restore
-	restoreAt    Time // the first that connections have ended of is due again
 
 	messages, octets rate.Bucket // of Config.MessageRate and ByteRate
 
-	window    []inflight    // QoS 1 and 2 PUBLISHes of the device, oldest first
 	queue     queue         // messages for the device
 	delivery  delivery      // the one being delivered
 	reg       *registration // of a topic of the queue; nil: none
 	tallies   []tally
 	lastQoS2  exchange // the last QoS 2 delivery, for its redelivery by the broker
 	nextMsgID uint16
-	msgIDs    deviceIDs
 	barrier   barrier
 	rival     *rival // nil: nobody has contested the session
 	reach     *reach // account of an address that is not proven; nil: there is no bound
@@ -64,8 +47,12 @@ type Session struct {
 	askAt     Time // parked: when the device is asked whether it is here
 	askPause  Time // how long that was put off
 	journal   journal
-	spool     spool
-	resuming  bool           // the first connection to the broker after a restart has neither come nor failed
+
+	// The parts of the session. Each owns its fields: nobody else assigns to them.
+	ids       topicIDs
+	subs      subscriptions
+	up        uplink
+	wills     wills
 	closeAs   ActionKind     // how the link is closed when the spool is empty; 0: the device is connected, or nothing is left
 	taken     []takenOver    // QoS 2 messages of the broker that are acknowledged, until its PUBREL
 	outgoing  outgoingRecord // as in the store; msgID 0: none
@@ -79,7 +66,15 @@ type Session struct {
 
 // New returns the session of a device that has not connected yet.
 func New(cfg *Config, clientID string) *Session {
-	s := &Session{cfg: cfg, clientID: clientID, lifeAt: Never, retry: retry{at: Never}, probe: retry{at: Never}, resumeAt: Never, restoreAt: Never, askAt: Never, barrier: barrier{at: Never}, spool: spool{retryAt: Never, packetID: firstPacketID}}
+	s := &Session{cfg: cfg, clientID: clientID}
+	s.ids.s, s.subs.s, s.up.s, s.wills.s = s, s, s, s
+	s.lifeAt, s.askAt = Never, Never
+	s.probe.stop()
+	s.retry.stop()
+	s.resumeAt = Never
+	s.barrier.at = Never
+	s.subs.restoreAt = Never
+	s.up.spool.retryAt, s.up.spool.packetID = Never, firstPacketID
 	s.maxSize = uint16(cfg.packetSize(clientID))
 	s.reach = s.unproven()
 	return s
@@ -226,23 +221,23 @@ func (s *Session) onUnconnected(st *step, t sn12.Type, body []byte) {
 func (s *Session) onConnected(st *step, t sn12.Type, body []byte) {
 	switch t {
 	case sn12.TypePublish:
-		s.onPublish(st, body)
+		s.up.onPublish(st, body)
 	case sn12.TypePubAck:
 		s.onPubAck(st, body)
 	case sn12.TypePubRec:
 		s.onPubRec(st, body)
 	case sn12.TypePubRel:
-		s.onPubRel(st, body)
+		s.up.onPubRel(st, body)
 	case sn12.TypePubComp:
 		s.onPubComp(st, body)
 	case sn12.TypeRegister:
-		s.onRegister(st, body)
+		s.ids.onRegister(st, body)
 	case sn12.TypeRegAck:
 		s.onRegAck(st, body)
 	case sn12.TypeSubscribe:
-		s.onSubscribe(st, body)
+		s.subs.onSubscribe(st, body)
 	case sn12.TypeUnsubscribe:
-		s.onUnsubscribe(st, body)
+		s.subs.onUnsubscribe(st, body)
 	case sn12.TypePingReq:
 		s.onPingReq(st, body)
 	case sn12.TypePingResp:
@@ -250,9 +245,9 @@ func (s *Session) onConnected(st *step, t sn12.Type, body []byte) {
 	case sn12.TypeDisconnect:
 		s.onDisconnect(st, body)
 	case sn12.TypeWillTopicUpd:
-		s.onWillTopicUpd(st, body)
+		s.wills.onWillTopicUpd(st, body)
 	case sn12.TypeWillMsgUpd:
-		s.onWillMsgUpd(st, body)
+		s.wills.onWillMsgUpd(st, body)
 	case sn12.TypeWillTopic, sn12.TypeWillMsg:
 		// A live session whose device has sent CONNECT with Will goes through the
 		// dialogue in a state of its own; here it is a repeat that came late.
@@ -270,36 +265,36 @@ func (s *Session) Upstream(env Env, ev *Event, out *Out) {
 	case EventRefused:
 		s.onBrokerRefused(st, ev)
 	case EventDown:
-		s.dropWaiting(st)
+		s.up.dropWaiting(st)
 		s.onLinkDown(st)
 	case EventUp:
 		s.onLinkUp(st, ev)
 	case EventParked:
 		s.onParked(st.Now)
 	case EventPublished:
-		if !s.onSpoolPublished(st, ev.Token) {
-			s.onPublished(st, ev.Token)
+		if !s.up.onSpoolPublished(st, ev.Token) {
+			s.up.onPublished(st, ev.Token)
 		}
 	case EventPublishFailed:
-		if !s.onSpoolFailed(st, ev) {
-			s.onPublishFailed(st, ev)
+		if !s.up.onSpoolFailed(st, ev) {
+			s.up.onPublishFailed(st, ev)
 		}
 	case EventReceived:
-		s.onReceived(st, ev.Token)
+		s.up.onReceived(st, ev.Token)
 	case EventReleased:
 		s.onReleased(st, ev.PacketID)
 	case EventRepeated:
 		s.barrier.rounds = max(s.barrier.rounds, ev.QoS)
 	case EventDoubted:
-		s.onDoubted(st, ev.Token)
+		s.up.onDoubted(st, ev.Token)
 	case EventRetracted:
-		s.onRetracted(st, ev)
+		s.up.onRetracted(st, ev)
 	case EventStored:
 		s.onStored(st, ev)
 	case EventSubscribed:
-		s.onSubscribed(st, ev)
+		s.subs.onSubscribed(st, ev)
 	case EventUnsubscribed:
-		s.onUnsubscribed(st, ev)
+		s.subs.onUnsubscribed(st, ev)
 	case EventMessage:
 		s.onMessage(st, ev)
 	case EventPong:
@@ -312,15 +307,15 @@ func (s *Session) Upstream(env Env, ev *Event, out *Out) {
 
 // Deadline is when the session next wants Advance; Never if it waits for nothing.
 func (s *Session) Deadline() Time {
-	d := min(s.lifeAt, s.dialogueDeadline(), s.probe.at, s.retry.at, s.resumeAt, s.askAt, s.barrier.at, s.addressDeadline(), s.spoolDeadline(), s.journal.deadline(), s.restoreDeadline())
+	d := min(s.lifeAt, s.dialogueDeadline(), s.probe.at, s.retry.at, s.resumeAt, s.askAt, s.barrier.at, s.addressDeadline(), s.up.spoolDeadline(), s.journal.deadline(), s.subs.restoreDeadline())
 	if s.reg != nil {
 		d = min(d, s.reg.retryAt)
 	}
-	for i := range s.window {
-		d = min(d, s.window[i].holdAt)
+	for i := range s.up.window {
+		d = min(d, s.up.window[i].holdAt)
 	}
-	for i := range s.asked {
-		d = min(d, s.asked[i].holdAt)
+	for i := range s.subs.asked {
+		d = min(d, s.subs.asked[i].holdAt)
 	}
 	return d
 }
@@ -356,8 +351,8 @@ func (s *Session) Advance(env Env, out *Out) {
 		s.pump(st)
 	}
 	s.advanceAddress(st)
-	s.expireHeld(st)
-	s.advanceSpool(st)
-	s.restoreDue(st)
+	s.up.expireHeld(st)
+	s.up.advanceSpool(st)
+	s.subs.restoreDue(st)
 	s.finish(st)
 }

@@ -73,7 +73,7 @@ func (s *Session) onPingReq(st *step, body []byte) {
 	case StateAsleep:
 		s.enter(st, StateAwake, ReasonNone)
 		s.barrier = barrier{at: Never, rounds: s.barrier.rounds}
-		if len(s.subs)+len(s.asked) > 0 || !s.clean { // the broker may know of more than SUBACK has told
+		if len(s.subs.list)+len(s.subs.asked) > 0 || !s.clean { // the broker may know of more than SUBACK has told
 			s.barrier.rounds = max(s.barrier.rounds, 1) // a message may be on its way from the broker
 		}
 		s.resumeAt = Never

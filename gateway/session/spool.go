@@ -137,18 +137,18 @@ func (m *spooled) unreleased() bool { return m.qos == 2 && m.stage < spoolReleas
 // Spooled returns how many messages of the device wait for the broker in the store, and
 // their size in octets.
 func (s *Session) Spooled() (messages, octets int) {
-	return s.spool.len(), s.spool.octets
+	return s.up.spool.len(), s.up.spool.octets
 }
 
-func (s *Session) unspool(st *step, i int) {
-	m := &s.spool.msgs[i]
+func (ul *uplink) unspool(st *step, i int) {
+	m := &ul.spool.msgs[i]
 	if m.number != 0 {
-		s.journal.remove(st, RecordSpool, key32(m.number))
+		ul.s.journal.remove(st, RecordSpool, key32(m.number))
 	}
 	if m.qos == 2 {
-		s.journal.remove(st, RecordReleased, key32(m.number)) // it may still be on its way there
+		ul.s.journal.remove(st, RecordReleased, key32(m.number)) // it may still be on its way there
 	}
-	s.spool.remove(i)
+	ul.spool.remove(i)
 }
 
 func (m *spooled) put(st *step, j *journal) {
@@ -156,8 +156,8 @@ func (m *spooled) put(st *step, j *journal) {
 	j.put(st, RecordSpool, key32(m.number), appendMessage(v, m.qos, m.retain, m.topic, m.payload))
 }
 
-func (s *Session) onSpoolStored(st *step, c *continuation, ok bool) {
-	p := &s.spool
+func (ul *uplink) onSpoolStored(st *step, c *continuation, ok bool) {
+	p := &ul.spool
 	i := p.find(c.number)
 	if i < 0 {
 		return
@@ -165,22 +165,22 @@ func (s *Session) onSpoolStored(st *step, c *continuation, ok bool) {
 	if ok {
 		p.msgs[i].stage = spoolWaiting
 	} else {
-		s.unspool(st, i)
+		ul.unspool(st, i)
 	}
-	s.answerSpooled(st, c, ok)
-	s.drain(st)
+	ul.answerSpooled(st, c, ok)
+	ul.drain(st)
 }
 
 // drain gives the link what it may have of the spool, and ends a connection that was
 // kept for it when nothing is left.
-func (s *Session) drain(st *step) {
-	s.handOver(st)
-	s.closeDrained(st)
+func (ul *uplink) drain(st *step) {
+	ul.handOver(st)
+	ul.s.closeDrained(st)
 }
 
-func (s *Session) handOver(st *step) {
-	p := &s.spool
-	if p.len() == 0 || s.link != linkUp || p.retryAt != Never {
+func (ul *uplink) handOver(st *step) {
+	p := &ul.spool
+	if p.len() == 0 || ul.s.link != linkUp || p.retryAt != Never {
 		return
 	}
 	n, octets := 0, 0
@@ -206,24 +206,24 @@ func (s *Session) handOver(st *step) {
 		if n > 1 && octets > spoolAtOnceBytes {
 			return
 		}
-		m.stage, m.token = spoolSent, s.token()
-		s.hand(st, m)
+		m.stage, m.token = spoolSent, ul.s.token()
+		ul.hand(st, m)
 		if m.qos == 0 {
-			s.unspool(st, i)
+			ul.unspool(st, i)
 			i--
 		}
 	}
 }
 
 // onDoubted lets others go before a spooled message.
-func (s *Session) onDoubted(st *step, t Token) {
-	if i := s.spooledAs(t); i >= 0 {
-		s.spool.msgs[i].doubted = true
-		s.drain(st)
+func (ul *uplink) onDoubted(st *step, t Token) {
+	if i := ul.spooledAs(t); i >= 0 {
+		ul.spool.msgs[i].doubted = true
+		ul.drain(st)
 	}
 }
 
-func (s *Session) hand(st *step, m *spooled) {
+func (ul *uplink) hand(st *step, m *spooled) {
 	st.do(Action{
 		Kind: ActionPublish, Token: m.token, Topic: m.topic, Payload: m.payload, QoS: m.qos, Retain: m.retain,
 		PacketID: m.packetID, Again: m.again, Released: m.released,
@@ -232,67 +232,67 @@ func (s *Session) hand(st *step, m *spooled) {
 }
 
 // onSpoolPublished takes the broker's acknowledgement of a spooled message.
-func (s *Session) onSpoolPublished(st *step, t Token) bool {
-	i := s.spooledAs(t)
+func (ul *uplink) onSpoolPublished(st *step, t Token) bool {
+	i := ul.spooledAs(t)
 	if i < 0 {
 		return false
 	}
-	s.unspool(st, i)
-	s.spool.retryAt = Never
-	s.drain(st)
+	ul.unspool(st, i)
+	ul.spool.retryAt = Never
+	ul.drain(st)
 	return true
 }
 
 // onSpoolFailed takes a spooled message back from the link, or gives it up because
 // connections end of it.
-func (s *Session) onSpoolFailed(st *step, ev *Event) bool {
-	i := s.spooledAs(ev.Token)
+func (ul *uplink) onSpoolFailed(st *step, ev *Event) bool {
+	i := ul.spooledAs(ev.Token)
 	if i < 0 {
 		return false
 	}
-	m := &s.spool.msgs[i]
+	m := &ul.spool.msgs[i]
 	m.stage, m.token = spoolWaiting, 0
 	switch {
 	case ev.Congested:
-		s.spool.retryAt = st.Now + spoolRetry
-	case s.link != linkUp && s.link != linkDown: // a connect with CleanSession=1 has taken all back
+		ul.spool.retryAt = st.Now + spoolRetry
+	case ul.s.link != linkUp && ul.s.link != linkDown: // a connect with CleanSession=1 has taken all back
 	default:
 		if ev.Rejected {
 			st.dropOf(ReasonSpoolRejected, m.topic, len(m.payload))
-			s.unspool(st, i)
+			ul.unspool(st, i)
 		}
-		s.drain(st)
+		ul.drain(st)
 	}
 	return true
 }
 
-func (s *Session) spooledAs(t Token) int {
-	return s.spool.byToken(t)
+func (ul *uplink) spooledAs(t Token) int {
+	return ul.spool.byToken(t)
 }
 
 // onReceived takes the broker's PUBREC for a spooled message. Once PUBREL is sent the
 // message must not be published again, which a restarted gateway has to know.
-func (s *Session) onReceived(st *step, t Token) {
-	i := s.spooledAs(t)
+func (ul *uplink) onReceived(st *step, t Token) {
+	i := ul.spooledAs(t)
 	if i < 0 {
 		return
 	}
-	m := &s.spool.msgs[i]
+	m := &ul.spool.msgs[i]
 	if m.released {
 		st.do(Action{Kind: ActionRelease, Token: t})
 		return
 	}
 	m.stage = spoolReceived
-	s.putReleased(st, m)
+	ul.putReleased(st, m)
 }
 
-func (s *Session) putReleased(st *step, m *spooled) {
-	s.journal.put(st, RecordReleased, key32(m.number), nil)
-	s.after(st, refuseWhenDown, continuation{kind: thenRelSpooled, number: m.number})
+func (ul *uplink) putReleased(st *step, m *spooled) {
+	ul.s.journal.put(st, RecordReleased, key32(m.number), nil)
+	ul.s.after(st, refuseWhenDown, continuation{kind: thenRelSpooled, number: m.number})
 }
 
-func (s *Session) onReleasedStored(st *step, number uint32) {
-	p := &s.spool
+func (ul *uplink) onReleasedStored(st *step, number uint32) {
+	p := &ul.spool
 	i := p.find(number)
 	if i < 0 || p.msgs[i].stage != spoolReceived {
 		return // the link has given it back, or begins it anew
@@ -300,51 +300,51 @@ func (s *Session) onReleasedStored(st *step, number uint32) {
 	m := &p.msgs[i]
 	m.released, m.stage = true, spoolReleased
 	st.do(Action{Kind: ActionRelease, Token: m.token})
-	s.drain(st)
+	ul.drain(st)
 }
 
 // forgetReleased begins the QoS 2 exchanges anew with a broker that has forgotten them.
-func (s *Session) forgetReleased(st *step) {
-	p := &s.spool
+func (ul *uplink) forgetReleased(st *step) {
+	p := &ul.spool
 	for i := range p.msgs {
 		m := &p.msgs[i]
 		if m.released || m.stage == spoolReceived {
 			m.released = false
-			s.journal.remove(st, RecordReleased, key32(m.number))
+			ul.s.journal.remove(st, RecordReleased, key32(m.number))
 		}
 		m.stage = min(m.stage, spoolSent)
 	}
 }
 
-func (s *Session) snapshotSpool(st *step) {
-	p := &s.spool
+func (ul *uplink) snapshotSpool(st *step) {
+	p := &ul.spool
 	for i := range p.msgs {
 		m := &p.msgs[i]
 		if m.number == 0 {
 			continue
 		}
-		m.put(st, &s.journal)
+		m.put(st, &ul.s.journal)
 		switch {
 		case m.released:
-			s.journal.put(st, RecordReleased, key32(m.number), nil)
+			ul.s.journal.put(st, RecordReleased, key32(m.number), nil)
 		case m.stage == spoolReceived:
-			s.putReleased(st, m)
+			ul.putReleased(st, m)
 		}
 	}
 }
 
 // resumeSpool goes on with what a restart has found in the store.
-func (s *Session) resumeSpool(st *step) {
-	p := &s.spool
+func (ul *uplink) resumeSpool(st *step) {
+	p := &ul.spool
 	for i := range p.msgs {
 		p.msgs[i].at = st.Now
 	}
-	for _, number := range s.spool.before {
+	for _, number := range ul.spool.before {
 		if i := p.find(number); i >= 0 {
 			p.msgs[i].released = true
 		} else {
-			s.journal.remove(st, RecordReleased, key32(number))
+			ul.s.journal.remove(st, RecordReleased, key32(number))
 		}
 	}
-	s.spool.before = nil
+	ul.spool.before = nil
 }

@@ -3,11 +3,11 @@ package session
 // Messages of the spool that have waited for too long.
 
 // spoolDeadline is when the spool next wants attention.
-func (s *Session) spoolDeadline() Time {
-	at := s.spool.retryAt
-	for i := range s.spool.msgs {
-		if m := &s.spool.msgs[i]; s.mayExpire(m) {
-			return min(at, m.at+s.cfg.SpoolAge)
+func (ul *uplink) spoolDeadline() Time {
+	at := ul.spool.retryAt
+	for i := range ul.spool.msgs {
+		if m := &ul.spool.msgs[i]; ul.mayExpire(m) {
+			return min(at, m.at+ul.s.cfg.SpoolAge)
 		}
 	}
 	return at
@@ -16,30 +16,30 @@ func (s *Session) spoolDeadline() Time {
 // mayExpire reports whether a message waits for the broker: also one that the link has,
 // while there is no connection, or while connections end of it. An exchange of QoS 2 is
 // finished once PUBREC has come, however long that takes: the broker has the message.
-func (s *Session) mayExpire(m *spooled) bool {
-	return m.stage == spoolWaiting || m.stage == spoolSent && (m.qos < 2 && s.link != linkUp || m.doubted)
+func (ul *uplink) mayExpire(m *spooled) bool {
+	return m.stage == spoolWaiting || m.stage == spoolSent && (m.qos < 2 && ul.s.link != linkUp || m.doubted)
 }
 
 // advanceSpool drops what has waited for too long, and asks the link again.
-func (s *Session) advanceSpool(st *step) {
-	if st.Now < s.spoolDeadline() {
+func (ul *uplink) advanceSpool(st *step) {
+	if st.Now < ul.spoolDeadline() {
 		return
 	}
-	p := &s.spool
+	p := &ul.spool
 	for i := 0; i < len(p.msgs); i++ {
 		m := &p.msgs[i]
-		if !s.mayExpire(m) || st.Now < m.at+s.cfg.SpoolAge {
+		if !ul.mayExpire(m) || st.Now < m.at+ul.s.cfg.SpoolAge {
 			continue
 		}
 		if m.stage > spoolWaiting {
 			st.do(Action{Kind: ActionRetract, Token: m.token})
 		}
 		st.dropOf(ReasonSpoolExpired, m.topic, len(m.payload))
-		s.unspool(st, i)
+		ul.unspool(st, i)
 		i--
 	}
 	if st.Now >= p.retryAt {
 		p.retryAt = Never
 	}
-	s.drain(st)
+	ul.drain(st)
 }

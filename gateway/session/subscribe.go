@@ -7,6 +7,18 @@ import (
 	"sngate/topicreg"
 )
 
+// subscriptions are what the device has subscribed to, what it is still to be told of that,
+// and what the broker is.
+type subscriptions struct {
+	s *Session
+
+	list         []subscription
+	filterOctets int32     // of the filters in list
+	asked        []request // SUBSCRIBE and UNSUBSCRIBE waiting for the broker
+	restore      restore
+	restoreAt    Time // the first that connections have ended of is due again
+}
+
 // subscription is what the broker has granted; it is asked for again when the broker
 // has forgotten it.
 type subscription struct {
@@ -18,12 +30,12 @@ type subscription struct {
 }
 
 // onSubscribe handles SUBSCRIBE (MQTT-SN 1.2 sections 5.4.15 and 6.9).
-func (s *Session) onSubscribe(st *step, body []byte) {
+func (sb *subscriptions) onSubscribe(st *step, body []byte) {
 	var m sn12.Subscribe
 	filter, code, why := "", sn12.RejectedNotSupported, ReasonInvalidTopic
 	switch err := m.Parse(body); {
 	case err == nil:
-		filter, code, why = s.filterOf(m.TopicIDType, m.TopicName, m.TopicID)
+		filter, code, why = sb.filterOf(m.TopicIDType, m.TopicName, m.TopicID)
 	case !errors.Is(err, sn12.ErrTopicField):
 		st.drop(ReasonMalformed)
 		return
@@ -31,21 +43,21 @@ func (s *Session) onSubscribe(st *step, body []byte) {
 	r := request{filter: filter, idType: m.TopicIDType, id: m.TopicID, msgID: m.MsgID, qos: m.QoS}
 	switch {
 	case why != ReasonNone:
-	case s.isAsked(st.Now, &r):
+	case sb.isAsked(st.Now, &r):
 		return
 	case m.QoS > 2:
 		code, why = sn12.RejectedNotSupported, ReasonNotSupported
 	case m.MsgID == 0:
 		code, why = sn12.RejectedNotSupported, ReasonInvalidMessageID
-	case len(filter) > s.journal.longestKey():
+	case len(filter) > sb.s.journal.longestKey():
 		code, why = sn12.RejectedNotSupported, ReasonTooLarge
-	case s.subscribed(filter) < 0 && !s.hasPlace(filter), !s.mayAsk(filter):
+	case sb.find(filter) < 0 && !sb.hasPlace(filter), !sb.mayAsk(filter):
 		code, why = sn12.RejectedCongestion, ReasonSubscriptionsFull
-	case m.TopicIDType == sn12.TopicIDNormal && topicreg.NamesTopic(filter) && !s.hasRoom(filter):
+	case m.TopicIDType == sn12.TopicIDNormal && topicreg.NamesTopic(filter) && !sb.hasRoom(filter):
 		code, why = sn12.RejectedCongestion, ReasonTopicsFull
-	case s.subscribed(filter) < 0 && !s.mayKeep(st, 2*len(filter)+subscriptionOverhead+topicOverhead):
+	case sb.find(filter) < 0 && !sb.s.mayKeep(st, 2*len(filter)+subscriptionOverhead+topicOverhead):
 		code, why = sn12.RejectedCongestion, ReasonMemoryLimit
-	case s.subscribed(filter) < 0 && s.journal.refuses(st):
+	case sb.find(filter) < 0 && sb.s.journal.refuses(st):
 		code, why = sn12.RejectedCongestion, ReasonStoreFailed
 	}
 	if why != ReasonNone {
@@ -53,17 +65,17 @@ func (s *Session) onSubscribe(st *step, body []byte) {
 		send(st, sn12.SubAck{MsgID: m.MsgID, ReturnCode: code})
 		return
 	}
-	s.ask(st, r)
+	sb.ask(st, r)
 }
 
 // onUnsubscribe handles UNSUBSCRIBE, which can only be answered with UNSUBACK: there
 // is no return code (section 5.4.18).
-func (s *Session) onUnsubscribe(st *step, body []byte) {
+func (sb *subscriptions) onUnsubscribe(st *step, body []byte) {
 	var m sn12.Unsubscribe
 	filter, why := "", ReasonInvalidTopic
 	switch err := m.Parse(body); {
 	case err == nil:
-		filter, _, why = s.filterOf(m.TopicIDType, m.TopicName, m.TopicID)
+		filter, _, why = sb.filterOf(m.TopicIDType, m.TopicName, m.TopicID)
 	case !errors.Is(err, sn12.ErrTopicField):
 		st.drop(ReasonMalformed)
 		return
@@ -71,9 +83,9 @@ func (s *Session) onUnsubscribe(st *step, body []byte) {
 	r := request{filter: filter, msgID: m.MsgID, remove: true}
 	switch {
 	case why != ReasonNone: // such a subscription cannot exist
-	case s.isAsked(st.Now, &r), s.takesUp(st.Now, &r):
+	case sb.isAsked(st.Now, &r), sb.takesUp(st.Now, &r):
 		return
-	case !s.mayRemove(filter): // nor does this one, as far as is known
+	case !sb.mayRemove(filter): // nor does this one, as far as is known
 		why = ReasonSubscriptionsFull
 	}
 	if why != ReasonNone {
@@ -81,16 +93,16 @@ func (s *Session) onUnsubscribe(st *step, body []byte) {
 		send(st, sn12.UnsubAck{MsgID: m.MsgID})
 		return
 	}
-	if i := s.subscribed(filter); i >= 0 {
-		s.unsubscribe(st, i)
+	if i := sb.find(filter); i >= 0 {
+		sb.unsubscribe(st, i)
 	}
-	s.ask(st, r)
+	sb.ask(st, r)
 }
 
 // filterOf finds the topic filter a SUBSCRIBE or UNSUBSCRIBE means.
-func (s *Session) filterOf(t sn12.TopicIDType, name []byte, id uint16) (string, sn12.ReturnCode, Reason) {
+func (sb *subscriptions) filterOf(t sn12.TopicIDType, name []byte, id uint16) (string, sn12.ReturnCode, Reason) {
 	if t != sn12.TopicIDNormal {
-		filter, code, why := s.topicOf(t, id)
+		filter, code, why := sb.s.ids.topicOf(t, id)
 		if why == ReasonInvalidTopic {
 			code = sn12.RejectedNotSupported
 		}
@@ -104,70 +116,70 @@ func (s *Session) filterOf(t sn12.TopicIDType, name []byte, id uint16) (string, 
 
 // hasPlace reports whether one more filter keeps the bounds on their number, and on
 // their octets: see averageName.
-func (s *Session) hasPlace(filter string) bool {
-	octets := len(filter) + int(s.filterOctets)
+func (sb *subscriptions) hasPlace(filter string) bool {
+	octets := len(filter) + int(sb.filterOctets)
 	asked := 0
-	for i := range s.asked {
-		if a := &s.asked[i]; !a.remove {
+	for i := range sb.asked {
+		if a := &sb.asked[i]; !a.remove {
 			asked++
 			octets += len(a.filter)
 		}
 	}
-	return len(s.subs)+asked < s.cfg.MaxSubscriptions && octets <= s.cfg.MaxSubscriptions*averageName
+	return len(sb.list)+asked < sb.s.cfg.MaxSubscriptions && octets <= sb.s.cfg.MaxSubscriptions*averageName
 }
 
 // hasRoom reports whether the device can have a topic id for name.
-func (s *Session) hasRoom(name string) bool {
-	if id, ok := s.topics.ID(name); ok && s.topics.State(id).Own {
+func (sb *subscriptions) hasRoom(name string) bool {
+	if id, ok := sb.s.ids.topics.ID(name); ok && sb.s.ids.topics.State(id).Own {
 		return true
 	}
-	n := s.topics.Owned()
-	for i := range s.asked {
-		if !s.asked[i].remove {
+	n := sb.s.ids.topics.Owned()
+	for i := range sb.asked {
+		if !sb.asked[i].remove {
 			n++
 		}
 	}
-	return n < s.cfg.MaxTopics
+	return n < sb.s.cfg.MaxTopics
 }
 
-func (s *Session) subscribed(filter string) int {
-	for i := range s.subs {
-		if s.subs[i].filter == filter {
+func (sb *subscriptions) find(filter string) int {
+	for i := range sb.list {
+		if sb.list[i].filter == filter {
 			return i
 		}
 	}
 	return -1
 }
 
-func (s *Session) onSubscribed(st *step, ev *Event) {
-	if ev.Token != 0 && ev.Token == s.restore.token {
-		s.onRestored(st, ev)
+func (sb *subscriptions) onSubscribed(st *step, ev *Event) {
+	if ev.Token != 0 && ev.Token == sb.restore.token {
+		sb.onRestored(st, ev)
 		return
 	}
-	r, ok := s.answered(st, ev)
+	r, ok := sb.answered(st, ev)
 	switch {
 	case !ok:
 		return
 	case ev.Refused != NotRefused:
-		s.onSubscriptionRefused(st, &r, ev.Rejected)
+		sb.onSubscriptionRefused(st, &r, ev.Rejected)
 	case r.quiet:
-		s.note(st, &r)
+		sb.note(st, &r)
 	default:
-		s.granted(st, &r, ev.Code)
+		sb.granted(st, &r, ev.Code)
 	}
 }
 
 // onSubscriptionRefused takes the broker's answer, or its end of connections for one.
-func (s *Session) onSubscriptionRefused(st *step, r *request, closes bool) {
+func (sb *subscriptions) onSubscriptionRefused(st *step, r *request, closes bool) {
 	st.dropOf(ReasonSubscriptionRefused, r.filter, 0)
-	switch i := s.subscribed(r.filter); {
+	switch i := sb.find(r.filter); {
 	case i < 0 || !r.presumed:
 	case closes: // the device counts on it
-		s.subs[i].postpone(st.Now)
-		s.findRestoreTime()
-		s.noteRestoring()
+		sb.list[i].postpone(st.Now)
+		sb.findRestoreTime()
+		sb.noteRestoring()
 	default:
-		s.unsubscribe(st, i)
+		sb.unsubscribe(st, i)
 	}
 	if !r.quiet {
 		send(st, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedNotSupported})
@@ -176,14 +188,14 @@ func (s *Session) onSubscriptionRefused(st *step, r *request, closes bool) {
 
 // granted answers a SUBSCRIBE that the broker has accepted, with a topic id where the
 // filter is a name.
-func (s *Session) granted(st *step, r *request, qos uint8) {
+func (sb *subscriptions) granted(st *step, r *request, qos uint8) {
 	answer := sn12.SubAck{QoS: qos, MsgID: r.msgID}
-	fresh, allots, claims := s.subscribed(r.filter) < 0, false, false
+	fresh, allots, claims := sb.find(r.filter) < 0, false, false
 	if r.idType == sn12.TopicIDNormal && topicreg.NamesTopic(r.filter) {
-		id, ok := s.topics.ID(r.filter)
-		claims = ok && !s.topics.State(id).Own
-		if !ok || s.topics.Doubtful(id) || !s.claim(st, id) {
-			id, ok = s.ownID(st, r.filter)
+		id, ok := sb.s.ids.topics.ID(r.filter)
+		claims = ok && !sb.s.ids.topics.State(id).Own
+		if !ok || sb.s.ids.topics.Doubtful(id) || !sb.s.ids.claim(st, id) {
+			id, ok = sb.s.ids.ownID(st, r.filter)
 			allots = ok
 		}
 		if !ok {
@@ -192,61 +204,61 @@ func (s *Session) granted(st *step, r *request, qos uint8) {
 			send(st, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedCongestion})
 			return
 		}
-		if allots || fresh && !s.topics.Announced(id) {
-			s.putTopic(st, id, true)
+		if allots || fresh && !sb.s.ids.topics.Announced(id) {
+			sb.s.ids.put(st, id, true)
 		}
 		answer.TopicID = id
 	}
-	s.note(st, r)
-	s.after(st, refuseWhenDown, continuation{kind: thenSubAck, id: answer.TopicID, code: qos, fresh: fresh, allots: allots, claims: claims && !allots, req: *r})
+	sb.note(st, r)
+	sb.s.after(st, refuseWhenDown, continuation{kind: thenSubAck, id: answer.TopicID, code: qos, fresh: fresh, allots: allots, claims: claims && !allots, req: *r})
 }
 
 // answerSubscribe sends SUBACK. A short name is returned as it came: the field is not
 // relevant there (section 5.4.16), but there are clients that take 0x0000 for a refusal.
-func (s *Session) answerSubscribe(st *step, r *request, answer sn12.SubAck) {
+func (sb *subscriptions) answerSubscribe(st *step, r *request, answer sn12.SubAck) {
 	if r.idType != sn12.TopicIDNormal {
 		answer.TopicID = r.id
 	}
 	send(st, answer)
 	if r.idType == sn12.TopicIDNormal && answer.TopicID != 0 {
-		s.told(st, answer.TopicID)
+		sb.s.ids.told(st, answer.TopicID)
 	}
 }
 
 // unsubscribe forgets a subscription.
-func (s *Session) unsubscribe(st *step, i int) {
-	s.journal.remove(st, RecordSubscription, []byte(s.subs[i].filter))
-	s.filterOctets -= int32(len(s.subs[i].filter))
-	s.subs = append(s.subs[:i], s.subs[i+1:]...)
-	if i < int(s.restore.next) {
-		s.restore.next--
+func (sb *subscriptions) unsubscribe(st *step, i int) {
+	sb.s.journal.remove(st, RecordSubscription, []byte(sb.list[i].filter))
+	sb.filterOctets -= int32(len(sb.list[i].filter))
+	sb.list = append(sb.list[:i], sb.list[i+1:]...)
+	if i < int(sb.restore.next) {
+		sb.restore.next--
 	}
-	s.findRestoreTime()
+	sb.findRestoreTime()
 }
 
 // note remembers a subscription that the broker has granted, unless the device has taken
 // it back meanwhile.
-func (s *Session) note(st *step, r *request) {
-	if s.removing(r.filter) {
+func (sb *subscriptions) note(st *step, r *request) {
+	if sb.removing(r.filter) {
 		return
 	}
-	i := s.subscribed(r.filter)
+	i := sb.find(r.filter)
 	switch {
 	case i < 0:
-		i = len(s.subs)
-		s.subs = append(s.subs, subscription{filter: r.filter, qos: r.qos})
-		s.filterOctets += int32(len(r.filter))
-	case s.subs[i].qos == r.qos && s.subs[i].askAt == 0:
+		i = len(sb.list)
+		sb.list = append(sb.list, subscription{filter: r.filter, qos: r.qos})
+		sb.filterOctets += int32(len(r.filter))
+	case sb.list[i].qos == r.qos && sb.list[i].askAt == 0:
 		return
 	default:
-		s.subs[i].qos, s.subs[i].askAt, s.subs[i].pause = r.qos, 0, 0
-		s.findRestoreTime()
+		sb.list[i].qos, sb.list[i].askAt, sb.list[i].pause = r.qos, 0, 0
+		sb.findRestoreTime()
 	}
-	s.putSubscription(st, &s.subs[i])
+	sb.putSubscription(st, &sb.list[i])
 }
 
-func (s *Session) onUnsubscribed(st *step, ev *Event) {
-	if r, ok := s.answered(st, ev); ok {
-		s.answerUnsubscribe(st, &r)
+func (sb *subscriptions) onUnsubscribed(st *step, ev *Event) {
+	if r, ok := sb.answered(st, ev); ok {
+		sb.answerUnsubscribe(st, &r)
 	}
 }

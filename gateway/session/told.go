@@ -8,10 +8,10 @@ import "sngate/topicreg"
 
 // told notes that the device knows a topic id: it has been sent it, or has used it. That
 // is as good as a REGACK for a REGISTER of that id.
-func (s *Session) told(st *step, id uint16) {
-	answers := s.reg != nil && s.reg.phase == registering && s.reg.topicID == id
-	if s.know(id); answers {
-		s.keepTopic(st, id)
+func (ti *topicIDs) told(st *step, id uint16) {
+	answers := ti.s.reg != nil && ti.s.reg.phase == registering && ti.s.reg.topicID == id
+	if ti.s.know(id); answers {
+		ti.keep(st, id)
 	}
 }
 
@@ -30,14 +30,14 @@ func (s *Session) gated(st *step) bool {
 // the messages of a subscription before they answer SUBSCRIBE (MQTT 3.1.1 section 3.8.4),
 // and the answer waits for the store.
 func (s *Session) comesAfterSubAck(st *step, m *outgoing) bool {
-	return s.gate(m.topic) != nil && (!s.crowded(st) || s.explains(m)) || s.journal.announces(m.topic)
+	return s.subs.gate(m.topic) != nil && (!s.crowded(st) || s.subs.explains(m)) || s.journal.announces(m.topic)
 }
 
 // gate returns the oldest request of which the device has to hear before it is sent a
 // message on topic; nil if there is none.
-func (s *Session) gate(topic string) *request {
-	for i := range s.asked {
-		if r := &s.asked[i]; r.sent && r.announces(topic) {
+func (sb *subscriptions) gate(topic string) *request {
+	for i := range sb.asked {
+		if r := &sb.asked[i]; r.sent && r.announces(topic) {
 			return r
 		}
 	}
@@ -48,13 +48,13 @@ func (s *Session) gate(topic string) *request {
 // may be behind what the broker sends, and that is not read any more. A message that only
 // the subscription explains is answer enough.
 func (s *Session) openGate(st *step) {
-	for len(s.asked) > 0 && s.queue.len() > 0 && s.crowded(st) {
+	for len(s.subs.asked) > 0 && s.queue.len() > 0 && s.crowded(st) {
 		m := s.queue.at(0)
-		r := s.gate(m.topic)
-		if r == nil || !s.explains(m) {
+		r := s.subs.gate(m.topic)
+		if r == nil || !s.subs.explains(m) {
 			return // it belongs to an older subscription as well
 		}
-		s.presume(st, r)
+		s.subs.presume(st, r)
 	}
 }
 
@@ -67,12 +67,12 @@ func (s *Session) crowded(st *step) bool {
 // explains reports whether the broker can have sent m only because it has accepted a
 // SUBSCRIBE that is not answered yet: m is a retained message, which an older subscription
 // does not bring (MQTT 3.1.1 section 3.3.1.3), or there is none.
-func (s *Session) explains(m *outgoing) bool {
+func (sb *subscriptions) explains(m *outgoing) bool {
 	if m.retain {
 		return true
 	}
-	for i := range s.subs {
-		if topicreg.Matches(s.subs[i].filter, m.topic) {
+	for i := range sb.list {
+		if topicreg.Matches(sb.list[i].filter, m.topic) {
 			return false
 		}
 	}
@@ -80,8 +80,8 @@ func (s *Session) explains(m *outgoing) bool {
 }
 
 // presume answers a SUBSCRIBE as granted. The broker's answer is awaited all the same.
-func (s *Session) presume(st *step, r *request) {
+func (sb *subscriptions) presume(st *step, r *request) {
 	early := *r
 	r.quiet, r.presumed = true, true
-	s.granted(st, &early, early.qos)
+	sb.granted(st, &early, early.qos)
 }

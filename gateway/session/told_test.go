@@ -278,7 +278,7 @@ func TestSubAckWithMoreRetainedMessagesBeforeItThanMayBeHeld(t *testing.T) {
 				r.want("then", sn12.Register{TopicID: 1, MsgID: 1, TopicName: []byte("r/x")})
 				r.event(Event{Kind: EventSubscribed, Token: a.Token, Refused: RefusedForGood})
 				r.wantDrop("the broker has thought better of it", ReasonSubscriptionRefused)
-				if len(r.s.subs) != 0 {
+				if len(r.s.subs.list) != 0 {
 					t.Error("the subscription is kept")
 				}
 			})

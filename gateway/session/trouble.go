@@ -194,7 +194,7 @@ func (s *Session) confirm(d *delivery) {
 
 // refuseID notes that the device does not know an id. It is told by REGISTER.
 func (s *Session) refuseID(id uint16) {
-	s.topics.Refuse(id)
+	s.ids.topics.Refuse(id)
 	if s.reg != nil && s.reg.tried && s.reg.topicID == id {
 		s.reg = nil
 	}

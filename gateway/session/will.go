@@ -5,85 +5,97 @@ import (
 	"sngate/topicreg"
 )
 
+// wills are the will of the device, and what the broker knows of it.
+type wills struct {
+	s *Session
+
+	current *Will // what loss publishes; nil: nothing
+	carried *Will // the will the connection to the broker was opened with
+	// late: current has changed while the link was not up; a connect in progress may carry
+	// the one before.
+	late bool
+	due  bool // current has been given to the link and is not known to be with the broker: see WillDue
+}
+
 // onWillTopicUpd changes topic, QoS and retain of the will, or deletes it (MQTT-SN 1.2
 // section 6.4).
-func (s *Session) onWillTopicUpd(st *step, body []byte) {
+func (ws *wills) onWillTopicUpd(st *step, body []byte) {
 	var m sn12.WillTopicUpd
 	switch {
 	case m.Parse(body) == nil && m.Empty:
-		s.setWill(st, nil)
+		ws.set(st, nil)
 	case len(m.Topic) == 0 || m.QoS > 2 || topicreg.ValidName(m.Topic) != nil:
 		st.drop(ReasonWill)
 		send(st, sn12.WillTopicResp{ReturnCode: sn12.RejectedNotSupported})
 		return
 	default:
 		message := 0
-		if s.will != nil {
-			message = len(s.will.Message)
+		if ws.current != nil {
+			message = len(ws.current.Message)
 		}
-		if code, why := s.refusesWill(st, len(m.Topic), message); why != ReasonNone {
+		if code, why := ws.refuses(st, len(m.Topic), message); why != ReasonNone {
 			st.drop(why)
 			send(st, sn12.WillTopicResp{ReturnCode: code})
 			return
 		}
 		w := &Will{Topic: string(m.Topic), QoS: m.QoS, Retain: m.Retain}
-		if s.will != nil {
-			w.Message = s.will.Message
+		if ws.current != nil {
+			w.Message = ws.current.Message
 		}
-		s.setWill(st, w)
+		ws.set(st, w)
 	}
-	s.after(st, goOnWhenDown, continuation{kind: thenWillTopicResp})
+	ws.s.after(st, goOnWhenDown, continuation{kind: thenWillTopicResp})
 }
 
 // onWillMsgUpd changes the message of the will.
-func (s *Session) onWillMsgUpd(st *step, body []byte) {
+func (ws *wills) onWillMsgUpd(st *step, body []byte) {
 	var m sn12.WillMsgUpd
 	switch {
 	case m.Parse(body) != nil:
 		st.drop(ReasonMalformed)
-	case s.will == nil:
+	case ws.current == nil:
 		st.drop(ReasonWill)
 		send(st, sn12.WillMsgResp{ReturnCode: sn12.RejectedNotSupported})
 	default:
-		if code, why := s.refusesWill(st, len(s.will.Topic), len(m.Message)); why != ReasonNone {
+		if code, why := ws.refuses(st, len(ws.current.Topic), len(m.Message)); why != ReasonNone {
 			st.drop(why)
 			send(st, sn12.WillMsgResp{ReturnCode: code})
 			return
 		}
-		w := *s.will
+		w := *ws.current
 		w.Message = append([]byte(nil), m.Message...)
-		s.setWill(st, &w)
-		s.after(st, goOnWhenDown, continuation{kind: thenWillMsgResp})
+		ws.set(st, &w)
+		ws.s.after(st, goOnWhenDown, continuation{kind: thenWillMsgResp})
 	}
 }
 
 // setWill puts a will into force: endLost publishes it where the broker does not know
 // it, and later reconnects carry it.
-func (s *Session) setWill(st *step, w *Will) {
-	s.will = w
-	s.journal.mustSave()
-	if s.cfg.KeepsWills {
+func (ws *wills) set(st *step, w *Will) {
+	ws.current = w
+	ws.s.journal.mustSave()
+	if ws.s.cfg.KeepsWills {
 		return
 	}
-	s.willLate = s.willLate || s.link != linkUp
+	ws.late = ws.late || ws.s.link != linkUp
 	st.do(Action{Kind: ActionSetWill, Will: w})
 }
 
 // brokersWill is the will that a connection to the broker is opened with.
-func (s *Session) brokersWill() *Will {
-	if s.cfg.KeepsWills {
+func (ws *wills) brokersWill() *Will {
+	if ws.s.cfg.KeepsWills {
 		return nil
 	}
-	return s.will
+	return ws.current
 }
 
 // publishWill has the link publish the will, which is due until the link has ended or
 // the device connects again and makes it false. QoS 0 does not wait for a broker that is
 // away, and is lost on a connection that only seems to be up. A broker that was told of
 // the will would publish it all the same; so must the gateway where it keeps the wills.
-func (s *Session) publishWill(st *step, w *Will) {
+func (ws *wills) publish(st *step, w *Will) {
 	qos := w.QoS
-	if s.link == linkDown || s.cfg.KeepsWills {
+	if ws.s.link == linkDown || ws.s.cfg.KeepsWills {
 		qos = max(qos, 1)
 	}
 	st.do(Action{Kind: ActionPublish, Topic: w.Topic, Payload: w.Message, QoS: qos, Retain: w.Retain})
@@ -93,8 +105,8 @@ func (s *Session) publishWill(st *step, w *Will) {
 // when there is none: the device is not lost, its will is the broker's to publish, or the
 // link has done with it. It must not be changed.
 func (s *Session) WillDue() *Will {
-	if !s.willDue {
+	if !s.wills.due {
 		return nil
 	}
-	return s.will
+	return s.wills.current
 }
