@@ -4,117 +4,117 @@ import "sngate/snpacket/sn12"
 
 // The answers of the device to what deliver.go sends.
 
-func (s *Session) onPubAck(st *step, body []byte) {
+func (dl *downlink) onPubAck(st *step, body []byte) {
 	var m sn12.PubAck
 	if m.Parse(body) != nil {
 		st.drop(ReasonMalformed)
 		return
 	}
 	if m.ReturnCode == sn12.Accepted {
-		s.recall(m.MsgID, 1)
+		dl.recall(m.MsgID, 1)
 	}
-	d := &s.delivery
+	d := &dl.delivery
 	if d.phase != publishing || d.msgID != m.MsgID {
-		s.onStrayPubAck(st, &m)
+		dl.onStrayPubAck(st, &m)
 		return
 	}
 	switch {
 	case m.ReturnCode == sn12.Accepted:
 		// A device that answers so to QoS 2, too, has the message, and waits for nothing.
-		s.takenAtOnce(st)
-	case m.ReturnCode == sn12.RejectedCongestion && d.count() < s.cfg.patience():
-		s.congested(st)
+		dl.takenAtOnce(st)
+	case m.ReturnCode == sn12.RejectedCongestion && d.count() < dl.s.cfg.patience():
+		dl.congested(st)
 		return
 	case m.ReturnCode == sn12.RejectedInvalidTopicID && d.idType == sn12.TopicIDShort:
-		s.giveUp(st, ReasonClientRejected) // there is no other id for such a name
-	case m.ReturnCode == sn12.RejectedInvalidTopicID && d.msg.refusal != toldAgain && d.count() < s.cfg.patience():
+		dl.giveUp(st, ReasonClientRejected) // there is no other id for such a name
+	case m.ReturnCode == sn12.RejectedInvalidTopicID && d.msg.refusal != toldAgain && d.count() < dl.s.cfg.patience():
 		if d.idType == sn12.TopicIDNormal {
-			s.refuseID(d.topicID)
+			dl.s.announcer.refuseID(d.topicID)
 		}
 		d.msg.refusal = refusedID
-		s.tally(&d.msg).sends = d.end()
-		s.queue.unpop(d.msg)
-		s.finishDelivery()
-	case m.ReturnCode == sn12.RejectedInvalidTopicID && s.retry.tries == 0:
+		dl.tally(&d.msg).sends = d.end()
+		dl.queue.unpop(d.msg)
+		dl.finishDelivery()
+	case m.ReturnCode == sn12.RejectedInvalidTopicID && dl.retry.tries == 0:
 		// A duplicate of the refusal that led to the REGISTER, come late. If it is not,
 		// the device refuses the repetition as well.
 		st.drop(ReasonUnexpectedMessage)
 		return
 	default:
-		s.giveUp(st, ReasonClientRejected)
+		dl.giveUp(st, ReasonClientRejected)
 	}
-	s.pump(st)
+	dl.pump(st)
 }
 
 // onStrayPubAck takes a PUBACK that is not for the delivery in progress: the refusal of
 // a QoS 0 PUBLISH, or a repeat.
-func (s *Session) onStrayPubAck(st *step, m *sn12.PubAck) {
+func (dl *downlink) onStrayPubAck(st *step, m *sn12.PubAck) {
 	switch {
 	case m.ReturnCode == sn12.RejectedInvalidTopicID:
-		s.refuseID(m.TopicID)
+		dl.s.announcer.refuseID(m.TopicID)
 	case m.ReturnCode == sn12.RejectedCongestion && m.MsgID == 0:
-		s.congested(st)
+		dl.congested(st)
 	default:
 		st.drop(ReasonUnexpectedMessage)
 	}
 }
 
 // takenAtOnce ends a delivery that the device has answered as QoS 1.
-func (s *Session) takenAtOnce(st *step) {
-	d := &s.delivery
-	s.confirm(d)
-	s.acknowledge(st, &d.msg)
+func (dl *downlink) takenAtOnce(st *step) {
+	d := &dl.delivery
+	dl.confirm(d)
+	dl.acknowledge(st, &d.msg)
 	if d.msg.qos == 2 {
-		s.lastQoS2 = exchange{}
-		s.forgetOutgoing(st)
+		dl.s.custody.lastQoS2 = exchange{}
+		dl.s.custody.forgetOutgoing(st)
 	}
-	s.finishDelivery()
+	dl.finishDelivery()
 }
 
 // onPubRec acknowledges to the broker what the device has now, and goes on with
 // PUBREL, also for an exchange that is not known: the device waits for it. It has to
 // wait where the message is going to be sent again: released already, the device would take
 // that for a new one.
-func (s *Session) onPubRec(st *step, body []byte) {
+func (dl *downlink) onPubRec(st *step, body []byte) {
 	var m sn12.PubRec
 	if m.Parse(body) != nil {
 		st.drop(ReasonMalformed)
 		return
 	}
-	s.recall(m.MsgID, 2)
-	d := &s.delivery
+	dl.recall(m.MsgID, 2)
+	d := &dl.delivery
 	switch {
 	case d.phase == publishing && d.msgID == m.MsgID && d.msg.qos == 2:
-		s.confirm(d)
-		if s.journal.wait(st, goOnWhenDown, continuation{kind: thenRelease, msgID: d.msgID}) {
-			s.putReleasing(st)
+		dl.confirm(d)
+		if dl.s.journal.wait(st, goOnWhenDown, continuation{kind: thenRelease, msgID: d.msgID}) {
+			dl.s.custody.putReleasing(st)
 			return
 		}
-		s.released(st)
+		dl.s.custody.released(st)
 		return
 	case d.phase == publishing && d.msgID == m.MsgID:
-		s.takenAtOnce(st) // a device that answers so to QoS 1 has it, and waits for PUBREL
+		dl.takenAtOnce(st) // a device that answers so to QoS 1 has it, and waits for PUBREL
 	case d.phase == recording && d.msgID == m.MsgID:
 		return
-	case m.MsgID == s.lastQoS2.msgID:
+	case m.MsgID == dl.s.custody.lastQoS2.msgID:
 		st.drop(ReasonUnexpectedMessage)
 		return
 	}
 	send(st, sn12.PubRel{MsgID: m.MsgID})
-	s.pump(st) // there may be room now to go on reading
+	dl.pump(st) // there may be room now to go on reading
 }
 
-func (s *Session) onPubComp(st *step, body []byte) {
+func (dl *downlink) onPubComp(st *step, body []byte) {
 	var m sn12.PubComp
 	if m.Parse(body) != nil {
 		st.drop(ReasonMalformed)
 		return
 	}
-	if s.delivery.phase != releasing || s.delivery.msgID != m.MsgID {
+	if dl.delivery.phase != releasing || dl.delivery.msgID != m.MsgID {
 		st.drop(ReasonUnexpectedMessage)
 		return
 	}
-	s.finishDelivery()
-	s.forgetOutgoing(st)
-	s.pump(st)
+	dl.finishDelivery()
+	dl.s.custody.forgetOutgoing(st)
+	dl.pump(st)
 }

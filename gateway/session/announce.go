@@ -1,6 +1,17 @@
 package session
 
-import "sngate/snpacket/sn12"
+import (
+	"sngate/snpacket/sn12"
+	"sngate/topicreg"
+)
+
+// announcer tells the device topic ids that it needs for messages.
+type announcer struct {
+	s *Session
+
+	reg  *registration // of a topic of the queue; nil: none
+	mute bool          // the REGISTER sent last has gone unanswered
+}
 
 // registration is the REGISTER that tells the device the id of a topic before its first
 // message (MQTT-SN 1.2 section 6.10): one at a time. The messages of that topic wait in
@@ -31,12 +42,12 @@ const (
 
 // addressed reports whether a message can be sent without REGISTER. A predefined or short
 // id that the device has refused does not count.
-func (s *Session) addressed(m *outgoing) bool {
+func (an *announcer) addressed(m *outgoing) bool {
 	if m.refusal != unrefused {
-		id, ok := s.ids.topics.ID(m.topic)
-		return ok && s.ids.topics.Announced(id)
+		id, ok := an.s.ids.topics.ID(m.topic)
+		return ok && an.s.ids.topics.Announced(id)
 	}
-	_, _, ok := s.address(m.topic)
+	_, _, ok := an.address(m.topic)
 	return ok
 }
 
@@ -47,7 +58,7 @@ const maxBehind = 8
 // next finds the message of the queue that is to be sent now, and begins the registration
 // of a topic that needs one. Messages of one topic stay in order. So do those of QoS 2: the
 // exchange that may have to go on after the connection is lost is only one.
-func (s *Session) next(st *step) (int, bool) {
+func (an *announcer) next(st *step) (int, bool) {
 	var behind [maxBehind]string
 	n, waits2 := 0, false
 	isBehind := func(topic string) bool {
@@ -58,18 +69,18 @@ func (s *Session) next(st *step) (int, bool) {
 		}
 		return false
 	}
-	for i := range s.queue.len() {
-		m := s.queue.at(i)
-		if s.comesAfterSubAck(st, m) {
+	for i := range an.s.down.queue.len() {
+		m := an.s.down.queue.at(i)
+		if an.s.down.comesAfterSubAck(st, m) {
 			return 0, false
 		}
 		switch {
 		case isBehind(m.topic):
 			waits2 = waits2 || m.qos == 2
 			continue
-		case s.undeliverable(st, m) != ReasonNone, s.addressed(m) && !(waits2 && m.qos == 2):
+		case an.s.down.undeliverable(st, m) != ReasonNone, an.addressed(m) && !(waits2 && m.qos == 2):
 			return i, true
-		case !s.addressed(m) && s.reg == nil && !s.announce(st, m), s.reg != nil && !s.reg.overdue, n == maxBehind:
+		case !an.addressed(m) && an.reg == nil && !an.announce(st, m), an.reg != nil && !an.reg.overdue, n == maxBehind:
 			return 0, false
 		}
 		if m.refusal != unrefused || m.qos == 2 {
@@ -81,70 +92,51 @@ func (s *Session) next(st *step) (int, bool) {
 	return 0, false
 }
 
-// undeliverable tells why a message cannot be delivered to the device at all: it is too
-// long, as may be its REGISTER, which "the gateway silently gives up", or it has been tried
-// in vain.
-func (s *Session) undeliverable(st *step, m *outgoing) Reason {
-	addressed := s.addressed(m)
-	switch t := s.tallyOf(m); {
-	case m.publish().Len() > s.maxPacket(st), !addressed && sn12.Register{TopicName: []byte(m.topic)}.Len() > s.maxPacket(st):
-		return ReasonTooLarge
-	case t == nil:
-	case t.sends >= s.cfg.patience():
-		return ReasonUnanswered
-	case t.registers >= s.cfg.patience() && !addressed:
-		if id, ok := s.ids.topics.ID(m.topic); !ok || !s.ids.topics.Trusted(id) {
-			return ReasonRegisterUnanswered
-		}
-	}
-	return ReasonNone
-}
-
 // announce begins the registration of a message's topic. It reports false when deliveries
 // pause: the store takes no topic id, or the address is to prove itself first.
-func (s *Session) announce(st *step, m *outgoing) bool {
-	id, known := s.ids.topics.ID(m.topic)
-	if !s.reachable(st, m) {
+func (an *announcer) announce(st *step, m *outgoing) bool {
+	id, known := an.s.ids.topics.ID(m.topic)
+	if !an.s.addr.reachable(st, m) {
 		return false
 	}
 	if !known {
-		if s.journal.refuses(st) {
-			s.waitForStore(st.Now)
+		if an.s.journal.refuses(st) {
+			an.s.down.waitForStore(st.Now)
 			return false
 		}
 		var lent bool
-		if id, lent = s.ids.lendID(st, m.topic); !lent {
-			s.reg = &registration{topic: m.topic, phase: waiting, retryAt: st.Now + lateWindow, overdue: true}
+		if id, lent = an.s.ids.lendID(st, m.topic); !lent {
+			an.reg = &registration{topic: m.topic, phase: waiting, retryAt: st.Now + lateWindow, overdue: true}
 			return true
 		}
-		s.ids.put(st, id, false)
+		an.s.ids.put(st, id, false)
 	}
-	s.reg = &registration{topic: m.topic, topicID: id, phase: allotting, retryAt: Never, overdue: s.mute, mute: s.mute}
-	if t := s.tallyOf(m); t != nil {
-		s.reg.before = t.registers
+	an.reg = &registration{topic: m.topic, topicID: id, phase: allotting, retryAt: Never, overdue: an.mute, mute: an.mute}
+	if t := an.s.down.tallyOf(m); t != nil {
+		an.reg.before = t.registers
 	}
 	if !known {
-		s.after(st, refuseWhenDown, continuation{kind: thenAllotted, id: id, allots: true})
-	} else if s.journal.allotment(id) == nil {
-		s.writeRegister(st)
+		an.s.after(st, refuseWhenDown, continuation{kind: thenAllotted, id: id, allots: true})
+	} else if an.s.journal.allotment(id) == nil {
+		an.writeRegister(st)
 	}
 	return true
 }
 
-func (s *Session) writeRegister(st *step) {
-	r := s.reg
-	r.phase, r.msgID, r.retryAt, r.heard = registering, s.newMsgID(), st.Now+s.cfg.RetryInterval, false
-	s.sendRegister(st)
+func (an *announcer) writeRegister(st *step) {
+	r := an.reg
+	r.phase, r.msgID, r.retryAt, r.heard = registering, an.s.down.newMsgID(), st.Now+an.s.cfg.RetryInterval, false
+	an.sendRegister(st)
 }
 
-func (s *Session) sendRegister(st *step) {
-	r := s.reg
+func (an *announcer) sendRegister(st *step) {
+	r := an.reg
 	m := sn12.Register{TopicID: r.topicID, MsgID: r.msgID, TopicName: []byte(r.topic)}
-	if !s.affords(st, m.Len()) {
-		s.prove(st)
+	if !an.s.addr.affords(st, m.Len()) {
+		an.s.addr.prove(st)
 		return
 	}
-	s.ids.topics.Touch(r.topicID, st.Now)
+	an.s.ids.topics.Touch(r.topicID, st.Now)
 	r.now = more(r.now, 1)
 	send(st, m)
 }
@@ -152,79 +144,79 @@ func (s *Session) sendRegister(st *step) {
 // onRegisterRetry repeats REGISTER. Other messages do not wait any longer, nor do those of
 // a topic whose id the device has known in an earlier connection: it says 0x02 if it does
 // not know it any more.
-func (s *Session) onRegisterRetry(st *step) {
-	r := s.reg
+func (an *announcer) onRegisterRetry(st *step) {
+	r := an.reg
 	if r.phase == waiting {
-		s.reg = nil
-		s.pump(st)
-		if s.reg != nil && s.reg.phase == waiting {
+		an.reg = nil
+		an.s.down.pump(st)
+		if an.reg != nil && an.reg.phase == waiting {
 			// In the second time, what was sent with the ids is not all that is in the way.
-			s.reg.again, s.reg.futile = true, r.again
-			s.pump(st)
+			an.reg.again, an.reg.futile = true, r.again
+			an.s.down.pump(st)
 		}
 		return
 	}
-	s.mute = true
-	r.overdue, r.tried = true, s.ids.topics.Trusted(r.topicID)
-	if r.mute && r.tries > 0 && s.state == StateAwake {
+	an.mute = true
+	r.overdue, r.tried = true, an.s.ids.topics.Trusted(r.topicID)
+	if r.mute && r.tries > 0 && an.s.state == StateAwake {
 		// There are devices that know no REGISTER. They are not kept awake to give up one
 		// message after the other, and what can be sent without it is sent.
-		r.futile, r.retryAt = true, st.Now+s.cfg.RetryInterval
-		s.pump(st)
+		r.futile, r.retryAt = true, st.Now+an.s.cfg.RetryInterval
+		an.s.down.pump(st)
 		return
 	}
-	if int(r.tries) >= s.cfg.RetryCount {
-		s.registerUnanswered(st)
+	if int(r.tries) >= an.s.cfg.RetryCount {
+		an.registerUnanswered(st)
 		return
 	}
 	r.tries++
-	r.retryAt = st.Now + s.cfg.RetryInterval
+	r.retryAt = st.Now + an.s.cfg.RetryInterval
 	if r.tries == 1 {
 		r.heard = false // it may have been on its way before the REGISTER
 	}
 	st.retry(sn12.TypeRegister)
-	s.sendRegister(st)
-	s.askForLife(st, r.tries, r.heard)
-	s.pump(st)
+	an.sendRegister(st)
+	an.s.down.askForLife(st, r.tries, r.heard)
+	an.s.down.pump(st)
 }
 
 // registerUnanswered goes on without REGACK where the device lives. The message that needs
 // it is given up, one of QoS 1 or 2 after all repetitions once more.
-func (s *Session) registerUnanswered(st *step) {
-	r := s.reg
+func (an *announcer) registerUnanswered(st *step) {
+	r := an.reg
 	switch {
 	case !r.heard:
-		s.lose(st, ReasonRetriesExhausted)
+		an.s.lose(st, ReasonRetriesExhausted)
 		return
 	case r.tried:
-		s.ids.topics.SetAnnounced(r.topicID, true)
+		an.s.ids.topics.SetAnnounced(r.topicID, true)
 	default:
-		i := s.registered()
-		if i >= 0 && s.queue.at(i).qos > 0 && r.count() < s.cfg.patience() {
+		i := an.registered()
+		if i >= 0 && an.s.down.queue.at(i).qos > 0 && r.count() < an.s.cfg.patience() {
 			r.attempts, r.tries = attempts{before: r.count()}, 0
-			r.retryAt = st.Now + s.cfg.RetryInterval
+			r.retryAt = st.Now + an.s.cfg.RetryInterval
 			st.retry(sn12.TypeRegister)
-			s.sendRegister(st)
+			an.sendRegister(st)
 			return
 		}
-		s.dropRegistered(st, ReasonRegisterUnanswered)
+		an.dropRegistered(st, ReasonRegisterUnanswered)
 	}
-	s.reg = nil
-	s.pump(st)
+	an.reg = nil
+	an.s.down.pump(st)
 }
 
 // dropRegistered gives up the message that the registration is for.
-func (s *Session) dropRegistered(st *step, why Reason) {
-	if i := s.registered(); i >= 0 {
-		m := s.queue.take(i)
-		s.abandonMessage(st, &m, why)
+func (an *announcer) dropRegistered(st *step, why Reason) {
+	if i := an.registered(); i >= 0 {
+		m := an.s.down.queue.take(i)
+		an.s.down.abandonMessage(st, &m, why)
 	}
 }
 
 // registered finds the message that the registration is for; -1: it has gone.
-func (s *Session) registered() int {
-	for i := range s.queue.len() {
-		if m := s.queue.at(i); m.topic == s.reg.topic && !s.addressed(m) {
+func (an *announcer) registered() int {
+	for i := range an.s.down.queue.len() {
+		if m := an.s.down.queue.at(i); m.topic == an.reg.topic && !an.addressed(m) {
 			return i
 		}
 	}
@@ -232,59 +224,95 @@ func (s *Session) registered() int {
 }
 
 // suspendRegistration ends the registration, to begin it anew when deliveries go on.
-func (s *Session) suspendRegistration() {
-	r := s.reg
+func (an *announcer) suspend() {
+	r := an.reg
 	if r == nil {
 		return
 	}
-	for i := range s.queue.len() {
-		if m := s.queue.at(i); m.topic == r.topic && r.phase == registering {
-			s.tally(m).registers = r.end()
+	for i := range an.s.down.queue.len() {
+		if m := an.s.down.queue.at(i); m.topic == r.topic && r.phase == registering {
+			an.s.down.tally(m).registers = r.end()
 			break
 		}
 	}
-	s.reg = nil
+	an.reg = nil
 }
 
-func (s *Session) onRegAck(st *step, body []byte) {
+func (an *announcer) onRegAck(st *step, body []byte) {
 	var m sn12.RegAck
 	if m.Parse(body) != nil {
 		st.drop(ReasonMalformed)
 		return
 	}
-	r := s.reg
+	r := an.reg
 	if r == nil || r.phase != registering || r.msgID != m.MsgID ||
-		m.ReturnCode == sn12.Accepted && m.TopicID != r.topicID && s.ids.topics.Doubtful(r.topicID) {
+		m.ReturnCode == sn12.Accepted && m.TopicID != r.topicID && an.s.ids.topics.Doubtful(r.topicID) {
 		st.drop(ReasonUnexpectedMessage)
 		return
 	}
-	s.mute = false
+	an.mute = false
 	switch {
 	case m.ReturnCode == sn12.Accepted:
-		s.ids.topics.SetAnnounced(r.topicID, true)
-		s.ids.topics.Touch(r.topicID, st.Now)
-		for i := range s.queue.len() {
-			if m := s.queue.at(i); m.topic == r.topic && m.refusal == refusedID {
+		an.s.ids.topics.SetAnnounced(r.topicID, true)
+		an.s.ids.topics.Touch(r.topicID, st.Now)
+		for i := range an.s.down.queue.len() {
+			if m := an.s.down.queue.at(i); m.topic == r.topic && m.refusal == refusedID {
 				m.refusal = toldAgain
 			}
 		}
-		s.ids.keep(st, r.topicID)
-	case m.ReturnCode == sn12.RejectedCongestion && r.count() < s.cfg.patience():
-		s.congested(st)
+		an.s.ids.keep(st, r.topicID)
+	case m.ReturnCode == sn12.RejectedCongestion && r.count() < an.s.cfg.patience():
+		an.s.down.congested(st)
 		return
 	default:
 		// It does not want the topic: the same as unsubscribing from it (section 6.10).
-		s.dropRegistered(st, ReasonClientRejected)
+		an.dropRegistered(st, ReasonClientRejected)
 	}
-	s.reg = nil
-	s.pump(st)
+	an.reg = nil
+	an.s.down.pump(st)
 }
 
 // know notes that the device knows an id, from REGACK or SUBACK or because it has used it.
 // That answers a REGISTER of it as well.
-func (s *Session) know(id uint16) {
-	s.ids.topics.SetAnnounced(id, true)
-	if s.reg != nil && s.reg.phase != waiting && s.reg.topicID == id {
-		s.reg = nil
+func (an *announcer) know(id uint16) {
+	an.s.ids.topics.SetAnnounced(id, true)
+	if an.reg != nil && an.reg.phase != waiting && an.reg.topicID == id {
+		an.reg = nil
+	}
+}
+
+// registering reports whether a registration waits for an id to be in the store.
+func (an *announcer) registering(id uint16) bool {
+	return an.reg != nil && an.reg.phase == allotting && an.reg.topicID == id
+}
+
+// goOnRegistering sends the REGISTER that has waited for an id to be in the store, unless
+// an answer to the device has told it the id.
+func (an *announcer) goOn(st *step, id uint16) {
+	if an.registering(id) && an.s.listening() {
+		an.writeRegister(st)
+	}
+}
+
+// address chooses how the device is told the topic: by an id it has registered or been
+// given, by a predefined id, or by its two octets.
+func (an *announcer) address(topic string) (sn12.TopicIDType, uint16, bool) {
+	if id, ok := an.s.ids.topics.ID(topic); ok && (an.s.ids.topics.Announced(id) || an.reg != nil && an.reg.tried && an.reg.topicID == id) {
+		return sn12.TopicIDNormal, id, true
+	}
+	if id, ok := an.s.cfg.Predefined.ID(an.s.clientID, topic); ok {
+		return sn12.TopicIDPredefined, id, true
+	}
+	if len(topic) == 2 && topicreg.ValidShort([2]byte{topic[0], topic[1]}) == nil {
+		return sn12.TopicIDShort, sn12.ShortID(topic), true
+	}
+	return 0, 0, false
+}
+
+// refuseID notes that the device does not know an id. It is told by REGISTER.
+func (an *announcer) refuseID(id uint16) {
+	an.s.ids.topics.Refuse(id)
+	if an.reg != nil && an.reg.tried && an.reg.topicID == id {
+		an.reg = nil
 	}
 }

@@ -92,7 +92,7 @@ func TestAnnounceUnansweredDoesNotHoldOtherTopics(t *testing.T) {
 				r.want("x", sn12.PubRel{MsgID: 2})
 				r.send(sn12.PubComp{MsgID: 2})
 			}
-			next := r.s.delivery.msgID
+			next := r.s.down.delivery.msgID
 			r.want("in order", pub(1, 2, next, "1"))
 			r.send(sn12.PubAck{TopicID: 2, MsgID: next})
 			r.wantAck("1", 1)
@@ -225,7 +225,7 @@ func TestAnnounceKnownBeforeIsTriedAfterOneSilence(t *testing.T) {
 			r.advance(10 * time.Second)
 			r.want("REGISTER goes on", reg(1, 2, "w/1"))
 			r.sent = nil // PUBLISH, as above
-			r.send(sn12.PubAck{TopicID: 1, MsgID: r.s.delivery.msgID, ReturnCode: sn12.RejectedInvalidTopicID})
+			r.send(sn12.PubAck{TopicID: 1, MsgID: r.s.down.delivery.msgID, ReturnCode: sn12.RejectedInvalidTopicID})
 			if qos == 0 {
 				r.wantQuiet("QoS 0 is not sent again")
 				r.event(fromBroker("w/1", "y", 0, 0))
@@ -357,15 +357,15 @@ func TestAnnounceToASleeperThatKnowsNoRegisterHasShortWakes(t *testing.T) {
 	for qos := range uint8(2) {
 		t.Run(fmt.Sprintf("QoS%d", qos), func(t *testing.T) {
 			r, id := subscriber(t, nil, true, "a/b")
-			r.s.mute = true // as an unanswered REGISTER leaves it
+			r.s.announcer.mute = true // as an unanswered REGISTER leaves it
 			r.sleep(60000)
 			for n := range uint16(3) {
 				r.event(fromBroker(fmt.Sprint("w/", n), "x", qos, n+1))
 			}
 			wakes := 0
-			for ; r.s.queue.len() > 0; wakes++ {
+			for ; r.s.down.queue.len() > 0; wakes++ {
 				if wakes > 3*minPatience+1 {
-					t.Fatalf("%d messages are still held", r.s.queue.len())
+					t.Fatalf("%d messages are still held", r.s.down.queue.len())
 				}
 				r.event(fromBroker("a/b", "y", 0, 0))
 				r.wake()

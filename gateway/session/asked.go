@@ -1,6 +1,9 @@
 package session
 
-import "sngate/snpacket/sn12"
+import (
+	"sngate/snpacket/sn12"
+	"sngate/topicreg"
+)
 
 const (
 	// maxAsked is how many SUBSCRIBE and UNSUBSCRIBE a device may wait for at once. The
@@ -115,7 +118,7 @@ func (sb *subscriptions) ask(st *step, r request) {
 
 // submitMore gives the link what it may have, in order.
 func (sb *subscriptions) submitMore(st *step) {
-	if sb.s.link != linkUp {
+	if sb.s.broker.link != linkUp {
 		return
 	}
 	for i, n := 0, 0; i < len(sb.asked) && n < askAtOnce; i++ {
@@ -159,7 +162,7 @@ func (sb *subscriptions) answerUnsubscribe(st *step, r *request) {
 }
 
 func (sb *subscriptions) submit(st *step, r *request) {
-	r.token, r.sent = sb.s.token(), true
+	r.token, r.sent = sb.s.broker.token(), true
 	kind := ActionSubscribe
 	if r.remove {
 		kind = ActionUnsubscribe
@@ -184,7 +187,7 @@ func (sb *subscriptions) answered(st *step, ev *Event) (request, bool) {
 			continue
 		}
 		if ev.Failed && !ev.Rejected {
-			if sb.s.link == linkUp {
+			if sb.s.broker.link == linkUp {
 				sb.asked[i].token = 0
 			}
 			return request{}, false
@@ -222,4 +225,43 @@ func (sb *subscriptions) expireAsked(st *step) {
 	}
 	sb.asked = kept
 	sb.submitMore(st)
+}
+
+// announces reports whether the device waits for the SUBACK of a subscription that a
+// message on topic belongs to.
+func (r *request) announces(topic string) bool {
+	return !r.remove && !r.quiet && topicreg.Matches(r.filter, topic)
+}
+
+// gate returns the oldest request of which the device has to hear before it is sent a
+// message on topic; nil if there is none.
+func (sb *subscriptions) gate(topic string) *request {
+	for i := range sb.asked {
+		if r := &sb.asked[i]; r.sent && r.announces(topic) {
+			return r
+		}
+	}
+	return nil
+}
+
+// explains reports whether the broker can have sent m only because it has accepted a
+// SUBSCRIBE that is not answered yet: m is a retained message, which an older subscription
+// does not bring (MQTT 3.1.1 section 3.3.1.3), or there is none.
+func (sb *subscriptions) explains(m *outgoing) bool {
+	if m.retain {
+		return true
+	}
+	for i := range sb.list {
+		if topicreg.Matches(sb.list[i].filter, m.topic) {
+			return false
+		}
+	}
+	return true
+}
+
+// presume answers a SUBSCRIBE as granted. The broker's answer is awaited all the same.
+func (sb *subscriptions) presume(st *step, r *request) {
+	early := *r
+	r.quiet, r.presumed = true, true
+	sb.granted(st, &early, early.qos)
 }

@@ -4,28 +4,28 @@ package session
 // when half of that is gone: for QoS 1 and 2, which are never dropped, and for QoS 0 as
 // long as the device takes one message after the other. While the device waits for an
 // answer of the broker, which comes behind the messages, the bounds are twice as wide.
-func (s *Session) regulate(st *step) {
-	if s.link.over() || s.draining() {
+func (dl *downlink) regulate(st *step) {
+	if dl.s.broker.link.over() || dl.s.broker.draining() {
 		return
 	}
-	taking := s.taking()
+	taking := dl.taking()
 	if !taking {
-		s.trim(st)
+		dl.trim(st)
 	}
 	scale := 1
-	if s.awaiting() {
+	if dl.awaiting() {
 		scale = 2
 	}
-	n, b := s.Held()
-	messages, octets := scale*s.cfg.MaxMessages, min(scale*s.cfg.MaxBytes, st.Allowance)
-	full := n > 0 && (n > messages || b > octets || (s.queue.qos0 == 0 || taking) && (n == messages || b == octets)) || s.waitsForProof(st, n, b)
+	n, b := dl.s.Held()
+	messages, octets := scale*dl.s.cfg.MaxMessages, min(scale*dl.s.cfg.MaxBytes, st.Allowance)
+	full := n > 0 && (n > messages || b > octets || (dl.queue.qos0 == 0 || taking) && (n == messages || b == octets)) || dl.s.addr.waitsForProof(st, n, b)
 	switch {
-	case !s.paused && full:
-		s.paused = true
+	case !dl.paused && full:
+		dl.paused = true
 		st.do(Action{Kind: ActionPause})
-	case s.paused && !full && (scale > 1 || !taking && s.queue.qos0 > 0 || n <= s.cfg.MaxMessages/2 && b <= octets/2):
-		s.paused = false
-		s.barrier.rounds = max(s.barrier.rounds, 1) // the broker goes on with what it has
+	case dl.paused && !full && (scale > 1 || !taking && dl.queue.qos0 > 0 || n <= dl.s.cfg.MaxMessages/2 && b <= octets/2):
+		dl.paused = false
+		dl.s.wake.barrier.rounds = max(dl.s.wake.barrier.rounds, 1) // the broker goes on with what it has
 		st.do(Action{Kind: ActionResume})
 	}
 }
@@ -34,22 +34,22 @@ func (s *Session) regulate(st *step) {
 // broker when there is too much of it. One that leaves a message unanswered must not keep
 // its own connection from being read for long, above all while it waits for something in
 // there. Then, and while it sleeps, the oldest QoS 0 goes.
-func (s *Session) taking() bool {
-	if !s.listening() || s.resumeAt != Never || s.withholds() {
+func (dl *downlink) taking() bool {
+	if !dl.s.listening() || dl.resumeAt != Never || dl.s.addr.withholds() {
 		return false
 	}
-	tries := max(s.retry.unanswered(), s.probe.unanswered())
-	if s.reg != nil {
-		tries = max(tries, int(s.reg.tries))
+	tries := max(dl.retry.unanswered(), dl.s.presence.probe.unanswered())
+	if dl.s.announcer.reg != nil {
+		tries = max(tries, int(dl.s.announcer.reg.tries))
 	}
-	return tries == 0 || tries < s.cfg.RetryCount && !s.awaiting()
+	return tries == 0 || tries < dl.s.cfg.RetryCount && !dl.awaiting()
 }
 
 // trim drops the QoS 0 messages that are held beyond the bounds.
-func (s *Session) trim(st *step) {
-	for s.queue.qos0 > 0 {
-		n, b := s.Held()
-		if n <= s.cfg.MaxMessages && b <= s.cfg.MaxBytes || !s.queue.dropOldestQoS0() {
+func (dl *downlink) trim(st *step) {
+	for dl.queue.qos0 > 0 {
+		n, b := dl.s.Held()
+		if n <= dl.s.cfg.MaxMessages && b <= dl.s.cfg.MaxBytes || !dl.queue.dropOldestQoS0() {
 			return
 		}
 		st.drop(ReasonBufferFull)
@@ -57,32 +57,32 @@ func (s *Session) trim(st *step) {
 }
 
 // awaiting reports whether an answer of the broker is awaited.
-func (s *Session) awaiting() bool {
-	if s.up.relays() {
+func (dl *downlink) awaiting() bool {
+	if dl.s.up.relays() {
 		return true
 	}
-	return s.up.spool.len() > 0 || len(s.subs.asked) > 0 || s.subs.restore.open > 0 || s.barrier.token != 0
+	return dl.s.up.spool.len() > 0 || len(dl.s.subs.asked) > 0 || dl.s.subs.restore.open > 0 || dl.s.wake.barrier.token != 0
 }
 
 // admit keeps the bounds: QoS 0 goes first, oldest first. QoS 1 and 2 are never dropped,
 // nor is QoS 0 of a device that takes it: reading from the broker stops instead, and what
 // is on its way already is taken in.
-func (s *Session) admit(st *step, m *outgoing) bool {
+func (dl *downlink) admit(st *step, m *outgoing) bool {
 	for {
-		n, b := s.Held()
-		octets := min(s.cfg.MaxBytes, st.Allowance)
+		n, b := dl.s.Held()
+		octets := min(dl.s.cfg.MaxBytes, st.Allowance)
 		switch {
-		case n < s.cfg.MaxMessages && b+m.size() <= octets, n == 0 && s.listening():
+		case n < dl.s.cfg.MaxMessages && b+m.size() <= octets, n == 0 && dl.s.listening():
 			return true // it fits, or is not held at all
-		case s.taking() && b+m.size() <= st.Allowance:
+		case dl.taking() && b+m.size() <= st.Allowance:
 			return true
 		}
 		why := ReasonBufferFull
-		if n < s.cfg.MaxMessages && b+m.size() <= s.cfg.MaxBytes {
+		if n < dl.s.cfg.MaxMessages && b+m.size() <= dl.s.cfg.MaxBytes {
 			why = ReasonMemoryLimit
 		}
 		hopeless := m.qos == 0 && m.size() > octets
-		if !hopeless && s.queue.dropOldestQoS0() {
+		if !hopeless && dl.queue.dropOldestQoS0() {
 			st.drop(why)
 			continue
 		}

@@ -1,9 +1,26 @@
 package session
 
-import (
-	"sngate/snpacket/sn12"
-	"sngate/topicreg"
-)
+import "sngate/snpacket/sn12"
+
+// downlink has the messages for the device: held, and the one on its way.
+type downlink struct {
+	s *Session
+
+	queue     queue    // messages for the device
+	delivery  delivery // the one being delivered
+	retry     retry    // of the PUBLISH or PUBREL under way
+	resumeAt  Time     // end of the pause after the device's "congestion"
+	tallies   []tally
+	nextMsgID uint16
+	maxSize   uint16 // octets of the longest datagram that the device may be sent
+	paused    bool   // the link has been told to stop reading
+}
+
+func (dl *downlink) begin() {
+	dl.retry.stop()
+	dl.resumeAt = Never
+	dl.maxSize = uint16(dl.s.cfg.packetSize(dl.s.clientID))
+}
 
 // delivery is the message on its way to the device: one at a time (MQTT-SN 1.2 section
 // 6.6, mirrored for the gateway).
@@ -29,308 +46,332 @@ const (
 	recording // that PUBREC has come; then PUBREL
 )
 
-// exchange remembers under which MsgId a QoS 2 message of the broker was sent to the
-// device, until it is acknowledged, so that the broker's redelivery of it does not look new to the device.
-type exchange struct {
-	packetID uint16 // 0: none
-	msgID    uint16
-}
-
 // onMessage takes a message of the broker for the device.
-func (s *Session) onMessage(st *step, ev *Event) {
+func (dl *downlink) onMessage(st *step, ev *Event) {
 	m := outgoing{topic: ev.Topic, payload: ev.Payload, handle: ev.Handle, packetID: ev.PacketID, qos: ev.QoS, retain: ev.Retain}
-	if s.link.over() || s.draining() {
-		s.leave(st, &m, ReasonSessionEnded)
+	if dl.s.broker.link.over() || dl.s.broker.draining() {
+		dl.leave(st, &m, ReasonSessionEnded)
 		return
 	}
-	if s.isTaken(st, ev) {
-		s.discard(st, &m, ReasonDuplicate)
+	if dl.s.custody.isTaken(st, ev) {
+		dl.discard(st, &m, ReasonDuplicate)
 		return
 	}
 	if ev.Oversize {
-		s.discard(st, &m, ReasonTooLarge)
+		dl.discard(st, &m, ReasonTooLarge)
 		return
 	}
-	if m.publish().Len() > s.maxPacket(st) {
-		s.abandonMessage(st, &m, ReasonTooLarge)
+	if m.publish().Len() > dl.maxPacket(st) {
+		dl.abandonMessage(st, &m, ReasonTooLarge)
 		return
 	}
-	if s.wasSent(ev) {
-		m.msgID = s.lastQoS2.msgID
+	if dl.s.custody.wasSent(ev) {
+		m.msgID = dl.s.custody.lastQoS2.msgID
 	}
-	if s.admit(st, &m) {
-		s.queue.push(m)
+	if dl.admit(st, &m) {
+		dl.queue.push(m)
 	}
-	s.holdDurably(st)
-	s.pump(st)
+	dl.s.custody.holdDurably(st)
+	dl.pump(st)
 }
 
 // maxPacket is the longest message that may be sent to the device.
-func (s *Session) maxPacket(st *step) int { return int(s.maxSize) - st.Overhead }
+func (dl *downlink) maxPacket(st *step) int { return int(dl.maxSize) - st.Overhead }
 
 // discard gives a message up for good: the broker must not send it again.
-func (s *Session) discard(st *step, m *outgoing, why Reason) {
+func (dl *downlink) discard(st *step, m *outgoing, why Reason) {
 	st.dropOf(why, m.topic, len(m.payload))
-	s.acknowledge(st, m)
+	dl.acknowledge(st, m)
 }
 
-func (s *Session) acknowledge(st *step, m *outgoing) {
+func (dl *downlink) acknowledge(st *step, m *outgoing) {
 	if m.handle != 0 {
 		st.do(Action{Kind: ActionAck, Handle: m.handle})
-		s.barrier.rounds = max(s.barrier.rounds, m.qos)
+		dl.s.wake.barrier.rounds = max(dl.s.wake.barrier.rounds, m.qos)
 	}
 	if m.number != 0 {
-		s.journal.remove(st, RecordHeld, key32(m.number))
+		dl.s.journal.remove(st, RecordHeld, key32(m.number))
 	}
 }
 
 // leave forgets a message unacknowledged. Of QoS 1 and 2 the broker still has it, and
 // it is no loss unless the broker's session ends as well.
-func (s *Session) leave(st *step, m *outgoing, why Reason) {
-	if m.qos == 0 || !s.kept || m.saved {
+func (dl *downlink) leave(st *step, m *outgoing, why Reason) {
+	if m.qos == 0 || !dl.s.kept || m.saved {
 		st.dropOf(why, m.topic, len(m.payload))
 	}
 	if m.number != 0 {
-		s.journal.remove(st, RecordHeld, key32(m.number))
+		dl.s.journal.remove(st, RecordHeld, key32(m.number))
 		if m.qos == 2 && !m.saved {
-			s.release(st, m.packetID) // not acknowledged: it is going to be sent again
+			dl.s.custody.release(st, m.packetID) // not acknowledged: it is going to be sent again
 		}
 	}
 }
 
 // dropHeld forgets all messages held for the device, but for those that a session which
 // is kept has in the store: nobody else has them.
-func (s *Session) dropHeld(st *step, why Reason) {
+func (dl *downlink) dropHeld(st *step, why Reason) {
 	var ours queue
-	for s.queue.len() > 0 {
-		if m := s.queue.pop(); m.saved && s.kept {
+	for dl.queue.len() > 0 {
+		if m := dl.queue.pop(); m.saved && dl.s.kept {
 			ours.push(m)
 		} else {
-			s.leave(st, &m, why)
+			dl.leave(st, &m, why)
 		}
 	}
-	s.queue = ours
-	if s.paused {
-		s.paused = false
+	dl.queue = ours
+	if dl.paused {
+		dl.paused = false
 		st.do(Action{Kind: ActionResume})
 	}
-	if !s.kept {
-		s.delivery = delivery{}
+	if !dl.s.kept {
+		dl.delivery = delivery{}
 	}
 }
 
 // pump sends the device what is held for it, as far as it may be sent now.
-func (s *Session) pump(st *step) {
-	if !s.listening() {
+func (dl *downlink) pump(st *step) {
+	if !dl.s.listening() {
 		return
 	}
-	s.openGate(st)
-	if s.barrier.token == 0 && !s.gated(st) {
-		s.barrier.at = Never // the SUBACK has come
+	dl.openGate(st)
+	if dl.s.wake.barrier.token == 0 && !dl.gated(st) {
+		dl.s.wake.barrier.at = Never // the SUBACK has come
 	}
-	s.reach.beginPump()
-	for s.delivery.phase == idle && s.resumeAt == Never && !s.tired() && !s.gated(st) && !s.reach.isShort() {
-		i, ok := s.next(st)
+	dl.s.addr.reach.beginPump()
+	for dl.delivery.phase == idle && dl.resumeAt == Never && !dl.s.wake.tired() && !dl.gated(st) && !dl.s.addr.reach.isShort() {
+		i, ok := dl.s.announcer.next(st)
 		if !ok {
 			break
 		}
-		if s.reachable(st, s.queue.at(i)) {
-			s.deliver(st, s.queue.take(i))
-			s.proveSoon(st)
+		if dl.s.addr.reachable(st, dl.queue.at(i)) {
+			dl.deliver(st, dl.queue.take(i))
+			dl.s.addr.proveSoon(st)
 		}
 	}
-	withheld := s.reach.isShort() && !s.proving() // for the rest of this wake
-	s.reach.withhold(st, withheld)
-	if s.state == StateAwake && s.halted(st, withheld) {
-		s.finishWake(st)
+	withheld := dl.s.addr.reach.isShort() && !dl.s.addr.proving() // for the rest of this wake
+	dl.s.addr.reach.withhold(st, withheld)
+	if dl.s.state == StateAwake && dl.halted(st, withheld) {
+		dl.s.wake.finish(st)
 	}
 }
 
 // halted reports whether nothing can be sent in the rest of a wake.
-func (s *Session) halted(st *step, withheld bool) bool {
+func (dl *downlink) halted(st *step, withheld bool) bool {
 	switch {
-	case s.delivery.phase != idle:
+	case dl.delivery.phase != idle:
 		return false
-	case s.queue.len() == 0, s.resumeAt != Never, s.tired(), withheld:
+	case dl.queue.len() == 0, dl.resumeAt != Never, dl.s.wake.tired(), withheld:
 		return true
 	}
-	return s.gated(st) || s.reg != nil && s.reg.futile
+	return dl.gated(st) || dl.s.announcer.reg != nil && dl.s.announcer.reg.futile
 }
 
 // deliver starts the delivery of m.
-func (s *Session) deliver(st *step, m outgoing) {
-	if why := s.undeliverable(st, &m); why != ReasonNone {
-		s.abandonMessage(st, &m, why)
+func (dl *downlink) deliver(st *step, m outgoing) {
+	if why := dl.undeliverable(st, &m); why != ReasonNone {
+		dl.abandonMessage(st, &m, why)
 		return
 	}
-	s.delivery = delivery{msg: m}
-	s.barrier.sent++
-	d := &s.delivery
-	d.idType, d.topicID, _ = s.address(m.topic)
-	if t := s.tallyOf(&m); t != nil {
+	dl.delivery = delivery{msg: m}
+	dl.s.wake.barrier.sent++
+	d := &dl.delivery
+	d.idType, d.topicID, _ = dl.s.announcer.address(m.topic)
+	if t := dl.tallyOf(&m); t != nil {
 		d.before = t.sends
 	}
-	s.sendPublish(st)
+	dl.sendPublish(st)
 }
 
-// address chooses how the device is told the topic: by an id it has registered or been
-// given, by a predefined id, or by its two octets.
-func (s *Session) address(topic string) (sn12.TopicIDType, uint16, bool) {
-	if id, ok := s.ids.topics.ID(topic); ok && (s.ids.topics.Announced(id) || s.reg != nil && s.reg.tried && s.reg.topicID == id) {
-		return sn12.TopicIDNormal, id, true
-	}
-	if id, ok := s.cfg.Predefined.ID(s.clientID, topic); ok {
-		return sn12.TopicIDPredefined, id, true
-	}
-	if len(topic) == 2 && topicreg.ValidShort([2]byte{topic[0], topic[1]}) == nil {
-		return sn12.TopicIDShort, sn12.ShortID(topic), true
-	}
-	return 0, 0, false
-}
-
-func (s *Session) sendPublish(st *step) {
-	d := &s.delivery
+func (dl *downlink) sendPublish(st *step) {
+	d := &dl.delivery
 	if d.idType == sn12.TopicIDNormal {
-		s.ids.topics.Touch(d.topicID, st.Now)
+		dl.s.ids.topics.Touch(d.topicID, st.Now)
 	}
 	if d.msg.qos == 0 {
-		s.writePublish(st, false)
-		s.forgetTally(&d.msg)
-		s.delivery = delivery{}
+		dl.writePublish(st, false)
+		dl.forgetTally(&d.msg)
+		dl.delivery = delivery{}
 		return
 	}
 	again := d.msg.msgID != 0
 	if !again {
-		d.msg.msgID = s.newMsgID()
+		d.msg.msgID = dl.newMsgID()
 	}
 	if d.msg.qos == 2 {
-		s.lastQoS2 = exchange{packetID: d.msg.packetID, msgID: d.msg.msgID}
-		if !again && s.journal.wait(st, goOnWhenDown, continuation{kind: thenPublish, msgID: d.msg.msgID}) {
-			s.putOutgoing(st)
+		dl.s.custody.lastQoS2 = exchange{packetID: d.msg.packetID, msgID: d.msg.msgID}
+		if !again && dl.s.journal.wait(st, goOnWhenDown, continuation{kind: thenPublish, msgID: d.msg.msgID}) {
+			dl.s.custody.putOutgoing(st)
 			return
 		}
 	}
 	d.phase, d.msgID = publishing, d.msg.msgID
-	s.writePublish(st, again)
-	s.await(st.Now)
+	dl.writePublish(st, again)
+	dl.await(st.Now)
 }
 
-func (s *Session) writePublish(st *step, dup bool) {
-	p := s.delivery.msg.publish()
+func (dl *downlink) writePublish(st *step, dup bool) {
+	p := dl.delivery.msg.publish()
 	p.DUP = dup
-	p.TopicIDType, p.TopicID, p.MsgID = s.delivery.idType, s.delivery.topicID, s.delivery.msg.msgID
+	p.TopicIDType, p.TopicID, p.MsgID = dl.delivery.idType, dl.delivery.topicID, dl.delivery.msg.msgID
 	if dup {
 		st.retry(sn12.TypePublish)
 	}
-	s.delivery.now = more(s.delivery.now, 1)
+	dl.delivery.now = more(dl.delivery.now, 1)
 	send(st, p)
 }
 
 // newMsgID returns a MsgId that the device does not remember a QoS 2 exchange by.
-func (s *Session) newMsgID() uint16 {
+func (dl *downlink) newMsgID() uint16 {
 	for {
-		s.nextMsgID++
-		if s.nextMsgID != 0 && s.nextMsgID != s.lastQoS2.msgID && s.nextMsgID != s.outgoing.msgID {
-			s.reach.drawn(s.nextMsgID)
-			return s.nextMsgID
+		dl.nextMsgID++
+		if dl.nextMsgID != 0 && dl.nextMsgID != dl.s.custody.lastQoS2.msgID && dl.nextMsgID != dl.s.custody.outgoing.msgID {
+			dl.s.addr.reach.drawn(dl.nextMsgID)
+			return dl.nextMsgID
 		}
 	}
 }
 
 // repeatDelivery sends the unanswered step again.
-func (s *Session) repeatDelivery(st *step) {
-	d := &s.delivery
+func (dl *downlink) repeatDelivery(st *step) {
+	d := &dl.delivery
 	switch d.phase {
 	case publishing:
 		if d.idType == sn12.TopicIDNormal {
-			s.ids.topics.Touch(d.topicID, st.Now)
+			dl.s.ids.topics.Touch(d.topicID, st.Now)
 		}
-		s.writePublish(st, true)
+		dl.writePublish(st, true)
 	case releasing:
 		st.retry(sn12.TypePubRel)
-		s.writePubRel(st)
+		dl.writePubRel(st)
 	}
 }
 
-func (s *Session) writePubRel(st *step) {
-	s.delivery.now = more(s.delivery.now, 1)
-	send(st, sn12.PubRel{MsgID: s.delivery.msgID})
+func (dl *downlink) writePubRel(st *step) {
+	dl.delivery.now = more(dl.delivery.now, 1)
+	send(st, sn12.PubRel{MsgID: dl.delivery.msgID})
 }
 
 // suspendDelivery stops the delivery in progress, to go on with resumeDelivery. A
 // PUBLISH that was not answered goes back to the queue; once it was, only PUBREL is
 // left to be sent.
-func (s *Session) suspendDelivery() {
-	s.retry.stop()
-	s.probe.stop()
-	s.suspendRegistration()
-	for i := range s.queue.len() {
-		s.queue.at(i).refusal = unrefused // the device may refuse an id once more
+func (dl *downlink) suspend() {
+	dl.retry.stop()
+	dl.s.presence.probe.stop()
+	dl.s.announcer.suspend()
+	for i := range dl.queue.len() {
+		dl.queue.at(i).refusal = unrefused // the device may refuse an id once more
 	}
-	d := &s.delivery
+	d := &dl.delivery
 	d.msg.refusal = unrefused
 	switch d.phase {
 	case assigning:
 		// Not sent yet, and perhaps not in the store.
-		d.msg.msgID, s.lastQoS2 = 0, exchange{}
+		d.msg.msgID, dl.s.custody.lastQoS2 = 0, exchange{}
 	case publishing:
-		s.tally(&d.msg).sends = d.end()
+		dl.tally(&d.msg).sends = d.end()
 	case releasing:
 		d.end()
 		return
 	default:
 		return
 	}
-	s.queue.unpop(d.msg)
-	s.delivery = delivery{}
+	dl.queue.unpop(d.msg)
+	dl.delivery = delivery{}
 }
 
-func (s *Session) resumeDelivery(st *step) {
-	switch d := &s.delivery; {
-	case d.phase != releasing || s.retry.runs() || !s.listening():
-	case d.count() >= s.cfg.patience():
-		s.giveUpRelease(st)
+func (dl *downlink) resume(st *step) {
+	switch d := &dl.delivery; {
+	case d.phase != releasing || dl.retry.runs() || !dl.s.listening():
+	case d.count() >= dl.s.cfg.patience():
+		dl.giveUpRelease(st)
 	default:
-		s.writePubRel(st)
-		s.await(st.Now)
+		dl.writePubRel(st)
+		dl.await(st.Now)
 	}
-	s.pump(st)
+	dl.pump(st)
 }
 
 // recall takes a PUBLISH that was suspended back from the queue because its answer has
 // come after all. Sent once more, a QoS 2 message would be a second one for a device
 // that has been told to release the first.
-func (s *Session) recall(msgID uint16, qos uint8) {
-	if s.delivery.phase != idle || msgID == 0 {
+func (dl *downlink) recall(msgID uint16, qos uint8) {
+	if dl.delivery.phase != idle || msgID == 0 {
 		return
 	}
-	for i := range s.queue.len() {
-		if m := s.queue.at(i); m.msgID == msgID && m.qos == qos {
-			s.delivery = delivery{phase: publishing, msgID: msgID, msg: s.queue.take(i)}
+	for i := range dl.queue.len() {
+		if m := dl.queue.at(i); m.msgID == msgID && m.qos == qos {
+			dl.delivery = delivery{phase: publishing, msgID: msgID, msg: dl.queue.take(i)}
 			return
 		}
 	}
 }
 
 // giveUp ends the delivery without success.
-func (s *Session) giveUp(st *step, why Reason) {
-	s.abandonMessage(st, &s.delivery.msg, why)
-	s.finishDelivery()
+func (dl *downlink) giveUp(st *step, why Reason) {
+	dl.abandonMessage(st, &dl.delivery.msg, why)
+	dl.finishDelivery()
 }
 
 // finishDelivery ends the delivery.
-func (s *Session) finishDelivery() {
-	s.retry.stop()
-	s.delivery = delivery{}
+func (dl *downlink) finishDelivery() {
+	dl.retry.stop()
+	dl.delivery = delivery{}
 }
 
 // congested pauses all deliveries because the device asked for it (section 6.13.1). A
 // device that wakes or connects meanwhile is ready again.
-func (s *Session) congested(st *step) {
-	s.suspendRegistration()
-	if s.delivery.phase != releasing {
-		s.suspendDelivery()
+func (dl *downlink) congested(st *step) {
+	dl.s.announcer.suspend()
+	if dl.delivery.phase != releasing {
+		dl.suspend()
 	}
-	s.resumeAt = st.Now + s.cfg.CongestionWait
-	s.pump(st)
+	dl.resumeAt = st.Now + dl.s.cfg.CongestionWait
+	dl.pump(st)
+}
+
+// undeliverable tells why a message cannot be delivered to the device at all: it is too
+// long, as may be its REGISTER, which "the gateway silently gives up", or it has been tried
+// in vain.
+func (dl *downlink) undeliverable(st *step, m *outgoing) Reason {
+	addressed := dl.s.announcer.addressed(m)
+	switch t := dl.tallyOf(m); {
+	case m.publish().Len() > dl.maxPacket(st), !addressed && sn12.Register{TopicName: []byte(m.topic)}.Len() > dl.maxPacket(st):
+		return ReasonTooLarge
+	case t == nil:
+	case t.sends >= dl.s.cfg.patience():
+		return ReasonUnanswered
+	case t.registers >= dl.s.cfg.patience() && !addressed:
+		if id, ok := dl.s.ids.topics.ID(m.topic); !ok || !dl.s.ids.topics.Trusted(id) {
+			return ReasonRegisterUnanswered
+		}
+	}
+	return ReasonNone
+}
+
+// size is the length of what repeatDelivery sends.
+func (d *delivery) size() int {
+	if d.phase == publishing {
+		return d.msg.publish().Len()
+	}
+	return sn12.PubRel{}.Len()
+}
+
+// abandonMessage gives a message for the device up, and says so: it is somebody's loss.
+func (dl *downlink) abandonMessage(st *step, m *outgoing, why Reason) {
+	dl.discard(st, m, why)
+	dl.forgetTally(m)
+	if m.qos == 2 && m.msgID != 0 {
+		dl.s.custody.lastQoS2 = exchange{}
+		dl.s.custody.forgetOutgoing(st)
+	}
+	st.do(Action{Kind: ActionGivenUp, Reason: why, Topic: m.topic, Payload: m.payload, QoS: m.qos})
+}
+
+// confirm notes that the device has answered a PUBLISH.
+func (dl *downlink) confirm(d *delivery) {
+	dl.forgetTally(&d.msg)
+	if d.idType == sn12.TopicIDNormal {
+		dl.s.announcer.know(d.topicID)
+	}
 }

@@ -408,7 +408,7 @@ func TestDeliverGoesOnWhileTheBrokerIsAway(t *testing.T) {
 
 func TestDeliverMsgIDsSkipZero(t *testing.T) {
 	r, id := subscriber(t, nil, true, "a/b")
-	r.s.nextMsgID = 0xFFFE
+	r.s.down.nextMsgID = 0xFFFE
 	r.event(fromBroker("a/b", "x", 1, 1))
 	r.want("0xFFFF", pub(1, id, 0xFFFF, "x"))
 	r.send(sn12.PubAck{MsgID: 0xFFFF})

@@ -278,7 +278,7 @@ func (d *driver) serve() {
 	case ActionConnect:
 		ev.Kind = EventConnected
 		if bad {
-			ev.Kind, ev.Code = EventRefused, uint8(d.octet(6))
+			ev.Kind, ev.Refused = EventRefused, Refusal(d.octet(6)%3)
 		}
 	case ActionPublish:
 		ev.Kind = EventPublished

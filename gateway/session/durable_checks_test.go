@@ -157,15 +157,15 @@ func (w *world) check() {
 		what   string
 	}{
 		{len(s.journal.waiting) > maxWaiting+2*maxAsked+maxRemoving, "too much waits for the store"},
-		{len(s.taken) > maxTaken, "too many QoS 2 messages of the broker are taken over"},
+		{len(s.custody.taken) > maxTaken, "too many QoS 2 messages of the broker are taken over"},
 		// What a store that has failed did not remove is there again after a restart.
 		{!w.frail && s.up.spool.len() > w.cfg.SpoolMessages, "more in the spool than SpoolMessages"},
 		{!w.frail && s.up.spool.octets > w.cfg.SpoolBytes, "more in the spool than SpoolBytes"},
 		{len(s.up.window) > w.cfg.MaxInFlight, "more in flight than MaxInFlight"},
 		{len(s.subs.list) > w.cfg.MaxSubscriptions, "too many subscriptions"},
 		{s.ids.topics.Owned() > w.cfg.MaxTopics || s.ids.topics.Len() > w.cfg.MaxTopics+spareIDs, "too many topic ids"},
-		{s.draining() && s.up.spool.len() == 0 && s.dialogue == nil, "a link without device and spool stays open"},
-		{s.draining() && s.paused, "what is drained is not read from"},
+		{s.broker.draining() && s.up.spool.len() == 0 && s.handshake.dialogue == nil, "a link without device and spool stays open"},
+		{s.broker.draining() && s.down.paused, "what is drained is not read from"},
 	} {
 		if c.broken {
 			w.fail("in state %v: %s", s.state, c.what)
@@ -175,8 +175,8 @@ func (w *world) check() {
 
 // held are the messages for the device.
 func (w *world) held() map[string]bool {
-	m := map[string]bool{string(w.s.delivery.msg.payload): true}
-	for _, o := range w.s.queue.msgs[w.s.queue.head:] {
+	m := map[string]bool{string(w.s.down.delivery.msg.payload): true}
+	for _, o := range w.s.down.queue.msgs[w.s.down.queue.head:] {
 		m[string(o.payload)] = true
 	}
 	return m
@@ -257,8 +257,8 @@ func (w *world) calm() {
 		w.fail("never arrived at the device: %v", w.owedDown)
 	case s.up.spool.len() > 0:
 		w.fail("%d messages are left in the spool", s.up.spool.len())
-	case s.queue.len() > 0 || s.delivery.phase != idle:
-		w.fail("%d messages are left in the queue, delivery is in phase %d", s.queue.len(), s.delivery.phase)
+	case s.down.queue.len() > 0 || s.down.delivery.phase != idle:
+		w.fail("%d messages are left in the queue, delivery is in phase %d", s.down.queue.len(), s.down.delivery.phase)
 	case len(w.b.out) > 0:
 		w.fail("the broker still has %+v", w.b.out)
 	case len(s.journal.waiting) > 0:

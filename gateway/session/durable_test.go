@@ -633,7 +633,7 @@ func TestDeliveryWaitsForConnAck(t *testing.T) {
 	r.wantQuiet("CONNACK is on its way")
 	r.stored()
 	r.want("first", sn12.ConnAck{})
-	r.want("then the rest", sn12.Register{TopicID: 1, MsgID: r.s.nextMsgID, TopicName: []byte("a/b")})
+	r.want("then the rest", sn12.Register{TopicID: 1, MsgID: r.s.down.nextMsgID, TopicName: []byte("a/b")})
 }
 
 // What the link had is spooled when it is lost, before what comes after it.

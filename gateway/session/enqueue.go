@@ -9,7 +9,7 @@ func (ul *uplink) spooling(st *step, qos uint8) bool {
 	if !ul.spools(st) || qos == 0 && !ul.s.cfg.SpoolQoS0 {
 		return false
 	}
-	return qos == 2 || ul.s.link != linkUp || ul.spool.backlog()
+	return qos == 2 || ul.s.broker.link != linkUp || ul.spool.backlog()
 }
 
 // spools reports whether the spool takes messages.
@@ -118,7 +118,7 @@ func (ul *uplink) overdue(st *step, f *inflight) bool {
 	if f.qos != 1 || f.stage != relaying && f.stage != refused || !ul.spools(st) {
 		return false
 	}
-	return ul.s.link != linkUp || f.stage == refused || st.Now >= f.holdAt-ul.s.cfg.Hold+patience
+	return ul.s.broker.link != linkUp || f.stage == refused || st.Now >= f.holdAt-ul.s.cfg.Hold+patience
 }
 
 // retract takes the QoS 1 PUBLISHes that wait for the broker back from the link, all of
@@ -160,7 +160,7 @@ func (ul *uplink) onRetracted(st *step, ev *Event) {
 // being sent from the spool, or to wait for the first connection after a restart: that
 // may be opened only because of it.
 func (ul *uplink) mustWait() bool {
-	return ul.resuming || ul.s.link == linkUp && ul.spool.backlog()
+	return ul.resuming || ul.s.broker.link == linkUp && ul.spool.backlog()
 }
 
 // waitInMemory has a QoS 0 message wait without going to the store.
@@ -185,5 +185,5 @@ func (ul *uplink) dropWaiting(st *step) {
 			p.remove(i)
 		}
 	}
-	ul.s.closeDrained(st)
+	ul.s.broker.closeDrained(st)
 }

@@ -1,6 +1,9 @@
 package session
 
-import "sngate/topicreg"
+import (
+	"sngate/snpacket/sn12"
+	"sngate/topicreg"
+)
 
 // The topic ids of a device: those it has asked for or used are its own; the others the
 // gateway has lent to names of messages.
@@ -27,8 +30,8 @@ func (ti *topicIDs) ownID(st *step, name string) (uint16, bool) {
 		return 0, false
 	}
 	if id, ok := ti.topics.ID(name); ok { // the device may know that by another name
-		if ti.s.reg != nil && ti.s.reg.topicID == id {
-			ti.s.suspendRegistration()
+		if ti.s.announcer.reg != nil && ti.s.announcer.reg.topicID == id {
+			ti.s.announcer.suspend()
 		}
 		ti.remove(st, id)
 	}
@@ -54,7 +57,7 @@ func (ti *topicIDs) ownID(st *step, name string) (uint16, bool) {
 // be under way. One long name is let in beyond the bound on octets.
 func (ti *topicIDs) lendID(st *step, name string) (uint16, bool) {
 	limit := max(ti.s.cfg.MaxTopics, ti.topics.Owned()+spareIDs)
-	octets := ti.s.cfg.MaxTopics*averageName + ti.s.maxPacket(st)
+	octets := ti.s.cfg.MaxTopics*averageName + ti.s.down.maxPacket(st)
 	if !ti.s.mayKeep(st, len(name)+topicOverhead) {
 		limit = min(limit, ti.topics.Len())
 	}
@@ -82,7 +85,7 @@ func (ti *topicIDs) inUse(id uint16) bool {
 			return true
 		}
 	}
-	return ti.s.reg != nil && ti.s.reg.topicID == id || ti.s.delivery.phase != idle && ti.s.delivery.topicID == id || ti.s.journal.allotment(id) != nil
+	return ti.s.announcer.reg != nil && ti.s.announcer.reg.topicID == id || ti.s.down.delivery.phase != idle && ti.s.down.delivery.topicID == id || ti.s.journal.allotment(id) != nil
 }
 
 // removeTopic takes an id back for good.
@@ -140,4 +143,31 @@ func (ti *topicIDs) allot(name string, limit int) (uint16, bool) {
 func (ti *topicIDs) isPredefined(id uint16) bool {
 	_, ok := ti.s.cfg.Predefined.Name(ti.s.clientID, id)
 	return ok
+}
+
+// topicOf finds the topic name a PUBLISH, SUBSCRIBE or UNSUBSCRIBE means by an id or a
+// short name.
+func (ti *topicIDs) topicOf(t sn12.TopicIDType, id uint16) (string, sn12.ReturnCode, Reason) {
+	var name string
+	var ok bool
+	switch t {
+	case sn12.TopicIDNormal:
+		if name, ok = ti.topics.Name(id); ok {
+			ok = !ti.topics.Doubtful(id)
+		}
+	case sn12.TopicIDPredefined:
+		name, ok = ti.s.cfg.Predefined.Name(ti.s.clientID, id)
+	case sn12.TopicIDShort:
+		short := sn12.ShortName(id)
+		if topicreg.ValidShort(short) != nil {
+			return "", sn12.RejectedInvalidTopicID, ReasonInvalidTopic
+		}
+		return string(short[:]), sn12.Accepted, ReasonNone
+	default:
+		return "", sn12.RejectedNotSupported, ReasonInvalidTopic
+	}
+	if !ok {
+		return "", sn12.RejectedInvalidTopicID, ReasonUnknownTopicID
+	}
+	return name, sn12.Accepted, ReasonNone
 }

@@ -29,8 +29,8 @@ func (r *rig) lend(topic string) uint16 {
 	}
 	r.sent = r.sent[1:]
 	r.send(sn12.RegAck{TopicID: ask.TopicID, MsgID: ask.MsgID})
-	r.want("then the message", pub(1, ask.TopicID, r.s.delivery.msgID, "m"))
-	r.send(sn12.PubAck{TopicID: ask.TopicID, MsgID: r.s.delivery.msgID})
+	r.want("then the message", pub(1, ask.TopicID, r.s.down.delivery.msgID, "m"))
+	r.send(sn12.PubAck{TopicID: ask.TopicID, MsgID: r.s.down.delivery.msgID})
 	r.wantAck("m", 1)
 	return ask.TopicID
 }

@@ -1,7 +1,5 @@
 package session
 
-import "slices"
-
 // What a shell may ask a session for to show it to an operator. Nothing here changes
 // anything, and nothing has payloads or the message of a will in it.
 
@@ -54,8 +52,8 @@ func (s *Session) Inspect() View {
 // Summary is Inspect without the lists of topics and subscriptions.
 func (s *Session) Summary() View {
 	v := View{
-		State: s.state, CleanSession: s.clean, KeepAlive: s.duration, Sleep: s.sleepFor,
-		BrokerLink: linkNames[s.link], InFlight: len(s.up.window),
+		State: s.state, CleanSession: s.clean, KeepAlive: s.presence.duration, Sleep: s.presence.sleepFor,
+		BrokerLink: linkNames[s.broker.link], InFlight: len(s.up.window),
 	}
 	if s.wills.current != nil {
 		v.WillTopic = s.wills.current.Topic
@@ -74,30 +72,96 @@ func (s *Session) TopicName(id uint16) (string, bool) { return s.ids.topics.Name
 // Topics yields the normal topic ids of the device with their names, in id order.
 func (s *Session) Topics(yield func(id uint16, name string) bool) { s.ids.topics.All(yield) }
 
-// About says what a drop concerns, where neither the datagram nor the event that is being
-// handled tells.
-type About struct {
-	Topic  string // name or filter; "": not known
-	Octets int    // of the payload
+// Assigned reports whether the shell has chosen the client id. It does not change once the
+// session is in use.
+func (s *Session) Assigned() bool { return s.assigned }
+
+// Sheddable reports whether Yield would find anything to drop.
+func (s *Session) Sheddable() bool { return s.down.queue.qos0 > 0 }
+
+// HalfOpen reports whether the session is a will dialogue and nothing else: it has never
+// been accepted, and has no connection to the broker.
+func (s *Session) HalfOpen() bool {
+	return (s.state == StateWillTopic || s.state == StateWillMsg) && !s.kept && s.broker.link == linkClosed
 }
 
-// aboutDrop belongs to the drop at an index of Out.Drops.
-type aboutDrop struct {
-	index int
-	About
+// Draining reports whether the connection to the broker has outlived the device's, to
+// deliver what has been acknowledged to the device.
+func (s *Session) Draining() bool { return s.broker.draining() }
+
+// Delivering reports whether the session has anything for the broker, whatever has become
+// of the device.
+func (s *Session) Delivering() bool {
+	return s.wills.due || s.up.spool.len() > 0 || s.up.relays()
 }
 
-// About returns what the i-th drop concerns.
-func (o *Out) About(i int) About {
-	n, found := slices.BinarySearchFunc(o.abouts, i, func(a aboutDrop, i int) int { return a.index - i })
-	if !found {
-		return About{}
+// Stored reports whether anything of the session may be in the store.
+func (s *Session) Stored() bool { return s.journal.known }
+
+// What a topic name and a subscription cost beside their octets.
+const (
+	topicOverhead        = 96
+	subscriptionOverhead = 48
+)
+
+// Kept returns how many octets are kept for the device beside the messages that Held and
+// Spooled count. One copy of each is kept.
+func (s *Session) Kept() int {
+	n := len(s.clientID) + s.ids.topics.Octets() + s.ids.topics.Len()*topicOverhead + int(s.subs.filterOctets) + len(s.subs.list)*subscriptionOverhead
+	for i := range s.subs.asked {
+		n += len(s.subs.asked[i].filter) + subscriptionOverhead
 	}
-	return o.abouts[n].About
+	if s.handshake.dialogue != nil && s.handshake.dialogue.will != s.wills.current {
+		n += s.handshake.dialogue.will.size()
+	}
+	if s.wills.carried != s.wills.current {
+		n += s.wills.carried.size()
+	}
+	return n + s.wills.current.size()
 }
 
-// dropOf is drop, with what it concerns.
-func (o *Out) dropOf(r Reason, topic string, octets int) {
-	o.abouts = append(o.abouts, aboutDrop{index: len(o.Drops), About: About{Topic: topic, Octets: octets}})
-	o.drop(r)
+// mayKeep reports whether so many octets more may be kept for the device. What is kept
+// already stays, whatever the limit is now.
+func (s *Session) mayKeep(st *step, octets int) bool {
+	return s.Kept()+octets <= st.KeepLimit
+}
+
+// Proven reports whether the device has shown that it is where it says it is.
+func (s *Session) Proven() bool { return s.cfg.ProveAddress && s.addr.reach == nil }
+
+// Restoring reports whether the subscriptions are being repeated, or one of them is to be:
+// no broker has the whole session then.
+func (s *Session) Restoring() bool { return s.subs.restore.token != 0 || s.subs.restoreAt != Never }
+
+// ClientID returns the client id the session belongs to.
+func (s *Session) ClientID() string { return s.clientID }
+
+// State returns the state of the device.
+func (s *Session) State() State { return s.state }
+
+// Held returns how many messages are held for the device, and their size in octets as
+// counted against MaxBytes.
+func (s *Session) Held() (messages, octets int) {
+	messages, octets = s.down.queue.len(), s.down.queue.bytes
+	if s.down.delivery.phase != idle {
+		messages++
+		octets += s.down.delivery.msg.size()
+	}
+	return messages, octets
+}
+
+// Spooled returns how many messages of the device wait for the broker in the store, and
+// their size in octets.
+func (s *Session) Spooled() (messages, octets int) {
+	return s.up.spool.len(), s.up.spool.octets
+}
+
+// WillDue returns the will of a lost device that the gateway still has to publish; nil
+// when there is none: the device is not lost, its will is the broker's to publish, or the
+// link has done with it. It must not be changed.
+func (s *Session) WillDue() *Will {
+	if !s.wills.due {
+		return nil
+	}
+	return s.wills.current
 }

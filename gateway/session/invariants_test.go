@@ -135,7 +135,7 @@ func (d *driver) checkWills() {
 			publishes++
 		case a.Kind == ActionCloseDrain:
 			drains++
-		case a.Kind == ActionCloseAbort && d.cfg.KeepsWills && d.s.wills.current != nil && !d.s.parked:
+		case a.Kind == ActionCloseAbort && d.cfg.KeepsWills && d.s.wills.current != nil && !d.s.presence.parked:
 			d.fail("nobody publishes the will")
 		}
 	}
@@ -207,7 +207,7 @@ func (d *driver) checkDatagrams() {
 			d.fail("sent to a sleeping device: %s", show(d.out.Datagram(i)))
 		}
 	}
-	if registers > 1 || publishes > 1 || registers+publishes > 1 && (d.s.reg == nil || !d.s.reg.overdue) {
+	if registers > 1 || publishes > 1 || registers+publishes > 1 && (d.s.announcer.reg == nil || !d.s.announcer.reg.overdue) {
 		d.fail("%d REGISTER and %d PUBLISH at once to the device", registers, publishes)
 	}
 }
@@ -239,17 +239,17 @@ func (d *driver) checkOneAtATime(m sn12.Publish) {
 
 func (d *driver) checkSession() {
 	s, st := d.s, &step{Env: d.at(), Out: &Out{}}
-	if s.delivery.phase == idle {
+	if s.down.delivery.phase == idle {
 		d.inFlight = 0
 	}
 	n, b := s.Held()
 	scale := 1
-	if s.awaiting() {
+	if s.down.awaiting() {
 		scale = 2
 	}
 	full := n > scale*d.cfg.MaxMessages || b > min(scale*d.cfg.MaxBytes, st.Allowance)
 	low := n == 0 || n <= d.cfg.MaxMessages/2 && b <= min(d.cfg.MaxBytes, st.Allowance)/2
-	waiting := s.resumeAt != Never || s.reach != nil // an address that is not proven is sent only so much
+	waiting := s.down.resumeAt != Never || s.addr.reach != nil // an address that is not proven is sent only so much
 	var names, filters int32
 	for id := range s.ids.topics.All {
 		name, _ := s.ids.topics.Name(id)
@@ -267,28 +267,28 @@ func (d *driver) checkSession() {
 		{len(s.subs.list) > d.cfg.MaxSubscriptions, "more subscriptions than MaxSubscriptions"},
 		{s.ids.topics.Owned() > d.cfg.MaxTopics, "the device has more topics than MaxTopics"},
 		{s.ids.topics.Len() > d.cfg.MaxTopics+spareIDs, "more topics than MaxTopics and the spare ones"},
-		{s.reg != nil && !s.listening(), "a REGISTER is under way to a device that does not listen"},
-		{s.reg != nil && s.reg.retryAt == Never, "a REGISTER waits for ever"},
-		{len(s.tallies) > maxTallies, "more tallies than maxTallies"},
+		{s.announcer.reg != nil && !s.listening(), "a REGISTER is under way to a device that does not listen"},
+		{s.announcer.reg != nil && s.announcer.reg.retryAt == Never, "a REGISTER waits for ever"},
+		{len(s.down.tallies) > maxTallies, "more tallies than maxTallies"},
 		{filters != s.subs.filterOctets, "the octets of filters are counted wrong"},
 		{s.Proven() && !d.cfg.ProveAddress, "proven without a proof being asked for"},
-		{full && !s.paused && !s.link.over(), "the bounds of what is held are passed, and reading goes on"},
-		{low && s.paused && s.listening(), "little is held, and reading has stopped"},
-		{s.wills.due && s.link != linkClosing && !s.draining(), "a will is due that nobody publishes"},
-		{s.paused && !d.open, "a closed link is paused"},
-		{s.listening() && s.delivery.phase != idle && !s.retry.runs() && !waiting, "a delivery waits for ever"},
-		{s.listening() && s.delivery.phase == idle && s.queue.len() > 0 && !waiting && s.reg == nil && !s.gated(st), "a message is held for no reason"},
-		{s.state == StateAwake && s.listening() && s.delivery.phase == idle && s.reg == nil && s.barrier.token == 0 && !s.gated(st) && !s.proving(), "awake for no reason"},
-		{s.state == StateAsleep && (s.retry.runs() || s.probe.runs() || s.barrier.token != 0), "a timer towards a sleeper runs"},
-		{(s.state == StateAsleep || s.state == StateAwake) && s.lifeAt == Never, "a sleep without end"},
+		{full && !s.down.paused && !s.broker.link.over(), "the bounds of what is held are passed, and reading goes on"},
+		{low && s.down.paused && s.listening(), "little is held, and reading has stopped"},
+		{s.wills.due && s.broker.link != linkClosing && !s.broker.draining(), "a will is due that nobody publishes"},
+		{s.down.paused && !d.open, "a closed link is paused"},
+		{s.listening() && s.down.delivery.phase != idle && !s.down.retry.runs() && !waiting, "a delivery waits for ever"},
+		{s.listening() && s.down.delivery.phase == idle && s.down.queue.len() > 0 && !waiting && s.announcer.reg == nil && !s.down.gated(st), "a message is held for no reason"},
+		{s.state == StateAwake && s.listening() && s.down.delivery.phase == idle && s.announcer.reg == nil && s.wake.barrier.token == 0 && !s.down.gated(st) && !s.addr.proving(), "awake for no reason"},
+		{s.state == StateAsleep && (s.down.retry.runs() || s.presence.probe.runs() || s.wake.barrier.token != 0), "a timer towards a sleeper runs"},
+		{(s.state == StateAsleep || s.state == StateAwake) && s.presence.lifeAt == Never, "a sleep without end"},
 		{s.state == StateActive && s.Deadline() == Never, "a device that is not supervised"},
-		{(s.state == StateWillTopic || s.state == StateWillMsg) && !s.dialogue.retry.runs(), "a prompt without repeat"},
-		{s.retry.runs() && s.delivery.phase != publishing && s.delivery.phase != releasing, "a delivery is repeated that is not under way"},
-		{s.probe.runs() && (s.retry.runs() || s.state != StateActive), "a device is probed that is asked for something else, or is not active"},
-		{s.state == StateConnecting && s.link != linkOpening, "connecting with nothing to wait for"},
+		{(s.state == StateWillTopic || s.state == StateWillMsg) && !s.handshake.dialogue.retry.runs(), "a prompt without repeat"},
+		{s.down.retry.runs() && s.down.delivery.phase != publishing && s.down.delivery.phase != releasing, "a delivery is repeated that is not under way"},
+		{s.presence.probe.runs() && (s.down.retry.runs() || s.state != StateActive), "a device is probed that is asked for something else, or is not active"},
+		{s.state == StateConnecting && s.broker.link != linkOpening, "connecting with nothing to wait for"},
 		{s.state >= StateDisconnected && s.Deadline() != Never, "a timer runs in an ended session"},
-		{s.state >= StateDisconnected && s.queue.len() > 0, "an ended session holds messages"},
-		{(s.state == StateWillTopic || s.state == StateWillMsg || s.state == StateConnecting) != (s.dialogue != nil), "dialogue and state disagree"},
+		{s.state >= StateDisconnected && s.down.queue.len() > 0, "an ended session holds messages"},
+		{(s.state == StateWillTopic || s.state == StateWillMsg || s.state == StateConnecting) != (s.handshake.dialogue != nil), "dialogue and state disagree"},
 	} {
 		if c.broken {
 			d.fail("in state %v: %s", s.state, c.what)

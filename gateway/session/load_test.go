@@ -117,8 +117,8 @@ func richRecords(tb testing.TB) []Record {
 	tb.Helper()
 	var out Out
 	s := New(durableConfig(), "dev")
-	s.state, s.kept, s.duration, s.sleepFor = StateAsleep, true, 60, 600
-	s.accepted = connectParams{will: true, duration: 60}
+	s.state, s.kept, s.presence.duration, s.presence.sleepFor = StateAsleep, true, 60, 600
+	s.presence.accepted = connectParams{will: true, duration: 60}
 	s.wills.current = &Will{Topic: "w", Message: []byte("gone"), QoS: 1, Retain: true}
 	s.journal.known = true
 	s.subs.list = []subscription{{filter: "a/+", qos: 2}}
@@ -126,10 +126,10 @@ func richRecords(tb testing.TB) []Record {
 		s.ids.topics.Restore(7, "p/q", topicreg.State{Told: true, Own: true}) != nil {
 		tb.Fatal("topic ids")
 	}
-	s.taken = []takenOver{{packetID: 9, sum: 1 << 40}}
-	s.outgoing = outgoingRecord{msgID: 5, packetID: 9, number: 2}
+	s.custody.taken = []takenOver{{packetID: 9, sum: 1 << 40}}
+	s.custody.outgoing = outgoingRecord{msgID: 5, packetID: 9, number: 2}
 	s.up.window = []inflight{{msgID: 4, topicID: 3, sum: 77, qos: 2, stage: received, kept: true, holdAt: Never}}
-	s.queue.push(outgoing{number: 2, saved: true, qos: 2, topic: "a/b", payload: []byte("down"), retain: true})
+	s.down.queue.push(outgoing{number: 2, saved: true, qos: 2, topic: "a/b", payload: []byte("down"), retain: true})
 	s.up.spool.push(spooled{number: 6, packetID: firstPacketID + 3, qos: 2, topic: "a/b", payload: []byte("up"), stage: spoolReleased, released: true})
 	s.up.spool.push(spooled{number: 8, qos: 1, topic: "a/b", stage: spoolWaiting})
 	s.Snapshot(envAt(epoch), &out)
@@ -161,7 +161,7 @@ func TestMalformedRecordsChangeNothing(t *testing.T) {
 			if s.Load(r.Kind, r.Key, r.Value[:cut]) == nil {
 				continue // a payload, a will or a name may be shorter
 			}
-			if s.journal.known || len(s.subs.list)+len(s.up.window)+s.queue.len()+s.up.spool.len()+len(s.taken)+s.ids.topics.Len() > 0 {
+			if s.journal.known || len(s.subs.list)+len(s.up.window)+s.down.queue.len()+s.up.spool.len()+len(s.custody.taken)+s.ids.topics.Len() > 0 {
 				t.Errorf("%s cut to %d octets is refused and taken all the same", describeRecord(r), cut)
 			}
 		}

@@ -141,5 +141,5 @@ func TestWithheldMessagesAreExplained(t *testing.T) {
 	r.want("it lives", sn12.PingResp{})
 	r.want("and is asked", sn12.PingReq{})
 	r.send(sn12.PingResp{})
-	r.want("and gets it", pub(1, 1, r.s.delivery.msgID, long))
+	r.want("and gets it", pub(1, 1, r.s.down.delivery.msgID, long))
 }

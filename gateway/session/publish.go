@@ -3,6 +3,7 @@ package session
 import (
 	"hash/crc32"
 
+	"sngate/internal/binrec"
 	"sngate/snpacket/sn12"
 	"sngate/topicreg"
 )
@@ -93,7 +94,7 @@ func (ul *uplink) onPublish(st *step, body []byte) {
 		ul.refusePublish(st, &m, sn12.RejectedCongestion, ReasonStoreFailed) // it would overtake
 		return
 	}
-	t := ul.s.token()
+	t := ul.s.broker.token()
 	ul.window = append(ul.window, inflight{
 		holdAt: st.Now + ul.s.cfg.Hold, token: t, sum: checksum(&m), msgID: m.MsgID, topicID: m.TopicID, qos: m.QoS,
 	})
@@ -132,33 +133,6 @@ func LongName(m *sn12.Publish) (name string, data []byte, ok bool) {
 	return string(m.Data[:n]), m.Data[n:], true
 }
 
-// topicOf finds the topic name a PUBLISH, SUBSCRIBE or UNSUBSCRIBE means by an id or a
-// short name.
-func (ti *topicIDs) topicOf(t sn12.TopicIDType, id uint16) (string, sn12.ReturnCode, Reason) {
-	var name string
-	var ok bool
-	switch t {
-	case sn12.TopicIDNormal:
-		if name, ok = ti.topics.Name(id); ok {
-			ok = !ti.topics.Doubtful(id)
-		}
-	case sn12.TopicIDPredefined:
-		name, ok = ti.s.cfg.Predefined.Name(ti.s.clientID, id)
-	case sn12.TopicIDShort:
-		short := sn12.ShortName(id)
-		if topicreg.ValidShort(short) != nil {
-			return "", sn12.RejectedInvalidTopicID, ReasonInvalidTopic
-		}
-		return string(short[:]), sn12.Accepted, ReasonNone
-	default:
-		return "", sn12.RejectedNotSupported, ReasonInvalidTopic
-	}
-	if !ok {
-		return "", sn12.RejectedInvalidTopicID, ReasonUnknownTopicID
-	}
-	return name, sn12.Accepted, ReasonNone
-}
-
 // relayUnanswered relays QoS 0 and QoS -1. QoS -1 is never answered (section 6.8).
 func (ul *uplink) relayUnanswered(st *step, topic string, why Reason, m *sn12.Publish) {
 	switch {
@@ -169,7 +143,7 @@ func (ul *uplink) relayUnanswered(st *step, topic string, why Reason, m *sn12.Pu
 			st.drop(ReasonSpoolFull)
 		}
 	case ul.mustWait() && ul.waitInMemory(st.Now, topic, m):
-	case ul.s.link != linkUp:
+	case ul.s.broker.link != linkUp:
 		st.drop(ReasonBrokerDown)
 	default:
 		st.do(Action{Kind: ActionPublish, Topic: topic, Payload: m.Data, Retain: m.Retain})
@@ -364,4 +338,18 @@ func (ul *uplink) onPubRel(st *step, body []byte) {
 		break
 	}
 	send(st, sn12.PubComp{MsgID: m.MsgID})
+}
+
+// relays reports whether a PUBLISH of the device is with the link.
+func (ul *uplink) relays() bool {
+	for i := range ul.window {
+		if ul.window[i].stage == relaying {
+			return true
+		}
+	}
+	return false
+}
+
+func (ul *uplink) putReceived(st *step, f *inflight) {
+	ul.s.journal.put(st, RecordReceived, key16(f.msgID), binrec.New(6).U32(f.sum).U16(f.topicID))
 }

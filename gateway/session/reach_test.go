@@ -196,13 +196,13 @@ func TestUnaskedPingRespIsWorthNothing(t *testing.T) {
 	for range 10 {
 		r.send(sn12.PingResp{})
 	}
-	before := r.s.reach.octets
+	before := r.s.addr.reach.octets
 	r.event(fromBroker("a/b", "x", 0, 0))
 	r.want("there is room", pub(0, 1, 0, "x"))
 	r.want("the address is asked", sn12.PingReq{})
 	r.send(sn12.PingResp{})
 	r.send(sn12.PingResp{})
-	if got := r.s.reach.octets; got > before+pingWorth+100 || got < pingWorth {
+	if got := r.s.addr.reach.octets; got > before+pingWorth+100 || got < pingWorth {
 		t.Errorf("the account has %d octets after %d", got, before)
 	}
 }
@@ -256,7 +256,7 @@ func TestGuessedMsgIDs(t *testing.T) {
 		}
 		r.send(sn12.PubAck{TopicID: 1, MsgID: 1})
 		r.wantAck("it has it", 1)
-		if proven := r.s.reach == nil; proven != (wrong < maxGuesses) {
+		if proven := r.s.addr.reach == nil; proven != (wrong < maxGuesses) {
 			t.Errorf("%d wrong ones: proven is %v", wrong, proven)
 		}
 	}
@@ -273,10 +273,10 @@ func TestAnotherAddressIsUnproven(t *testing.T) {
 	r.send(sn12.Connect{ProtocolID: 1, Duration: 60, ClientID: []byte("dev")})
 	r.sent, r.acts = nil, nil
 	r.s.state = StateActive // as CleanSession=0 would keep it
-	r.s.dialogue = nil
+	r.s.handshake.dialogue = nil
 	r.send(sn12.PubAck{TopicID: 1, MsgID: 1})
 	r.sent, r.acts = nil, nil
-	if r.s.reach == nil {
+	if r.s.addr.reach == nil {
 		t.Error("an old MsgId has proven the address")
 	}
 }
@@ -491,7 +491,7 @@ func TestProofSurvivesARestart(t *testing.T) {
 		s := New(proofConfig(), "dev")
 		s.state, s.kept = StateActive, true
 		if proven {
-			s.reach = nil
+			s.addr.reach = nil
 		}
 		cfg := proofConfig()
 		cfg.Durable = true
@@ -499,7 +499,7 @@ func TestProofSurvivesARestart(t *testing.T) {
 		if err := again.Load(RecordSession, nil, s.appendSession()); err != nil {
 			t.Fatal(err)
 		}
-		if got := again.reach == nil; got != proven {
+		if got := again.addr.reach == nil; got != proven {
 			t.Errorf("proven is %v after %v", got, proven)
 		}
 	}
@@ -513,12 +513,12 @@ func TestEndOfASessionForgetsTheProof(t *testing.T) {
 	r.want("QoS 1", pub(1, 1, 1, "x"))
 	r.send(sn12.PubAck{TopicID: 1, MsgID: 1})
 	r.wantAck("it has it", 1)
-	if r.s.reach != nil {
+	if r.s.addr.reach != nil {
 		t.Fatal("not proven")
 	}
 	r.send(sn12.Disconnect{})
 	r.sent, r.acts = nil, nil
-	if r.s.reach == nil {
+	if r.s.addr.reach == nil {
 		t.Error("still proven")
 	}
 }

@@ -5,7 +5,6 @@ import (
 
 	"sngate/internal/binrec"
 	"sngate/snpacket/sn12"
-	"sngate/topicreg"
 )
 
 // RecordKind says what a [Record] holds.
@@ -80,9 +79,9 @@ func bit(set bool, b uint8) uint8 {
 // appendSession writes RecordSession. Of times it has durations only: what silence
 // means is counted anew after a restart.
 func (s *Session) appendSession() []byte {
-	bits := bit(s.clean, bitClean) | bit(s.kept, bitKept) | bit(s.accepted.will, bitWill) | bit(s.wills.current != nil, bitHasWill) |
+	bits := bit(s.clean, bitClean) | bit(s.kept, bitKept) | bit(s.presence.accepted.will, bitWill) | bit(s.wills.current != nil, bitHasWill) |
 		bit(s.wills.due, bitWillDue) | bit(s.assigned, bitAssigned) | bit(s.Proven(), bitProven)
-	b := binrec.New(64).U8(sn12.ProtocolID, bits, byte(s.lasting())).U16(s.duration).U16(s.sleepFor).U16(s.accepted.duration)
+	b := binrec.New(64).U8(sn12.ProtocolID, bits, byte(s.lasting())).U16(s.presence.duration).U16(s.presence.sleepFor).U16(s.presence.accepted.duration)
 	if w := s.wills.current; w != nil {
 		b = b.U8(w.QoS, bit(w.Retain, bitRetain)).Text32(w.Topic).Octets(w.Message)
 	}
@@ -119,10 +118,10 @@ func (s *Session) loadSession(value []byte) error {
 	}
 	s.clean, s.kept, s.wills.due = bits&bitClean != 0, bits&bitKept != 0, bits&bitWillDue != 0
 	s.assigned = bits&bitAssigned != 0
-	s.duration, s.sleepFor, s.wills.current, s.state = duration, sleepFor, w, state
-	s.accepted = connectParams{clean: s.clean, will: bits&bitWill != 0, duration: accepted}
+	s.presence.duration, s.presence.sleepFor, s.wills.current, s.state = duration, sleepFor, w, state
+	s.presence.accepted = connectParams{clean: s.clean, will: bits&bitWill != 0, duration: accepted}
 	if bits&bitProven != 0 {
-		s.reach = nil
+		s.addr.reach = nil
 	}
 	s.journal.known = true
 	return nil
@@ -141,23 +140,6 @@ func readMessage(f *binrec.Reader) (qos uint8, retain bool, topic string, payloa
 
 // copyOf makes the session's own of a part of a record. It is never nil.
 func copyOf(part []byte) []byte { return append(make([]byte, 0, len(part)), part...) }
-
-// putTopic keeps a topic id. told: the device knows it, or asks until it does.
-func (ti *topicIDs) put(st *step, id uint16, told bool) {
-	if name, ok := ti.topics.Name(id); ok {
-		state := ti.topics.State(id)
-		bits := bit(state.Allotted, bitAllotted) | bit(told, bitTold) | bit(!state.Own, bitLent) | bit(state.Moved, bitMoved)
-		ti.s.journal.put(st, RecordTopic, key16(id), binrec.New(1+len(name)).U8(bits).Text(name))
-	}
-}
-
-func (sb *subscriptions) putSubscription(st *step, sub *subscription) {
-	sb.s.journal.put(st, RecordSubscription, []byte(sub.filter), []byte{sub.qos})
-}
-
-func (ul *uplink) putReceived(st *step, f *inflight) {
-	ul.s.journal.put(st, RecordReceived, key16(f.msgID), binrec.New(6).U32(f.sum).U16(f.topicID))
-}
 
 // Load takes one record of the session back; records may come in any order, those of a
 // kind in the order of their keys. key and value are not kept. Resume is called after
@@ -179,11 +161,11 @@ func (s *Session) Load(kind RecordKind, key, value []byte) error {
 		return s.ids.load(&k, &f)
 	case RecordExchange:
 		v := takenOver{packetID: k.U16(), sum: f.U64()}
-		take = func() { s.taken = append(s.taken, v) }
+		take = func() { s.custody.taken = append(s.custody.taken, v) }
 	case RecordOutgoing:
 		var v outgoingRecord
 		v.load(&f)
-		take = func() { s.outgoing = v }
+		take = func() { s.custody.outgoing = v }
 	case RecordReceived:
 		v := inflight{holdAt: Never, msgID: k.U16(), sum: f.U32(), topicID: f.U16(), qos: 2, stage: received, kept: true, old: true}
 		take = func() { s.up.window = append(s.up.window, v) }
@@ -195,8 +177,8 @@ func (s *Session) Load(kind RecordKind, key, value []byte) error {
 		m.qos, m.retain, m.topic, m.payload = readMessage(&f)
 		f.Check(m.qos != 0 && m.number != 0)
 		take = func() {
-			s.queue.push(m)
-			s.lastHeld = m.number
+			s.down.queue.push(m)
+			s.custody.lastHeld = m.number
 		}
 	case RecordSpool:
 		m := spooled{number: k.U32(), packetID: f.U16(), stage: spoolWaiting, again: true}
@@ -211,24 +193,4 @@ func (s *Session) Load(kind RecordKind, key, value []byte) error {
 	}
 	take()
 	return nil
-}
-
-func (ti *topicIDs) load(k, f *binrec.Reader) error {
-	id, bits, name := k.U16(), f.U8(), string(f.Rest())
-	state := topicreg.State{
-		Allotted: bits&bitAllotted != 0, Told: bits&bitTold != 0, Own: bits&bitLent == 0, Moved: bits&bitMoved != 0,
-	}
-	if !f.Done() || !k.Done() || ti.topics.Restore(id, name, state) != nil {
-		return errRecord
-	}
-	return nil
-}
-
-// load reads RecordOutgoing.
-func (o *outgoingRecord) load(f *binrec.Reader) {
-	*o = outgoingRecord{msgID: f.U16(), packetID: f.U16(), number: f.U32(), sum: f.U64(), releasing: f.U8()&bitReleasing != 0}
-}
-
-func (o *outgoingRecord) put(st *step, j *journal) {
-	j.put(st, RecordOutgoing, nil, binrec.New(17).U16(o.msgID).U16(o.packetID).U32(o.number).U64(o.sum).U8(bit(o.releasing, bitReleasing)))
 }

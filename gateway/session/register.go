@@ -1,6 +1,7 @@
 package session
 
 import (
+	"sngate/internal/binrec"
 	"sngate/snpacket/sn12"
 	"sngate/topicreg"
 )
@@ -46,5 +47,70 @@ func (ti *topicIDs) onRegister(st *step, body []byte) {
 	send(st, answer)
 	if answer.TopicID != 0 {
 		ti.told(st, answer.TopicID)
+	}
+}
+
+func (ti *topicIDs) onRegisterStored(st *step, v *continuation, ok bool) {
+	ok = ti.allotted(st, v, ok)
+	if !ti.s.connected() {
+		return
+	}
+	if !ok {
+		st.drop(ReasonStoreFailed)
+		send(st, sn12.RegAck{MsgID: v.msgID, ReturnCode: sn12.RejectedCongestion})
+		ti.s.announcer.goOn(st, v.id)
+		return
+	}
+	send(st, sn12.RegAck{TopicID: v.id, MsgID: v.msgID})
+	ti.told(st, v.id)
+}
+
+// allotted ends the way of a topic id into the store. An id that did not get there is
+// taken back, and not used for another name either; one that was there before stays what it
+// was.
+func (ti *topicIDs) allotted(st *step, v *continuation, ok bool) bool {
+	id := v.id
+	if _, known := ti.topics.Name(id); !known {
+		return false // the topic ids have been forgotten meanwhile
+	}
+	if !ok && v.claims {
+		ti.topics.Unclaim(id)
+	}
+	if !ok && v.allots {
+		ti.remove(st, id)
+		if ti.s.announcer.registering(id) {
+			ti.s.announcer.suspend()
+			ti.s.down.waitForStore(st.Now)
+		}
+	}
+	return ok
+}
+
+// putTopic keeps a topic id. told: the device knows it, or asks until it does.
+func (ti *topicIDs) put(st *step, id uint16, told bool) {
+	if name, ok := ti.topics.Name(id); ok {
+		state := ti.topics.State(id)
+		bits := bit(state.Allotted, bitAllotted) | bit(told, bitTold) | bit(!state.Own, bitLent) | bit(state.Moved, bitMoved)
+		ti.s.journal.put(st, RecordTopic, key16(id), binrec.New(1+len(name)).U8(bits).Text(name))
+	}
+}
+
+func (ti *topicIDs) load(k, f *binrec.Reader) error {
+	id, bits, name := k.U16(), f.U8(), string(f.Rest())
+	state := topicreg.State{
+		Allotted: bits&bitAllotted != 0, Told: bits&bitTold != 0, Own: bits&bitLent == 0, Moved: bits&bitMoved != 0,
+	}
+	if !f.Done() || !k.Done() || ti.topics.Restore(id, name, state) != nil {
+		return errRecord
+	}
+	return nil
+}
+
+// told notes that the device knows a topic id: it has been sent it, or has used it. That
+// is as good as a REGACK for a REGISTER of that id.
+func (ti *topicIDs) told(st *step, id uint16) {
+	answers := ti.s.announcer.reg != nil && ti.s.announcer.reg.phase == registering && ti.s.announcer.reg.topicID == id
+	if ti.s.announcer.know(id); answers {
+		ti.keep(st, id)
 	}
 }

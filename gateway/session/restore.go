@@ -28,7 +28,7 @@ func (sb *subscriptions) restoreSubscriptions(st *step, due, forgot bool) {
 	if len(sb.list) == 0 {
 		return
 	}
-	sb.restore.token = sb.s.token()
+	sb.restore.token = sb.s.broker.token()
 	if !forgot {
 		sb.restoreMore(st)
 		return
@@ -38,7 +38,7 @@ func (sb *subscriptions) restoreSubscriptions(st *step, due, forgot bool) {
 
 // beginRestore goes on when the store has what was to be there first.
 func (sb *subscriptions) beginRestore(st *step) {
-	if r := &sb.restore; r.token != 0 && r.next == 0 && r.open == 0 && sb.s.link == linkUp {
+	if r := &sb.restore; r.token != 0 && r.next == 0 && r.open == 0 && sb.s.broker.link == linkUp {
 		sb.restoreMore(st)
 	}
 }
@@ -50,14 +50,6 @@ func (sb *subscriptions) noteRestoring() {
 		sb.s.journal.mustSave()
 	}
 }
-
-// Restoring reports whether the subscriptions are being repeated, or one of them is to be:
-// no broker has the whole session then.
-func (s *Session) Restoring() bool { return s.subs.restore.token != 0 || s.subs.restoreAt != Never }
-
-// Restore has the subscriptions repeated at the next connection, though the broker has the
-// session: an earlier process did not get to the end of it.
-func (s *Session) Restore() { s.subs.restore.token = s.token() }
 
 func (sb *subscriptions) restoreMore(st *step) {
 	for r := &sb.restore; r.open < restoreAtOnce && int(r.next) < len(sb.list); r.next++ {
@@ -87,7 +79,7 @@ func (sb *subscriptions) onRestored(st *step, ev *Event) {
 			sb.list[i].postpone(st.Now)
 		}
 		return // the connection is gone
-	case ev.Failed && sb.s.link != linkUp:
+	case ev.Failed && sb.s.broker.link != linkUp:
 		return
 	case ev.Failed: // the link had no room
 		st.drop(ReasonBrokerCongested)
@@ -121,7 +113,7 @@ func (sb *subscriptions) findRestoreTime() {
 }
 
 func (sb *subscriptions) restoreDeadline() Time {
-	if sb.restore.token != 0 || sb.s.link != linkUp {
+	if sb.restore.token != 0 || sb.s.broker.link != linkUp {
 		return Never // the end of the one, and the next connection, see to it
 	}
 	return sb.restoreAt
@@ -130,7 +122,7 @@ func (sb *subscriptions) restoreDeadline() Time {
 // restoreDue asks for what is due again.
 func (sb *subscriptions) restoreDue(st *step) {
 	if st.Now >= sb.restoreDeadline() {
-		sb.restore = restore{token: sb.s.token(), due: true}
+		sb.restore = restore{token: sb.s.broker.token(), due: true}
 		sb.restoreMore(st)
 	}
 }

@@ -299,7 +299,7 @@ func TestSleepInTheMiddleOfADelivery(t *testing.T) {
 					r.wake()
 					switch step {
 					case "registering":
-						r.want("from the beginning", regW1(r.s.reg.msgID))
+						r.want("from the beginning", regW1(r.s.announcer.reg.msgID))
 					case "publishing":
 						r.want("the same MsgId, DUP", dup(pub(qos, 1, 2, "x")))
 					case "releasing":

@@ -134,12 +134,6 @@ func (p *spool) backlog() bool {
 
 func (m *spooled) unreleased() bool { return m.qos == 2 && m.stage < spoolReleased && !m.released }
 
-// Spooled returns how many messages of the device wait for the broker in the store, and
-// their size in octets.
-func (s *Session) Spooled() (messages, octets int) {
-	return s.up.spool.len(), s.up.spool.octets
-}
-
 func (ul *uplink) unspool(st *step, i int) {
 	m := &ul.spool.msgs[i]
 	if m.number != 0 {
@@ -175,12 +169,12 @@ func (ul *uplink) onSpoolStored(st *step, c *continuation, ok bool) {
 // kept for it when nothing is left.
 func (ul *uplink) drain(st *step) {
 	ul.handOver(st)
-	ul.s.closeDrained(st)
+	ul.s.broker.closeDrained(st)
 }
 
 func (ul *uplink) handOver(st *step) {
 	p := &ul.spool
-	if p.len() == 0 || ul.s.link != linkUp || p.retryAt != Never {
+	if p.len() == 0 || ul.s.broker.link != linkUp || p.retryAt != Never {
 		return
 	}
 	n, octets := 0, 0
@@ -206,7 +200,7 @@ func (ul *uplink) handOver(st *step) {
 		if n > 1 && octets > spoolAtOnceBytes {
 			return
 		}
-		m.stage, m.token = spoolSent, ul.s.token()
+		m.stage, m.token = spoolSent, ul.s.broker.token()
 		ul.hand(st, m)
 		if m.qos == 0 {
 			ul.unspool(st, i)
@@ -255,7 +249,7 @@ func (ul *uplink) onSpoolFailed(st *step, ev *Event) bool {
 	switch {
 	case ev.Congested:
 		ul.spool.retryAt = st.Now + spoolRetry
-	case ul.s.link != linkUp && ul.s.link != linkDown: // a connect with CleanSession=1 has taken all back
+	case ul.s.broker.link != linkUp && ul.s.broker.link != linkDown: // a connect with CleanSession=1 has taken all back
 	default:
 		if ev.Rejected {
 			st.dropOf(ReasonSpoolRejected, m.topic, len(m.payload))

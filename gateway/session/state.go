@@ -35,17 +35,6 @@ func (s State) String() string {
 // StateNames lists the names of all states, indexed by State.
 func StateNames() []string { return append([]string(nil), stateNames[:]...) }
 
-// linkState is what the session knows of its connection to the broker.
-type linkState uint8
-
-const (
-	linkClosed  linkState = iota // none, and none wanted
-	linkOpening                  // ActionConnect not answered yet
-	linkUp
-	linkDown    // lost; the link reconnects
-	linkClosing // an ActionClose kind not answered yet
-)
-
 // stray tells why a message of type t has no meaning to a session in any state. It is
 // not answered: its sender may be a gateway, which would answer in turn.
 func stray(t sn12.Type) Reason {

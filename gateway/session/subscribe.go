@@ -262,3 +262,29 @@ func (sb *subscriptions) onUnsubscribed(st *step, ev *Event) {
 		sb.answerUnsubscribe(st, &r)
 	}
 }
+
+func (sb *subscriptions) onSubscribeStored(st *step, v *continuation, ok bool) {
+	r := &v.req
+	if v.id != 0 {
+		ok = sb.s.ids.allotted(st, v, ok)
+	}
+	switch {
+	case !ok && !sb.s.connected():
+	case !ok:
+		st.drop(ReasonStoreFailed)
+		if i := sb.find(r.filter); i >= 0 && v.fresh {
+			sb.unsubscribe(st, i)
+			st.do(Action{Kind: ActionUnsubscribe, Topic: r.filter})
+		}
+		if !r.quiet {
+			send(st, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedCongestion})
+		}
+	case !r.quiet:
+		sb.answerSubscribe(st, r, sn12.SubAck{QoS: v.code, MsgID: r.msgID, TopicID: v.id})
+	}
+	sb.s.announcer.goOn(st, v.id)
+}
+
+func (sb *subscriptions) putSubscription(st *step, sub *subscription) {
+	sb.s.journal.put(st, RecordSubscription, []byte(sub.filter), []byte{sub.qos})
+}

@@ -370,18 +370,18 @@ func TestUnansweredCountEndsWithTheAnswer(t *testing.T) {
 		r.wantAction("awake", Action{Kind: ActionSetWill})
 		r.want("CONNACK", sn12.ConnAck{})
 	}
-	if len(r.s.tallies) > 0 {
-		t.Errorf("%d messages are still counted", len(r.s.tallies))
+	if len(r.s.down.tallies) > 0 {
+		t.Errorf("%d messages are still counted", len(r.s.down.tallies))
 	}
 }
 
 func TestUnansweredCountsAreBounded(t *testing.T) {
 	s := New(testConfig(), "dev")
 	for n := range 3 * maxTallies {
-		s.tally(&outgoing{topic: fmt.Sprint(n), qos: 1}).sends = uint8(n)
+		s.down.tally(&outgoing{topic: fmt.Sprint(n), qos: 1}).sends = uint8(n)
 	}
-	if len(s.tallies) != maxTallies || s.tallies[0].sends != 2*maxTallies {
-		t.Errorf("%d tallies, the oldest of %d", len(s.tallies), s.tallies[0].sends)
+	if len(s.down.tallies) != maxTallies || s.down.tallies[0].sends != 2*maxTallies {
+		t.Errorf("%d tallies, the oldest of %d", len(s.down.tallies), s.down.tallies[0].sends)
 	}
 }
 
@@ -397,7 +397,7 @@ func TestMaxPacketSizeOfAPattern(t *testing.T) {
 	r.wantLost("said", "too_large a/b QoS 1, 94 octets")
 	r.wantAck("or the broker would send it for ever", 1)
 	for id, want := range map[string]int{"other-1": 40, "dev": 100, "dew": 100, "elsewhere": 1000} {
-		if got := New(cfg, id).maxPacket(&step{}); got != want {
+		if got := New(cfg, id).down.maxPacket(&step{}); got != want {
 			t.Errorf("%s: %d octets, want %d", id, got, want)
 		}
 	}

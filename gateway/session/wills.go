@@ -5,6 +5,46 @@ import (
 	"sngate/topicreg"
 )
 
+// Will is what is published when the device is lost (MQTT-SN 1.2 section 6.3). It is
+// never changed once made, so that it can be shared.
+type Will struct {
+	Topic   string
+	Message []byte
+	QoS     uint8
+	Retain  bool
+}
+
+func (w *Will) equal(v *Will) bool {
+	if w == nil || v == nil {
+		return w == v
+	}
+	return w.Topic == v.Topic && string(w.Message) == string(v.Message) && w.QoS == v.QoS && w.Retain == v.Retain
+}
+
+func (w *Will) size() int {
+	if w == nil {
+		return 0
+	}
+	return len(w.Topic) + len(w.Message) + messageOverhead
+}
+
+// willFits reports whether a will of such a topic and message keeps the bound on its size.
+func (ws *wills) fits(topic, message int) bool {
+	return ws.s.cfg.MaxWill == 0 || topic+message <= ws.s.cfg.MaxWill
+}
+
+// refusesWill tells with what code, and why, a will that takes the place of the one that
+// is kept is refused; ReasonNone: it is not.
+func (ws *wills) refuses(st *step, topic, message int) (sn12.ReturnCode, Reason) {
+	switch {
+	case !ws.fits(topic, message):
+		return sn12.RejectedNotSupported, ReasonWill
+	case !ws.s.mayKeep(st, topic+message+messageOverhead-ws.current.size()):
+		return sn12.RejectedCongestion, ReasonMemoryLimit
+	}
+	return sn12.Accepted, ReasonNone
+}
+
 // wills are the will of the device, and what the broker knows of it.
 type wills struct {
 	s *Session
@@ -77,7 +117,7 @@ func (ws *wills) set(st *step, w *Will) {
 	if ws.s.cfg.KeepsWills {
 		return
 	}
-	ws.late = ws.late || ws.s.link != linkUp
+	ws.late = ws.late || ws.s.broker.link != linkUp
 	st.do(Action{Kind: ActionSetWill, Will: w})
 }
 
@@ -95,18 +135,8 @@ func (ws *wills) brokersWill() *Will {
 // the will would publish it all the same; so must the gateway where it keeps the wills.
 func (ws *wills) publish(st *step, w *Will) {
 	qos := w.QoS
-	if ws.s.link == linkDown || ws.s.cfg.KeepsWills {
+	if ws.s.broker.link == linkDown || ws.s.cfg.KeepsWills {
 		qos = max(qos, 1)
 	}
 	st.do(Action{Kind: ActionPublish, Topic: w.Topic, Payload: w.Message, QoS: qos, Retain: w.Retain})
-}
-
-// WillDue returns the will of a lost device that the gateway still has to publish; nil
-// when there is none: the device is not lost, its will is the broker's to publish, or the
-// link has done with it. It must not be changed.
-func (s *Session) WillDue() *Will {
-	if !s.wills.due {
-		return nil
-	}
-	return s.wills.current
 }

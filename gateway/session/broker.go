@@ -1,0 +1,222 @@
+package session
+
+import "sngate/snpacket/sn12"
+
+func (br *brokerLink) onConnected(st *step, ev *Event) {
+	if br.link != linkOpening {
+		return // the CONNECT was given up meanwhile: EventClosed follows
+	}
+	br.link = linkUp
+	br.resume(st, ev.SessionPresent)
+	br.s.subs.askAgain(st)
+	if br.s.state != StateConnecting {
+		br.s.up.drain(st)
+		return // the device has sent another CONNECT meanwhile, and its will is awaited
+	}
+	d := br.s.handshake.dialogue
+	br.s.handshake.dialogue = nil
+	br.s.handshake.accept(st, d.connect, d.wake)
+}
+
+// resume repeats the subscriptions to a broker that has forgotten them, or may not have
+// got them all: a repetition was cut short by the loss of the connection.
+func (br *brokerLink) resume(st *step, present bool) {
+	forgot := false
+	if !present {
+		br.s.custody.lastQoS2 = exchange{}
+		forgot = br.s.custody.forgetTaken(st)
+		br.s.up.forgetReleased(st)
+	}
+	br.s.up.resuming = false
+	if br.draining() && !br.s.kept {
+		return
+	}
+	if !present || br.s.subs.restore.token != 0 {
+		br.s.subs.restoreSubscriptions(st, present && br.s.subs.restore.due, forgot)
+	}
+}
+
+// onBrokerRefused maps the broker's answer to a CONNACK: what may pass is
+// "congestion", what will not is "not supported"; MQTT-SN has no code for credentials.
+// While the broker cannot be reached, a device whose session is known goes on with it
+// where there is a spool: what it publishes is safe there.
+func (br *brokerLink) onRefused(st *step, ev *Event) {
+	if br.link != linkOpening {
+		return // as for EventConnected
+	}
+	br.link = linkClosed
+	switch {
+	case br.s.state != StateConnecting && br.draining():
+		br.reopenToDrain(st)
+	case br.s.handshake.dialogue == nil: // the broker's session may outlive ours
+		br.s.free(st)
+	case br.s.state != StateConnecting:
+	case ev.Refused == NotRefused && br.s.kept && !br.s.clean && br.s.cfg.Spool:
+		br.link, br.s.wills.carried = linkDown, nil
+		st.do(Action{Kind: ActionReopen, Clean: br.s.clean, KeepAlive: br.s.presence.duration, Will: br.s.wills.brokersWill()})
+		d := br.s.handshake.dialogue
+		br.s.handshake.dialogue = nil
+		br.s.handshake.accept(st, d.connect, d.wake)
+	case ev.Refused == NotRefused:
+		br.s.handshake.refuse(st, sn12.RejectedCongestion, ReasonBrokerUnreachable)
+	case ev.Refused == RefusedForNow:
+		br.s.handshake.refuse(st, sn12.RejectedCongestion, ReasonBrokerRefused)
+	default:
+		br.s.handshake.refuse(st, sn12.RejectedNotSupported, ReasonBrokerRefused)
+	}
+}
+
+func (br *brokerLink) draining() bool { return br.closeAs != 0 }
+
+// brokerLink is the connection to the broker.
+type brokerLink struct {
+	s *Session
+
+	link      linkState
+	closeAs   ActionKind // how it is closed when the spool is empty; 0: the device is connected, or nothing is left
+	lastToken Token      // of what has been asked of it
+}
+
+// closeLink ends the connection to the broker, or has it ended when the spool is empty. A
+// will that is due is published last: nothing of the device may come after it.
+func (br *brokerLink) close(st *step, how ActionKind) {
+	if br.s.up.spool.len() > 0 {
+		if how == ActionCloseAbort && br.link != linkUp {
+			how = ActionCloseClean // the broker has published the will when the connection broke
+			st.do(Action{Kind: ActionSetWill})
+		}
+		br.closeAs = how
+		if br.link == linkClosed {
+			br.reopenToDrain(st)
+		}
+		return
+	}
+	if br.s.wills.due && how == ActionCloseDrain && br.link != linkClosing { // the link has it then
+		br.s.wills.publish(st, br.s.wills.current)
+	}
+	switch br.link {
+	case linkClosed:
+		br.s.free(st)
+	case linkClosing:
+	default:
+		br.link = linkClosing
+		br.s.custody.uncomplete()
+		st.do(Action{Kind: how})
+	}
+}
+
+// reopenToDrain connects in the name of a device that has gone. Its will has been
+// settled.
+func (br *brokerLink) reopenToDrain(st *step) {
+	br.link, br.s.wills.carried = linkDown, nil
+	st.do(Action{Kind: ActionReopen, Clean: br.s.clean, KeepAlive: br.s.presence.duration})
+}
+
+// closeDrained ends a connection that was kept for the spool only.
+func (br *brokerLink) closeDrained(st *step) {
+	if !br.draining() || br.s.up.spool.len() > 0 || br.s.handshake.dialogue != nil {
+		return
+	}
+	how := br.closeAs
+	br.closeAs = 0
+	br.close(st, how)
+}
+
+// live reports whether the device was connected before the CONNECT that is being
+// carried out.
+func (br *brokerLink) live() bool {
+	return (br.link == linkUp || br.link == linkDown) && !br.draining()
+}
+
+// resumeEnd goes on with what the end of a session had left to do: to publish the will,
+// and what is in the spool.
+func (br *brokerLink) resumeEnd(st *step) bool {
+	how := ActionCloseClean
+	if br.s.wills.due = br.s.wills.due && br.s.wills.current != nil; br.s.wills.due {
+		br.reopenToDrain(st)
+		how = ActionCloseDrain
+	}
+	if br.s.wills.due || br.s.up.spool.len() > 0 {
+		br.close(st, how)
+		return true
+	}
+	return br.s.kept
+}
+
+func (br *brokerLink) onClosed(st *step) {
+	if br.link != linkClosing {
+		return // a new connection has been asked for meanwhile
+	}
+	br.link = linkClosed
+	if br.s.wills.due {
+		br.s.wills.due = false
+		br.s.journal.mustSave()
+	}
+	switch {
+	case br.s.handshake.dialogue != nil:
+	case br.draining():
+		br.reopenToDrain(st)
+	default:
+		br.s.free(st)
+	}
+}
+
+func (br *brokerLink) onDown(st *step) {
+	if br.link != linkUp {
+		return // reported before the session gave the connection up
+	}
+	br.link = linkDown
+	br.s.custody.uncomplete()
+	br.s.up.retract(st)
+	if br.draining() && br.closeAs == ActionCloseAbort {
+		br.closeAs = ActionCloseClean // the broker publishes the will now
+		st.do(Action{Kind: ActionSetWill})
+	}
+	if br.s.state == StateAwake {
+		br.s.wake.barrier = barrier{at: Never}
+		br.s.down.pump(st)
+	}
+}
+
+// onLinkUp goes on after the link has reconnected. In-flight messages are the link's
+// business; subscriptions the broker has forgotten are the session's.
+func (br *brokerLink) onUp(st *step, ev *Event) {
+	if br.link != linkDown {
+		return
+	}
+	br.link = linkUp
+	br.s.wills.carried = br.s.wills.brokersWill()
+	if br.s.wills.late {
+		br.s.wills.late = false
+		br.s.wills.carried = &Will{} // one or the other: no will the device can have set
+	}
+	if ev.NoWill {
+		br.s.wills.carried = nil
+	}
+	br.resume(st, ev.SessionPresent)
+	br.s.subs.askAgain(st)
+	br.s.up.drain(st)
+	br.s.down.resume(st)
+}
+
+// over reports whether nothing that the connection brings is wanted any more.
+func (l linkState) over() bool { return l == linkClosed || l == linkClosing }
+
+func (br *brokerLink) token() Token {
+	br.lastToken++
+	if br.lastToken == 0 {
+		br.lastToken++
+	}
+	return br.lastToken
+}
+
+// linkState is what the session knows of its connection to the broker.
+type linkState uint8
+
+const (
+	linkClosed  linkState = iota // none, and none wanted
+	linkOpening                  // ActionConnect not answered yet
+	linkUp
+	linkDown    // lost; the link reconnects
+	linkClosing // an ActionClose kind not answered yet
+)

@@ -1,0 +1,292 @@
+package session
+
+import (
+	"errors"
+	"time"
+
+	"sngate/snpacket/sn12"
+	"sngate/topicreg"
+)
+
+// accepting reports whether CONNACK waits for the store: the device is not sent anything
+// before it.
+func (hs *handshake) accepting() bool { return hs.s.journal.awaits(thenConnAck) }
+
+// onConnectStored sends CONNACK, and then what is held for the device.
+func (hs *handshake) onConnectStored(st *step) {
+	if hs.s.state == StateActive { // or it has gone to sleep without waiting for CONNACK
+		send(st, sn12.ConnAck{})
+	}
+	hs.s.down.resume(st)
+}
+
+// goodbye ends the session because the device has sent DISCONNECT, and answers it when
+// a restart would not find the device connected any more, and publish its will.
+func (hs *handshake) goodbye(st *step) {
+	hs.s.disown()
+	hs.s.after(st, goOnWhenDown, continuation{kind: thenGoodbye})
+	hs.s.end(st, StateDisconnected, ReasonClientDisconnect, ActionCloseClean)
+}
+
+func (hs *handshake) onGoodbyeStored(st *step) {
+	send(st, sn12.Disconnect{})
+	if hs.s.broker.link == linkClosed && hs.dialogue == nil && !hs.s.broker.draining() {
+		hs.s.free(st)
+	}
+}
+
+// handshake is how a device comes and goes.
+type handshake struct {
+	s *Session
+
+	dialogue *dialogue // not nil while a CONNECT is being carried out
+}
+
+// dialogue is a CONNECT being carried out: the will being asked for, or the broker's
+// answer awaited.
+type dialogue struct {
+	connect  connectParams
+	reopen   bool // the broker is to be connected to, with what the CONNECT says
+	wake     bool // the device was asleep: it still knows its topic ids
+	will     *Will
+	willSeen bool  // will replaces the stored one
+	retry    retry // of what the device is asked for
+}
+
+// lateWindow is how long after a request its duplicates may still arrive: networks that
+// deliver a datagram twice do so soon. A repeat by the device itself comes after Tretry,
+// and is known by other signs.
+const lateWindow = time.Second
+
+// connectParams is what two CONNECTs are compared by.
+type connectParams struct {
+	clean    bool
+	will     bool
+	duration uint16
+}
+
+// onConnect handles CONNECT, which CheckConnect has accepted (MQTT-SN 1.2 section 6.2;
+// for a connected device see the table in the package documentation).
+func (hs *handshake) onConnect(st *step, body []byte) {
+	var c sn12.Connect
+	if err := c.Parse(body); err != nil && !(hs.s.assigned && errors.Is(err, sn12.ErrNoClientID)) {
+		st.drop(ReasonMalformed)
+		return
+	}
+	p := connectParams{clean: c.CleanSession, will: c.Will, duration: c.Duration}
+	switch {
+	case hs.dialogue != nil && hs.dialogue.connect == p:
+		hs.repeatStep(st)
+	case hs.dialogue != nil:
+		reopen := hs.dialogue.reopen || p.clean || hs.s.clean
+		hs.begin(st, p, &dialogue{connect: p, reopen: reopen, wake: hs.dialogue.wake && !reopen})
+	case !hs.s.connected():
+		hs.begin(st, p, &dialogue{connect: p, reopen: true})
+	case hs.s.state == StateActive && p == hs.s.presence.accepted && (hs.s.presence.fresh && !p.will || st.Now < hs.s.presence.lateBefore):
+		hs.s.presence.heard(st.Now)
+		hs.s.down.noteReturn()
+		hs.s.presence.lateBefore = st.Now + lateWindow // this one may have duplicates as well
+		if !hs.accepting() {
+			send(st, sn12.ConnAck{})
+		}
+	case hs.s.state != StateActive && !hs.s.presence.moved && p.clean == hs.s.clean && (!p.clean || !p.will && !hs.s.presence.accepted.will):
+		hs.begin(st, p, &dialogue{connect: p, wake: true})
+	default:
+		hs.begin(st, p, &dialogue{connect: p, reopen: p.clean || hs.s.clean})
+	}
+}
+
+// repeatStep answers a CONNECT that came again while it is being carried out with the
+// step that is due.
+func (hs *handshake) repeatStep(st *step) {
+	switch hs.s.state {
+	case StateWillTopic:
+		send(st, sn12.WillTopicReq{})
+	case StateWillMsg:
+		send(st, sn12.WillMsgReq{})
+	}
+}
+
+// onDialogueRetry asks again for the will, or gives the CONNECT up.
+func (hs *handshake) onRetry(st *step) {
+	switch again := hs.dialogue.retry.again(st.Now, hs.s.cfg); {
+	case !again && hs.s.broker.live():
+		hs.s.lose(st, ReasonRetriesExhausted)
+	case !again:
+		hs.abandon(st, ReasonWill)
+	case hs.s.state == StateWillTopic:
+		st.retry(sn12.TypeWillTopicReq)
+		hs.repeatStep(st)
+	default:
+		st.retry(sn12.TypeWillMsgReq)
+		hs.repeatStep(st)
+	}
+}
+
+// dialogueDeadline is when the device is to be asked again for its will.
+func (hs *handshake) deadline() Time {
+	if hs.dialogue == nil {
+		return Never
+	}
+	return hs.dialogue.retry.at
+}
+
+// begin starts to carry out a CONNECT: the will is asked for first where there is one.
+// A device that does not come from sleep may have restarted: its MsgIds begin anew.
+func (hs *handshake) begin(st *step, p connectParams, d *dialogue) {
+	hs.dialogue = d
+	d.retry.stop()
+	if !d.wake {
+		hs.s.disown()
+		hs.s.up.retire(st)
+		hs.s.subs.forgetAsked()
+	}
+	hs.s.down.suspend()
+	hs.s.wake.barrier = barrier{at: Never}
+	hs.s.down.resumeAt = Never
+	hs.s.presence.lifeAt = Never
+	if p.will {
+		hs.s.enter(st, StateWillTopic, ReasonNone)
+		send(st, sn12.WillTopicReq{})
+		d.retry.start(st.Now, hs.s.cfg)
+		return
+	}
+	hs.carryOut(st)
+}
+
+// onWillTopic takes the answer to WILLTOPICREQ. An empty one deletes the will and ends
+// the dialogue (MQTT-SN 1.2 section 5.4.7).
+func (hs *handshake) onWillTopic(st *step, body []byte) {
+	var m sn12.WillTopic
+	err := m.Parse(body)
+	hs.dialogue.retry.stop()
+	hs.dialogue.willSeen = true
+	if err == nil && m.Empty {
+		hs.carryOut(st)
+		return
+	}
+	if err != nil || m.QoS > 2 || topicreg.ValidName(m.Topic) != nil { // err: flags and no topic
+		hs.refuse(st, sn12.RejectedNotSupported, ReasonWill)
+		return
+	}
+	if code, why := hs.s.wills.refuses(st, len(m.Topic), 0); why != ReasonNone {
+		hs.refuse(st, code, why)
+		return
+	}
+	hs.dialogue.will = &Will{Topic: string(m.Topic), QoS: m.QoS, Retain: m.Retain}
+	hs.s.enter(st, StateWillMsg, ReasonNone)
+	send(st, sn12.WillMsgReq{})
+	hs.dialogue.retry.start(st.Now, hs.s.cfg)
+}
+
+func (hs *handshake) onWillMsg(st *step, body []byte) {
+	var m sn12.WillMsg
+	if m.Parse(body) != nil {
+		st.drop(ReasonMalformed)
+		return
+	}
+	hs.dialogue.retry.stop()
+	if code, why := hs.s.wills.refuses(st, len(hs.dialogue.will.Topic), len(m.Message)); why != ReasonNone {
+		hs.refuse(st, code, why)
+		return
+	}
+	hs.dialogue.will.Message = append([]byte(nil), m.Message...)
+	hs.carryOut(st)
+}
+
+// carryOut puts a CONNECT whose will is known into force, connecting to the broker
+// where that is needed.
+func (hs *handshake) carryOut(st *step) {
+	d := hs.dialogue
+	clean := d.connect.clean || hs.s.clean // a clean session leaves nothing to the next one either
+	switch {
+	case d.willSeen:
+		hs.s.wills.current = d.will
+	case clean && !d.wake:
+		hs.s.wills.current = nil // "CleanSession=1, Will=0: no subscriptions and no will" (section 6.3)
+	}
+	hs.s.presence.duration = d.connect.duration
+	if !d.reopen {
+		hs.dialogue = nil
+		hs.s.wills.set(st, hs.s.wills.current)
+		hs.accept(st, d.connect, d.wake)
+		return
+	}
+	if clean {
+		hs.s.forget(st)
+	}
+	hs.s.clean = d.connect.clean
+	hs.s.wills.carried, hs.s.wills.late = hs.s.wills.brokersWill(), false
+	hs.s.wills.due = false // the link drops it: the device is back
+	hs.s.broker.link = linkOpening
+	hs.s.custody.uncomplete()
+	hs.s.broker.closeAs = 0
+	hs.s.enter(st, StateConnecting, ReasonNone)
+	st.do(Action{Kind: ActionConnect, Clean: hs.s.clean, KeepAlive: hs.s.presence.duration, Will: hs.s.wills.carried})
+}
+
+// accept makes the device active and tells it so.
+func (hs *handshake) accept(st *step, p connectParams, wake bool) {
+	if !wake {
+		// Whether a device that connects anew still knows its topic ids cannot be told;
+		// it is told again before they are used (MQTT-SN 1.2 section 6.10).
+		hs.s.ids.topics.ForgetAnnounced()
+	}
+	hs.s.presence.fresh = true
+	hs.s.presence.accepted, hs.s.presence.lateBefore = p, st.Now+lateWindow
+	hs.s.kept = !hs.s.clean
+	hs.s.enter(st, StateActive, ReasonNone)
+	hs.s.journal.begin(hs.s.cfg.Durable)
+	hs.s.broker.closeAs, hs.s.up.resuming = 0, false
+	hs.s.presence.heard(st.Now)
+	hs.s.up.drain(st)
+	hs.s.after(st, goOnWhenDown, continuation{kind: thenConnAck})
+}
+
+// refuseConnect answers the CONNECT with code and ends the attempt.
+func (hs *handshake) refuse(st *step, code sn12.ReturnCode, why Reason) {
+	send(st, sn12.ConnAck{ReturnCode: code})
+	st.drop(why)
+	hs.abandon(st, why)
+}
+
+// abandon ends a CONNECT that came to nothing. A session that was live before is lost
+// with it; one that was kept stays kept; a new one goes.
+func (hs *handshake) abandon(st *step, why Reason) {
+	if hs.s.broker.live() {
+		hs.s.endLost(st, why)
+		return
+	}
+	hs.s.disown()
+	how := ActionCloseClean
+	if hs.s.wills.due { // of the connection before
+		how = ActionCloseDrain
+	}
+	hs.s.end(st, StateDisconnected, why, how)
+}
+
+// onDisconnect ends the connection, or puts the device to sleep when there is a
+// duration (MQTT-SN 1.2 sections 5.4.21, 6.12 and 6.14). Either is answered with
+// DISCONNECT without duration, however often it comes. A duration of 0 is none.
+func (hs *handshake) onDisconnect(st *step, body []byte) {
+	var m sn12.Disconnect
+	if m.Parse(body) != nil {
+		st.drop(ReasonMalformed)
+		return
+	}
+	switch {
+	case !hs.s.connected() && hs.dialogue == nil:
+		send(st, sn12.Disconnect{})
+	case hs.s.connected() && m.Duration > 0:
+		hs.s.presence.sleepFor = m.Duration
+		hs.s.down.suspend()
+		hs.s.wake.barrier = barrier{at: Never}
+		hs.s.enter(st, StateAsleep, ReasonNone)
+		hs.s.presence.heard(st.Now)
+		hs.s.journal.mustSave()
+		hs.s.after(st, goOnWhenDown, continuation{kind: thenSleep}) // or a restart could find it awake
+		hs.s.custody.holdDurably(st)
+	default:
+		hs.goodbye(st)
+	}
+}

@@ -1,0 +1,117 @@
+package session
+
+import "sngate/snpacket/sn12"
+
+// presence is whether the device is there, and when it was last heard.
+type presence struct {
+	s *Session
+
+	duration uint16 // keep-alive of the last CONNECT, seconds
+	sleepFor uint16 // duration of the last DISCONNECT that had one, seconds
+
+	// The CONNECT that was accepted, coming again, means that the CONNACK was lost if
+	// nothing else has been heard since (fresh), and that the network has delivered it
+	// twice if it comes before lateBefore. Otherwise the device has restarted.
+	fresh      bool
+	moved      bool // what comes now is the first from a new address
+	parked     bool // the device may be connected elsewhere: see EventParked
+	accepted   connectParams
+	lateBefore Time
+
+	lifeAt   Time  // when silence means loss
+	probe    retry // of the PINGREQ sent to a device without keep-alive
+	askAt    Time  // parked: when the device is asked whether it is here
+	askPause Time  // how long that was put off
+}
+
+func (pr *presence) begin() {
+	pr.lifeAt, pr.askAt = Never, Never
+	pr.probe.stop()
+}
+
+// onParked stops sending: the broker has probably closed the connection because the
+// device is connected through another gateway. A word from the device shows that it is
+// not, and starts again what was stopped; a device that listens is asked for one. Also when
+// the link is up again, for what is in the spool, the device is sent nothing before that.
+func (pr *presence) onParked(now Time) {
+	if pr.s.broker.link != linkDown {
+		return
+	}
+	pr.parked = true
+	if pr.s.connected() {
+		pr.s.down.suspend()
+	}
+	if pr.s.state == StateActive && len(pr.s.subs.list) > 0 && pr.askAt == Never {
+		pr.askLater(now)
+	}
+}
+
+// askFirst is when a parked device that listens is first asked, by PINGREQ, whether it is
+// still here, and askLast how long the pauses get: where another gateway has it, the
+// session must not be taken from there, and nothing else would say so before it speaks.
+const (
+	askFirst = Time(5e9)
+	askLast  = Time(300e9)
+)
+
+func (pr *presence) askWhether(st *step) {
+	pr.askAt = Never
+	if pr.parked && pr.s.state == StateActive {
+		pr.askLater(st.Now)
+		if pr.s.addr.affords(st, pingLen) {
+			pr.s.addr.sendPingReq(st)
+		}
+	}
+}
+
+func (pr *presence) askLater(now Time) {
+	pr.askPause = min(max(2*pr.askPause, askFirst), askLast)
+	pr.askAt = now + pr.askPause
+}
+
+// onSilence ends a session whose device has not spoken in time. A device without
+// keep-alive is asked first, unless it is being asked for something else already.
+func (pr *presence) onSilence(st *step) {
+	switch {
+	case pr.s.state == StateAsleep || pr.s.state == StateAwake:
+		pr.s.lose(st, ReasonSleepExpired)
+		return
+	case pr.duration > 0:
+		pr.s.lose(st, ReasonKeepAliveExpired)
+		return
+	}
+	pr.lifeAt = st.Now + pr.s.cfg.IdleProbe
+	if !pr.s.down.retry.runs() && !pr.probe.runs() {
+		pr.probe.start(st.Now, pr.s.cfg)
+		pr.s.addr.sendPingReq(st)
+	}
+}
+
+// onProbeRetry asks a silent device again, or takes it for lost.
+func (pr *presence) onProbeRetry(st *step) {
+	if !pr.probe.again(st.Now, pr.s.cfg) {
+		pr.s.lose(st, ReasonRetriesExhausted)
+		return
+	}
+	st.retry(sn12.TypePingReq)
+	pr.s.addr.sendPingReq(st)
+}
+
+// heard restarts the supervision of a device that has just spoken: "each time the
+// gateway receives a message from a client it restarts the timer" (MQTT-SN 1.2
+// section 6.11). A sleeper that speaks without waking has shown that it lives as well.
+func (pr *presence) heard(now Time) {
+	pr.parked, pr.askAt, pr.askPause = false, Never, 0
+	pr.s.addr.rival.heard()
+	pr.probe.stop()
+	switch {
+	case pr.s.state == StateAsleep || pr.s.state == StateAwake:
+		pr.lifeAt = now + pr.s.cfg.expiry(pr.sleepFor)
+	case pr.duration > 0:
+		pr.lifeAt = now + pr.s.cfg.expiry(pr.duration)
+	case pr.s.cfg.IdleProbe > 0:
+		pr.lifeAt = now + pr.s.cfg.IdleProbe
+	default:
+		pr.lifeAt = Never
+	}
+}

@@ -1,0 +1,145 @@
+package session
+
+import "sngate/snpacket/sn12"
+
+// What outlives the gateway, where it has a store.
+
+// after carries c out when the records of this step are in the store; at once if it does
+// not wait for that.
+func (s *Session) after(st *step, p policy, c continuation) {
+	if !s.journal.wait(st, p, c) {
+		s.goOn(st, &c, true)
+	}
+}
+
+// onStored goes on with what waited for a batch.
+func (s *Session) onStored(st *step, ev *Event) {
+	for c, ok := s.journal.next(ev.Token); ok; c, ok = s.journal.next(ev.Token) {
+		s.goOn(st, &c, !ev.Failed)
+	}
+}
+
+// goOn carries a continuation out. ok: what it has waited for is in the store.
+func (s *Session) goOn(st *step, c *continuation, ok bool) {
+	switch c.kind {
+	case thenRegAck:
+		s.ids.onRegisterStored(st, c, ok)
+	case thenSubAck:
+		s.subs.onSubscribeStored(st, c, ok)
+	case thenAllotted:
+		s.ids.allotted(st, c, ok)
+		s.announcer.goOn(st, c.id)
+	case thenPublish:
+		s.custody.onOutgoingStored(st, c)
+	case thenRelease:
+		s.custody.onReleasingStored(st, c)
+	case thenAckHeld:
+		s.custody.onHeldStored(st, c, ok)
+	case thenAckSpooled:
+		s.up.onSpoolStored(st, c, ok)
+	case thenRelSpooled:
+		if ok {
+			s.up.onReleasedStored(st, c.number)
+		}
+	case thenPubComp:
+		s.custody.complete(st, c.id)
+	case thenSleep:
+		if s.state == StateAsleep { // or it would take it for the end of what it has begun since
+			send(st, sn12.Disconnect{})
+		}
+	case thenConnAck:
+		s.handshake.onConnectStored(st)
+	case thenUnsubAck:
+		send(st, sn12.UnsubAck{MsgID: c.msgID})
+	case thenWillTopicResp:
+		send(st, sn12.WillTopicResp{})
+	case thenWillMsgResp:
+		send(st, sn12.WillMsgResp{})
+	case thenGoodbye:
+		s.handshake.onGoodbyeStored(st)
+	case thenRestore:
+		s.subs.beginRestore(st)
+	}
+}
+
+// save puts RecordSession out, at the end of a step, where that is due.
+func (s *Session) save(st *step) {
+	if s.journal.due(st) {
+		s.journal.dirty = false
+		s.journal.state = s.lasting()
+		s.journal.put(st, RecordSession, nil, s.appendSession())
+	}
+}
+
+// Save puts out what is still to be stored of the session, because the gateway stops and
+// keeps it.
+func (s *Session) Save(env Env, out *Out) {
+	st := &step{env, out}
+	s.journal.saveAt = 0
+	s.save(st)
+}
+
+// Snapshot puts out all that is to be kept of the session, in place of whatever is in
+// the store: after a failure of the store nothing else is known of that.
+func (s *Session) Snapshot(env Env, out *Out) {
+	st := &step{env, out}
+	if !s.journal.known {
+		return
+	}
+	for kind := RecordSession; kind <= RecordSpool; kind++ {
+		s.journal.removeAll(st, kind)
+	}
+	s.journal.put(st, RecordSession, nil, s.appendSession())
+	for i := range s.subs.list {
+		s.subs.putSubscription(st, &s.subs.list[i])
+	}
+	for id := range s.ids.topics.All {
+		s.ids.put(st, id, s.ids.topics.State(id).Told)
+	}
+	for i := range s.custody.taken {
+		s.custody.taken[i].put(st, &s.journal)
+	}
+	if s.custody.outgoing.msgID != 0 {
+		s.custody.outgoing.put(st, &s.journal)
+	}
+	for i := range s.up.window {
+		if f := &s.up.window[i]; f.kept {
+			s.up.putReceived(st, f)
+		}
+	}
+	if m := &s.down.delivery.msg; m.number != 0 {
+		m.put(st, &s.journal)
+	}
+	for i := s.down.queue.head; i < len(s.down.queue.msgs); i++ {
+		if m := &s.down.queue.msgs[i]; m.number != 0 {
+			m.put(st, &s.journal)
+		}
+	}
+	s.up.snapshotSpool(st)
+}
+
+// Resume goes on after a restart of the gateway, with what Load has taken back. It
+// reports whether there is a session; if not, what is stored of it is rubbish. A
+// connected device has as long as after a word of it to speak.
+func (s *Session) Resume(env Env, out *Out) bool {
+	st := &step{env, out}
+	if !s.journal.known {
+		return false
+	}
+	s.journal.state = s.state
+	s.ids.topics.Distrust(s.cfg.MaxTopics)
+	s.addr.reach.beginStep(st.Out)
+	s.up.resumeSpool(st)
+	s.custody.resumeOutgoing()
+	if !s.connected() {
+		return s.broker.resumeEnd(st)
+	}
+	s.broker.link, s.up.resuming = linkDown, true
+	lazy := len(s.subs.list) == 0 && s.up.spool.len() == 0
+	st.do(Action{Kind: ActionReopen, Clean: s.clean, KeepAlive: s.presence.duration, Will: s.wills.brokersWill(), Lazy: lazy})
+	s.presence.heard(st.Now)
+	s.down.resume(st)
+	s.save(st)
+	s.addr.reach.charge(st.Out)
+	return true
+}

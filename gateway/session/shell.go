@@ -1,0 +1,191 @@
+package session
+
+import "sngate/snpacket/sn12"
+
+// What the shell tells a session beside datagrams, events and the passing of time.
+
+// SetAssigned says that the shell has chosen the client id, because the device has none.
+// Its address is the only thing the device is known by.
+func (s *Session) SetAssigned() { s.assigned = true }
+
+// AddressTaken says that the device's address belongs to another device from now on.
+// A sleeper is kept if it has a client id to be found by. Any other device is gone.
+func (s *Session) AddressTaken(env Env, out *Out) {
+	st := &step{env, out}
+	s.journal.mustSave() // or a restart would give it the address back
+	s.addr.forget(st)
+	switch {
+	case s.state == StateActive, s.connected() && s.assigned:
+		s.endLost(st, ReasonAddressReused)
+	case s.state == StateAwake:
+		s.down.suspend()
+		s.wake.barrier = barrier{at: Never}
+		s.enter(st, StateAsleep, ReasonAddressReused)
+		s.presence.heard(st.Now)
+	case s.handshake.dialogue != nil:
+		s.handshake.abandon(st, ReasonAddressReused)
+	}
+	s.save(st)
+}
+
+// AddressChanged says that what comes next comes from a new address, so that a CONNECT is
+// taken neither for a repeat nor for that of a sleeper which stays awake: it has probably
+// restarted.
+func (s *Session) AddressChanged() {
+	s.presence.fresh, s.presence.lateBefore, s.presence.moved = false, 0, true
+	at := s.addr.reach.deadline()
+	if s.addr.reach, s.addr.rival = s.addr.unproven(), nil; s.addr.reach != nil {
+		s.addr.reach.at = at // a wake that waits for it has to end
+	}
+	s.journal.changed()
+}
+
+// StartMsgIDs sets what the identifiers of the gateway's own messages count from: MsgIds
+// towards the device, and packet identifiers of the spool towards the broker. A shell
+// passes a random one, so that neither takes a new message for one of which it remembers
+// an exchange that the gateway has forgotten.
+func (s *Session) StartMsgIDs(after uint16) {
+	s.down.nextMsgID = after
+	// The broker may remember identifiers of messages that have been given up.
+	s.up.spool.packetID = firstPacketID | after
+}
+
+// Adopt carries out a CONNECT with Will=1 that has come from another address than the
+// device's, to which the session has just been moved. from is a session that has held
+// the will dialogue there, so that this one could go on meanwhile; the prompts have been
+// answered already, and are not sent.
+func (s *Session) Adopt(env Env, from *Session, out *Out) {
+	d := from.handshake.dialogue
+	if d == nil {
+		return
+	}
+	if s.handshake.dialogue != nil { // of the old address: this CONNECT is no repeat of that one
+		s.handshake.dialogue.connect = connectParams{clean: s.handshake.dialogue.connect.clean, will: !d.connect.will}
+	}
+	steps := []message{
+		sn12.Connect{CleanSession: d.connect.clean, Will: d.connect.will, ProtocolID: sn12.ProtocolID, Duration: d.connect.duration, ClientID: []byte(s.clientID)},
+		sn12.WillTopic{Empty: true},
+	}
+	if w := d.will; w != nil {
+		steps[1] = sn12.WillTopic{QoS: w.QoS, Retain: w.Retain, Topic: []byte(w.Topic)}
+		steps = append(steps, sn12.WillMsg{Message: w.Message})
+	}
+	for i, m := range steps {
+		b, err := m.Append(nil)
+		if err != nil {
+			return // it has been parsed from one, so it can be written
+		}
+		arena, ends := len(out.arena), len(out.ends)
+		if s.Datagram(env, b, out); i < len(steps)-1 {
+			out.arena, out.ends = out.arena[:arena], out.ends[:ends]
+		}
+	}
+}
+
+// Yield drops QoS 0 messages, oldest first, until what is held fits in Env.Allowance.
+// Messages of QoS 1 and 2 stay: if they alone are too many, the connection to the broker is
+// not read until fewer are left.
+func (s *Session) Yield(env Env, out *Out) {
+	st := &step{env, out}
+	for {
+		if _, b := s.Held(); b <= st.Allowance || !s.down.queue.dropOldestQoS0() {
+			break
+		}
+		st.drop(ReasonMemoryLimit)
+	}
+	s.finish(st) // what is held may not wait for a SUBACK any more
+}
+
+// GiveWay ends a half-open session without a word, to make room. A device that goes on
+// with the dialogue is answered with DISCONNECT, and connects again.
+func (s *Session) GiveWay(env Env, out *Out) {
+	st := &step{env, out}
+	if s.HalfOpen() {
+		st.drop(ReasonMaxSessions)
+		s.handshake.abandon(st, ReasonMaxSessions)
+	}
+}
+
+// Expire ends a session that is kept for a device that has gone, for good: ActionFree
+// follows, at once or when the connection to the broker has ended. The broker is not
+// told. It could only be told in the name of the device (MQTT 3.1.1 section 3.1.2.4),
+// which may be connected through another gateway by now, and would be cut off.
+//
+// It reports false, and does nothing, for a session that is in use, be it for messages
+// of the device that the broker has not got yet.
+func (s *Session) Expire(env Env, out *Out) bool {
+	st := &step{env, out}
+	if s.connected() || s.handshake.dialogue != nil || s.broker.draining() {
+		return false
+	}
+	s.forget(st)
+	s.clean, s.wills.current, s.wills.carried = true, nil, nil
+	if s.broker.link == linkClosed {
+		s.free(st)
+	}
+	return true
+}
+
+// Stop ends the session because the gateway stops: the device is told, and the
+// connection to the broker ends without the will.
+func (s *Session) Stop(env Env, out *Out) {
+	st := &step{env, out}
+	if s.listening() {
+		send(st, sn12.Disconnect{})
+	}
+	s.disown()
+	s.end(st, StateDisconnected, ReasonGatewayStop, ActionCloseClean)
+	s.save(st)
+}
+
+// Unreachable says that the network has reported the device's address unreachable. That
+// can be forged, and is believed of an address only that is not proven: then nothing is
+// sent there that was not asked for, until somebody speaks from there again.
+func (s *Session) Unreachable(env Env, out *Out) {
+	st := &step{env, out}
+	if s.addr.reach == nil {
+		return
+	}
+	r := s.addr.reach
+	r.beginStep(st.Out)
+	r.octets, r.datagrams = min(r.octets, 0), min(r.datagrams, 0)
+	r.probed, r.offered, r.silent, r.asked, r.at = true, true, true, false, Never
+	r.withheld = true // that is said already
+	st.drop(ReasonUnreachable)
+	if s.connected() {
+		s.down.suspend()
+		s.down.pump(st)
+	}
+	s.finish(st)
+}
+
+// RestartMsgIDs sets what MsgIds towards the device count from. A shell passes a random
+// number whenever the device may be somebody else than before: one that has had the
+// session at another address knows which MsgIds come next.
+func (s *Session) RestartMsgIDs(after uint16) { s.down.nextMsgID = after }
+
+// Restore has the subscriptions repeated at the next connection, though the broker has the
+// session: an earlier process did not get to the end of it.
+func (s *Session) Restore() { s.subs.restore.token = s.broker.token() }
+
+// Contested says that a CONNECT has come from another address than the device's. It
+// reports whether the session may be moved there, because the device was asked before
+// and has not answered in the time of a request and its repeats. Otherwise the device is
+// asked, if it is active: one that sleeps could not answer. It keeps its session if it has
+// proven its address; otherwise anybody could lock out a device by a forged address for as
+// long as a sleep may last. CONNECTs that go on coming have a device that answers asked no
+// more often than one that does not.
+func (s *Session) Contested(env Env, out *Out) bool {
+	st := &step{env, out}
+	if s.state != StateActive {
+		return s.state == StateAsleep && s.addr.reach != nil
+	}
+	if r := s.addr.rival; r != nil && (r.lost || st.Now < r.began+Time(s.cfg.RetryCount+1)*s.cfg.RetryInterval) {
+		return r.lost
+	}
+	s.addr.reach.beginStep(st.Out)
+	s.addr.rival = &rival{began: st.Now, at: st.Now + s.cfg.RetryInterval}
+	s.addr.sendPingReq(st)
+	s.addr.reach.charge(st.Out)
+	return false
+}
