@@ -65,7 +65,7 @@ func (dl *downlink) takenAtOnce(st *step) {
 	dl.confirm(d)
 	dl.acknowledge(st, &d.msg)
 	if d.msg.qos == 2 {
-		dl.s.custody.lastQoS2 = exchange{}
+		dl.s.custody.forgetSent()
 		dl.s.custody.forgetOutgoing(st)
 	}
 	dl.finishDelivery()
@@ -87,10 +87,10 @@ func (dl *downlink) onPubRec(st *step, body []byte) {
 	case d.phase == publishing && d.msgID == m.MsgID && d.msg.qos == 2:
 		dl.confirm(d)
 		if dl.s.journal.wait(st, goOnWhenDown, continuation{kind: thenRelease, msgID: d.msgID}) {
-			dl.s.custody.putReleasing(st)
+			dl.record(st)
 			return
 		}
-		dl.s.custody.released(st)
+		dl.released(st)
 		return
 	case d.phase == publishing && d.msgID == m.MsgID:
 		dl.takenAtOnce(st) // a device that answers so to QoS 1 has it, and waits for PUBREL

@@ -316,3 +316,19 @@ func (an *announcer) refuseID(id uint16) {
 		an.reg = nil
 	}
 }
+
+func (an *announcer) forget() { an.reg, an.mute = nil, false }
+
+// noteReturn notes that the device may have been away, or begun anew.
+func (an *announcer) noteReturn() {
+	if an.reg != nil {
+		an.reg.end()
+	}
+}
+
+// noteLife notes that the device has said something, and not just come back.
+func (an *announcer) noteLife() {
+	if an.reg != nil {
+		an.reg.heard = true
+	}
+}

@@ -13,9 +13,7 @@ func (br *brokerLink) onConnected(st *step, ev *Event) {
 		br.s.up.drain(st)
 		return // the device has sent another CONNECT meanwhile, and its will is awaited
 	}
-	d := br.s.handshake.dialogue
-	br.s.handshake.dialogue = nil
-	br.s.handshake.accept(st, d.connect, d.wake)
+	br.s.handshake.complete(st)
 }
 
 // resume repeats the subscriptions to a broker that has forgotten them, or may not have
@@ -23,11 +21,11 @@ func (br *brokerLink) onConnected(st *step, ev *Event) {
 func (br *brokerLink) resume(st *step, present bool) {
 	forgot := false
 	if !present {
-		br.s.custody.lastQoS2 = exchange{}
+		br.s.custody.forgetSent()
 		forgot = br.s.custody.forgetTaken(st)
 		br.s.up.forgetReleased(st)
 	}
-	br.s.up.resuming = false
+	br.s.up.settled()
 	if br.draining() && !br.s.kept {
 		return
 	}
@@ -36,7 +34,7 @@ func (br *brokerLink) resume(st *step, present bool) {
 	}
 }
 
-// onBrokerRefused maps the broker's answer to a CONNACK: what may pass is
+// onRefused maps the broker's answer to a CONNACK: what may pass is
 // "congestion", what will not is "not supported"; MQTT-SN has no code for credentials.
 // While the broker cannot be reached, a device whose session is known goes on with it
 // where there is a spool: what it publishes is safe there.
@@ -52,11 +50,9 @@ func (br *brokerLink) onRefused(st *step, ev *Event) {
 		br.s.free(st)
 	case br.s.state != StateConnecting:
 	case ev.Refused == NotRefused && br.s.kept && !br.s.clean && br.s.cfg.Spool:
-		br.link, br.s.wills.carried = linkDown, nil
-		st.do(Action{Kind: ActionReopen, Clean: br.s.clean, KeepAlive: br.s.presence.duration, Will: br.s.wills.brokersWill()})
-		d := br.s.handshake.dialogue
-		br.s.handshake.dialogue = nil
-		br.s.handshake.accept(st, d.connect, d.wake)
+		br.s.wills.carry(nil)
+		br.reopen(st, false)
+		br.s.handshake.complete(st)
 	case ev.Refused == NotRefused:
 		br.s.handshake.refuse(st, sn12.RejectedCongestion, ReasonBrokerUnreachable)
 	case ev.Refused == RefusedForNow:
@@ -77,7 +73,7 @@ type brokerLink struct {
 	lastToken Token      // of what has been asked of it
 }
 
-// closeLink ends the connection to the broker, or has it ended when the spool is empty. A
+// close ends the connection to the broker, or has it ended when the spool is empty. A
 // will that is due is published last: nothing of the device may come after it.
 func (br *brokerLink) close(st *step, how ActionKind) {
 	if br.s.up.spool.len() > 0 {
@@ -108,9 +104,26 @@ func (br *brokerLink) close(st *step, how ActionKind) {
 // reopenToDrain connects in the name of a device that has gone. Its will has been
 // settled.
 func (br *brokerLink) reopenToDrain(st *step) {
-	br.link, br.s.wills.carried = linkDown, nil
+	br.s.wills.carry(nil)
+	br.link = linkDown
 	st.do(Action{Kind: ActionReopen, Clean: br.s.clean, KeepAlive: br.s.presence.duration})
 }
+
+// open opens it for a CONNECT of the device.
+func (br *brokerLink) open(st *step) {
+	br.link, br.closeAs = linkOpening, 0
+	br.s.custody.uncomplete()
+	st.do(Action{Kind: ActionConnect, Clean: br.s.clean, KeepAlive: br.s.presence.duration, Will: br.s.wills.carried})
+}
+
+// reopen has it opened as after a loss. lazy: not before the device speaks.
+func (br *brokerLink) reopen(st *step, lazy bool) {
+	br.link = linkDown
+	st.do(Action{Kind: ActionReopen, Clean: br.s.clean, KeepAlive: br.s.presence.duration, Will: br.s.wills.brokersWill(), Lazy: lazy})
+}
+
+// keep keeps it for the device, which is back.
+func (br *brokerLink) keep() { br.closeAs = 0 }
 
 // closeDrained ends a connection that was kept for the spool only.
 func (br *brokerLink) closeDrained(st *step) {
@@ -132,7 +145,7 @@ func (br *brokerLink) live() bool {
 // and what is in the spool.
 func (br *brokerLink) resumeEnd(st *step) bool {
 	how := ActionCloseClean
-	if br.s.wills.due = br.s.wills.due && br.s.wills.current != nil; br.s.wills.due {
+	if br.s.wills.due {
 		br.reopenToDrain(st)
 		how = ActionCloseDrain
 	}
@@ -148,10 +161,7 @@ func (br *brokerLink) onClosed(st *step) {
 		return // a new connection has been asked for meanwhile
 	}
 	br.link = linkClosed
-	if br.s.wills.due {
-		br.s.wills.due = false
-		br.s.journal.mustSave()
-	}
+	br.s.wills.settled()
 	switch {
 	case br.s.handshake.dialogue != nil:
 	case br.draining():
@@ -173,26 +183,19 @@ func (br *brokerLink) onDown(st *step) {
 		st.do(Action{Kind: ActionSetWill})
 	}
 	if br.s.state == StateAwake {
-		br.s.wake.barrier = barrier{at: Never}
+		br.s.wake.end()
 		br.s.down.pump(st)
 	}
 }
 
-// onLinkUp goes on after the link has reconnected. In-flight messages are the link's
+// onUp goes on after the link has reconnected. In-flight messages are the link's
 // business; subscriptions the broker has forgotten are the session's.
 func (br *brokerLink) onUp(st *step, ev *Event) {
 	if br.link != linkDown {
 		return
 	}
 	br.link = linkUp
-	br.s.wills.carried = br.s.wills.brokersWill()
-	if br.s.wills.late {
-		br.s.wills.late = false
-		br.s.wills.carried = &Will{} // one or the other: no will the device can have set
-	}
-	if ev.NoWill {
-		br.s.wills.carried = nil
-	}
+	br.s.wills.onUp(ev.NoWill)
 	br.resume(st, ev.SessionPresent)
 	br.s.subs.askAgain(st)
 	br.s.up.drain(st)

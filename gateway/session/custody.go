@@ -35,31 +35,6 @@ func contentSum(topic string, payload []byte) uint64 {
 	return uint64(crc32.ChecksumIEEE([]byte(topic)))<<32 | uint64(crc32.ChecksumIEEE(payload))
 }
 
-// resumeOutgoing goes back to the QoS 2 delivery that the restart interrupted. If its
-// message is held it comes first, as it did: there is one record of its MsgId, and the next
-// delivery of QoS 2 overwrites that.
-func (cu *custody) resumeOutgoing() {
-	o := &cu.outgoing
-	switch {
-	case o.msgID == 0:
-		return
-	case o.releasing:
-		cu.s.down.delivery = delivery{phase: releasing, msgID: o.msgID}
-		return
-	case o.number != 0:
-		for i := range cu.s.down.queue.len() {
-			if cu.s.down.queue.at(i).number == o.number {
-				m := cu.s.down.queue.take(i)
-				m.msgID = o.msgID
-				cu.s.down.queue.unpop(m)
-				cu.lastQoS2.msgID = o.msgID
-				return
-			}
-		}
-	}
-	cu.lastQoS2 = exchange{packetID: o.packetID, msgID: o.msgID}
-}
-
 // custody is what the gateway answers for of messages of the broker: those held in the store,
 // and QoS 2 exchanges over the loss of a connection or a restart.
 type custody struct {
@@ -123,7 +98,7 @@ func (cu *custody) onHeldStored(st *step, c *continuation, ok bool) {
 		m.saved = true
 		if m.handle != 0 {
 			st.do(Action{Kind: ActionAck, Handle: m.handle})
-			cu.s.wake.barrier.rounds = max(cu.s.wake.barrier.rounds, m.qos)
+			cu.s.wake.owe(m.qos)
 			m.handle = 0
 		}
 	}
@@ -202,7 +177,7 @@ func (cu *custody) onReleased(st *step, packetID uint16) {
 // been given up meanwhile the broker asks again in the next one.
 func (cu *custody) complete(st *step, packetID uint16) {
 	if cu.s.broker.link == linkUp {
-		cu.s.wake.barrier.rounds = max(cu.s.wake.barrier.rounds, 1)
+		cu.s.wake.owe(1)
 		st.do(Action{Kind: ActionComplete, PacketID: packetID})
 	}
 }
@@ -233,10 +208,7 @@ func (cu *custody) release(st *step, packetID uint16) {
 // forgetTaken forgets the packet identifiers of a broker that has forgotten them: they
 // are going to stand for other messages. It reports whether there were any.
 func (cu *custody) forgetTaken(st *step) (any bool) {
-	cu.s.down.delivery.msg.packetID = 0
-	for i := cu.s.down.queue.head; i < len(cu.s.down.queue.msgs); i++ {
-		cu.s.down.queue.msgs[i].packetID = 0
-	}
+	cu.s.down.forgetPacketIDs()
 	if cu.outgoing.packetID != 0 {
 		cu.outgoing.packetID = 0
 		cu.outgoing.put(st, &cu.s.journal)
@@ -250,63 +222,33 @@ func (cu *custody) forgetTaken(st *step) (any bool) {
 	return any
 }
 
+// sent notes under which MsgId a QoS 2 message goes to the device.
+func (cu *custody) sent(m *outgoing) {
+	cu.lastQoS2 = exchange{packetID: m.packetID, msgID: m.msgID}
+}
+
+// forgetSent ends that: the broker has been acknowledged the message, or has forgotten it.
+func (cu *custody) forgetSent() { cu.lastQoS2 = exchange{} }
+
 // putOutgoing stores under which MsgId a QoS 2 message is going to be sent, so that the
 // device knows it again after a restart.
-func (cu *custody) putOutgoing(st *step) {
-	m := &cu.s.down.delivery.msg
-	cu.s.down.delivery.phase, cu.s.down.delivery.msgID = assigning, m.msgID
+func (cu *custody) putOutgoing(st *step, m *outgoing) {
 	cu.outgoing = outgoingRecord{msgID: m.msgID, packetID: m.packetID, number: m.number, sum: contentSum(m.topic, m.payload)}
 	cu.outgoing.put(st, &cu.s.journal)
 }
 
-// onOutgoingStored sends the message. Without the record it is sent as well: only a
-// restart in the middle of it could double it.
-func (cu *custody) onOutgoingStored(st *step, c *continuation) {
-	if cu.s.down.delivery.phase != assigning || cu.s.down.delivery.msgID != c.msgID {
-		return // suspended; its next PUBLISH has DUP
-	}
-	cu.s.down.delivery.phase = publishing
-	cu.s.down.writePublish(st, false)
-	cu.s.down.await(st.Now)
-}
-
 // putReleasing stores that the device has a QoS 2 message, before the broker and the
 // device are told.
-func (cu *custody) putReleasing(st *step) {
-	d := &cu.s.down.delivery
-	d.phase = recording
-	cu.s.down.retry.stop()
-	cu.outgoing = outgoingRecord{msgID: d.msgID, releasing: true}
+func (cu *custody) putReleasing(st *step, m *outgoing, msgID uint16) {
+	cu.outgoing = outgoingRecord{msgID: msgID, releasing: true}
 	cu.outgoing.put(st, &cu.s.journal)
-	if d.msg.handle != 0 {
-		cu.take(st, &d.msg)
+	if m.handle != 0 {
+		cu.take(st, m)
 	}
-	if d.msg.number != 0 {
-		cu.s.journal.remove(st, RecordHeld, key32(d.msg.number))
-		d.msg.number = 0
+	if m.number != 0 {
+		cu.s.journal.remove(st, RecordHeld, key32(m.number))
+		m.number = 0
 	}
-}
-
-func (cu *custody) onReleasingStored(st *step, c *continuation) {
-	if cu.s.down.delivery.phase == recording && cu.s.down.delivery.msgID == c.msgID {
-		cu.released(st)
-	}
-}
-
-// released goes on with PUBREL, and acknowledges to the broker what the device has.
-func (cu *custody) released(st *step) {
-	d := &cu.s.down.delivery
-	cu.s.down.acknowledge(st, &d.msg)
-	cu.lastQoS2 = exchange{}
-	d.phase, d.attempts = releasing, attempts{}
-	d.msg = outgoing{}
-	if cu.s.listening() {
-		cu.s.down.await(st.Now)
-	}
-	if cu.s.connected() {
-		cu.s.down.writePubRel(st)
-	}
-	cu.s.down.pump(st) // there may be room now to go on reading
 }
 
 func (cu *custody) forgetOutgoing(st *step) {
@@ -324,3 +266,6 @@ func (o *outgoingRecord) load(f *binrec.Reader) {
 func (o *outgoingRecord) put(st *step, j *journal) {
 	j.put(st, RecordOutgoing, nil, binrec.New(17).U16(o.msgID).U16(o.packetID).U32(o.number).U64(o.sum).U8(bit(o.releasing, bitReleasing)))
 }
+
+// forget forgets all of it, because the session has been forgotten.
+func (cu *custody) forget() { cu.taken, cu.outgoing = nil, outgoingRecord{} }

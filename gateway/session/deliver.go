@@ -22,6 +22,14 @@ func (dl *downlink) begin() {
 	dl.maxSize = uint16(dl.s.cfg.packetSize(dl.s.clientID))
 }
 
+// ready ends a pause.
+func (dl *downlink) ready() { dl.resumeAt = Never }
+
+func (dl *downlink) forget() { dl.tallies = nil }
+
+// startMsgIDs sets what MsgIds count from.
+func (dl *downlink) startMsgIDs(after uint16) { dl.nextMsgID = after }
+
 // delivery is the message on its way to the device: one at a time (MQTT-SN 1.2 section
 // 6.6, mirrored for the gateway).
 type delivery struct {
@@ -87,7 +95,7 @@ func (dl *downlink) discard(st *step, m *outgoing, why Reason) {
 func (dl *downlink) acknowledge(st *step, m *outgoing) {
 	if m.handle != 0 {
 		st.do(Action{Kind: ActionAck, Handle: m.handle})
-		dl.s.wake.barrier.rounds = max(dl.s.wake.barrier.rounds, m.qos)
+		dl.s.wake.owe(m.qos)
 	}
 	if m.number != 0 {
 		dl.s.journal.remove(st, RecordHeld, key32(m.number))
@@ -135,8 +143,8 @@ func (dl *downlink) pump(st *step) {
 		return
 	}
 	dl.openGate(st)
-	if dl.s.wake.barrier.token == 0 && !dl.gated(st) {
-		dl.s.wake.barrier.at = Never // the SUBACK has come
+	if !dl.gated(st) {
+		dl.s.wake.subscribed()
 	}
 	dl.s.addr.reach.beginPump()
 	for dl.delivery.phase == idle && dl.resumeAt == Never && !dl.s.wake.tired() && !dl.gated(st) && !dl.s.addr.reach.isShort() {
@@ -174,7 +182,7 @@ func (dl *downlink) deliver(st *step, m outgoing) {
 		return
 	}
 	dl.delivery = delivery{msg: m}
-	dl.s.wake.barrier.sent++
+	dl.s.wake.sent()
 	d := &dl.delivery
 	d.idType, d.topicID, _ = dl.s.announcer.address(m.topic)
 	if t := dl.tallyOf(&m); t != nil {
@@ -199,9 +207,9 @@ func (dl *downlink) sendPublish(st *step) {
 		d.msg.msgID = dl.newMsgID()
 	}
 	if d.msg.qos == 2 {
-		dl.s.custody.lastQoS2 = exchange{packetID: d.msg.packetID, msgID: d.msg.msgID}
+		dl.s.custody.sent(&d.msg)
 		if !again && dl.s.journal.wait(st, goOnWhenDown, continuation{kind: thenPublish, msgID: d.msg.msgID}) {
-			dl.s.custody.putOutgoing(st)
+			dl.assign(st)
 			return
 		}
 	}
@@ -267,7 +275,8 @@ func (dl *downlink) suspend() {
 	switch d.phase {
 	case assigning:
 		// Not sent yet, and perhaps not in the store.
-		d.msg.msgID, dl.s.custody.lastQoS2 = 0, exchange{}
+		d.msg.msgID = 0
+		dl.s.custody.forgetSent()
 	case publishing:
 		dl.tally(&d.msg).sends = d.end()
 	case releasing:
@@ -362,7 +371,7 @@ func (dl *downlink) abandonMessage(st *step, m *outgoing, why Reason) {
 	dl.discard(st, m, why)
 	dl.forgetTally(m)
 	if m.qos == 2 && m.msgID != 0 {
-		dl.s.custody.lastQoS2 = exchange{}
+		dl.s.custody.forgetSent()
 		dl.s.custody.forgetOutgoing(st)
 	}
 	st.do(Action{Kind: ActionGivenUp, Reason: why, Topic: m.topic, Payload: m.payload, QoS: m.qos})

@@ -18,7 +18,7 @@ func (s *Session) lose(st *step, why Reason) {
 // the gateway publishes the right one itself and ends the connection so that the broker
 // publishes none.
 func (s *Session) endLost(st *step, why Reason) {
-	s.disown()
+	s.journal.disown()
 	how := ActionCloseAbort
 	switch w := s.wills.current; {
 	case s.presence.parked: // the broker has closed the connection: it knows
@@ -26,7 +26,7 @@ func (s *Session) endLost(st *step, why Reason) {
 		how = ActionCloseClean
 	case w != nil && !w.equal(s.wills.carried):
 		how = ActionCloseDrain
-		s.wills.due = true // closeLink has it published, behind what the device has sent
+		s.wills.owe() // closeLink has it published, behind what the device has sent
 	}
 	s.end(st, StateLost, why, how)
 }
@@ -35,16 +35,15 @@ func (s *Session) endLost(st *step, why Reason) {
 // subscriptions, will, and the identifiers of QoS 2 exchanges half done. Messages held
 // for the device go back to the broker, which has not been told that they arrived.
 func (s *Session) end(st *step, state State, why Reason, how ActionKind) {
-	s.handshake.dialogue = nil
+	s.handshake.end()
 	s.down.suspend()
 	s.down.dropHeld(st, ReasonSessionEnded)
 	s.subs.forgetAsked()
 	s.up.retire(st)
-	s.wake.barrier = barrier{at: Never}
-	s.presence.lifeAt, s.down.resumeAt, s.presence.askAt = Never, Never, Never
-	s.presence.fresh = false
-	s.addr.forget(st)
-	s.addr.rival = nil
+	s.wake.end()
+	s.down.ready()
+	s.presence.end()
+	s.addr.end(st)
 	s.enter(st, state, why)
 	s.journal.mustSave()
 	s.broker.close(st, how)
@@ -59,35 +58,20 @@ func (s *Session) free(st *step) {
 
 // forget drops all that CleanSession=1 drops.
 func (s *Session) forget(st *step) {
-	s.kept = false
+	s.handshake.forget()
 	s.ids.topics.Reset()
-	s.announcer.reg, s.down.tallies, s.announcer.mute = nil, nil, false
-	s.subs.filterOctets = 0
-	s.subs.list, s.subs.asked = nil, nil
-	s.subs.restore, s.subs.restoreAt = restore{}, Never
-	s.up.window = nil
+	s.announcer.forget()
+	s.subs.forget()
+	s.up.forget()
+	s.down.forget()
 	s.down.dropHeld(st, ReasonCleanSession)
 	s.forgetRecords(st)
-}
-
-// disown drops the answers to the device that wait for the store: it has disconnected,
-// or begins anew and counts its MsgIds from the start.
-func (s *Session) disown() {
-	s.journal.forget(func(c *continuation) bool { return c.kind.answers() })
-	for i := range s.journal.waiting {
-		switch c := &s.journal.waiting[i]; c.kind {
-		case thenRegAck:
-			c.kind = thenAllotted
-		case thenSubAck:
-			c.req.quiet = true
-		}
-	}
 }
 
 // forgetRecords removes all that CleanSession=1 drops. What the spool has stays: the
 // device has been told that it is safe.
 func (s *Session) forgetRecords(st *step) {
-	s.custody.taken, s.custody.outgoing = nil, outgoingRecord{}
+	s.custody.forget()
 	s.journal.forget(func(c *continuation) bool { return c.kind != thenAckSpooled && c.kind != thenRelSpooled })
 	for _, kind := range []RecordKind{RecordSubscription, RecordExchange, RecordOutgoing, RecordReceived, RecordTopic, RecordHeld} {
 		s.journal.removeAll(st, kind)

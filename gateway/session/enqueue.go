@@ -105,7 +105,7 @@ func (ul *uplink) spoolInflight(st *step, topic string, m *sn12.Publish) {
 		f.kept = true
 		ul.putReceived(st, &f)
 	}
-	ul.window = append(ul.window, f)
+	ul.begin(f)
 }
 
 // patience is how long a QoS 1 PUBLISH waits for the broker before its repetition is
@@ -177,7 +177,7 @@ func (ul *uplink) waitInMemory(now Time, topic string, m *sn12.Publish) bool {
 // dropWaiting gives up the QoS 0 messages that wait in memory: the connection they
 // waited for has not come about, or has gone.
 func (ul *uplink) dropWaiting(st *step) {
-	ul.resuming = false
+	ul.settled()
 	p := &ul.spool
 	for i := len(p.msgs) - 1; i >= 0; i-- {
 		if p.msgs[i].number == 0 {

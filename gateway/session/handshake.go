@@ -23,7 +23,7 @@ func (hs *handshake) onConnectStored(st *step) {
 // goodbye ends the session because the device has sent DISCONNECT, and answers it when
 // a restart would not find the device connected any more, and publish its will.
 func (hs *handshake) goodbye(st *step) {
-	hs.s.disown()
+	hs.s.journal.disown()
 	hs.s.after(st, goOnWhenDown, continuation{kind: thenGoodbye})
 	hs.s.end(st, StateDisconnected, ReasonClientDisconnect, ActionCloseClean)
 }
@@ -85,7 +85,7 @@ func (hs *handshake) onConnect(st *step, body []byte) {
 	case hs.s.state == StateActive && p == hs.s.presence.accepted && (hs.s.presence.fresh && !p.will || st.Now < hs.s.presence.lateBefore):
 		hs.s.presence.heard(st.Now)
 		hs.s.down.noteReturn()
-		hs.s.presence.lateBefore = st.Now + lateWindow // this one may have duplicates as well
+		hs.s.presence.repeated(st.Now)
 		if !hs.accepting() {
 			send(st, sn12.ConnAck{})
 		}
@@ -137,14 +137,14 @@ func (hs *handshake) begin(st *step, p connectParams, d *dialogue) {
 	hs.dialogue = d
 	d.retry.stop()
 	if !d.wake {
-		hs.s.disown()
+		hs.s.journal.disown()
 		hs.s.up.retire(st)
 		hs.s.subs.forgetAsked()
 	}
 	hs.s.down.suspend()
-	hs.s.wake.barrier = barrier{at: Never}
-	hs.s.down.resumeAt = Never
-	hs.s.presence.lifeAt = Never
+	hs.s.wake.end()
+	hs.s.down.ready()
+	hs.s.presence.rest()
 	if p.will {
 		hs.s.enter(st, StateWillTopic, ReasonNone)
 		send(st, sn12.WillTopicReq{})
@@ -201,11 +201,11 @@ func (hs *handshake) carryOut(st *step) {
 	clean := d.connect.clean || hs.s.clean // a clean session leaves nothing to the next one either
 	switch {
 	case d.willSeen:
-		hs.s.wills.current = d.will
+		hs.s.wills.replace(d.will)
 	case clean && !d.wake:
-		hs.s.wills.current = nil // "CleanSession=1, Will=0: no subscriptions and no will" (section 6.3)
+		hs.s.wills.replace(nil) // "CleanSession=1, Will=0: no subscriptions and no will" (section 6.3)
 	}
-	hs.s.presence.duration = d.connect.duration
+	hs.s.presence.promise(d.connect.duration)
 	if !d.reopen {
 		hs.dialogue = nil
 		hs.s.wills.set(st, hs.s.wills.current)
@@ -216,13 +216,16 @@ func (hs *handshake) carryOut(st *step) {
 		hs.s.forget(st)
 	}
 	hs.s.clean = d.connect.clean
-	hs.s.wills.carried, hs.s.wills.late = hs.s.wills.brokersWill(), false
-	hs.s.wills.due = false // the link drops it: the device is back
-	hs.s.broker.link = linkOpening
-	hs.s.custody.uncomplete()
-	hs.s.broker.closeAs = 0
+	hs.s.wills.open()
 	hs.s.enter(st, StateConnecting, ReasonNone)
-	st.do(Action{Kind: ActionConnect, Clean: hs.s.clean, KeepAlive: hs.s.presence.duration, Will: hs.s.wills.carried})
+	hs.s.broker.open(st)
+}
+
+// complete goes on with the CONNECT that the broker has answered.
+func (hs *handshake) complete(st *step) {
+	d := hs.dialogue
+	hs.dialogue = nil
+	hs.accept(st, d.connect, d.wake)
 }
 
 // accept makes the device active and tells it so.
@@ -232,12 +235,12 @@ func (hs *handshake) accept(st *step, p connectParams, wake bool) {
 		// it is told again before they are used (MQTT-SN 1.2 section 6.10).
 		hs.s.ids.topics.ForgetAnnounced()
 	}
-	hs.s.presence.fresh = true
-	hs.s.presence.accepted, hs.s.presence.lateBefore = p, st.Now+lateWindow
+	hs.s.presence.accept(p, st.Now)
 	hs.s.kept = !hs.s.clean
 	hs.s.enter(st, StateActive, ReasonNone)
 	hs.s.journal.begin(hs.s.cfg.Durable)
-	hs.s.broker.closeAs, hs.s.up.resuming = 0, false
+	hs.s.broker.keep()
+	hs.s.up.settled()
 	hs.s.presence.heard(st.Now)
 	hs.s.up.drain(st)
 	hs.s.after(st, goOnWhenDown, continuation{kind: thenConnAck})
@@ -257,7 +260,7 @@ func (hs *handshake) abandon(st *step, why Reason) {
 		hs.s.endLost(st, why)
 		return
 	}
-	hs.s.disown()
+	hs.s.journal.disown()
 	how := ActionCloseClean
 	if hs.s.wills.due { // of the connection before
 		how = ActionCloseDrain
@@ -278,9 +281,9 @@ func (hs *handshake) onDisconnect(st *step, body []byte) {
 	case !hs.s.connected() && hs.dialogue == nil:
 		send(st, sn12.Disconnect{})
 	case hs.s.connected() && m.Duration > 0:
-		hs.s.presence.sleepFor = m.Duration
+		hs.s.presence.sleep(m.Duration)
 		hs.s.down.suspend()
-		hs.s.wake.barrier = barrier{at: Never}
+		hs.s.wake.end()
 		hs.s.enter(st, StateAsleep, ReasonNone)
 		hs.s.presence.heard(st.Now)
 		hs.s.journal.mustSave()
@@ -288,5 +291,21 @@ func (hs *handshake) onDisconnect(st *step, body []byte) {
 		hs.s.custody.holdDurably(st)
 	default:
 		hs.goodbye(st)
+	}
+}
+
+// end ends a dialogue, without a word.
+func (hs *handshake) end() { hs.dialogue = nil }
+
+// forget ends what CleanSession=0 has kept.
+func (hs *handshake) forget() { hs.s.kept = false }
+
+// expire begins anew with whoever comes next: nothing is kept for them.
+func (hs *handshake) expire() { hs.s.clean = true }
+
+// supersede notes that another CONNECT than p is no repeat of the one being carried out.
+func (hs *handshake) supersede(p connectParams) {
+	if hs.dialogue != nil {
+		hs.dialogue.connect = connectParams{clean: hs.dialogue.connect.clean, will: !p.will}
 	}
 }

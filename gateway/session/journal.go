@@ -134,7 +134,7 @@ func (j *journal) changed() {
 // mustSave is changed, for what is stored at once: that a session begins, sleeps or ends.
 func (j *journal) mustSave() {
 	j.changed()
-	j.saveAt = 0
+	j.hurry()
 }
 
 // due reports whether RecordSession is to be put out at the end of a step: it has waited
@@ -195,4 +195,30 @@ func (j *journal) announces(topic string) bool {
 		}
 	}
 	return false
+}
+
+// save puts RecordSession out.
+func (j *journal) save(st *step, state State, value []byte) {
+	j.dirty, j.state = false, state
+	j.put(st, RecordSession, nil, value)
+}
+
+// hurry has a change of RecordSession, if there is one, put out now.
+func (j *journal) hurry() { j.saveAt = 0 }
+
+// loaded notes the state that has been found in the store.
+func (j *journal) loaded(state State) { j.state = state }
+
+// disown drops the answers to the device that wait for the store: it has disconnected,
+// or begins anew and counts its MsgIds from the start.
+func (j *journal) disown() {
+	j.forget(func(c *continuation) bool { return c.kind.answers() })
+	for i := range j.waiting {
+		switch c := &j.waiting[i]; c.kind {
+		case thenRegAck:
+			c.kind = thenAllotted
+		case thenSubAck:
+			c.req.quiet = true
+		}
+	}
 }

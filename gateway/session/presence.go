@@ -115,3 +115,33 @@ func (pr *presence) heard(now Time) {
 		pr.lifeAt = Never
 	}
 }
+
+// rest ends the supervision of the device for as long as it is asked for its will.
+func (pr *presence) rest() { pr.lifeAt = Never }
+
+// end ends it with the session.
+func (pr *presence) end() { pr.lifeAt, pr.askAt, pr.fresh = Never, Never, false }
+
+// promise notes the keep-alive of a CONNECT, in seconds, and sleep the duration of a sleep.
+func (pr *presence) promise(keepAlive uint16) { pr.duration = keepAlive }
+func (pr *presence) sleep(duration uint16)    { pr.sleepFor = duration }
+
+// accept notes a CONNECT that has been accepted, and repeated that it has come again.
+func (pr *presence) accept(p connectParams, now Time) {
+	pr.fresh, pr.accepted = true, p
+	pr.repeated(now)
+}
+
+func (pr *presence) repeated(now Time) { pr.lateBefore = now + lateWindow }
+
+// spoke notes that the device has said something else than the CONNECT.
+func (pr *presence) spoke() { pr.fresh = false }
+
+// move notes that what comes next is from a new address, until the end of that step.
+func (pr *presence) move()    { pr.fresh, pr.lateBefore, pr.moved = false, 0, true }
+func (pr *presence) endStep() { pr.moved = false }
+
+// load takes back what the store has had.
+func (pr *presence) load(p connectParams, keepAlive, sleep uint16) {
+	pr.accepted, pr.duration, pr.sleepFor = p, keepAlive, sleep
+}

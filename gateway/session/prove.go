@@ -261,3 +261,40 @@ func (ad *address) onPingResp(st *step, body []byte) {
 	}
 	ad.pinged(st)
 }
+
+func (ad *address) begin() { ad.reach = ad.unproven() }
+
+// end is forget for the end of a session: nobody contests it any more.
+func (ad *address) end(st *step) {
+	ad.forget(st)
+	ad.rival = nil
+}
+
+// move opens the account anew between two steps, because the device is somewhere else.
+func (ad *address) move() {
+	at := ad.reach.deadline()
+	if ad.reach, ad.rival = ad.unproven(), nil; ad.reach != nil {
+		ad.reach.at = at // a wake that waits for it has to end
+	}
+}
+
+// loadProven takes back from the store that the device is there.
+func (ad *address) loadProven() { ad.reach = nil }
+
+// unreachable is Session.Unreachable. It reports false if that is not believed.
+func (ad *address) unreachable(st *step) bool {
+	r := ad.reach
+	if r == nil {
+		return false
+	}
+	r.beginStep(st.Out)
+	r.octets, r.datagrams = min(r.octets, 0), min(r.datagrams, 0)
+	r.probed, r.offered, r.silent, r.asked, r.at = true, true, true, false, Never
+	r.withheld = true // that is said already
+	st.drop(ReasonUnreachable)
+	if ad.s.connected() {
+		ad.s.down.suspend()
+		ad.s.down.pump(st)
+	}
+	return true
+}

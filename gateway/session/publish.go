@@ -95,7 +95,7 @@ func (ul *uplink) onPublish(st *step, body []byte) {
 		return
 	}
 	t := ul.s.broker.token()
-	ul.window = append(ul.window, inflight{
+	ul.begin(inflight{
 		holdAt: st.Now + ul.s.cfg.Hold, token: t, sum: checksum(&m), msgID: m.MsgID, topicID: m.TopicID, qos: m.QoS,
 	})
 	st.do(Action{Kind: ActionPublish, Token: t, Topic: topic, Payload: m.Data, QoS: m.QoS, Retain: m.Retain})
@@ -194,6 +194,8 @@ func (ul *uplink) repeated(st *step, m *sn12.Publish) bool {
 func checksum(m *sn12.Publish) uint32 {
 	return crc32.ChecksumIEEE(m.Data) + uint32(m.TopicID) + uint32(m.TopicIDType)<<16
 }
+
+func (ul *uplink) begin(f inflight) { ul.window = append(ul.window, f) }
 
 // settle removes window[i], keeping the order of the rest.
 func (ul *uplink) settle(st *step, i int) {
@@ -353,3 +355,12 @@ func (ul *uplink) relays() bool {
 func (ul *uplink) putReceived(st *step, f *inflight) {
 	ul.s.journal.put(st, RecordReceived, key16(f.msgID), binrec.New(6).U32(f.sum).U16(f.topicID))
 }
+
+// settled ends the wait for the first connection to the broker after a restart.
+func (ul *uplink) settled() { ul.resuming = false }
+
+func (ul *uplink) forget() { ul.window = nil }
+
+// startIDs sets what the packet identifiers of the spool count from. The broker may remember
+// identifiers of messages that have been given up.
+func (ul *uplink) startIDs(after uint16) { ul.spool.packetID = firstPacketID | after }

@@ -116,12 +116,11 @@ func (s *Session) loadSession(value []byte) error {
 	if !f.Done() || version != sn12.ProtocolID {
 		return errRecord
 	}
-	s.clean, s.kept, s.wills.due = bits&bitClean != 0, bits&bitKept != 0, bits&bitWillDue != 0
-	s.assigned = bits&bitAssigned != 0
-	s.presence.duration, s.presence.sleepFor, s.wills.current, s.state = duration, sleepFor, w, state
-	s.presence.accepted = connectParams{clean: s.clean, will: bits&bitWill != 0, duration: accepted}
+	s.clean, s.kept, s.assigned, s.state = bits&bitClean != 0, bits&bitKept != 0, bits&bitAssigned != 0, state
+	s.presence.load(connectParams{clean: s.clean, will: bits&bitWill != 0, duration: accepted}, duration, sleepFor)
+	s.wills.load(w, bits&bitWillDue != 0)
 	if bits&bitProven != 0 {
-		s.addr.reach = nil
+		s.addr.loadProven()
 	}
 	s.journal.known = true
 	return nil

@@ -30,9 +30,9 @@ func (s *Session) goOn(st *step, c *continuation, ok bool) {
 		s.ids.allotted(st, c, ok)
 		s.announcer.goOn(st, c.id)
 	case thenPublish:
-		s.custody.onOutgoingStored(st, c)
+		s.down.onOutgoingStored(st, c)
 	case thenRelease:
-		s.custody.onReleasingStored(st, c)
+		s.down.onReleasingStored(st, c)
 	case thenAckHeld:
 		s.custody.onHeldStored(st, c, ok)
 	case thenAckSpooled:
@@ -65,9 +65,7 @@ func (s *Session) goOn(st *step, c *continuation, ok bool) {
 // save puts RecordSession out, at the end of a step, where that is due.
 func (s *Session) save(st *step) {
 	if s.journal.due(st) {
-		s.journal.dirty = false
-		s.journal.state = s.lasting()
-		s.journal.put(st, RecordSession, nil, s.appendSession())
+		s.journal.save(st, s.lasting(), s.appendSession())
 	}
 }
 
@@ -75,7 +73,7 @@ func (s *Session) save(st *step) {
 // keeps it.
 func (s *Session) Save(env Env, out *Out) {
 	st := &step{env, out}
-	s.journal.saveAt = 0
+	s.journal.hurry()
 	s.save(st)
 }
 
@@ -126,17 +124,16 @@ func (s *Session) Resume(env Env, out *Out) bool {
 	if !s.journal.known {
 		return false
 	}
-	s.journal.state = s.state
+	s.journal.loaded(s.state)
 	s.ids.topics.Distrust(s.cfg.MaxTopics)
 	s.addr.reach.beginStep(st.Out)
 	s.up.resumeSpool(st)
-	s.custody.resumeOutgoing()
+	s.down.resumeOutgoing()
 	if !s.connected() {
 		return s.broker.resumeEnd(st)
 	}
-	s.broker.link, s.up.resuming = linkDown, true
-	lazy := len(s.subs.list) == 0 && s.up.spool.len() == 0
-	st.do(Action{Kind: ActionReopen, Clean: s.clean, KeepAlive: s.presence.duration, Will: s.wills.brokersWill(), Lazy: lazy})
+	s.up.resuming = true
+	s.broker.reopen(st, len(s.subs.list) == 0 && s.up.spool.len() == 0)
 	s.presence.heard(st.Now)
 	s.down.resume(st)
 	s.save(st)

@@ -126,3 +126,6 @@ func (sb *subscriptions) restoreDue(st *step) {
 		sb.restoreMore(st)
 	}
 }
+
+// restoreAgain has the subscriptions repeated at the next connection.
+func (sb *subscriptions) restoreAgain() { sb.restore.token = sb.s.broker.token() }

@@ -40,3 +40,18 @@ func (ad *address) askRivalled(st *step) {
 		ad.sendPingReq(st)
 	}
 }
+
+// contested is Session.Contested.
+func (ad *address) contested(st *step) bool {
+	if ad.s.state != StateActive {
+		return ad.s.state == StateAsleep && ad.reach != nil
+	}
+	if r := ad.rival; r != nil && (r.lost || st.Now < r.began+Time(ad.s.cfg.RetryCount+1)*ad.s.cfg.RetryInterval) {
+		return r.lost
+	}
+	ad.reach.beginStep(st.Out)
+	ad.rival = &rival{began: st.Now, at: st.Now + ad.s.cfg.RetryInterval}
+	ad.sendPingReq(st)
+	ad.reach.charge(st.Out)
+	return false
+}

@@ -40,11 +40,11 @@ func New(cfg *Config, clientID string) *Session {
 	s.handshake.s, s.presence.s, s.addr.s, s.wills.s, s.broker.s = s, s, s, s, s
 	s.ids.s, s.subs.s, s.up.s, s.down.s, s.custody.s, s.announcer.s, s.wake.s = s, s, s, s, s, s, s
 	s.presence.begin()
-	s.subs.restoreAt = Never
-	s.up.spool.retryAt, s.up.spool.packetID = Never, firstPacketID
+	s.subs.forget()
+	s.up.spool.begin()
 	s.down.begin()
-	s.wake.barrier.at = Never
-	s.addr.reach = s.addr.unproven()
+	s.wake.end()
+	s.addr.begin()
 	return s
 }
 
@@ -93,7 +93,7 @@ func (s *Session) Datagram(env Env, b []byte, out *Out) {
 		s.presence.heard(st.Now)
 		st.drop(ReasonUnexpectedMessage) // too early: nothing comes before the CONNACK
 	default:
-		s.presence.fresh = false
+		s.presence.spoke()
 		s.presence.heard(st.Now)
 		s.down.noteLife()
 		if !s.addr.weigh(st, sn12.Type(t), body) {
@@ -109,7 +109,7 @@ func (s *Session) Datagram(env Env, b []byte, out *Out) {
 
 // finish ends a step: what is held may have been waiting for what it brought.
 func (s *Session) finish(st *step) {
-	s.presence.moved = false
+	s.presence.endStep()
 	s.down.pump(st)
 	s.down.regulate(st)
 	s.save(st)
@@ -208,7 +208,7 @@ func (s *Session) Upstream(env Env, ev *Event, out *Out) {
 	case EventReleased:
 		s.custody.onReleased(st, ev.PacketID)
 	case EventRepeated:
-		s.wake.barrier.rounds = max(s.wake.barrier.rounds, ev.QoS)
+		s.wake.owe(ev.QoS)
 	case EventDoubted:
 		s.up.onDoubted(st, ev.Token)
 	case EventRetracted:
@@ -264,7 +264,7 @@ func (s *Session) Advance(env Env, out *Out) {
 		s.announcer.onRegisterRetry(st)
 	}
 	if st.Now >= s.down.resumeAt {
-		s.down.resumeAt = Never
+		s.down.ready()
 		s.down.pump(st)
 	}
 	if st.Now >= s.presence.askAt {

@@ -19,7 +19,7 @@ func (s *Session) AddressTaken(env Env, out *Out) {
 		s.endLost(st, ReasonAddressReused)
 	case s.state == StateAwake:
 		s.down.suspend()
-		s.wake.barrier = barrier{at: Never}
+		s.wake.end()
 		s.enter(st, StateAsleep, ReasonAddressReused)
 		s.presence.heard(st.Now)
 	case s.handshake.dialogue != nil:
@@ -32,11 +32,8 @@ func (s *Session) AddressTaken(env Env, out *Out) {
 // taken neither for a repeat nor for that of a sleeper which stays awake: it has probably
 // restarted.
 func (s *Session) AddressChanged() {
-	s.presence.fresh, s.presence.lateBefore, s.presence.moved = false, 0, true
-	at := s.addr.reach.deadline()
-	if s.addr.reach, s.addr.rival = s.addr.unproven(), nil; s.addr.reach != nil {
-		s.addr.reach.at = at // a wake that waits for it has to end
-	}
+	s.presence.move()
+	s.addr.move()
 	s.journal.changed()
 }
 
@@ -45,9 +42,8 @@ func (s *Session) AddressChanged() {
 // passes a random one, so that neither takes a new message for one of which it remembers
 // an exchange that the gateway has forgotten.
 func (s *Session) StartMsgIDs(after uint16) {
-	s.down.nextMsgID = after
-	// The broker may remember identifiers of messages that have been given up.
-	s.up.spool.packetID = firstPacketID | after
+	s.down.startMsgIDs(after)
+	s.up.startIDs(after)
 }
 
 // Adopt carries out a CONNECT with Will=1 that has come from another address than the
@@ -59,9 +55,7 @@ func (s *Session) Adopt(env Env, from *Session, out *Out) {
 	if d == nil {
 		return
 	}
-	if s.handshake.dialogue != nil { // of the old address: this CONNECT is no repeat of that one
-		s.handshake.dialogue.connect = connectParams{clean: s.handshake.dialogue.connect.clean, will: !d.connect.will}
-	}
+	s.handshake.supersede(d.connect) // of the old address: this CONNECT is no repeat of that one
 	steps := []message{
 		sn12.Connect{CleanSession: d.connect.clean, Will: d.connect.will, ProtocolID: sn12.ProtocolID, Duration: d.connect.duration, ClientID: []byte(s.clientID)},
 		sn12.WillTopic{Empty: true},
@@ -119,7 +113,8 @@ func (s *Session) Expire(env Env, out *Out) bool {
 		return false
 	}
 	s.forget(st)
-	s.clean, s.wills.current, s.wills.carried = true, nil, nil
+	s.handshake.expire()
+	s.wills.forget()
 	if s.broker.link == linkClosed {
 		s.free(st)
 	}
@@ -133,7 +128,7 @@ func (s *Session) Stop(env Env, out *Out) {
 	if s.listening() {
 		send(st, sn12.Disconnect{})
 	}
-	s.disown()
+	s.journal.disown()
 	s.end(st, StateDisconnected, ReasonGatewayStop, ActionCloseClean)
 	s.save(st)
 }
@@ -143,30 +138,19 @@ func (s *Session) Stop(env Env, out *Out) {
 // sent there that was not asked for, until somebody speaks from there again.
 func (s *Session) Unreachable(env Env, out *Out) {
 	st := &step{env, out}
-	if s.addr.reach == nil {
-		return
+	if s.addr.unreachable(st) {
+		s.finish(st)
 	}
-	r := s.addr.reach
-	r.beginStep(st.Out)
-	r.octets, r.datagrams = min(r.octets, 0), min(r.datagrams, 0)
-	r.probed, r.offered, r.silent, r.asked, r.at = true, true, true, false, Never
-	r.withheld = true // that is said already
-	st.drop(ReasonUnreachable)
-	if s.connected() {
-		s.down.suspend()
-		s.down.pump(st)
-	}
-	s.finish(st)
 }
 
 // RestartMsgIDs sets what MsgIds towards the device count from. A shell passes a random
 // number whenever the device may be somebody else than before: one that has had the
 // session at another address knows which MsgIds come next.
-func (s *Session) RestartMsgIDs(after uint16) { s.down.nextMsgID = after }
+func (s *Session) RestartMsgIDs(after uint16) { s.down.startMsgIDs(after) }
 
 // Restore has the subscriptions repeated at the next connection, though the broker has the
 // session: an earlier process did not get to the end of it.
-func (s *Session) Restore() { s.subs.restore.token = s.broker.token() }
+func (s *Session) Restore() { s.subs.restoreAgain() }
 
 // Contested says that a CONNECT has come from another address than the device's. It
 // reports whether the session may be moved there, because the device was asked before
@@ -176,16 +160,5 @@ func (s *Session) Restore() { s.subs.restore.token = s.broker.token() }
 // long as a sleep may last. CONNECTs that go on coming have a device that answers asked no
 // more often than one that does not.
 func (s *Session) Contested(env Env, out *Out) bool {
-	st := &step{env, out}
-	if s.state != StateActive {
-		return s.state == StateAsleep && s.addr.reach != nil
-	}
-	if r := s.addr.rival; r != nil && (r.lost || st.Now < r.began+Time(s.cfg.RetryCount+1)*s.cfg.RetryInterval) {
-		return r.lost
-	}
-	s.addr.reach.beginStep(st.Out)
-	s.addr.rival = &rival{began: st.Now, at: st.Now + s.cfg.RetryInterval}
-	s.addr.sendPingReq(st)
-	s.addr.reach.charge(st.Out)
-	return false
+	return s.addr.contested(&step{env, out})
 }

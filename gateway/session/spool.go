@@ -56,6 +56,8 @@ const (
 
 func (m *spooled) size() int { return len(m.topic) + len(m.payload) + messageOverhead }
 
+func (p *spool) begin() { p.retryAt, p.packetID = Never, firstPacketID }
+
 func (p *spool) len() int { return len(p.msgs) }
 
 func (p *spool) push(m spooled) {

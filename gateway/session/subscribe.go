@@ -288,3 +288,5 @@ func (sb *subscriptions) onSubscribeStored(st *step, v *continuation, ok bool) {
 func (sb *subscriptions) putSubscription(st *step, sub *subscription) {
 	sb.s.journal.put(st, RecordSubscription, []byte(sub.filter), []byte{sub.qos})
 }
+
+func (sb *subscriptions) forget() { *sb = subscriptions{s: sb.s, restoreAt: Never} }

@@ -12,17 +12,13 @@ func (dl *downlink) waitForStore(now Time) { dl.resumeAt = now + dl.s.cfg.RetryI
 // what it has not answered.
 func (dl *downlink) noteReturn() {
 	dl.delivery.end()
-	if dl.s.announcer.reg != nil {
-		dl.s.announcer.reg.end()
-	}
+	dl.s.announcer.noteReturn()
 }
 
 // noteLife notes that the device has said something, and not just come back.
 func (dl *downlink) noteLife() {
 	dl.delivery.heard = true
-	if dl.s.announcer.reg != nil {
-		dl.s.announcer.reg.heard = true
-	}
+	dl.s.announcer.noteLife()
 }
 
 // askForLife sends PINGREQ with the last repetition to a device that has not been heard

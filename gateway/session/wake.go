@@ -30,6 +30,22 @@ func (b *barrier) giveUp() {
 	b.at, b.token, b.done = Never, 0, true
 }
 
+// end ends the wake, if it is one, and forgets what the broker owes.
+func (wk *waking) end() { wk.barrier = barrier{at: Never} }
+
+// owe notes that the broker may have more for the device, which so many PINGREQs bring.
+func (wk *waking) owe(rounds uint8) { wk.barrier.rounds = max(wk.barrier.rounds, rounds) }
+
+// sent counts a delivery that has begun.
+func (wk *waking) sent() { wk.barrier.sent++ }
+
+// subscribed ends the wait for a SUBACK: it has come.
+func (wk *waking) subscribed() {
+	if wk.barrier.token == 0 {
+		wk.barrier.at = Never
+	}
+}
+
 // wakeFactor bounds a wake, as so many times the messages that are held at most: a
 // steady stream of messages must not keep a device awake for ever.
 const wakeFactor = 10
@@ -55,9 +71,9 @@ func (wk *waking) onPingReq(st *step, body []byte) {
 		wk.s.enter(st, StateAwake, ReasonNone)
 		wk.barrier = barrier{at: Never, rounds: wk.barrier.rounds}
 		if len(wk.s.subs.list)+len(wk.s.subs.asked) > 0 || !wk.s.clean { // the broker may know of more than SUBACK has told
-			wk.barrier.rounds = max(wk.barrier.rounds, 1) // a message may be on its way from the broker
+			wk.owe(1) // a message may be on its way from the broker
 		}
-		wk.s.down.resumeAt = Never
+		wk.s.down.ready()
 		wk.s.down.resume(st)
 	}
 }
@@ -80,7 +96,7 @@ func (wk *waking) finish(st *step) {
 		st.do(Action{Kind: ActionPing, Token: wk.barrier.token})
 		return
 	}
-	wk.barrier = barrier{at: Never}
+	wk.end()
 	wk.s.announcer.suspend()
 	send(st, sn12.PingResp{})
 	wk.s.enter(st, StateAsleep, ReasonNone)

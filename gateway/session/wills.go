@@ -140,3 +140,41 @@ func (ws *wills) publish(st *step, w *Will) {
 	}
 	st.do(Action{Kind: ActionPublish, Topic: w.Topic, Payload: w.Message, QoS: qos, Retain: w.Retain})
 }
+
+// replace puts another will in place of the one there was, before a connection is opened.
+func (ws *wills) replace(w *Will) { ws.current = w }
+
+// carry notes what will the broker is told in the CONNECT.
+func (ws *wills) carry(w *Will) { ws.carried = w }
+
+// open is carry for the device's own CONNECT. The link drops a will that was due: the
+// device is back.
+func (ws *wills) open() { ws.carried, ws.late, ws.due = ws.brokersWill(), false, false }
+
+// onUp notes what will the connection has that has come about.
+func (ws *wills) onUp(none bool) {
+	ws.carried = ws.brokersWill()
+	if ws.late {
+		ws.late = false
+		ws.carried = &Will{} // one or the other: no will the device can have set
+	}
+	if none {
+		ws.carried = nil
+	}
+}
+
+// owe notes that the gateway has to publish the will.
+func (ws *wills) owe() { ws.due = true }
+
+// settled notes that the link has done with the will.
+func (ws *wills) settled() {
+	if ws.due {
+		ws.due = false
+		ws.s.journal.mustSave()
+	}
+}
+
+// load takes back what the store has had.
+func (ws *wills) load(w *Will, due bool) { ws.current, ws.due = w, due && w != nil }
+
+func (ws *wills) forget() { ws.current, ws.carried = nil, nil }
