@@ -68,7 +68,7 @@ func (cu *custody) holdDurably(st *step) {
 			return // it stays the broker's
 		}
 		cu.lastHeld++
-		m.number = cu.lastHeld
+		m.number, m.keeper = cu.lastHeld, storing
 		m.put(st, &cu.s.journal)
 		if m.qos == 2 {
 			cu.take(st, m)
@@ -95,7 +95,7 @@ func (cu *custody) onHeldStored(st *step, c *continuation, ok bool) {
 			cu.release(st, m.packetID)
 		}
 	default:
-		m.saved = true
+		m.keeper = ours
 		if m.handle != 0 {
 			st.do(Action{Kind: ActionAck, Handle: m.handle})
 			cu.s.wake.owe(m.qos)
@@ -245,9 +245,9 @@ func (cu *custody) putReleasing(st *step, m *outgoing, msgID uint16) {
 	if m.handle != 0 {
 		cu.take(st, m)
 	}
-	if m.number != 0 {
+	if m.keeper != brokers {
 		cu.s.journal.remove(st, RecordHeld, key32(m.number))
-		m.number = 0
+		m.number, m.keeper = 0, brokers // the device has it, and nobody else
 	}
 }
 

@@ -97,7 +97,7 @@ func (dl *downlink) acknowledge(st *step, m *outgoing) {
 		st.do(Action{Kind: ActionAck, Handle: m.handle})
 		dl.s.wake.owe(m.qos)
 	}
-	if m.number != 0 {
+	if m.keeper != brokers {
 		dl.s.journal.remove(st, RecordHeld, key32(m.number))
 	}
 }
@@ -105,12 +105,12 @@ func (dl *downlink) acknowledge(st *step, m *outgoing) {
 // leave forgets a message unacknowledged. Of QoS 1 and 2 the broker still has it, and
 // it is no loss unless the broker's session ends as well.
 func (dl *downlink) leave(st *step, m *outgoing, why Reason) {
-	if m.qos == 0 || !dl.s.kept || m.saved {
+	if m.qos == 0 || !dl.s.kept || m.keeper == ours {
 		st.dropOf(why, m.topic, len(m.payload))
 	}
-	if m.number != 0 {
+	if m.keeper != brokers {
 		dl.s.journal.remove(st, RecordHeld, key32(m.number))
-		if m.qos == 2 && !m.saved {
+		if m.qos == 2 && m.keeper != ours {
 			dl.s.custody.release(st, m.packetID) // not acknowledged: it is going to be sent again
 		}
 	}
@@ -119,15 +119,15 @@ func (dl *downlink) leave(st *step, m *outgoing, why Reason) {
 // dropHeld forgets all messages held for the device, but for those that a session which
 // is kept has in the store: nobody else has them.
 func (dl *downlink) dropHeld(st *step, why Reason) {
-	var ours queue
+	var stay queue
 	for dl.queue.len() > 0 {
-		if m := dl.queue.pop(); m.saved && dl.s.kept {
-			ours.push(m)
+		if m := dl.queue.pop(); m.keeper == ours && dl.s.kept {
+			stay.push(m)
 		} else {
 			dl.leave(st, &m, why)
 		}
 	}
-	dl.queue = ours
+	dl.queue = stay
 	if dl.paused {
 		dl.paused = false
 		st.do(Action{Kind: ActionResume})

@@ -86,6 +86,53 @@
 // delivered (too large, refused by the device, never answered) is acknowledged and
 // counted, or the broker would send it for ever.
 //
+// # Who answers for a message
+//
+// A message of QoS 1 or 2 for the device (keeper), held or on its way:
+//
+//	from      event                                   to        done
+//	--------  --------------------------------------  --------  ---------------------------------------
+//	-         it comes from the broker                brokers
+//	-         restart, it is in the store             ours
+//	brokers   the device sleeps, the store has room   storing   its record goes to the store
+//	brokers   the device has it                       -         acknowledged to the broker
+//	brokers   the device's connection ends            -         the broker sends it again
+//	storing   it is stored                            ours      acknowledged to the broker
+//	storing   the store has not taken it              brokers   its record is removed
+//	storing   the device has it                       -         acknowledged, its record is removed
+//	storing   the device's connection ends            -         its record is removed
+//	ours      the device has it                       -         its record is removed
+//	ours      the connection ends, CleanSession=0     ours
+//	ours      the session is forgotten                -         its record is removed
+//
+// A message of QoS 1 or 2 of the device (upState), in the window or in the spool:
+//
+//	from      event                                   to        done
+//	--------  --------------------------------------  --------  ---------------------------------------
+//	-         PUBLISH, the broker takes it            relaying  to the link
+//	-         PUBLISH for the spool                   saving    its record goes to the store
+//	-         restart, it is in the store             waiting
+//	relaying  the broker has it, QoS 1                -         PUBACK
+//	relaying  the broker has it, QoS 2                answered  PUBREC
+//	relaying  the broker does not answer              refused   PUBACK "congestion"
+//	relaying  the connection is lost, with a spool    saving    back from the link
+//	refused   the device repeats it                   relaying
+//	refused   the broker has it, QoS 1                -
+//	refused   the broker has it, QoS 2                answered
+//	saving    it is stored                            waiting   PUBACK; PUBREC, and answered in the window
+//	saving    the store has not taken it              -         PUBACK "congestion"
+//	waiting   there is a connection, and its turn     sent      to the link
+//	waiting   it is too old, or makes room            -         its record is removed
+//	sent      the link has no room                    waiting
+//	sent      the broker has it, QoS 1                -         its record is removed
+//	sent      PUBREC                                  received  to the store, that it has come
+//	received  that is stored                          released  PUBREL
+//	received  the broker has forgotten the session    sent
+//	released  PUBCOMP                                 -         its record is removed
+//	released  the broker has forgotten the session    sent
+//	answered  PUBREL of the device                    finished  PUBCOMP
+//	finished  late duplicates cannot come any more    -
+//
 // # With a store
 //
 // Where the shell has a store (Config.Durable), a step puts out records of what a

@@ -325,7 +325,7 @@ func (w *world) excuse() {
 			continue
 		}
 		f := binrec.NewReader(r.Key)
-		if i := p.find(f.U32()); i >= 0 && !p.msgs[i].released && p.msgs[i].stage != spoolReceived {
+		if i := p.find(f.U32()); i >= 0 && !p.msgs[i].released && p.msgs[i].stage != upReceived {
 			w.dropped[string(p.msgs[i].payload)] = true
 			delete(w.owedUp, string(p.msgs[i].payload))
 		}

@@ -18,7 +18,7 @@ func (ul *uplink) spools(st *step) bool { return ul.s.cfg.Spool && ul.s.journal.
 // enqueue puts a message into the spool; the device is answered when it is in the store.
 func (ul *uplink) enqueue(st *step, topic string, m *sn12.Publish) (uint32, bool) {
 	p := &ul.spool
-	v := spooled{at: st.Now, topic: topic, payload: append([]byte(nil), m.Data...), qos: m.QoS, retain: m.Retain}
+	v := spooled{at: st.Now, topic: topic, payload: append([]byte(nil), m.Data...), qos: m.QoS, retain: m.Retain, stage: upSaving}
 	if !ul.makeRoom(st, v.size()) || v.qos == 2 && p.len() >= maxSpooledQoS2 {
 		return 0, false
 	}
@@ -51,7 +51,7 @@ func (ul *uplink) makeRoom(st *step, size int) bool {
 func (ul *uplink) dropSpooled(st *step, why Reason) bool {
 	p := &ul.spool
 	for i := range p.msgs {
-		if p.msgs[i].stage == spoolWaiting {
+		if p.msgs[i].stage == upWaiting {
 			st.drop(why)
 			ul.unspool(st, i)
 			return true
@@ -65,7 +65,7 @@ func (ul *uplink) dropSpooled(st *step, why Reason) bool {
 func (ul *uplink) answerSpooled(st *step, c *continuation, ok bool) {
 	for i := range ul.window {
 		f := &ul.window[i]
-		if f.stage != spooling || f.number != c.number {
+		if f.stage != upSaving || f.number != c.number {
 			continue
 		}
 		switch {
@@ -81,7 +81,7 @@ func (ul *uplink) answerSpooled(st *step, c *continuation, ok bool) {
 			}
 			ul.settle(st, i)
 		default:
-			f.stage = received
+			f.stage = upAnswered
 			if !f.old {
 				send(st, sn12.PubRec{MsgID: f.msgID})
 			}
@@ -100,7 +100,7 @@ func (ul *uplink) spoolInflight(st *step, topic string, m *sn12.Publish) {
 		ul.refusePublish(st, m, sn12.RejectedCongestion, ReasonSpoolFull)
 		return
 	}
-	f := inflight{holdAt: Never, sum: checksum(m), msgID: m.MsgID, topicID: m.TopicID, qos: m.QoS, number: number, stage: spooling}
+	f := inflight{holdAt: Never, sum: checksum(m), msgID: m.MsgID, topicID: m.TopicID, qos: m.QoS, number: number, stage: upSaving}
 	if f.qos == 2 {
 		f.kept = true
 		ul.putReceived(st, &f)
@@ -115,10 +115,10 @@ const patience = Time(5e9)
 // overdue reports whether a PUBLISH that the device repeats is better taken into the
 // spool than left with the link.
 func (ul *uplink) overdue(st *step, f *inflight) bool {
-	if f.qos != 1 || f.stage != relaying && f.stage != refused || !ul.spools(st) {
+	if f.qos != 1 || f.stage != upRelaying && f.stage != upRefused || !ul.spools(st) {
 		return false
 	}
-	return ul.s.broker.link != linkUp || f.stage == refused || st.Now >= f.holdAt-ul.s.cfg.Hold+patience
+	return ul.s.broker.link != linkUp || f.stage == upRefused || st.Now >= f.holdAt-ul.s.cfg.Hold+patience
 }
 
 // retract takes the QoS 1 PUBLISHes that wait for the broker back from the link, all of
@@ -129,7 +129,7 @@ func (ul *uplink) retract(st *step) {
 		return
 	}
 	for i := range ul.window {
-		if f := &ul.window[i]; f.qos == 1 && f.stage == relaying && !f.old {
+		if f := &ul.window[i]; f.qos == 1 && f.stage == upRelaying && !f.old {
 			st.do(Action{Kind: ActionRetract, Token: f.token})
 		}
 	}
@@ -137,7 +137,7 @@ func (ul *uplink) retract(st *step) {
 
 func (ul *uplink) onRetracted(st *step, ev *Event) {
 	i := ul.inflightOf(ev.Token)
-	if i < 0 || ul.window[i].stage != relaying {
+	if i < 0 || ul.window[i].stage != upRelaying {
 		return
 	}
 	f := &ul.window[i]
@@ -147,7 +147,7 @@ func (ul *uplink) onRetracted(st *step, ev *Event) {
 		if number, ok := ul.enqueue(st, ev.Topic, &m); ok {
 			p := &ul.spool
 			p.msgs[len(p.msgs)-1].again = ev.Dup
-			f.stage, f.holdAt, f.token, f.number = spooling, Never, 0, number
+			f.stage, f.holdAt, f.token, f.number = upSaving, Never, 0, number
 			return
 		}
 		why = ReasonSpoolFull
@@ -165,7 +165,7 @@ func (ul *uplink) mustWait() bool {
 
 // waitInMemory has a QoS 0 message wait without going to the store.
 func (ul *uplink) waitInMemory(now Time, topic string, m *sn12.Publish) bool {
-	v := spooled{at: now, topic: topic, payload: append([]byte(nil), m.Data...), retain: m.Retain, stage: spoolWaiting}
+	v := spooled{at: now, topic: topic, payload: append([]byte(nil), m.Data...), retain: m.Retain, stage: upWaiting}
 	p := &ul.spool
 	if p.len() >= ul.s.cfg.SpoolMessages || p.octets+v.size() > ul.s.cfg.SpoolBytes {
 		return false

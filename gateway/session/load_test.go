@@ -128,10 +128,10 @@ func richRecords(tb testing.TB) []Record {
 	}
 	s.custody.taken = []takenOver{{packetID: 9, sum: 1 << 40}}
 	s.custody.outgoing = outgoingRecord{msgID: 5, packetID: 9, number: 2}
-	s.up.window = []inflight{{msgID: 4, topicID: 3, sum: 77, qos: 2, stage: received, kept: true, holdAt: Never}}
-	s.down.queue.push(outgoing{number: 2, saved: true, qos: 2, topic: "a/b", payload: []byte("down"), retain: true})
-	s.up.spool.push(spooled{number: 6, packetID: firstPacketID + 3, qos: 2, topic: "a/b", payload: []byte("up"), stage: spoolReleased, released: true})
-	s.up.spool.push(spooled{number: 8, qos: 1, topic: "a/b", stage: spoolWaiting})
+	s.up.window = []inflight{{msgID: 4, topicID: 3, sum: 77, qos: 2, stage: upAnswered, kept: true, holdAt: Never}}
+	s.down.queue.push(outgoing{number: 2, keeper: ours, qos: 2, topic: "a/b", payload: []byte("down"), retain: true})
+	s.up.spool.push(spooled{number: 6, packetID: firstPacketID + 3, qos: 2, topic: "a/b", payload: []byte("up"), stage: upReleased, released: true})
+	s.up.spool.push(spooled{number: 8, qos: 1, topic: "a/b", stage: upWaiting})
 	s.Snapshot(envAt(epoch), &out)
 	m := newModelStore()
 	m.apply(out.Records)

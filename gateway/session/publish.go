@@ -28,21 +28,10 @@ type inflight struct {
 	topicID uint16
 	qos     uint8
 	number  uint32 // of the message in the spool
-	stage   stage
+	stage   upState
 	kept    bool // there is a RecordReceived
 	old     bool // from an earlier connection of the device
 }
-
-// stage is how far an inflight has come.
-type stage uint8
-
-const (
-	relaying stage = iota // with the link; the device waits
-	refused               // as relaying, but the device has been told "congestion"
-	received              // QoS 2: with the broker; PUBREC sent, PUBREL awaited
-	finished              // QoS 2: over; remembered until holdAt for a late duplicate
-	spooling              // on its way to the store
-)
 
 // onPublish relays a PUBLISH of the device (MQTT-SN 1.2 sections 5.4.12 and 6.6).
 func (ul *uplink) onPublish(st *step, body []byte) {
@@ -166,20 +155,20 @@ func (ul *uplink) repeated(st *step, m *sn12.Publish) bool {
 		if f.msgID != m.MsgID {
 			continue
 		}
-		if f.qos != m.QoS || !m.DUP && (f.old || f.stage == finished && !ul.msgIDs.counts) || f.sum != checksum(m) {
+		if f.qos != m.QoS || !m.DUP && (f.old || f.stage == upFinished && !ul.msgIDs.counts) || f.sum != checksum(m) {
 			ul.settle(st, i)
 			return false
 		}
 		f.old = false
 		switch {
-		case f.stage == spooling:
+		case f.stage == upSaving:
 		case ul.overdue(st, f):
-			f.stage, f.holdAt = relaying, st.Now+ul.s.cfg.Hold
+			f.stage, f.holdAt = upRelaying, st.Now+ul.s.cfg.Hold
 			ul.retract(st)
-		case f.stage == received || f.stage == finished:
+		case f.stage == upAnswered || f.stage == upFinished:
 			send(st, sn12.PubRec{MsgID: f.msgID})
 		case f.holdAt == Never: // refused, or of an earlier connection: the device waits again
-			f.stage = relaying
+			f.stage = upRelaying
 			f.holdAt = st.Now + ul.s.cfg.Hold
 			st.do(Action{Kind: ActionKeep, Token: f.token})
 		}
@@ -209,7 +198,7 @@ func (ul *uplink) settle(st *step, i int) {
 // an earlier connection, or PUBLISH the device has been told to send again later.
 func (ul *uplink) evict(st *step) bool {
 	for i := range ul.window {
-		if f := &ul.window[i]; f.stage == refused || f.stage == finished || f.old && f.stage != spooling {
+		if f := &ul.window[i]; f.stage == upRefused || f.stage == upFinished || f.old && f.stage != upSaving {
 			ul.settle(st, i)
 			return true
 		}
@@ -222,7 +211,7 @@ func (ul *uplink) evict(st *step) bool {
 func (ul *uplink) retire(st *step) {
 	kept := ul.window[:0]
 	for _, f := range ul.window {
-		if f.qos == 2 && f.stage != finished {
+		if f.qos == 2 && f.stage != upFinished {
 			f.old = true
 			f.holdAt = Never
 			kept = append(kept, f)
@@ -252,7 +241,7 @@ func (ul *uplink) onPublished(st *step, t Token) {
 		return
 	}
 	f := &ul.window[i]
-	answer := f.stage == relaying && !f.old
+	answer := f.stage == upRelaying && !f.old
 	if f.qos == 1 {
 		if answer {
 			send(st, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID})
@@ -260,10 +249,10 @@ func (ul *uplink) onPublished(st *step, t Token) {
 		ul.settle(st, i)
 		return
 	}
-	if f.stage == refused {
+	if f.stage == upRefused {
 		f.old = true // it may be repeated with DUP, or be given up: evictable
 	}
-	f.stage = received
+	f.stage = upAnswered
 	f.holdAt = Never
 	if answer {
 		send(st, sn12.PubRec{MsgID: f.msgID})
@@ -280,7 +269,7 @@ func (ul *uplink) onPublishFailed(st *step, ev *Event) {
 	if ev.Rejected {
 		why, code = ReasonPublishRejected, sn12.RejectedNotSupported
 	}
-	if f := &ul.window[i]; f.stage == relaying && !f.old {
+	if f := &ul.window[i]; f.stage == upRelaying && !f.old {
 		st.drop(why)
 		send(st, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID, ReturnCode: code})
 	} else if ev.Rejected {
@@ -296,7 +285,7 @@ func (ul *uplink) expireHeld(st *step) {
 		if st.Now < f.holdAt {
 			continue
 		}
-		if f.stage == finished {
+		if f.stage == upFinished {
 			ul.settle(st, i)
 			i--
 			continue
@@ -307,7 +296,7 @@ func (ul *uplink) expireHeld(st *step) {
 			continue
 		}
 		f.holdAt = Never
-		f.stage = refused
+		f.stage = upRefused
 		st.drop(ReasonBrokerDown)
 		send(st, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID, ReturnCode: sn12.RejectedCongestion})
 		st.do(Action{Kind: ActionCancel, Token: f.token})
@@ -328,7 +317,7 @@ func (ul *uplink) onPubRel(st *step, body []byte) {
 		if f.msgID != m.MsgID || f.qos != 2 {
 			continue
 		}
-		if f.stage != received && f.stage != finished {
+		if f.stage != upAnswered && f.stage != upFinished {
 			st.drop(ReasonUnexpectedMessage) // PUBREL without PUBREC: the message is not safe yet
 			return
 		}
@@ -336,7 +325,7 @@ func (ul *uplink) onPubRel(st *step, body []byte) {
 			f.kept = false
 			ul.s.journal.remove(st, RecordReceived, key16(f.msgID))
 		}
-		f.stage, f.holdAt = finished, st.Now+lateWindow
+		f.stage, f.holdAt = upFinished, st.Now+lateWindow
 		break
 	}
 	send(st, sn12.PubComp{MsgID: m.MsgID})
@@ -345,7 +334,7 @@ func (ul *uplink) onPubRel(st *step, body []byte) {
 // relays reports whether a PUBLISH of the device is with the link.
 func (ul *uplink) relays() bool {
 	for i := range ul.window {
-		if ul.window[i].stage == relaying {
+		if ul.window[i].stage == upRelaying {
 			return true
 		}
 	}

@@ -12,8 +12,8 @@ type outgoing struct {
 	qos      uint8
 	retain   bool
 	refusal  refusal
-	saved    bool   // it is in the store, and acknowledged to the broker
-	number   uint32 // of its RecordHeld; 0: none
+	keeper   keeper
+	number   uint32 // of its RecordHeld; 0: it is the broker's
 }
 
 // refusal says whether the device has refused the id of a message (PUBACK 0x02).
@@ -77,7 +77,7 @@ func (q *queue) numberedAs(number uint32) *outgoing {
 }
 
 // takeNumber takes the number of a message back.
-func (q *queue) takeNumber(m *outgoing) { m.number, q.numbered = 0, 0 }
+func (q *queue) takeNumber(m *outgoing) { m.number, m.keeper, q.numbered = 0, brokers, 0 }
 
 func (q *queue) push(m outgoing) {
 	if q.head > len(q.msgs)/2 && len(q.msgs) == cap(q.msgs) {

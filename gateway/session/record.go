@@ -166,13 +166,13 @@ func (s *Session) Load(kind RecordKind, key, value []byte) error {
 		v.load(&f)
 		take = func() { s.custody.outgoing = v }
 	case RecordReceived:
-		v := inflight{holdAt: Never, msgID: k.U16(), sum: f.U32(), topicID: f.U16(), qos: 2, stage: received, kept: true, old: true}
+		v := inflight{holdAt: Never, msgID: k.U16(), sum: f.U32(), topicID: f.U16(), qos: 2, stage: upAnswered, kept: true, old: true}
 		take = func() { s.up.window = append(s.up.window, v) }
 	case RecordReleased:
 		number := k.U32()
 		take = func() { s.up.spool.before = append(s.up.spool.before, number) }
 	case RecordHeld:
-		m := outgoing{number: k.U32(), saved: true}
+		m := outgoing{number: k.U32(), keeper: ours}
 		m.qos, m.retain, m.topic, m.payload = readMessage(&f)
 		f.Check(m.qos != 0 && m.number != 0)
 		take = func() {
@@ -180,7 +180,7 @@ func (s *Session) Load(kind RecordKind, key, value []byte) error {
 			s.custody.lastHeld = m.number
 		}
 	case RecordSpool:
-		m := spooled{number: k.U32(), packetID: f.U16(), stage: spoolWaiting, again: true}
+		m := spooled{number: k.U32(), packetID: f.U16(), stage: upWaiting, again: true}
 		m.qos, m.retain, m.topic, m.payload = readMessage(&f)
 		f.Check(m.number != 0 && (m.qos != 2 || m.packetID >= firstPacketID))
 		take = func() { s.up.spool.push(m) }

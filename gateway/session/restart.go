@@ -105,11 +105,11 @@ func (s *Session) Snapshot(env Env, out *Out) {
 			s.up.putReceived(st, f)
 		}
 	}
-	if m := &s.down.delivery.msg; m.number != 0 {
+	if m := &s.down.delivery.msg; m.keeper != brokers {
 		m.put(st, &s.journal)
 	}
 	for i := s.down.queue.head; i < len(s.down.queue.msgs); i++ {
-		if m := &s.down.queue.msgs[i]; m.number != 0 {
+		if m := &s.down.queue.msgs[i]; m.keeper != brokers {
 			m.put(st, &s.journal)
 		}
 	}

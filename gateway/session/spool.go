@@ -25,21 +25,11 @@ type spooled struct {
 	packetID uint16 // towards the broker; QoS 2
 	qos      uint8
 	retain   bool
-	stage    spoolStage
+	stage    upState
 	again    bool // the broker may have seen it
 	released bool // QoS 2: RecordReleased is in the store
 	doubted  bool // connections have ended of it: others go before it, but for those to its topic
 }
-
-type spoolStage uint8
-
-const (
-	spoolSaving   spoolStage = iota // on the way to the store
-	spoolWaiting                    // for the link
-	spoolSent                       // with the link
-	spoolReceived                   // QoS 2: PUBREC has come; that is on the way to the store
-	spoolReleased                   // QoS 2: the link may send PUBREL
-)
 
 const (
 	// Packet identifiers of spooled messages; the link's own are below.
@@ -127,14 +117,14 @@ func (p *spool) newPacketID() uint16 {
 // not got, or one of QoS 2 that the broker passes on at its PUBREL only.
 func (p *spool) backlog() bool {
 	for i := range p.msgs {
-		if m := &p.msgs[i]; m.stage <= spoolWaiting || m.unreleased() {
+		if m := &p.msgs[i]; m.stage <= upWaiting || m.unreleased() {
 			return true
 		}
 	}
 	return false
 }
 
-func (m *spooled) unreleased() bool { return m.qos == 2 && m.stage < spoolReleased && !m.released }
+func (m *spooled) unreleased() bool { return m.qos == 2 && m.stage < upReleased && !m.released }
 
 func (ul *uplink) unspool(st *step, i int) {
 	m := &ul.spool.msgs[i]
@@ -159,7 +149,7 @@ func (ul *uplink) onSpoolStored(st *step, c *continuation, ok bool) {
 		return
 	}
 	if ok {
-		p.msgs[i].stage = spoolWaiting
+		p.msgs[i].stage = upWaiting
 	} else {
 		ul.unspool(st, i)
 	}
@@ -183,10 +173,10 @@ func (ul *uplink) handOver(st *step) {
 	var before order
 	for i := 0; i < len(p.msgs) && n < spoolAtOnce && octets < spoolAtOnceBytes; i++ {
 		m := &p.msgs[i]
-		if m.stage == spoolSaving {
+		if m.stage == upSaving {
 			return // the ones behind it have to wait as well
 		}
-		if m.stage == spoolWaiting && before.holds(m) {
+		if m.stage == upWaiting && before.holds(m) {
 			if before.all {
 				return
 			}
@@ -196,13 +186,13 @@ func (ul *uplink) handOver(st *step) {
 		if counts := before.pass(m); counts {
 			n, octets = n+1, octets+m.size()
 		}
-		if m.stage != spoolWaiting {
+		if m.stage != upWaiting {
 			continue
 		}
 		if n > 1 && octets > spoolAtOnceBytes {
 			return
 		}
-		m.stage, m.token = spoolSent, ul.s.broker.token()
+		m.stage, m.token = upSent, ul.s.broker.token()
 		ul.hand(st, m)
 		if m.qos == 0 {
 			ul.unspool(st, i)
@@ -247,7 +237,7 @@ func (ul *uplink) onSpoolFailed(st *step, ev *Event) bool {
 		return false
 	}
 	m := &ul.spool.msgs[i]
-	m.stage, m.token = spoolWaiting, 0
+	m.stage, m.token = upWaiting, 0
 	switch {
 	case ev.Congested:
 		ul.spool.retryAt = st.Now + spoolRetry
@@ -278,7 +268,7 @@ func (ul *uplink) onReceived(st *step, t Token) {
 		st.do(Action{Kind: ActionRelease, Token: t})
 		return
 	}
-	m.stage = spoolReceived
+	m.stage = upReceived
 	ul.putReleased(st, m)
 }
 
@@ -290,11 +280,11 @@ func (ul *uplink) putReleased(st *step, m *spooled) {
 func (ul *uplink) onReleasedStored(st *step, number uint32) {
 	p := &ul.spool
 	i := p.find(number)
-	if i < 0 || p.msgs[i].stage != spoolReceived {
+	if i < 0 || p.msgs[i].stage != upReceived {
 		return // the link has given it back, or begins it anew
 	}
 	m := &p.msgs[i]
-	m.released, m.stage = true, spoolReleased
+	m.released, m.stage = true, upReleased
 	st.do(Action{Kind: ActionRelease, Token: m.token})
 	ul.drain(st)
 }
@@ -304,11 +294,11 @@ func (ul *uplink) forgetReleased(st *step) {
 	p := &ul.spool
 	for i := range p.msgs {
 		m := &p.msgs[i]
-		if m.released || m.stage == spoolReceived {
+		if m.released || m.stage == upReceived {
 			m.released = false
 			ul.s.journal.remove(st, RecordReleased, key32(m.number))
 		}
-		m.stage = min(m.stage, spoolSent)
+		m.stage = min(m.stage, upSent)
 	}
 }
 
@@ -323,7 +313,7 @@ func (ul *uplink) snapshotSpool(st *step) {
 		switch {
 		case m.released:
 			ul.s.journal.put(st, RecordReleased, key32(m.number), nil)
-		case m.stage == spoolReceived:
+		case m.stage == upReceived:
 			ul.putReleased(st, m)
 		}
 	}

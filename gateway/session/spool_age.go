@@ -17,7 +17,7 @@ func (ul *uplink) spoolDeadline() Time {
 // while there is no connection, or while connections end of it. An exchange of QoS 2 is
 // finished once PUBREC has come, however long that takes: the broker has the message.
 func (ul *uplink) mayExpire(m *spooled) bool {
-	return m.stage == spoolWaiting || m.stage == spoolSent && (m.qos < 2 && ul.s.broker.link != linkUp || m.doubted)
+	return m.stage == upWaiting || m.stage == upSent && (m.qos < 2 && ul.s.broker.link != linkUp || m.doubted)
 }
 
 // advanceSpool drops what has waited for too long, and asks the link again.
@@ -31,7 +31,7 @@ func (ul *uplink) advanceSpool(st *step) {
 		if !ul.mayExpire(m) || st.Now < m.at+ul.s.cfg.SpoolAge {
 			continue
 		}
-		if m.stage > spoolWaiting {
+		if m.stage > upWaiting {
 			st.do(Action{Kind: ActionRetract, Token: m.token})
 		}
 		st.dropOf(ReasonSpoolExpired, m.topic, len(m.payload))
