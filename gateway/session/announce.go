@@ -186,7 +186,7 @@ func (an *announcer) registerUnanswered(st *step) {
 	r := an.reg
 	switch {
 	case !r.heard:
-		an.s.lose(st, ReasonRetriesExhausted)
+		an.s.handshake.lose(st, ReasonRetriesExhausted)
 		return
 	case r.tried:
 		an.s.ids.topics.SetAnnounced(r.topicID, true)

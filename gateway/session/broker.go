@@ -47,7 +47,7 @@ func (br *brokerLink) onRefused(st *step, ev *Event) {
 	case br.s.state != StateConnecting && br.draining():
 		br.reopenToDrain(st)
 	case br.s.handshake.dialogue == nil: // the broker's session may outlive ours
-		br.s.free(st)
+		br.s.handshake.free(st)
 	case br.s.state != StateConnecting:
 	case ev.Refused == NotRefused && br.s.kept && !br.s.clean && br.s.cfg.Spool:
 		br.s.wills.carry(nil)
@@ -92,7 +92,7 @@ func (br *brokerLink) close(st *step, how ActionKind) {
 	}
 	switch br.link {
 	case linkClosed:
-		br.s.free(st)
+		br.s.handshake.free(st)
 	case linkClosing:
 	default:
 		br.link = linkClosing
@@ -167,7 +167,7 @@ func (br *brokerLink) onClosed(st *step) {
 	case br.draining():
 		br.reopenToDrain(st)
 	default:
-		br.s.free(st)
+		br.s.handshake.free(st)
 	}
 }
 

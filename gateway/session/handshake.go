@@ -20,21 +20,6 @@ func (hs *handshake) onConnectStored(st *step) {
 	hs.s.down.resume(st)
 }
 
-// goodbye ends the session because the device has sent DISCONNECT, and answers it when
-// a restart would not find the device connected any more, and publish its will.
-func (hs *handshake) goodbye(st *step) {
-	hs.s.journal.disown()
-	hs.s.after(st, goOnWhenDown, continuation{kind: thenGoodbye})
-	hs.s.end(st, StateDisconnected, ReasonClientDisconnect, ActionCloseClean)
-}
-
-func (hs *handshake) onGoodbyeStored(st *step) {
-	send(st, sn12.Disconnect{})
-	if hs.s.broker.link == linkClosed && hs.dialogue == nil && !hs.s.broker.draining() {
-		hs.s.free(st)
-	}
-}
-
 // handshake is how a device comes and goes.
 type handshake struct {
 	s *Session
@@ -111,7 +96,7 @@ func (hs *handshake) repeatStep(st *step) {
 func (hs *handshake) onRetry(st *step) {
 	switch again := hs.dialogue.retry.again(st.Now, hs.s.cfg); {
 	case !again && hs.s.broker.live():
-		hs.s.lose(st, ReasonRetriesExhausted)
+		hs.s.handshake.lose(st, ReasonRetriesExhausted)
 	case !again:
 		hs.abandon(st, ReasonWill)
 	case hs.s.state == StateWillTopic:
@@ -213,7 +198,7 @@ func (hs *handshake) carryOut(st *step) {
 		return
 	}
 	if clean {
-		hs.s.forget(st)
+		hs.s.handshake.forget(st)
 	}
 	hs.s.clean = d.connect.clean
 	hs.s.wills.open()
@@ -253,59 +238,34 @@ func (hs *handshake) refuse(st *step, code sn12.ReturnCode, why Reason) {
 	hs.abandon(st, why)
 }
 
-// abandon ends a CONNECT that came to nothing. A session that was live before is lost
-// with it; one that was kept stays kept; a new one goes.
-func (hs *handshake) abandon(st *step, why Reason) {
-	if hs.s.broker.live() {
-		hs.s.endLost(st, why)
-		return
-	}
-	hs.s.journal.disown()
-	how := ActionCloseClean
-	if hs.s.wills.due { // of the connection before
-		how = ActionCloseDrain
-	}
-	hs.s.end(st, StateDisconnected, why, how)
-}
-
-// onDisconnect ends the connection, or puts the device to sleep when there is a
-// duration (MQTT-SN 1.2 sections 5.4.21, 6.12 and 6.14). Either is answered with
-// DISCONNECT without duration, however often it comes. A duration of 0 is none.
-func (hs *handshake) onDisconnect(st *step, body []byte) {
-	var m sn12.Disconnect
-	if m.Parse(body) != nil {
-		st.drop(ReasonMalformed)
-		return
-	}
-	switch {
-	case !hs.s.connected() && hs.dialogue == nil:
-		send(st, sn12.Disconnect{})
-	case hs.s.connected() && m.Duration > 0:
-		hs.s.presence.sleep(m.Duration)
-		hs.s.down.suspend()
-		hs.s.wake.end()
-		hs.s.enter(st, StateAsleep, ReasonNone)
-		hs.s.presence.heard(st.Now)
-		hs.s.journal.mustSave()
-		hs.s.after(st, goOnWhenDown, continuation{kind: thenSleep}) // or a restart could find it awake
-		hs.s.custody.holdDurably(st)
-	default:
-		hs.goodbye(st)
-	}
-}
-
-// end ends a dialogue, without a word.
-func (hs *handshake) end() { hs.dialogue = nil }
-
-// forget ends what CleanSession=0 has kept.
-func (hs *handshake) forget() { hs.s.kept = false }
-
-// expire begins anew with whoever comes next: nothing is kept for them.
-func (hs *handshake) expire() { hs.s.clean = true }
-
 // supersede notes that another CONNECT than p is no repeat of the one being carried out.
 func (hs *handshake) supersede(p connectParams) {
 	if hs.dialogue != nil {
 		hs.dialogue.connect = connectParams{clean: hs.dialogue.connect.clean, will: !p.will}
 	}
 }
+
+// forget drops all that CleanSession=1 drops.
+func (hs *handshake) forget(st *step) {
+	hs.s.kept = false
+	hs.s.ids.topics.Reset()
+	hs.s.announcer.forget()
+	hs.s.subs.forget()
+	hs.s.up.forget()
+	hs.s.down.forget()
+	hs.s.down.dropHeld(st, ReasonCleanSession)
+	hs.forgetRecords(st)
+}
+
+// forgetRecords removes all that CleanSession=1 drops. What the spool has stays: the
+// device has been told that it is safe.
+func (hs *handshake) forgetRecords(st *step) {
+	hs.s.custody.forget()
+	hs.s.journal.forget(func(c *continuation) bool { return c.kind != thenAckSpooled && c.kind != thenRelSpooled })
+	for _, kind := range []RecordKind{RecordSubscription, RecordExchange, RecordOutgoing, RecordReceived, RecordTopic, RecordHeld} {
+		hs.s.journal.removeAll(st, kind)
+	}
+}
+
+// expire begins anew with whoever comes next: nothing is kept for them.
+func (hs *handshake) expire() { hs.s.clean = true }

@@ -74,10 +74,10 @@ func (pr *presence) askLater(now Time) {
 func (pr *presence) onSilence(st *step) {
 	switch {
 	case pr.s.state == StateAsleep || pr.s.state == StateAwake:
-		pr.s.lose(st, ReasonSleepExpired)
+		pr.s.handshake.lose(st, ReasonSleepExpired)
 		return
 	case pr.duration > 0:
-		pr.s.lose(st, ReasonKeepAliveExpired)
+		pr.s.handshake.lose(st, ReasonKeepAliveExpired)
 		return
 	}
 	pr.lifeAt = st.Now + pr.s.cfg.IdleProbe
@@ -90,7 +90,7 @@ func (pr *presence) onSilence(st *step) {
 // onProbeRetry asks a silent device again, or takes it for lost.
 func (pr *presence) onProbeRetry(st *step) {
 	if !pr.probe.again(st.Now, pr.s.cfg) {
-		pr.s.lose(st, ReasonRetriesExhausted)
+		pr.s.handshake.lose(st, ReasonRetriesExhausted)
 		return
 	}
 	st.retry(sn12.TypePingReq)

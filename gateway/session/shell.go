@@ -16,7 +16,7 @@ func (s *Session) AddressTaken(env Env, out *Out) {
 	s.addr.forget(st)
 	switch {
 	case s.state == StateActive, s.connected() && s.assigned:
-		s.endLost(st, ReasonAddressReused)
+		s.handshake.endLost(st, ReasonAddressReused)
 	case s.state == StateAwake:
 		s.down.suspend()
 		s.wake.end()
@@ -112,11 +112,11 @@ func (s *Session) Expire(env Env, out *Out) bool {
 	if s.connected() || s.handshake.dialogue != nil || s.broker.draining() {
 		return false
 	}
-	s.forget(st)
+	s.handshake.forget(st)
 	s.handshake.expire()
 	s.wills.forget()
 	if s.broker.link == linkClosed {
-		s.free(st)
+		s.handshake.free(st)
 	}
 	return true
 }
@@ -129,7 +129,7 @@ func (s *Session) Stop(env Env, out *Out) {
 		send(st, sn12.Disconnect{})
 	}
 	s.journal.disown()
-	s.end(st, StateDisconnected, ReasonGatewayStop, ActionCloseClean)
+	s.handshake.end(st, StateDisconnected, ReasonGatewayStop, ActionCloseClean)
 	s.save(st)
 }
 

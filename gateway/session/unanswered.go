@@ -34,7 +34,7 @@ func (dl *downlink) askForLife(st *step, tries uint8, heard bool) {
 func (dl *downlink) onRetry(st *step) {
 	if !dl.retry.again(st.Now, dl.s.cfg) {
 		if !dl.unanswered(st) {
-			dl.s.lose(st, ReasonRetriesExhausted)
+			dl.s.handshake.lose(st, ReasonRetriesExhausted)
 		}
 		return
 	}
