@@ -147,7 +147,7 @@ func (dl *downlink) pump(st *step) {
 		dl.s.wake.subscribed()
 	}
 	dl.s.addr.reach.beginPump()
-	for dl.delivery.phase == idle && dl.resumeAt == Never && !dl.s.wake.tired() && !dl.gated(st) && !dl.s.addr.reach.isShort() {
+	for dl.queue.len() > 0 && dl.delivery.phase == idle && dl.resumeAt == Never && !dl.s.wake.tired() && !dl.gated(st) && !dl.s.addr.reach.isShort() {
 		i, ok := dl.s.announcer.next(st)
 		if !ok {
 			break
@@ -260,7 +260,7 @@ func (dl *downlink) writePubRel(st *step) {
 	send(st, sn12.PubRel{MsgID: dl.delivery.msgID})
 }
 
-// suspendDelivery stops the delivery in progress, to go on with resumeDelivery. A
+// suspend stops the delivery in progress, to go on with resume. A
 // PUBLISH that was not answered goes back to the queue; once it was, only PUBREL is
 // left to be sent.
 func (dl *downlink) suspend() {

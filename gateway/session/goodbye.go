@@ -26,7 +26,7 @@ func (hs *handshake) endLost(st *step, why Reason) {
 		how = ActionCloseClean
 	case w != nil && !w.equal(hs.s.wills.carried):
 		how = ActionCloseDrain
-		hs.s.wills.owe() // closeLink has it published, behind what the device has sent
+		hs.s.wills.owe() // close has it published, behind what the device has sent
 	}
 	hs.end(st, StateLost, why, how)
 }

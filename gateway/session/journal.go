@@ -206,6 +206,9 @@ func (j *journal) save(st *step, state State, value []byte) {
 // hurry has a change of RecordSession, if there is one, put out now.
 func (j *journal) hurry() { j.saveAt = 0 }
 
+// found notes that the store has a RecordSession.
+func (j *journal) found() { j.known = true }
+
 // loaded notes the state that has been found in the store.
 func (j *journal) loaded(state State) { j.state = state }
 

@@ -345,7 +345,10 @@ func (ul *uplink) putReceived(st *step, f *inflight) {
 	ul.s.journal.put(st, RecordReceived, key16(f.msgID), binrec.New(6).U32(f.sum).U16(f.topicID))
 }
 
-// settled ends the wait for the first connection to the broker after a restart.
+// restarted begins to wait for the first connection to the broker after a restart.
+func (ul *uplink) restarted() { ul.resuming = true }
+
+// settled ends that wait: the connection has come, or failed.
 func (ul *uplink) settled() { ul.resuming = false }
 
 func (ul *uplink) forget() { ul.window = nil }

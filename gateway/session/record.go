@@ -122,7 +122,7 @@ func (s *Session) loadSession(value []byte) error {
 	if bits&bitProven != 0 {
 		s.addr.loadProven()
 	}
-	s.journal.known = true
+	s.journal.found()
 	return nil
 }
 

@@ -132,7 +132,7 @@ func (s *Session) Resume(env Env, out *Out) bool {
 	if !s.connected() {
 		return s.broker.resumeEnd(st)
 	}
-	s.up.resuming = true
+	s.up.restarted()
 	s.broker.reopen(st, len(s.subs.list) == 0 && s.up.spool.len() == 0)
 	s.presence.heard(st.Now)
 	s.down.resume(st)

@@ -18,7 +18,8 @@ type Session struct {
 
 	messages, octets rate.Bucket // of Config.MessageRate and ByteRate
 
-	// The parts of the session.
+	// The parts of the session. Each is a struct with methods of its own in the file of its
+	// name; nobody else assigns to its fields.
 	journal   journal
 	handshake handshake
 	presence  presence

@@ -78,7 +78,7 @@ func (wk *waking) onPingReq(st *step, body []byte) {
 	}
 }
 
-// finishWake sends a device back to sleep when nothing is left for it, behind a
+// finish sends a device back to sleep when nothing is left for it, behind a
 // barrier if the broker may have more for it.
 func (wk *waking) finish(st *step) {
 	switch {
