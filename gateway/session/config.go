@@ -95,3 +95,9 @@ func (c *Config) expiry(seconds uint16) Time {
 	}
 	return d + d*Time(percent)/100
 }
+
+// What a topic name and a subscription cost beside their octets.
+const (
+	topicOverhead        = 96
+	subscriptionOverhead = 48
+)

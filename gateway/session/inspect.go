@@ -98,12 +98,6 @@ func (s *Session) Delivering() bool {
 // Stored reports whether anything of the session may be in the store.
 func (s *Session) Stored() bool { return s.journal.known }
 
-// What a topic name and a subscription cost beside their octets.
-const (
-	topicOverhead        = 96
-	subscriptionOverhead = 48
-)
-
 // Kept returns how many octets are kept for the device beside the messages that Held and
 // Spooled count. One copy of each is kept.
 func (s *Session) Kept() int {
@@ -118,12 +112,6 @@ func (s *Session) Kept() int {
 		n += s.wills.carried.size()
 	}
 	return n + s.wills.current.size()
-}
-
-// mayKeep reports whether so many octets more may be kept for the device. What is kept
-// already stays, whatever the limit is now.
-func (s *Session) mayKeep(st *step, octets int) bool {
-	return s.Kept()+octets <= st.KeepLimit
 }
 
 // Proven reports whether the device has shown that it is where it says it is.

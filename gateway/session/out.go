@@ -66,12 +66,6 @@ func send[M message](st *step, m M) {
 	st.ends = append(st.ends, len(b))
 }
 
-// raw queues a datagram that has been made before.
-func (o *Out) raw(datagram []byte) {
-	o.arena = append(o.arena, datagram...)
-	o.ends = append(o.ends, len(o.arena))
-}
-
 func (o *Out) do(a Action) { o.Actions = append(o.Actions, a) }
 
 func (o *Out) drop(r Reason) { o.Drops = append(o.Drops, r) }

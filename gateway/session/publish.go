@@ -4,6 +4,7 @@ import (
 	"hash/crc32"
 
 	"sngate/internal/binrec"
+	"sngate/internal/rate"
 	"sngate/snpacket/sn12"
 	"sngate/topicreg"
 )
@@ -13,8 +14,11 @@ import (
 type uplink struct {
 	s *Session
 
-	window   []inflight // QoS 1 and 2 PUBLISHes of the device, oldest first
-	msgIDs   deviceIDs
+	window []inflight // QoS 1 and 2 PUBLISHes of the device, oldest first
+	msgIDs deviceIDs
+
+	messages, octets rate.Bucket // of Config.MessageRate and ByteRate
+
 	spool    spool
 	resuming bool // the first connection to the broker after a restart has neither come nor failed
 }
@@ -56,7 +60,7 @@ func (ul *uplink) onPublish(st *step, body []byte) {
 		ul.s.ids.claimByUse(st, m.TopicID)
 	}
 	if m.QoS == 0 {
-		ul.relayUnanswered(st, topic, ul.s.overRate(st.Now, &m), &m)
+		ul.relayUnanswered(st, topic, ul.s.up.overRate(st.Now, &m), &m)
 		return
 	}
 	if m.MsgID == 0 {
@@ -67,7 +71,7 @@ func (ul *uplink) onPublish(st *step, body []byte) {
 		return
 	}
 	ul.msgIDs.published(m.MsgID)
-	if why := ul.s.overRate(st.Now, &m); why != ReasonNone {
+	if why := ul.s.up.overRate(st.Now, &m); why != ReasonNone {
 		ul.refusePublish(st, &m, sn12.RejectedCongestion, why)
 		return
 	}
@@ -105,7 +109,7 @@ func (ul *uplink) onQoSMinusOne(st *step, topic string, why Reason, m *sn12.Publ
 	case !ul.s.cfg.QoSMinusOne:
 		why = ReasonQoSMinusOneDisabled
 	case why == ReasonNone:
-		why = ul.s.overRate(st.Now, m)
+		why = ul.s.up.overRate(st.Now, m)
 	}
 	ul.relayUnanswered(st, topic, why, m)
 }

@@ -4,14 +4,6 @@ import "sngate/snpacket/sn12"
 
 // What outlives the gateway, where it has a store.
 
-// after carries c out when the records of this step are in the store; at once if it does
-// not wait for that.
-func (s *Session) after(st *step, p policy, c continuation) {
-	if !s.journal.wait(st, p, c) {
-		s.goOn(st, &c, true)
-	}
-}
-
 // onStored goes on with what waited for a batch.
 func (s *Session) onStored(st *step, ev *Event) {
 	for c, ok := s.journal.next(ev.Token); ok; c, ok = s.journal.next(ev.Token) {

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"sngate/internal/rate"
 	"sngate/snpacket"
 	"sngate/snpacket/sn12"
 )
@@ -15,8 +14,6 @@ type Session struct {
 	clean    bool
 	kept     bool // the session outlives its connection (accepted with CleanSession=0)
 	assigned bool // the client id is of the shell's making: the device does not know it
-
-	messages, octets rate.Bucket // of Config.MessageRate and ByteRate
 
 	// The parts of the session. Each is a struct with methods of its own in the file of its
 	// name; nobody else assigns to its fields.
@@ -47,21 +44,6 @@ func New(cfg *Config, clientID string) *Session {
 	s.wake.end()
 	s.addr.begin()
 	return s
-}
-
-// connected reports whether the device has a connection, asleep included.
-func (s *Session) connected() bool {
-	return s.state == StateActive || s.state == StateAsleep || s.state == StateAwake
-}
-
-// listening reports whether the device may be sent what it has not asked for.
-func (s *Session) listening() bool {
-	return (s.state == StateActive || s.state == StateAwake) && !s.presence.parked && !s.handshake.accepting()
-}
-
-func (s *Session) enter(st *step, state State, why Reason) {
-	s.state = state
-	st.do(Action{Kind: ActionState, State: state, Reason: why})
 }
 
 // Datagram handles one datagram of the device, without any encapsulation. b is not
