@@ -91,6 +91,7 @@ func (cu *custody) onHeldStored(st *step, c *continuation, ok bool) {
 	case !ok:
 		cu.s.down.queue.takeNumber(m)
 		cu.s.journal.remove(st, RecordHeld, key32(c.number))
+		cu.notHeld(st, c.number)
 		if m.qos == 2 {
 			cu.release(st, m.packetID)
 		}
@@ -269,3 +270,12 @@ func (o *outgoingRecord) put(st *step, j *journal) {
 
 // forget forgets all of it, because the session has been forgotten.
 func (cu *custody) forget() { cu.taken, cu.outgoing = nil, outgoingRecord{} }
+
+// notHeld notes that a held message has gone, whose delivery may have been interrupted: its
+// number is going to be another one's.
+func (cu *custody) notHeld(st *step, number uint32) {
+	if o := &cu.outgoing; o.number == number && o.msgID != 0 {
+		o.number = 0
+		o.put(st, &cu.s.journal)
+	}
+}

@@ -110,6 +110,7 @@ func (dl *downlink) leave(st *step, m *outgoing, why Reason) {
 	}
 	if m.keeper != brokers {
 		dl.s.journal.remove(st, RecordHeld, key32(m.number))
+		dl.s.custody.notHeld(st, m.number)
 		if m.qos == 2 && m.keeper != ours {
 			dl.s.custody.release(st, m.packetID) // not acknowledged: it is going to be sent again
 		}

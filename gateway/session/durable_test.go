@@ -790,3 +790,20 @@ func TestSubscriptionsAreRepeatedWhenTheStoreHasForgottenTheBrokersSession(t *te
 		r.wantAction("then", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 2})
 	}
 }
+
+// The number of a held message is free when it has gone. The MsgId that it was sent with must
+// not become that of the next one with the number: the device would take it for a repeat.
+func TestMsgIDOfAnInterruptedDeliveryIsNotGivenToAnotherHeldMessage(t *testing.T) {
+	r := newDurableRig(t, nil)
+	id := r.begin()
+	r.subscribed()
+	r.event(fromBroker("a/b", "one", 2, 1))
+	r.stored()
+	r.want("", sn12.Publish{QoS: 2, TopicID: id, MsgID: 1, Data: []byte("one")})
+	r.send(sn12.Disconnect{HasDuration: true, Duration: 600})
+	r.records = nil
+	r.advance(660 * time.Second) // the store has not answered: the message stays the broker's
+	r.wantRecords("given up with the sleep", "-held +outgoing -exchange +session")
+	r.wantAction("lost", Action{Kind: ActionCloseAbort})
+	r.want("and told so", sn12.Disconnect{})
+}

@@ -71,7 +71,7 @@ func (dl *downlink) resumeOutgoing() {
 		return
 	case o.number != 0:
 		for i := range dl.queue.len() {
-			if dl.queue.at(i).number == o.number {
+			if m := dl.queue.at(i); m.number == o.number && contentSum(m.topic, m.payload) == o.sum {
 				m := dl.queue.take(i)
 				m.msgID = o.msgID
 				dl.queue.unpop(m)
