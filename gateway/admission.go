@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/internal/rate"
 )
@@ -79,8 +80,8 @@ func sourceOf(addr netip.Addr) netip.Addr {
 const keptFor = time.Hour
 
 // admit makes the entry of a client id that has none, or tells why not.
-func (s *shard) admit(p peer, clientID string) (*entry, session.Reason) {
-	if !s.gw.admission.allow(s.now, p.addr.Addr()) {
+func (s *shard) admit(p listen.Peer, clientID string) (*entry, session.Reason) {
+	if !s.gw.admission.allow(s.now, p.Addr.Addr()) {
 		return nil, session.ReasonConnectRate
 	}
 	if s.gw.sessions.Load() >= int64(s.gw.opts.MaxSessions) {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 
+	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/snpacket"
 	"sngate/snpacket/sn12"
@@ -25,7 +26,7 @@ func (s *shard) arrive(a *arrival) {
 	}
 	defer func() {
 		if a.datagram != nil {
-			a.datagram.recycle()
+			a.datagram.Recycle()
 		}
 	}()
 	if s.gw.stopping.Load() {
@@ -58,7 +59,7 @@ func (s *shard) passOn(a *arrival) bool {
 	if first := s.gw.shards[0]; first != s {
 		if !first.offerStranger(*a) {
 			s.counters.drop(int(session.ReasonStrangersFull))
-			a.datagram.recycle()
+			a.datagram.Recycle()
 		}
 		return true
 	}
@@ -131,7 +132,7 @@ func (s *shard) disown(a *arrival, why session.Reason) {
 }
 
 // reply answers somebody who has no session, within the rate.
-func (s *shard) reply(p peer, m sn12.Message) {
+func (s *shard) reply(p listen.Peer, m sn12.Message) {
 	if !s.replies.Allow(s.now) {
 		return
 	}
@@ -244,13 +245,13 @@ func (s *shard) newEntry(clientID string) *entry {
 
 // holds reports whether p is the address of e: by what the shard knows, and not taken
 // over by another shard's session, of which evict has yet to tell.
-func (s *shard) holds(e *entry, p peer) bool {
+func (s *shard) holds(e *entry, p listen.Peer) bool {
 	return e.bound && e.peer == p && s.gw.directory.find(p) == e
 }
 
 // bind makes p the address of e. The session that had the address before is told that
 // it has none any more.
-func (s *shard) bind(e *entry, p peer) {
+func (s *shard) bind(e *entry, p listen.Peer) {
 	if s.holds(e, p) {
 		return
 	}
@@ -273,7 +274,7 @@ func (s *shard) bind(e *entry, p peer) {
 
 // evict tells e that the address p, which it had, belongs to another session now,
 // unless it has got it back meanwhile.
-func (s *shard) evict(e *entry, p peer) {
+func (s *shard) evict(e *entry, p listen.Peer) {
 	if s.frozen || e.gone || !e.bound || e.peer != p || s.gw.directory.find(p) == e {
 		return
 	}

@@ -3,6 +3,7 @@ package gateway
 import (
 	"strconv"
 
+	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/snpacket/sn12"
 )
@@ -44,7 +45,7 @@ func (g *Gateway) checkAssigned(e *entry) session.Reason {
 const drawTries = 4096
 
 // free returns id, or another one if some other device has it; "" if there is none to be had.
-func (s *shard) free(id string, p peer) string {
+func (s *shard) free(id string, p listen.Peer) string {
 	for range drawTries {
 		e := s.clients[id]
 		if s.gw.shardOf([]byte(id)) == s && (e == nil || e.session.Assigned() && e.bound && e.peer == p) {

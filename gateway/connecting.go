@@ -3,12 +3,14 @@ package gateway
 import (
 	"hash/maphash"
 	"sync/atomic"
+
+	"sngate/gateway/listen"
 )
 
 // connecting is a CONNECT that waits in a shard's queue. What its sender sends after it is
 // put into the same queue, or it would come first and be answered with DISCONNECT.
 type connecting struct {
-	peer  peer
+	peer  listen.Peer
 	shard *shard
 	id    string      // the client id it gets, if it has none
 	done  atomic.Bool // the shard has handled it
@@ -26,7 +28,7 @@ type connectingTable struct {
 
 func newConnectingTable() *connectingTable { return &connectingTable{seed: maphash.MakeSeed()} }
 
-func (t *connectingTable) slot(p peer) **connecting {
+func (t *connectingTable) slot(p listen.Peer) **connecting {
 	return &t.slots[maphash.Comparable(t.seed, p)%connectingSlots]
 }
 
@@ -38,7 +40,7 @@ func (t *connectingTable) add(a *arrival, s *shard) *connecting {
 }
 
 // find returns the CONNECT from p that waits; nil if there is none.
-func (t *connectingTable) find(p peer) *connecting {
+func (t *connectingTable) find(p listen.Peer) *connecting {
 	slot := t.slot(p)
 	switch c := *slot; {
 	case c == nil:

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/snpacket/sn12"
 )
@@ -121,8 +122,8 @@ func TestSenderIsToldToConnectWhenItsConnectHasBeenRefused(t *testing.T) {
 
 func TestConnectingTableForgets(t *testing.T) {
 	table := newConnectingTable()
-	addr := func(n int) peer {
-		return peer{addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}), 1)}
+	addr := func(n int) listen.Peer {
+		return listen.Peer{Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}), 1)}
 	}
 	c := table.add(&arrival{peer: addr(1)}, nil)
 	if table.find(addr(1)) != c || table.find(addr(2)) != nil {

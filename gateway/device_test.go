@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/snpacket/sn12"
 	"sngate/upstream/upstreamtest"
@@ -287,8 +288,8 @@ func newCrowd() *crowd {
 }
 
 // listen is for Options.Listen.
-func (c *crowd) listen(ListenerOptions) (Listener, error) {
-	return Listener{Conn: c, ReceiveBuffer: 1}, nil
+func (c *crowd) listen(listen.Options) (listen.Listener, error) {
+	return listen.Listener{Conn: c, ReceiveBuffer: 1}, nil
 }
 
 func (c *crowd) send(from netip.AddrPort, b []byte) { c.in <- crowdPacket{from, b} }

@@ -6,12 +6,14 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+
+	"sngate/gateway/listen"
 )
 
 func TestDirectoryBindsAnAddressToOneEntry(t *testing.T) {
 	d := newDirectory()
 	a, b := &entry{}, &entry{}
-	p := peer{addr: netip.MustParseAddrPort("10.0.0.1:5000")}
+	p := listen.Peer{Addr: netip.MustParseAddrPort("10.0.0.1:5000")}
 	if d.find(p) != nil {
 		t.Fatal("an empty directory knows somebody")
 	}
@@ -33,16 +35,16 @@ func TestDirectoryBindsAnAddressToOneEntry(t *testing.T) {
 }
 
 func TestDirectoryTellsPeersApart(t *testing.T) {
-	peers := []peer{
-		{addr: netip.MustParseAddrPort("10.0.0.1:5000")},
-		{addr: netip.MustParseAddrPort("10.0.0.1:5001")},
-		{addr: netip.MustParseAddrPort("10.0.0.2:5000")},
-		{addr: netip.MustParseAddrPort("10.0.0.1:5000"), listener: 1},
-		{addr: netip.MustParseAddrPort("10.0.0.1:5000"), node: "a"},
-		{addr: netip.MustParseAddrPort("10.0.0.1:5000"), node: "a\x00"},
-		{addr: netip.MustParseAddrPort("[fe80::1]:5000")},
-		{addr: netip.MustParseAddrPort("[fe80::1%eth0]:5000")},
-		{addr: netip.MustParseAddrPort("[fe80::1%eth1]:5000")},
+	peers := []listen.Peer{
+		{Addr: netip.MustParseAddrPort("10.0.0.1:5000")},
+		{Addr: netip.MustParseAddrPort("10.0.0.1:5001")},
+		{Addr: netip.MustParseAddrPort("10.0.0.2:5000")},
+		{Addr: netip.MustParseAddrPort("10.0.0.1:5000"), Listener: 1},
+		{Addr: netip.MustParseAddrPort("10.0.0.1:5000"), Node: "a"},
+		{Addr: netip.MustParseAddrPort("10.0.0.1:5000"), Node: "a\x00"},
+		{Addr: netip.MustParseAddrPort("[fe80::1]:5000")},
+		{Addr: netip.MustParseAddrPort("[fe80::1%eth0]:5000")},
+		{Addr: netip.MustParseAddrPort("[fe80::1%eth1]:5000")},
 	}
 	d := newDirectory()
 	entries := make([]*entry, len(peers))
@@ -62,12 +64,14 @@ func TestDirectoryTellsPeersApart(t *testing.T) {
 // Neighbours are spread: not all of a site in one stripe.
 func TestDirectorySpreadsAddresses(t *testing.T) {
 	d := newDirectory()
-	kinds := map[string]func(i int) peer{
-		"addresses": func(i int) peer { return peer{addr: source(i)} },
-		"ports": func(i int) peer {
-			return peer{addr: netip.AddrPortFrom(source(0).Addr(), uint16(10000+i))}
+	kinds := map[string]func(i int) listen.Peer{
+		"addresses": func(i int) listen.Peer { return listen.Peer{Addr: source(i)} },
+		"ports": func(i int) listen.Peer {
+			return listen.Peer{Addr: netip.AddrPortFrom(source(0).Addr(), uint16(10000+i))}
 		},
-		"nodes": func(i int) peer { return peer{addr: source(0), node: string([]byte{byte(i >> 8), byte(i)})} },
+		"nodes": func(i int) listen.Peer {
+			return listen.Peer{Addr: source(0), Node: string([]byte{byte(i >> 8), byte(i)})}
+		},
 	}
 	for name, make := range kinds {
 		used := map[*stripe]int{}
@@ -89,7 +93,7 @@ func TestDirectoryUnderContention(t *testing.T) {
 	for i := range entries {
 		wg.Go(func() {
 			for k := range 2000 {
-				p := peer{addr: source(k % 5)}
+				p := listen.Peer{Addr: source(k % 5)}
 				d.bind(p, &entries[i])
 				d.find(p)
 				d.release(p, &entries[i])
@@ -98,7 +102,7 @@ func TestDirectoryUnderContention(t *testing.T) {
 	}
 	wg.Wait()
 	for i := range 5 {
-		if d.find(peer{addr: source(i)}) != nil {
+		if d.find(listen.Peer{Addr: source(i)}) != nil {
 			t.Fatal("released by its last owner, and still bound")
 		}
 	}
@@ -106,7 +110,7 @@ func TestDirectoryUnderContention(t *testing.T) {
 
 func TestLinkLocalDevicesWithZones_Case187(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, func(o *Options) { o.Listeners = []ListenerOptions{{Address: "[fe80::1%eth0]:1883"}} })
+		r := newRig(t, func(o *Options) { o.Listeners = []listen.Options{{Address: "[fe80::1%eth0]:1883"}} })
 		r.addr = netip.MustParseAddrPort("[fe80::1%eth0]:1883")
 		a, b := r.device("[fe80::2%eth0]:5000"), r.device("[fe80::2%eth1]:5000")
 		a.connect("a")

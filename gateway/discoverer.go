@@ -8,30 +8,12 @@ import (
 	"sync"
 	"time"
 
+	"sngate/gateway/listen"
+	"sngate/gateway/session"
 	"sngate/internal/rate"
 	"sngate/snpacket"
 	"sngate/snpacket/sn12"
 )
-
-// discoveryDrop says why discovery did nothing with a datagram or failed to send one.
-type discoveryDrop uint8
-
-const (
-	discoveryMalformed    discoveryDrop = iota // the datagram cannot be read
-	discoveryOtherGateway                      // ADVERTISE or GWINFO of somebody else: not for a gateway
-	discoveryUnexpected                        // sent to the group, and nothing that belongs there
-	discoveryRateLimited                       // a SEARCHGW beyond the rate of answers
-	discoveryBusy                              // a SEARCHGW beyond the queue
-	discoveryNoMemory                          // the pool of datagrams is at its limit
-	discoveryReadFailed                        // the group's socket reported an error
-	discoverySendFailed                        // ADVERTISE or GWINFO could not be sent
-)
-
-// discoveryListener is a listener as discovery sees it.
-type discoveryListener struct {
-	conn  PacketConn
-	group GroupConn // nil: the listener has no group
-}
 
 // discoveryOptions is what newDiscoverer needs. Every field must be set unless it
 // says otherwise.
@@ -41,23 +23,32 @@ type discoveryOptions struct {
 	advertiseEvery time.Duration
 	// advertiseRadius is the hop limit of ADVERTISE; 0 is the whole network.
 	advertiseRadius uint8
-	// answersPerSecond and answerBurst limit the GWINFOs of the whole gateway.
-	answersPerSecond, answerBurst int
+	// answers limits the GWINFOs of the whole gateway; the zero Limit: 100 per second, 200
+	// at once.
+	answers rate.Limit
 	// listeners, in the order of the indexes that searches use.
-	listeners []discoveryListener
-	pool      *datagramPool
+	listeners []listen.Listener
+	pool      *listen.Pool
 	counters  *counters // messages and octets; may be shared with others
 
 	brokerReady func() bool          // whether a broker is connected
 	now         func() time.Duration // monotonic time since the process started
 	// malformed is told of each message that cannot be parsed, with its type if that could
 	// be read; nil: nobody is. Like drop, it is called from any goroutine.
-	malformed func(p peer, msgType sn12.Type, err error)
-	// trace is told every datagram that does not come through a listener; nil: nobody is.
-	trace func(message string, p peer, datagram []byte)
-	// drop is called once for each drop, from any goroutine; err may be nil.
-	drop func(reason discoveryDrop, err error)
+	malformed func(p listen.Peer, msgType sn12.Type, err error)
+	// trace is told every datagram that does not come through a listener, received or sent;
+	// nil: nobody is.
+	trace func(sent bool, p listen.Peer, datagram []byte)
+	// drop is called once for each datagram that discovery does nothing with, or fails to
+	// receive or send, from any goroutine; err may be nil.
+	drop func(reason session.Reason, err error)
 }
+
+// Limits of GWINFOs sent by the whole gateway.
+const (
+	answersPerSecond = 100
+	answerBurst      = 200
+)
 
 // unknownType is a message type that does not exist.
 const unknownType = 0xFF
@@ -83,21 +74,24 @@ func newDiscoverer(opts discoveryOptions) (*discoverer, error) {
 	}
 	groups := make(map[netip.AddrPort]int)
 	for i, l := range opts.listeners {
-		if l.group == nil {
+		if l.Group == nil {
 			continue
 		}
 		// Two members would both answer a SEARCHGW.
-		if first, twice := groups[l.group.Group()]; twice {
-			return nil, fmt.Errorf("listeners %d and %d have the same group %s", first, i, l.group.Group())
+		if first, twice := groups[l.Group.Group()]; twice {
+			return nil, fmt.Errorf("listeners %d and %d have the same group %s", first, i, l.Group.Group())
 		}
-		groups[l.group.Group()] = i
+		groups[l.Group.Group()] = i
 	}
 	if every > 0 && len(groups) == 0 {
 		return nil, errors.New("advertising needs a listener with a group")
 	}
+	if opts.answers == (rate.Limit{}) {
+		opts.answers = rate.PerSecond(answersPerSecond, answerBurst)
+	}
 	return &discoverer{
 		opts:     opts,
-		core:     newDiscovery(opts.gwID, every, rate.NewLimiter(rate.PerSecond(opts.answersPerSecond, opts.answerBurst))),
+		core:     newDiscovery(opts.gwID, every, rate.NewLimiter(opts.answers)),
 		searches: make(chan search, searchQueue),
 		done:     make(chan struct{}),
 	}, nil
@@ -107,19 +101,19 @@ func newDiscoverer(opts discoveryOptions) (*discoverer, error) {
 func (d *discoverer) start() {
 	d.wg.Go(d.run)
 	for i, l := range d.opts.listeners {
-		if l.group == nil {
+		if l.Group == nil {
 			continue
 		}
-		loop := &readLoop{
-			conn:     l.group,
-			listener: i,
-			pool:     d.opts.pool,
-			handle:   d.groupDatagram,
-			noMemory: func(int) { d.opts.drop(discoveryNoMemory, nil) },
-			failed:   func(err error) { d.opts.drop(discoveryReadFailed, err) },
-			done:     d.done,
+		loop := &listen.Loop{
+			Conn:     l.Group,
+			Listener: i,
+			Pool:     d.opts.pool,
+			Handle:   d.groupDatagram,
+			NoMemory: func(int) { d.opts.drop(session.ReasonShardFull, nil) },
+			Failed:   func(err error) { d.opts.drop(session.ReasonReceiveFailed, err) },
+			Done:     d.done,
 		}
-		d.wg.Go(loop.run)
+		d.wg.Go(loop.Run)
 	}
 }
 
@@ -129,8 +123,8 @@ func (d *discoverer) close() error {
 	close(d.done)
 	var errs []error
 	for _, l := range d.opts.listeners {
-		if l.group != nil {
-			errs = append(errs, l.group.Close())
+		if l.Group != nil {
+			errs = append(errs, l.Group.Close())
 		}
 	}
 	d.wg.Wait()
@@ -175,46 +169,46 @@ func (d *discoverer) message(via place, listener int, from netip.AddrPort, node 
 // the group, and are known by their GwId.
 func (d *discoverer) gatewaySeen(gwID uint8) {
 	if gwID != d.opts.gwID {
-		d.opts.drop(discoveryOtherGateway, nil)
+		d.opts.drop(session.ReasonOtherGateway, nil)
 	}
 }
 
 // unreadable counts a message that cannot be parsed.
 func (d *discoverer) unreadable(listener int, from netip.AddrPort, msgType byte, err error) {
-	d.opts.drop(discoveryMalformed, err)
+	d.opts.drop(session.ReasonMalformed, err)
 	if d.opts.malformed != nil {
-		d.opts.malformed(peer{listener: listener, addr: from}, sn12.Type(msgType), err)
+		d.opts.malformed(listen.Peer{Listener: listener, Addr: from}, sn12.Type(msgType), err)
 	}
 }
 
 func (d *discoverer) enqueue(s search) {
 	if len(d.searches) == cap(d.searches) { // before the copy, so that a flood makes no garbage
-		d.opts.drop(discoveryBusy, nil)
+		d.opts.drop(session.ReasonShardFull, nil)
 		return
 	}
 	s.node = bytes.Clone(s.node)
 	select {
 	case d.searches <- s:
 	default:
-		d.opts.drop(discoveryBusy, nil)
+		d.opts.drop(session.ReasonShardFull, nil)
 	}
 }
 
 // groupDatagram takes what was sent to a group. Only discovery belongs there; a
 // client's session messages go to the listener's own address.
-func (d *discoverer) groupDatagram(dg *datagram) {
-	defer dg.recycle()
+func (d *discoverer) groupDatagram(dg *listen.Datagram) {
+	defer dg.Recycle()
 	if d.opts.trace != nil {
-		d.opts.trace(fromDevice, peer{listener: dg.listener, addr: dg.from}, dg.bytes())
+		d.opts.trace(false, listen.Peer{Listener: dg.Listener, Addr: dg.From}, dg.Bytes())
 	}
-	msgType, body, err := snpacket.Split(dg.bytes())
+	msgType, body, err := snpacket.Split(dg.Bytes())
 	if err != nil {
-		d.unreadable(dg.listener, dg.from, unknownType, err)
+		d.unreadable(dg.Listener, dg.From, unknownType, err)
 		return
 	}
-	d.opts.counters.in(msgType, dg.n)
-	if !d.message(viaGroup, dg.listener, dg.from, nil, msgType, body) {
-		d.opts.drop(discoveryUnexpected, nil)
+	d.opts.counters.in(msgType, len(dg.Bytes()))
+	if !d.message(viaGroup, dg.Listener, dg.From, nil, msgType, body) {
+		d.opts.drop(session.ReasonUnexpectedMessage, nil)
 	}
 }
 
@@ -249,7 +243,7 @@ func (d *discoverer) advertise() {
 	}
 	sent := false
 	for i, l := range d.opts.listeners {
-		if l.group != nil {
+		if l.Group != nil {
 			a.listener = i
 			sent = d.send(a) || sent
 		}
@@ -262,7 +256,7 @@ func (d *discoverer) advertise() {
 func (d *discoverer) answer(s search) {
 	a, ok := d.core.answer(d.opts.now(), s)
 	if !ok {
-		d.opts.drop(discoveryRateLimited, nil)
+		d.opts.drop(session.ReasonRateLimited, nil)
 		return
 	}
 	d.send(a)
@@ -273,20 +267,20 @@ func (d *discoverer) send(a announcement) bool {
 	l := d.opts.listeners[a.listener]
 	var err error
 	if a.toGroup {
-		err = l.group.WriteGroup(a.payload, a.hops)
+		err = l.Group.WriteGroup(a.payload, a.hops)
 	} else {
-		_, err = l.conn.WriteTo(a.payload, a.to)
+		_, err = l.Conn.WriteTo(a.payload, a.to)
 	}
 	if err != nil {
-		d.opts.drop(discoverySendFailed, err)
+		d.opts.drop(session.ReasonSendFailed, err)
 		return false
 	}
 	if d.opts.trace != nil {
 		to := a.to
 		if a.toGroup {
-			to = l.group.Group()
+			to = l.Group.Group()
 		}
-		d.opts.trace(toDevice, peer{listener: a.listener, addr: to}, a.payload)
+		d.opts.trace(true, listen.Peer{Listener: a.listener, Addr: to}, a.payload)
 	}
 	d.opts.counters.out(byte(a.msgType), len(a.payload))
 	return true

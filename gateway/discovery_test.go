@@ -13,11 +13,14 @@ import (
 	"time"
 
 	"sngate/gateway/gatewaytest"
+	"sngate/gateway/listen"
+	"sngate/gateway/session"
+	"sngate/internal/rate"
 )
 
 var (
-	_ PacketConn = (*gatewaytest.Conn)(nil)
-	_ GroupConn  = (*gatewaytest.Group)(nil)
+	_ listen.PacketConn = (*gatewaytest.Conn)(nil)
+	_ listen.GroupConn  = (*gatewaytest.Group)(nil)
 )
 
 var (
@@ -37,11 +40,11 @@ type searchLab struct {
 
 	mu    sync.Mutex // guards the two below
 	sent  []string   // what the gateway has sent: "at to hops hex"
-	drops map[discoveryDrop]int
+	drops map[session.Reason]int
 }
 
 func newSearchLab(t *testing.T, change func(o *discoveryOptions)) *searchLab {
-	l := &searchLab{t: t, start: time.Now(), network: gatewaytest.New(1, nil), drops: make(map[discoveryDrop]int)}
+	l := &searchLab{t: t, start: time.Now(), network: gatewaytest.New(1, nil), drops: make(map[session.Reason]int)}
 	l.ready.Store(true)
 	l.network.Tap(func(s gatewaytest.Sent) {
 		if s.From == gatewayAddr {
@@ -62,13 +65,13 @@ func newSearchLab(t *testing.T, change func(o *discoveryOptions)) *searchLab {
 		t.Fatal(err)
 	}
 	opts := discoveryOptions{
-		gwID: 7, answersPerSecond: 10, answerBurst: 20,
-		listeners:   []discoveryListener{{conn: main, group: group}},
-		pool:        newDatagramPool(1 << 20),
+		gwID: 7, answers: rate.PerSecond(10, 20),
+		listeners:   []listen.Listener{{Conn: main, Group: group}},
+		pool:        listen.NewPool(1 << 20),
 		counters:    &counters{},
 		brokerReady: l.ready.Load,
 		now:         func() time.Duration { return time.Since(l.start) },
-		drop: func(reason discoveryDrop, _ error) {
+		drop: func(reason session.Reason, _ error) {
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			l.drops[reason]++
@@ -113,7 +116,7 @@ func (l *searchLab) want(why string, sent ...string) {
 	l.sent = nil
 }
 
-func (l *searchLab) wantDrops(reason discoveryDrop, n int) {
+func (l *searchLab) wantDrops(reason session.Reason, n int) {
 	l.t.Helper()
 	synctest.Wait()
 	l.mu.Lock()
@@ -133,7 +136,7 @@ func TestAdvertiseAtTheStartAndThenEachInterval_Case13(t *testing.T) {
 		l.want("after it", "15m0s 239.1.2.3:1883 255 0500070384")
 		time.Sleep(1800 * time.Second)
 		l.want("twice more", "30m0s 239.1.2.3:1883 255 0500070384", "45m0s 239.1.2.3:1883 255 0500070384")
-		l.wantDrops(discoveryOtherGateway, 0) // our own come back from the group
+		l.wantDrops(session.ReasonOtherGateway, 0) // our own come back from the group
 		if n := l.disco.opts.counters.sent[0].Load(); n != 4 {
 			t.Errorf("%d ADVERTISEs counted", n)
 		}
@@ -191,7 +194,7 @@ func TestSearchGWToTheGroupIsAnsweredToTheGroupOnce_Case14_16(t *testing.T) {
 		l.want("long form, radius 3", "5s 239.1.2.3:1883 3 030207")
 		time.Sleep(time.Hour)
 		l.want("never again later")
-		l.wantDrops(discoveryOtherGateway, 0)
+		l.wantDrops(session.ReasonOtherGateway, 0)
 	})
 }
 
@@ -245,13 +248,13 @@ func TestOtherGatewaysMessagesAreCountedAndIgnored_Case18(t *testing.T) {
 		l.toGroup("030208")         // GWINFO of gateway 8
 		l.toGroup("07020801020304") // GWINFO by a client, with an address
 		l.want("no answer")
-		l.wantDrops(discoveryOtherGateway, 3)
+		l.wantDrops(session.ReasonOtherGateway, 3)
 		for msgType, body := range map[byte][]byte{0x00: {8, 3, 0x84}, 0x02: {8}} {
 			if !l.disco.message(viaListener, 0, clientAddr, nil, msgType, body) {
 				t.Errorf("type %d is left to the sessions", msgType)
 			}
 		}
-		l.wantDrops(discoveryOtherGateway, 5)
+		l.wantDrops(session.ReasonOtherGateway, 5)
 		if l.disco.message(viaListener, 0, clientAddr, nil, 0x04, []byte{4, 1, 0, 60, 'x'}) {
 			t.Error("a CONNECT was taken for discovery")
 		}
@@ -265,12 +268,12 @@ func TestNothingButDiscoveryIsTakenFromTheGroup_Case18(t *testing.T) {
 		for _, bad := range []string{"", "03", "0301", "040101", "04010101", "0201", "01000401", "0400", "0202"} {
 			l.toGroup(bad)
 		}
-		l.wantDrops(discoveryMalformed, 9)
+		l.wantDrops(session.ReasonMalformed, 9)
 		l.toGroup("0804040100")
-		l.wantDrops(discoveryMalformed, 10)
+		l.wantDrops(session.ReasonMalformed, 10)
 		l.toGroup("07040401003c78")
 		l.toGroup("0216")
-		l.wantDrops(discoveryUnexpected, 2)
+		l.wantDrops(session.ReasonUnexpectedMessage, 2)
 		l.want("no answer to any")
 	})
 }
@@ -283,7 +286,7 @@ func TestAnswersAreLimitedInTotal(t *testing.T) {
 			l.disco.message(viaListener, 0, from, nil, 0x01, []byte{0})
 			synctest.Wait()
 		}
-		l.wantDrops(discoveryRateLimited, 980)
+		l.wantDrops(session.ReasonRateLimited, 980)
 		l.sent = nil
 		time.Sleep(100 * time.Millisecond)
 		l.toGroup("030101")
@@ -296,13 +299,13 @@ func TestSearchesBeyondTheQueueAreDropped(t *testing.T) {
 		release := make(chan struct{})
 		l := newSearchLab(t, func(o *discoveryOptions) {
 			o.now = func() time.Duration { <-release; return 0 }
-			o.answersPerSecond, o.answerBurst = 1000, 1000
+			o.answers = rate.PerSecond(1000, 1000)
 		})
 		synctest.Wait() // the goroutine hangs in now, at its first turn
 		for range searchQueue + 9 {
 			l.disco.message(viaListener, 0, clientAddr, nil, 0x01, []byte{0})
 		}
-		l.wantDrops(discoveryBusy, 9)
+		l.wantDrops(session.ReasonShardFull, 9)
 		close(release)
 		synctest.Wait()
 		if len(l.sent) != searchQueue {
@@ -313,21 +316,21 @@ func TestSearchesBeyondTheQueueAreDropped(t *testing.T) {
 
 func TestFailingSendIsCountedAndAdvertiseTriesAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var conn PacketConn
+		var conn listen.PacketConn
 		l := newSearchLab(t, func(o *discoveryOptions) {
 			o.advertiseEvery = time.Hour
-			conn = o.listeners[0].conn
+			conn = o.listeners[0].Conn
 			_ = conn.Close()
 		})
 		time.Sleep(9500 * time.Millisecond)
 		l.want("nothing can be sent")
-		l.wantDrops(discoverySendFailed, 10)
+		l.wantDrops(session.ReasonSendFailed, 10)
 	})
 }
 
 func TestTwoListenersMayNotShareAGroup_Case16(t *testing.T) {
 	n := gatewaytest.New(1, nil)
-	var listeners []discoveryListener
+	var listeners []listen.Listener
 	for _, a := range []netip.AddrPort{gatewayAddr, clientAddr} {
 		c, err := n.Listen(a)
 		if err != nil {
@@ -337,12 +340,12 @@ func TestTwoListenersMayNotShareAGroup_Case16(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		listeners = append(listeners, discoveryListener{c, g})
+		listeners = append(listeners, listen.Listener{Conn: c, Group: g})
 	}
 	if _, err := newDiscoverer(discoveryOptions{listeners: listeners}); err == nil {
 		t.Error("accepted")
 	}
-	if _, err := newDiscoverer(discoveryOptions{advertiseEvery: time.Minute, listeners: []discoveryListener{{conn: listeners[0].conn}}}); err == nil {
+	if _, err := newDiscoverer(discoveryOptions{advertiseEvery: time.Minute, listeners: []listen.Listener{{Conn: listeners[0].Conn}}}); err == nil {
 		t.Error("advertising without a group accepted")
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 	"github.com/rs/zerolog"
 
+	"sngate/gateway/listen"
 	"sngate/snpacket/sn12"
 	"sngate/store"
 	"sngate/store/bolt"
@@ -135,7 +136,7 @@ func newBench(tb testing.TB, devices int, s store.Store) *bench {
 	var err error
 	n.gateway, err = Start(Options{
 		ClientID: "own", Shards: runtime.GOMAXPROCS(0), MaxSessions: 1 << 20, Session: c, Store: s, SpoolTotalBytes: 64 << 20,
-		Listeners: []ListenerOptions{{Address: "10.0.0.1:1883"}}, Listen: n.crowd.listen,
+		Listeners: []listen.Options{{Address: "10.0.0.1:1883"}}, Listen: n.crowd.listen,
 		Upstream: upstream.Options{Address: "broker:1883", Dial: n.broker.dial}, Log: zerolog.New(io.Discard),
 	})
 	if err != nil {

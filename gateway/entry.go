@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/internal/rate"
 	"sngate/upstream"
@@ -29,7 +30,7 @@ type entry struct {
 	// place in a queue. When the device moves, two readers may meet here.
 	flow     rate.AtomicBucket
 	overload overload // what readers have dropped of it
-	peer     peer
+	peer     listen.Peer
 	// unreachable: the shard has yet to be told that the network says so.
 	unreachable atomic.Bool
 	bound       bool // the directory maps peer to this entry

@@ -10,19 +10,17 @@ package gateway
 
 import (
 	"errors"
-	"fmt"
 	"hash/maphash"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/netip"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/store"
 	"sngate/upstream"
@@ -37,7 +35,8 @@ type Gateway struct {
 	tracer     *tracer // nil: nothing is traced
 	start      time.Time
 	seed       maphash.Seed
-	listeners  []Listener
+	listeners  []listen.Listener
+	pool       *listen.Pool // of all readers
 	shards     []*shard
 	directory  *directory
 	admission  *admission
@@ -82,6 +81,7 @@ func Start(opts Options) (*Gateway, error) {
 		log:       opts.Log,
 		start:     time.Now(),
 		seed:      maphash.MakeSeed(),
+		pool:      listen.NewPool(poolLimit),
 		directory: newDirectory(),
 		admission: newAdmission(opts.ConnectRates),
 		budget:    budget{limit: opts.MemoryLimit},
@@ -134,12 +134,12 @@ func (g *Gateway) open() error {
 	for range max(g.opts.Shards, 1) {
 		g.shards = append(g.shards, newShard(g, len(g.shards)))
 	}
-	listen := g.opts.Listen
-	if listen == nil {
-		listen = ListenAny
+	open := g.opts.Listen
+	if open == nil {
+		open = listen.Open
 	}
 	for _, o := range g.opts.Listeners {
-		l, err := listen(o)
+		l, err := open(o)
 		if err != nil {
 			return err
 		}
@@ -167,27 +167,23 @@ func (g *Gateway) run() {
 	if g.opts.Store.Durable() {
 		g.wg.Go(g.watchStore)
 	}
-	pool := newDatagramPool(poolLimit)
-	g.discoverer.opts.pool = pool
 	g.discoverer.start()
 	for i, l := range g.listeners {
-		if c, ok := l.Conn.(unreachables); ok {
-			c.OnUnreachable(func(addr netip.AddrPort) { g.unreachable(i, addr) })
-		}
+		l.OnUnreachable(func(addr netip.AddrPort) { g.unreachable(i, addr) })
 		r := newReceiver(g, i)
-		loop := &readLoop{
-			conn:     l.Conn,
-			listener: i,
-			pool:     pool,
-			handle:   r.handle,
-			noMemory: func(int) { r.counters.drop(int(session.ReasonShardFull)) },
-			failed: func(err error) {
+		loop := &listen.Loop{
+			Conn:     l.Conn,
+			Listener: i,
+			Pool:     g.pool,
+			Handle:   r.handle,
+			NoMemory: func(int) { r.counters.drop(int(session.ReasonShardFull)) },
+			Failed: func(err error) {
 				r.counters.drop(int(session.ReasonReceiveFailed))
 				g.lines.at(faultLines, zerolog.WarnLevel, err.Error()).Err(err).Msg("receiving failed")
 			},
-			done: g.stopped,
+			Done: g.stopped,
 		}
-		g.wg.Go(loop.run)
+		g.wg.Go(loop.Run)
 	}
 }
 
@@ -303,17 +299,4 @@ func (g *Gateway) close() error {
 		errs = append(errs, g.ops.shutdown(time.Second))
 	}
 	return errors.Join(errs...)
-}
-
-// resolvePort returns the port of "host:port", which a group shares: not 0.
-func resolvePort(address string) (uint16, error) {
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return 0, fmt.Errorf("listen on udp %s: %w", address, err)
-	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil || n == 0 {
-		return 0, fmt.Errorf("listen on udp %s: port %q is no port that a multicast group can have", address, port)
-	}
-	return uint16(n), nil
 }

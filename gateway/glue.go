@@ -8,6 +8,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/snpacket/sn12"
 	"sngate/upstream"
@@ -19,12 +20,6 @@ import (
 // stuckAfter is how long a shard may take for one turn of its loop before the process
 // counts as stuck.
 const stuckAfter = 30 * time.Second
-
-// Limits of GWINFOs sent by the whole gateway.
-const (
-	answersPerSecond = 100
-	answerBurst      = 200
-)
 
 // loggedIDLimit is how many octets of a client id that was not accepted are logged.
 const loggedIDLimit = 64
@@ -171,9 +166,7 @@ func (g *Gateway) listenerStats() []listenerStats {
 	stats := make([]listenerStats, len(g.listeners))
 	for i, l := range g.listeners {
 		stats[i] = listenerStats{listener: l.Conn.LocalAddr().String(), receiveBuffer: l.ReceiveBuffer}
-		if k, ok := l.Conn.(kernelDrops); ok {
-			stats[i].drops, stats[i].dropsKnown = k.KernelDrops()
-		}
+		stats[i].drops, stats[i].dropsKnown = l.KernelDrops()
 	}
 	return stats
 }
@@ -217,48 +210,39 @@ func (g *Gateway) opsOptions() opsOptions {
 }
 
 func (g *Gateway) discoveryOptions() discoveryOptions {
-	listeners := make([]discoveryListener, len(g.listeners))
-	for i, l := range g.listeners {
-		listeners[i] = discoveryListener{conn: l.Conn, group: l.Group}
-	}
 	shared := g.metrics.newCounters()
-	var trace func(string, peer, []byte)
+	var trace func(bool, listen.Peer, []byte)
 	if g.tracer != nil {
-		trace = g.traceDatagram
+		trace = g.traceDiscovery
 	}
 	return discoveryOptions{
-		malformed:        g.noteMalformed(),
-		trace:            trace,
-		gwID:             g.opts.ID,
-		advertiseEvery:   g.opts.AdvertiseInterval,
-		answersPerSecond: answersPerSecond,
-		answerBurst:      answerBurst,
-		listeners:        listeners,
-		counters:         shared,
-		brokerReady:      g.brokerReady.Load,
-		now:              g.now,
-		drop: func(reason discoveryDrop, err error) {
-			shared.drop(int(discoveryReasons[reason]))
-			if err != nil && reason >= discoveryReadFailed {
+		malformed:      g.noteMalformed(),
+		trace:          trace,
+		gwID:           g.opts.ID,
+		advertiseEvery: g.opts.AdvertiseInterval,
+		pool:           g.pool,
+		listeners:      g.listeners,
+		counters:       shared,
+		brokerReady:    g.brokerReady.Load,
+		now:            g.now,
+		drop: func(why session.Reason, err error) {
+			shared.drop(int(why))
+			if err != nil && (why == session.ReasonReceiveFailed || why == session.ReasonSendFailed) {
 				g.lines.at(faultLines, zerolog.WarnLevel, err.Error()).Err(err).Msg("discovery failed to send or receive")
 			}
 		},
 	}
 }
 
-// discoveryReasons are discovery's drops in the terms of all others.
-var discoveryReasons = [...]session.Reason{
-	discoveryMalformed:    session.ReasonMalformed,
-	discoveryOtherGateway: session.ReasonOtherGateway,
-	discoveryUnexpected:   session.ReasonUnexpectedMessage,
-	discoveryRateLimited:  session.ReasonRateLimited,
-	discoveryBusy:         session.ReasonShardFull,
-	discoveryNoMemory:     session.ReasonShardFull,
-	discoveryReadFailed:   session.ReasonReceiveFailed,
-	discoverySendFailed:   session.ReasonSendFailed,
+func (g *Gateway) traceDiscovery(sent bool, p listen.Peer, datagram []byte) {
+	message := fromDevice
+	if sent {
+		message = toDevice
+	}
+	g.traceDatagram(message, p, datagram)
 }
 
-func (g *Gateway) logListener(o ListenerOptions, l Listener) {
+func (g *Gateway) logListener(o listen.Options, l listen.Listener) {
 	ev := g.log.Info().Str("addr", l.Conn.LocalAddr().String()).Int("receive_buffer_bytes", l.ReceiveBuffer)
 	if l.Group != nil {
 		ev = ev.Str("multicast", l.Group.Group().String())

@@ -10,6 +10,7 @@ import (
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
 
+	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/snpacket/sn12"
 	"sngate/upstream/upstreamtest"
@@ -259,7 +260,7 @@ func TestGatewaysDoNotFightThoughTheBrokerSaysDisconnect_Case157(t *testing.T) {
 			r.broker.SetHabits(upstreamtest.Habits{Goodbye: goodbye})
 			opts := r.opts
 			opts.ClientID, opts.ID, opts.Store = "sngate-test-8", 8, nil
-			opts.Listeners = []ListenerOptions{{Address: "10.0.0.2:1883"}}
+			opts.Listeners = []listen.Options{{Address: "10.0.0.2:1883"}}
 			second, err := Start(opts)
 			if err != nil {
 				t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/internal/binrec"
 	"sngate/store"
@@ -105,12 +106,12 @@ type entryRecord struct {
 }
 
 func (s *shard) entryRecord(e *entry) entryRecord {
-	r := entryRecord{ended: -1, node: e.peer.node, home: e.homeNow()}
+	r := entryRecord{ended: -1, node: e.peer.Node, home: e.homeNow()}
 	if e.ended != nil {
 		r.ended = s.gw.running(e.endedAt)
 	}
 	if e.bound {
-		r.listener, r.addr = s.gw.opts.Listeners[e.peer.listener].Address, e.peer.addr.String()
+		r.listener, r.addr = s.gw.opts.Listeners[e.peer.Listener].Address, e.peer.Addr.String()
 	}
 	return r
 }
@@ -133,17 +134,17 @@ func parseEntry(b []byte) (r entryRecord, rest []byte, err error) {
 }
 
 // peerOf finds where a device was, if that listener is still there.
-func (g *Gateway) peerOf(r *entryRecord) (peer, bool) {
+func (g *Gateway) peerOf(r *entryRecord) (listen.Peer, bool) {
 	addr, err := netip.ParseAddrPort(r.addr)
 	if err != nil {
-		return peer{}, false
+		return listen.Peer{}, false
 	}
 	for i := range g.opts.Listeners {
 		if g.opts.Listeners[i].Address == r.listener {
-			return peer{listener: i, addr: addr, node: r.node}, true
+			return listen.Peer{Listener: i, Addr: addr, Node: r.node}, true
 		}
 	}
-	return peer{}, false
+	return listen.Peer{}, false
 }
 
 // stored takes the store's answer to a batch of e.
@@ -261,7 +262,7 @@ func (s *shard) envFor(e *entry) session.Env {
 		HeldRoom:  g.heldStore.limit <= 0 || g.heldStore.free() > 0,
 		KeepLimit: s.keepLimit(e),
 		Allowance: g.budget.free(),
-		Overhead:  e.peer.overhead(),
+		Overhead:  e.peer.Overhead(),
 	}
 }
 

@@ -48,7 +48,7 @@ func (s *shard) keepLimit(e *entry) int {
 
 // noteKept brings what is counted of what e keeps up to date.
 func (s *shard) noteKept(e *entry) {
-	s.countKept(e, e.session.Kept()+len(e.peer.node))
+	s.countKept(e, e.session.Kept()+len(e.peer.Node))
 }
 
 func (s *shard) countKept(e *entry, octets int) {

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 
+	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/internal/rate"
 	"sngate/snpacket/sn12"
@@ -62,7 +63,7 @@ func TestEachLogLevelHasItsOwnBurst(t *testing.T) {
 // worstLines offers one line of each kind and level, as long as any can be.
 func worstLines(l *lines, x *explanation) {
 	id := strings.Repeat("\x01\"", 128)
-	addr := peer{node: strings.Repeat("\xff", 252)}.String()
+	addr := listen.Peer{Node: strings.Repeat("\xff", 252)}.String()
 	for kind := range lineLimitsOf {
 		for _, level := range []zerolog.Level{zerolog.InfoLevel, zerolog.WarnLevel, zerolog.ErrorLevel} {
 			ev := l.at(lineKind(kind), level, id, addr, x.topic, x.advice)

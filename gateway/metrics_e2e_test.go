@@ -14,6 +14,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/snpacket/sn12"
 	"sngate/upstream"
@@ -162,7 +163,7 @@ func TestOperatorsServerOfAGateway_Case185(t *testing.T) {
 	c := newCrowd()
 	connected := make(chan struct{})
 	g, err := Start(Options{
-		ClientID: "own", Version: "9.8.7", Listeners: []ListenerOptions{{}}, Listen: c.listen, MaxSessions: 10, Session: sessionConfig(t),
+		ClientID: "own", Version: "9.8.7", Listeners: []listen.Options{{}}, Listen: c.listen, MaxSessions: 10, Session: sessionConfig(t),
 		OpsAddress: "127.0.0.1:0", Log: zerolog.New(signal{"connected to the broker", connected}),
 		Upstream: upstream.Options{Address: "broker:1883", Dial: broker.Dial},
 	})

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sngate/gateway/gatewaytest"
+	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/snpacket/sn12"
 	"sngate/upstream/upstreamtest"
@@ -211,7 +212,7 @@ func moveToAnotherGateway(t *testing.T, asleep bool) {
 	var opts Options
 	r := newRig(t, func(o *Options) { opts = *o })
 	opts.ClientID, opts.ID = "sngate-test-8", 8
-	opts.Listeners = []ListenerOptions{{Address: "10.0.0.2:1883"}}
+	opts.Listeners = []listen.Options{{Address: "10.0.0.2:1883"}}
 	second, err := Start(opts)
 	if err != nil {
 		t.Fatal(err)

@@ -1,12 +1,12 @@
 package gateway
 
 import (
-	"errors"
 	"net/netip"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/store"
 	"sngate/upstream"
@@ -25,7 +25,7 @@ type Options struct {
 	// "offline"; "": nowhere.
 	StatusTopic string
 
-	Listeners     []ListenerOptions
+	Listeners     []listen.Options
 	AddressChange AddressChange
 	MaxSessions   int
 	ConnectRates  ConnectRates
@@ -73,7 +73,7 @@ type Options struct {
 	NewClientID func() uint64
 
 	// Listen opens a listener. nil: UDP sockets.
-	Listen func(ListenerOptions) (Listener, error)
+	Listen func(listen.Options) (listen.Listener, error)
 }
 
 // StopMode says what Gateway.Stop does with the sessions of the devices.
@@ -87,41 +87,3 @@ const (
 	// process goes on with what is stored.
 	StopKeep
 )
-
-// ListenerOptions describes a listener.
-type ListenerOptions struct {
-	Address       string     // "host:port"
-	Group         netip.Addr // multicast group for discovery, on the listener's port; the zero Addr: none
-	Interface     string     // of the group; "": the system's choice
-	ReceiveBuffer int        // octets; 0: DefaultReceiveBuffer
-}
-
-// Listener is an open listener.
-type Listener struct {
-	Conn          PacketConn
-	Group         GroupConn // nil: none
-	ReceiveBuffer int       // octets granted
-}
-
-// ListenAny opens a listener of UDP sockets.
-func ListenAny(o ListenerOptions) (Listener, error) {
-	udp := UDPOptions{Address: o.Address, ReceiveBuffer: o.ReceiveBuffer}
-	if o.Group.IsValid() {
-		port, err := resolvePort(o.Address)
-		if err != nil {
-			return Listener{}, err
-		}
-		udp.Group = netip.AddrPortFrom(o.Group, port)
-	}
-	conn, granted, err := ListenUDP(udp)
-	if err != nil {
-		return Listener{}, err
-	}
-	l := Listener{Conn: conn, ReceiveBuffer: granted}
-	if o.Group.IsValid() {
-		if l.Group, err = ListenGroup(conn, GroupOptions{Group: udp.Group, Interface: o.Interface}); err != nil {
-			return Listener{}, errors.Join(err, conn.Close())
-		}
-	}
-	return l, nil
-}

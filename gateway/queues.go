@@ -33,7 +33,7 @@ func (s *shard) offer(a arrival) bool {
 // offerStranger is offer for an arrival of somebody who is not known, or not for the one
 // who is named. Strangers get at most half of the memory for datagrams.
 func (s *shard) offerStranger(a arrival) bool {
-	if a.datagram.pool.crowded() {
+	if a.datagram.Crowded() {
 		return false
 	}
 	select {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"net/netip"
 
+	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/internal/rate"
 	"sngate/snpacket"
@@ -49,8 +50,8 @@ func newReceiver(gw *Gateway, listener int) *receiver {
 }
 
 // handle takes over a datagram.
-func (r *receiver) handle(d *datagram) {
-	a := arrival{datagram: d, body: d.bytes(), peer: peer{listener: r.listener, addr: d.from}}
+func (r *receiver) handle(d *listen.Datagram) {
+	a := arrival{datagram: d, body: d.Bytes(), peer: listen.Peer{Listener: r.listener, Addr: d.From}}
 	why := r.unwrap(&a)
 	if r.gw.tracer != nil {
 		r.gw.traceDatagram(fromDevice, a.peer, a.body)
@@ -64,9 +65,9 @@ func (r *receiver) handle(d *datagram) {
 		r.drop(&a, nil, session.ReasonMalformed)
 		return
 	}
-	r.counters.in(t, d.n)
+	r.counters.in(t, len(d.Bytes()))
 	if r.discovery(&a, t, body) {
-		d.recycle()
+		d.Recycle()
 		return
 	}
 	s, sender := r.route(&a, sn12.Type(t), body)
@@ -99,7 +100,7 @@ func (r *receiver) offerStranger(s *shard, a *arrival) bool {
 // drop lets go of an arrival, of the device of sender where that is not nil.
 func (r *receiver) drop(a *arrival, sender *entry, why session.Reason) {
 	r.note(a, sender, why)
-	a.datagram.recycle()
+	a.datagram.Recycle()
 }
 
 // note counts a drop, and logs the first of each sender, reason and minute.
@@ -124,11 +125,11 @@ func (r *receiver) unwrap(a *arrival) session.Reason {
 		return session.ReasonMalformed
 	case m.Nested() || len(m.NodeID) == 0:
 		return session.ReasonEncapsulation
-	case !r.gw.forwarderAllowed(a.peer.addr.Addr()):
+	case !r.gw.forwarderAllowed(a.peer.Addr.Addr()):
 		return session.ReasonForwarderNotAllowed
 	}
 	r.counters.in(byte(sn12.TypeEncapsulated), 0)
-	a.body, a.peer.node = m.Inner, string(m.NodeID)
+	a.body, a.peer.Node = m.Inner, string(m.NodeID)
 	return session.ReasonNone
 }
 
@@ -147,10 +148,10 @@ func (g *Gateway) forwarderAllowed(addr netip.Addr) bool {
 
 func (r *receiver) discovery(a *arrival, t byte, body []byte) bool {
 	via, node := viaListener, []byte(nil)
-	if a.peer.node != "" {
-		via, node = viaForwarder, []byte(a.peer.node)
+	if a.peer.Node != "" {
+		via, node = viaForwarder, []byte(a.peer.Node)
 	}
-	return r.gw.discoverer.message(via, r.listener, a.peer.addr, node, t, body)
+	return r.gw.discoverer.message(via, r.listener, a.peer.Addr, node, t, body)
 }
 
 // route finds the shard for an arrival; nil when the sender has no session and the
@@ -208,7 +209,7 @@ func connectID(body []byte) []byte {
 // (MQTT-SN 1.2 section 5.4.21). What a gateway sends is not answered, or two gateways
 // could answer each other for ever.
 func (r *receiver) unknown(a *arrival, t sn12.Type) {
-	defer a.datagram.recycle()
+	defer a.datagram.Recycle()
 	switch {
 	case !t.Known():
 		r.note(a, nil, session.ReasonMalformed)
@@ -230,17 +231,17 @@ func (r *receiver) unknown(a *arrival, t sn12.Type) {
 		r.gw.traceDatagram(toDevice, a.peer, b)
 	}
 	if err == nil {
-		b, err = a.peer.wrap(nil, b)
+		b, err = a.peer.Wrap(nil, b)
 	}
 	if err == nil {
-		_, err = r.gw.listeners[r.listener].Conn.WriteTo(b, a.peer.addr)
+		_, err = r.gw.listeners[r.listener].Conn.WriteTo(b, a.peer.Addr)
 	}
 	if err != nil {
 		r.counters.drop(int(session.ReasonSendFailed))
 		return
 	}
 	r.counters.out(byte(sn12.TypeDisconnect), len(b))
-	if a.peer.node != "" {
+	if a.peer.Node != "" {
 		r.counters.out(byte(sn12.TypeEncapsulated), 0)
 	}
 }
@@ -253,4 +254,13 @@ func fromGateway(t sn12.Type) bool {
 		return true
 	}
 	return false
+}
+
+// messageType returns the MsgType octet of a datagram the gateway has built itself.
+func messageType(datagram []byte) byte {
+	t, _, err := snpacket.Split(datagram)
+	if err != nil {
+		return 0xFF
+	}
+	return t
 }

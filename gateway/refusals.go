@@ -7,6 +7,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/snpacket/sn12"
 	"sngate/upstream"
@@ -195,11 +196,11 @@ type strangersSeen struct {
 func newStrangersSeen() *strangersSeen { return &strangersSeen{seed: maphash.MakeSeed()} }
 
 type strangerKey struct {
-	peer peer
+	peer listen.Peer
 	why  session.Reason
 }
 
-func (t *strangersSeen) first(now time.Duration, p peer, why session.Reason) bool {
+func (t *strangersSeen) first(now time.Duration, p listen.Peer, why session.Reason) bool {
 	key := maphash.Comparable(t.seed, strangerKey{p, why})
 	slot := &t.slots[key%strangerSlots]
 	minute := minuteOf(now)
@@ -213,7 +214,7 @@ func (t *strangersSeen) first(now time.Duration, p peer, why session.Reason) boo
 // noteStranger logs the first drop or refusal of a sender without a session, by reason and
 // minute, and returns what it was explained by, and the client id the sender claims, if
 // any; nil if it is not the first.
-func (g *Gateway) noteStranger(seen *strangersSeen, now time.Duration, p peer, body []byte, why session.Reason) (clientID string, x *explanation) {
+func (g *Gateway) noteStranger(seen *strangersSeen, now time.Duration, p listen.Peer, body []byte, why session.Reason) (clientID string, x *explanation) {
 	if !seen.first(now, p, why) {
 		return "", nil
 	}
@@ -224,7 +225,7 @@ func (g *Gateway) noteStranger(seen *strangersSeen, now time.Duration, p peer, b
 }
 
 // noteSender is noteStranger for a sender whose session the reader has found.
-func (g *Gateway) noteSender(seen *strangersSeen, now time.Duration, sender *entry, p peer, body []byte, why session.Reason) {
+func (g *Gateway) noteSender(seen *strangersSeen, now time.Duration, sender *entry, p listen.Peer, body []byte, why session.Reason) {
 	if !seen.first(now, p, why) {
 		return
 	}
@@ -234,10 +235,10 @@ func (g *Gateway) noteSender(seen *strangersSeen, now time.Duration, sender *ent
 
 // noteMalformed returns what discovery tells of messages that it cannot read. It may be
 // called from many goroutines.
-func (g *Gateway) noteMalformed() func(p peer, msgType sn12.Type, err error) {
+func (g *Gateway) noteMalformed() func(p listen.Peer, msgType sn12.Type, err error) {
 	var mu sync.Mutex
 	seen := newStrangersSeen()
-	return func(p peer, msgType sn12.Type, err error) {
+	return func(p listen.Peer, msgType sn12.Type, err error) {
 		mu.Lock()
 		defer mu.Unlock()
 		if !seen.first(g.now(), p, session.ReasonMalformed) {
@@ -252,7 +253,7 @@ func (g *Gateway) noteMalformed() func(p peer, msgType sn12.Type, err error) {
 }
 
 // logRefusal writes the line. n is how many there were since the last one, this included.
-func (g *Gateway) logRefusal(kind lineKind, level zerolog.Level, clientID string, p peer, why session.Reason, x *explanation, n uint64) {
+func (g *Gateway) logRefusal(kind lineKind, level zerolog.Level, clientID string, p listen.Peer, why session.Reason, x *explanation, n uint64) {
 	if !g.lines.enabled(level) {
 		return
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/snpacket/sn12"
 	"sngate/upstream"
@@ -271,7 +272,7 @@ func TestABrokerThatClosesIsNamed(t *testing.T) {
 // Floods are made of repeats: those cost a few comparisons.
 func TestARepeatedRefusalAllocatesNothing(t *testing.T) {
 	r, seen := newRefusals(), newStrangersSeen()
-	p := peer{listener: 1, addr: netip.MustParseAddrPort("[2001:db8::1]:5000"), node: "node-7"}
+	p := listen.Peer{Listener: 1, Addr: netip.MustParseAddrPort("[2001:db8::1]:5000"), Node: "node-7"}
 	r.note(0, session.ReasonUnknownTopicID)
 	if !seen.first(0, p, session.ReasonUnknownSender) {
 		t.Fatal("not the first")

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/snpacket/sn12"
 	"sngate/store"
@@ -284,7 +285,7 @@ func TestRestartWithoutTheListenerOfADevice_Case148(t *testing.T) {
 		asleep.subscribe("t", 1)
 		asleep.sleep(600)
 		r.publish("t", "x", 1)
-		r.opts.Listeners = []ListenerOptions{{Address: "10.0.0.1:1884"}}
+		r.opts.Listeners = []listen.Options{{Address: "10.0.0.1:1884"}}
 		r.restart()
 		r.addr = r.gateway.Addrs()[0]
 		active.send("02 16")

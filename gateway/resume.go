@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/internal/binrec"
 	"sngate/snpacket/sn12"
@@ -19,7 +20,7 @@ type resumption struct {
 	entries map[string]*entry
 	records map[*entry]entryRecord
 	order   []*entry
-	claims  map[peer]int           // how many sessions have been at an address
+	claims  map[listen.Peer]int    // how many sessions have been at an address
 	bad     int                    // records that make no sense
 	why     error                  // of the first one
 	refused map[session.Reason]int // sessions that are not taken up
@@ -29,7 +30,7 @@ type resumption struct {
 
 // resume takes up the sessions that the store has.
 func (g *Gateway) resume() error {
-	r := resumption{gw: g, entries: make(map[string]*entry), records: make(map[*entry]entryRecord), claims: make(map[peer]int), refused: make(map[session.Reason]int)}
+	r := resumption{gw: g, entries: make(map[string]*entry), records: make(map[*entry]entryRecord), claims: make(map[listen.Peer]int), refused: make(map[session.Reason]int)}
 	if err := g.opts.Store.Load(r.load); err != nil {
 		return fmt.Errorf("reading the store: %w", err)
 	}
@@ -133,7 +134,7 @@ func (r *resumption) refusal(e *entry) session.Reason {
 		why = r.gw.checkAssigned(e)
 	}
 	at := r.records[e]
-	if p, ok := r.gw.peerOf(&at); ok && why == session.ReasonNone && p.node != "" && !r.gw.forwarderAllowed(p.addr.Addr()) {
+	if p, ok := r.gw.peerOf(&at); ok && why == session.ReasonNone && p.Node != "" && !r.gw.forwarderAllowed(p.Addr.Addr()) {
 		return session.ReasonForwarderNotAllowed
 	}
 	return why

@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"sngate/gateway/gatewaytest"
+	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/snpacket/sn12"
 	"sngate/store/storetest"
@@ -72,16 +73,16 @@ func newRig(t *testing.T, change func(*Options)) *rig {
 		ID:          7,
 		ClientID:    "sngate-test-7",
 		Version:     "test",
-		Listeners:   []ListenerOptions{{Address: "10.0.0.1:1883"}},
+		Listeners:   []listen.Options{{Address: "10.0.0.1:1883"}},
 		MaxSessions: 1000,
 		Session:     sessionConfig(t),
 		Upstream:    upstream.Options{Address: "broker:1883", Dial: r.broker.Dial},
 		Forwarders:  true,
 		FirstMsgID:  func() uint16 { return 0 },
 		Log:         zerolog.New(zerolog.SyncWriter(&r.log)),
-		Listen: func(o ListenerOptions) (Listener, error) {
+		Listen: func(o listen.Options) (listen.Listener, error) {
 			conn, err := r.net.Listen(netip.MustParseAddrPort(o.Address))
-			return Listener{Conn: conn, ReceiveBuffer: 1}, err
+			return listen.Listener{Conn: conn, ReceiveBuffer: 1}, err
 		},
 	}
 	if change != nil {

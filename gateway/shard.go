@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/internal/rate"
 	"sngate/snpacket/sn12"
@@ -24,9 +25,9 @@ const (
 
 // arrival is one datagram on its way to a shard.
 type arrival struct {
-	datagram *datagram // recycled by the shard
-	body     []byte    // the MQTT-SN message in it, without encapsulation
-	peer     peer
+	datagram *listen.Datagram // recycled by the shard
+	body     []byte           // the MQTT-SN message in it, without encapsulation
+	peer     listen.Peer
 	entry    *entry      // whose address it came from; nil when it is to be found by client id
 	connect  *connecting // of a CONNECT in the queue for strangers
 	assigned string      // the client id for a CONNECT that has none; "": it gets none
@@ -319,13 +320,13 @@ func (s *shard) send(e *entry, datagram []byte) {
 }
 
 // sendTo reports whether the system has taken the datagram.
-func (s *shard) sendTo(p peer, datagram []byte) bool {
-	frame, err := p.wrap(s.frame, datagram)
+func (s *shard) sendTo(p listen.Peer, datagram []byte) bool {
+	frame, err := p.Wrap(s.frame, datagram)
 	if err == nil {
-		if p.node != "" {
+		if p.Node != "" {
 			s.frame = frame
 		}
-		_, err = s.gw.listeners[p.listener].Conn.WriteTo(frame, p.addr)
+		_, err = s.gw.listeners[p.Listener].Conn.WriteTo(frame, p.Addr)
 	}
 	if err != nil {
 		s.counters.drop(int(session.ReasonSendFailed))
@@ -335,7 +336,7 @@ func (s *shard) sendTo(p peer, datagram []byte) bool {
 		s.gw.traceDatagram(toDevice, p, datagram)
 	}
 	s.counters.out(messageType(datagram), len(frame))
-	if p.node != "" {
+	if p.Node != "" {
 		s.counters.out(byte(sn12.TypeEncapsulated), 0)
 	}
 	return true

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/snpacket/sn12"
 )
@@ -19,7 +20,7 @@ import (
 func (r *rig) wantConsistent() {
 	r.t.Helper()
 	synctest.Wait()
-	held := make(map[peer]*entry)
+	held := make(map[listen.Peer]*entry)
 	for _, s := range r.gateway.shards {
 		for id, e := range s.clients {
 			if e.gone || e.shard != s || e.session.ClientID() != id || s != r.gateway.shardOf([]byte(id)) {
@@ -120,7 +121,7 @@ func exchangeAddresses(t *testing.T, seed uint64) {
 	// Each address speaks for the client that has it, and for nobody else.
 	got.take()
 	for i := range addresses {
-		p := peer{addr: source(i)}
+		p := listen.Peer{Addr: source(i)}
 		c.sendMessage(t, source(i), sn12.Publish{QoS: 1, MsgID: 1, TopicIDType: sn12.TopicIDShort, TopicID: sn12.ShortID("ab"), Data: []byte{'0' + byte(i)}})
 		synctest.Wait()
 		e, list := r.gateway.directory.find(p), got.take()
@@ -223,8 +224,8 @@ func TestKnownDevicesGoBeforeStrangers_Case159(t *testing.T) {
 				}
 			}
 			dropped := uint64(100)
-			if size > smallBuffer {
-				dropped = uint64(flood - poolLimit/2/largeBuffer)
+			if size > 2048 {
+				dropped = uint64(flood - poolLimit/2/65535)
 			}
 			r.wantDropped(session.ReasonStrangersFull, dropped)
 			r.wantDropped(session.ReasonShardFull, 0)
@@ -273,7 +274,7 @@ func TestLastToConnectHasTheAddress_Case27(t *testing.T) {
 			close(block)
 			time.Sleep(5 * time.Second)
 			synctest.Wait()
-			e := r.gateway.directory.find(peer{addr: source(0)})
+			e := r.gateway.directory.find(listen.Peer{Addr: source(0)})
 			if e == nil || e.session.ClientID() != "a" || e.session.State() != session.StateActive {
 				t.Fatal("a, which has connected last, does not have the address")
 			}

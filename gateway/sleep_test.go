@@ -12,6 +12,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/snpacket/sn12"
 	"sngate/upstream"
@@ -215,7 +216,7 @@ func TestManySleepersWakeAtOnce_Case149(t *testing.T) {
 	f := &fleet{t: t, c: newCrowd(), asked: make([]time.Time, n), got: make([]int, n), changed: make(chan struct{}, 1)}
 	f.c.sent = f.take
 	g, err := Start(Options{
-		ClientID: "own", Listeners: []ListenerOptions{{}}, Listen: f.c.listen, MaxSessions: n, Session: sessionConfig(t),
+		ClientID: "own", Listeners: []listen.Options{{}}, Listen: f.c.listen, MaxSessions: n, Session: sessionConfig(t),
 		Log: zerolog.Nop(), Upstream: upstream.Options{Address: "broker:1883", Dial: broker.Dial},
 	})
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"sngate/gateway/gatewaytest"
+	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/snpacket/sn12"
 	"sngate/upstream"
@@ -169,16 +170,16 @@ func TestStartThatFailsLeavesNothingOpen(t *testing.T) {
 		var opened []*gatewaytest.Conn
 		var groups []*gatewaytest.Group
 		_, err := Start(Options{
-			ClientID: "own", Listeners: make([]ListenerOptions, 2), Session: sessionConfig(t), Log: zerolog.Nop(),
+			ClientID: "own", Listeners: make([]listen.Options, 2), Session: sessionConfig(t), Log: zerolog.Nop(),
 			Upstream: upstream.Options{Address: "broker:1883"},
-			Listen: func(ListenerOptions) (Listener, error) { // both in one group, which is refused
+			Listen: func(listen.Options) (listen.Listener, error) { // both in one group, which is refused
 				conn, err := network.Listen(netip.MustParseAddrPort("10.0.0.1:0"))
 				if err != nil {
-					return Listener{}, err
+					return listen.Listener{}, err
 				}
 				group, err := conn.JoinGroup(netip.MustParseAddrPort("239.1.1.1:1883"))
 				opened, groups = append(opened, conn), append(groups, group)
-				return Listener{Conn: conn, Group: group}, err
+				return listen.Listener{Conn: conn, Group: group}, err
 			},
 		})
 		if err == nil || len(opened) != 2 {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"sngate/gateway/listen"
 	"sngate/store"
 	"sngate/store/bolt"
 	"sngate/upstream"
@@ -133,7 +134,7 @@ func TestOperatorSeesTheStore(t *testing.T) {
 	defer file.Close()
 	s := &sickStore{Store: file}
 	g, err := Start(Options{
-		Listeners: []ListenerOptions{{Address: "127.0.0.1:0"}}, Session: sessionConfig(t), Store: s,
+		Listeners: []listen.Options{{Address: "127.0.0.1:0"}}, Session: sessionConfig(t), Store: s,
 		Upstream:   upstream.Options{Address: "127.0.0.1:1"}, // nobody is there
 		OpsAddress: "127.0.0.1:0", Log: zerolog.Nop(),
 	})

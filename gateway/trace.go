@@ -5,6 +5,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"sngate/gateway/listen"
 	"sngate/internal/explain"
 	"sngate/topicreg"
 )
@@ -43,7 +44,7 @@ func (t *tracer) wants(clientID string) bool {
 
 // traceDatagram traces a datagram from or to a device; what is inside where a forwarder has
 // encapsulated it.
-func (g *Gateway) traceDatagram(message string, p peer, datagram []byte) {
+func (g *Gateway) traceDatagram(message string, p listen.Peer, datagram []byte) {
 	clientID := g.tracedID(p, datagram)
 	if !g.tracer.wants(clientID) {
 		return
@@ -58,7 +59,7 @@ func (g *Gateway) traceDatagram(message string, p peer, datagram []byte) {
 
 // tracedID finds the client id that a datagram belongs to: the one it names, or the one
 // whose address it is.
-func (g *Gateway) tracedID(p peer, datagram []byte) string {
+func (g *Gateway) tracedID(p listen.Peer, datagram []byte) string {
 	if id := claimedID(datagram); id != "" {
 		return id
 	}

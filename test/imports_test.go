@@ -33,12 +33,13 @@ func layers() map[string][]string {
 		"internal/rate":         {},                       // one token bucket for all
 		"internal/binrec":       {},                       // one reader and writer of records
 		"internal/explain":      {"snpacket", "topicreg"}, // what a datagram says, for the log and for people
-		"gateway":               {"snpacket", "topicreg", "gateway/session", "upstream", "store", "internal/explain", "internal/binrec", "internal/rate"},
+		"gateway/listen":        {"snpacket"},
+		"gateway":               {"gateway/listen", "snpacket", "topicreg", "gateway/session", "upstream", "store", "internal/explain", "internal/binrec", "internal/rate"},
 		"conf":                  {"topicreg"},
 		"embeddedbroker":        {"internal/rate"},
 		"internal":              {"snpacket", "topicreg"},
-		"cmd":                   {"snpacket", "topicreg", "gateway", "gateway/session", "upstream", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/rate"},
-		"test":                  {"snpacket", "topicreg", "gateway", "gateway/session", "upstream", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/binrec", "internal/rate", "cmd"},
+		"cmd":                   {"snpacket", "topicreg", "gateway", "gateway/listen", "gateway/session", "upstream", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/rate"},
+		"test":                  {"snpacket", "topicreg", "gateway", "gateway/listen", "gateway/session", "upstream", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/binrec", "internal/rate", "cmd"},
 	}
 }
 

@@ -6,14 +6,14 @@ import (
 	"net"
 	"syscall"
 
-	"sngate/gateway"
+	"sngate/gateway/listen"
 )
 
-// listen opens a listener for devices.
-func listen(o gateway.ListenerOptions) (gateway.Listener, error) {
-	l, err := gateway.ListenAny(o)
+// openListener opens a listener for devices.
+func openListener(o listen.Options) (listen.Listener, error) {
+	l, err := listen.Open(o)
 	switch {
-	case errors.Is(err, gateway.ErrGroup):
+	case errors.Is(err, listen.ErrGroup):
 		return l, unusable("listener.multicast", err)
 	case err != nil:
 		return l, unusable("listener.address", err)

@@ -18,6 +18,7 @@ import (
 	"sngate/conf"
 	"sngate/embeddedbroker"
 	"sngate/gateway"
+	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/internal/rate"
 	"sngate/internal/version"
@@ -56,7 +57,7 @@ func runGateway(ctx context.Context, cfg *conf.Config, log zerolog.Logger) (err 
 		opts.Upstream.Address = dialable(broker.Addr().String())
 	}
 	warnOfDescriptors(cfg.Session.MaxSessions, log)
-	opts.Listen = listen
+	opts.Listen = openListener
 	g, err := gateway.Start(opts)
 	if errors.Is(err, gateway.ErrOpsAddress) {
 		return unusable("ops.address", err)
@@ -137,10 +138,10 @@ func onStop(cfg *conf.Config) gateway.StopMode {
 	return gateway.StopDisconnect
 }
 
-func listenerOptions(list []conf.Listener) ([]gateway.ListenerOptions, error) {
-	var opts []gateway.ListenerOptions
+func listenerOptions(list []conf.Listener) ([]listen.Options, error) {
+	var opts []listen.Options
 	for _, l := range list {
-		o := gateway.ListenerOptions{Address: l.Address, Interface: l.MulticastInterface, ReceiveBuffer: l.ReceiveBuffer}
+		o := listen.Options{Address: l.Address, Interface: l.MulticastInterface, ReceiveBuffer: l.ReceiveBuffer}
 		if l.Multicast != "" {
 			group, err := netip.ParseAddr(l.Multicast)
 			if err != nil {

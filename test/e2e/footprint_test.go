@@ -10,6 +10,7 @@ import (
 
 	"sngate/conf"
 	sngateway "sngate/gateway"
+	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/snpacket/sn12"
 	"sngate/test/mosquitto"
@@ -137,7 +138,7 @@ func defaultOptions(t *testing.T, broker string) sngateway.Options {
 	return sngateway.Options{
 		ID:          cfg.Gateway.ID,
 		ClientID:    "sngate-footprint",
-		Listeners:   []sngateway.ListenerOptions{{Address: "127.0.0.1:0"}},
+		Listeners:   []listen.Options{{Address: "127.0.0.1:0"}},
 		MaxSessions: s.MaxSessions,
 		Session: &session.Config{
 			RetryInterval: s.RetryInterval, RetryCount: s.RetryCount, Hold: s.Hold,

@@ -15,6 +15,7 @@ import (
 
 	"sngate/gateway"
 	"sngate/gateway/gatewaytest"
+	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/topicreg"
 	"sngate/upstream"
@@ -109,7 +110,7 @@ func (w *world) startGateway() {
 		ClientID:    "sngate-soak",
 		Version:     "soak",
 		Shards:      1 + int(w.seed%2), // with one, a run is as good as repeatable
-		Listeners:   []gateway.ListenerOptions{{Address: w.gatewayAddr.String()}},
+		Listeners:   []listen.Options{{Address: w.gatewayAddr.String()}},
 		MaxSessions: len(w.devices),
 		Session: &session.Config{ // the defaults, but for the probe
 			Predefined: predefined, RetryInterval: 10 * time.Second, RetryCount: 3, Hold: 20 * time.Second,
@@ -126,10 +127,10 @@ func (w *world) startGateway() {
 			},
 		},
 		Log: zerolog.New(zerolog.SyncWriter(logReader{w})).Level(zerolog.InfoLevel),
-		Listen: func(gateway.ListenerOptions) (gateway.Listener, error) {
+		Listen: func(listen.Options) (listen.Listener, error) {
 			conn, err := w.network.Listen(w.gatewayAddr)
 			w.tally = &tally{Conn: conn}
-			return gateway.Listener{Conn: w.tally, ReceiveBuffer: 1}, err
+			return listen.Listener{Conn: w.tally, ReceiveBuffer: 1}, err
 		},
 	})
 	if err != nil {

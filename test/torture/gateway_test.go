@@ -15,6 +15,7 @@ import (
 
 	"sngate/gateway"
 	"sngate/gateway/gatewaytest"
+	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/store/storetest"
 	"sngate/upstream"
@@ -55,7 +56,7 @@ func newProcess(w *world) *process {
 	p.opts = gateway.Options{
 		ID: 1, ClientID: ownClientID, Version: "test",
 		OnStop:      w.profile.onStop,
-		Listeners:   []gateway.ListenerOptions{{Address: gatewayAddr.String()}},
+		Listeners:   []listen.Options{{Address: gatewayAddr.String()}},
 		MaxSessions: 100,
 		Session:     sessionConfig(w.profile),
 		Upstream: upstream.Options{
@@ -116,9 +117,9 @@ func (p *process) start() {
 		}
 		return p.w.broker.dial(ctx)
 	}
-	opts.Listen = func(o gateway.ListenerOptions) (gateway.Listener, error) {
+	opts.Listen = func(o listen.Options) (listen.Listener, error) {
 		conn, err := p.w.net.Listen(netip.MustParseAddrPort(o.Address))
-		return gateway.Listener{Conn: fuse{conn, dead}, ReceiveBuffer: 1}, err
+		return listen.Listener{Conn: fuse{conn, dead}, ReceiveBuffer: 1}, err
 	}
 	g, err := gateway.Start(opts)
 	if err != nil {

@@ -1,4 +1,4 @@
-package gateway
+package listen
 
 import (
 	"net"
@@ -36,13 +36,13 @@ func TestKernelTellsWhoIsUnreachable(t *testing.T) {
 		{"IPv6 from a socket for both", ":0", "udp6", "::1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			conn, _, err := ListenUDP(UDPOptions{Address: tt.listen})
+			conn, _, err := openUDP(udpOptions{Address: tt.listen})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer conn.Close()
 			reported := make(chan netip.AddrPort, 100)
-			conn.(unreachables).OnUnreachable(func(a netip.AddrPort) { reported <- a })
+			conn.(*udpConn).unreachable = func(a netip.AddrPort) { reported <- a }
 			received := make(chan error, 100)
 			var reader sync.WaitGroup
 			reader.Go(func() {

@@ -1,4 +1,4 @@
-package gateway
+package listen
 
 import "net/netip"
 
@@ -36,13 +36,6 @@ type GroupConn interface {
 	Group() netip.AddrPort
 	// Close leaves the group and wakes the readers. The listener stays open.
 	Close() error
-}
-
-// kernelDrops is a PacketConn that knows how many datagrams the operating system
-// has dropped because the socket's receive buffer was full. It answers false where
-// the platform does not tell.
-type kernelDrops interface {
-	KernelDrops() (uint64, bool)
 }
 
 // canonical unmaps an IPv4-mapped IPv6 address. (A zone on such an address is

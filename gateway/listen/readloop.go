@@ -1,4 +1,4 @@
-package gateway
+package listen
 
 import (
 	"errors"
@@ -21,41 +21,44 @@ const (
 	largeBuffer = maxDatagram
 )
 
-// datagram is one received datagram in a pooled buffer. It has one owner at a time:
+// Datagram is one received datagram in a pooled buffer. It has one owner at a time:
 // the reader that filled it, the queue it is in, the shard that took it. The last
-// owner calls recycle, after which nobody may touch it or what its bytes returned.
-type datagram struct {
-	from     netip.AddrPort // who sent it
-	listener int            // index of the listener that received it
+// owner calls Recycle, after which nobody may touch it or what its bytes returned.
+type Datagram struct {
+	From     netip.AddrPort // who sent it
+	Listener int            // index of the listener that received it
 	n        int
 	buf      []byte
-	pool     *datagramPool
+	pool     *Pool
 }
 
-// bytes returns the datagram. It is valid until recycle.
-func (d *datagram) bytes() []byte { return d.buf[:d.n] }
+// Bytes returns the datagram. It is valid until Recycle.
+func (d *Datagram) Bytes() []byte { return d.buf[:d.n] }
 
-// recycle gives the buffer back to its pool.
-func (d *datagram) recycle() { d.pool.put(d) }
+// Crowded reports whether more than half of the pool's limit is out.
+func (d *Datagram) Crowded() bool { return d.pool.held.Load() > d.pool.limit/2 }
 
-// datagramPool hands out datagrams of two sizes and limits what is out at any time to
+// Recycle gives the buffer back to its pool.
+func (d *Datagram) Recycle() { d.pool.put(d) }
+
+// Pool hands out datagrams of two sizes and limits what is out at any time to
 // a number of octets, so that a flood of large datagrams into long queues costs
 // datagrams and not memory. It may be used from many goroutines.
-type datagramPool struct {
+type Pool struct {
 	limit int64
 	held  atomic.Int64 // octets of buffers handed out
 	small sync.Pool
 	large sync.Pool
 }
 
-// newDatagramPool returns a pool that hands out at most limit octets of buffers.
-func newDatagramPool(limit int) *datagramPool {
-	return &datagramPool{limit: int64(limit)}
+// NewPool returns a pool that hands out at most limit octets of buffers.
+func NewPool(limit int) *Pool {
+	return &Pool{limit: int64(limit)}
 }
 
 // get returns a datagram with room for n octets (0..65535), or nil when the limit is
 // reached.
-func (p *datagramPool) get(n int) *datagram {
+func (p *Pool) get(n int) *Datagram {
 	class, size := &p.small, smallBuffer
 	if n > smallBuffer {
 		class, size = &p.large, largeBuffer
@@ -64,20 +67,17 @@ func (p *datagramPool) get(n int) *datagram {
 		p.held.Add(int64(-size))
 		return nil
 	}
-	d, ok := class.Get().(*datagram)
+	d, ok := class.Get().(*Datagram)
 	if !ok {
-		d = &datagram{buf: make([]byte, size), pool: p}
+		d = &Datagram{buf: make([]byte, size), pool: p}
 	}
 	d.n = n
 	return d
 }
 
-// crowded reports whether more than half of the limit is out.
-func (p *datagramPool) crowded() bool { return p.held.Load() > p.limit/2 }
-
-func (p *datagramPool) put(d *datagram) {
+func (p *Pool) put(d *Datagram) {
 	p.held.Add(int64(-len(d.buf)))
-	d.from, d.listener, d.n = netip.AddrPort{}, 0, 0
+	d.From, d.Listener, d.n = netip.AddrPort{}, 0, 0
 	if len(d.buf) == smallBuffer {
 		p.small.Put(d)
 	} else {
@@ -95,41 +95,41 @@ const (
 	readBackoffMax   = time.Second
 )
 
-// packetReader is the half of a socket that a readLoop needs.
+// packetReader is the half of a socket that a Loop needs.
 type packetReader interface {
 	ReadFrom(b []byte) (n int, from netip.AddrPort, err error)
 }
 
-// readLoop reads datagrams from one socket until that is closed. One goroutine runs
+// Loop reads datagrams from one socket until that is closed. One goroutine runs
 // it.
-type readLoop struct {
-	conn     packetReader
-	listener int // goes into each datagram
-	pool     *datagramPool
+type Loop struct {
+	Conn     packetReader
+	Listener int // goes into each datagram
+	Pool     *Pool
 
-	// handle takes over a datagram: it or somebody after it calls recycle.
-	handle func(d *datagram)
-	// noMemory is called for a datagram dropped because the pool is at its limit.
-	noMemory func(n int)
-	// failed is called for each error other than the end, for counting.
-	failed func(err error)
-	// done, when closed, cuts a wait after errors short. The loop ends when the
-	// socket is closed; done only makes that prompt.
-	done <-chan struct{}
+	// Handle takes over a datagram: it or somebody after it calls Recycle.
+	Handle func(d *Datagram)
+	// NoMemory is called for a datagram dropped because the pool is at its limit.
+	NoMemory func(n int)
+	// Failed is called for each error other than the end, for counting.
+	Failed func(err error)
+	// Done, when closed, cuts a wait after errors short. The loop ends when the
+	// socket is closed; Done only makes that prompt.
+	Done <-chan struct{}
 }
 
-// run reads until the socket is closed. The 64 KiB read buffer is held once per loop;
+// Run reads until the socket is closed. The 64 KiB read buffer is held once per loop;
 // each datagram is copied out of it into a buffer of its own size class.
-func (l *readLoop) run() {
+func (l *Loop) Run() {
 	buf := make([]byte, maxDatagram)
 	failures := 0
 	for {
-		n, from, err := l.conn.ReadFrom(buf)
+		n, from, err := l.Conn.ReadFrom(buf)
 		if err != nil {
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
-			l.failed(err)
+			l.Failed(err)
 			failures++
 			if !l.backOff(failures) {
 				return
@@ -137,23 +137,23 @@ func (l *readLoop) run() {
 			continue
 		}
 		failures = 0
-		d := l.pool.get(n)
+		d := l.Pool.get(n)
 		if d == nil {
-			l.noMemory(n)
+			l.NoMemory(n)
 			continue
 		}
 		copy(d.buf, buf[:n])
-		d.from, d.listener = from, l.listener
-		l.handle(d)
+		d.From, d.Listener = from, l.Listener
+		l.Handle(d)
 	}
 }
 
 // backOff waits after the given number of errors in a row. It reports false when
 // done was closed meanwhile.
-func (l *readLoop) backOff(failures int) bool {
+func (l *Loop) backOff(failures int) bool {
 	if failures <= readErrorsAtOnce {
 		select {
-		case <-l.done:
+		case <-l.Done:
 			return false
 		default:
 			return true
@@ -166,7 +166,7 @@ func (l *readLoop) backOff(failures int) bool {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
-	case <-l.done:
+	case <-l.Done:
 		return false
 	case <-timer.C:
 		return true

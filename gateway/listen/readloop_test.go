@@ -1,4 +1,4 @@
-package gateway
+package listen
 
 import (
 	"errors"
@@ -36,11 +36,11 @@ func TestReadLoopBacksOffFromABrokenSocket(t *testing.T) {
 		}
 		var reads atomic.Int64
 		done, ended := make(chan struct{}), make(chan struct{})
-		loop := &readLoop{
-			conn: conn, pool: newDatagramPool(1 << 20), done: done,
-			handle:   func(*datagram) { t.Error("a datagram from a broken socket") },
-			noMemory: func(int) { t.Error("no memory") },
-			failed: func(err error) {
+		loop := &Loop{
+			Conn: conn, Pool: NewPool(1 << 20), Done: done,
+			Handle:   func(*Datagram) { t.Error("a datagram from a broken socket") },
+			NoMemory: func(int) { t.Error("no memory") },
+			Failed: func(err error) {
 				if !errors.Is(err, broken) {
 					t.Errorf("err = %v", err)
 				}
@@ -48,7 +48,7 @@ func TestReadLoopBacksOffFromABrokenSocket(t *testing.T) {
 			},
 		}
 		start := time.Now()
-		go func() { defer close(ended); loop.run() }()
+		go func() { defer close(ended); loop.Run() }()
 		synctest.Wait()
 		if n := reads.Load(); n != readErrorsAtOnce+1 {
 			t.Errorf("%d reads at once, want %d", n, readErrorsAtOnce+1)
@@ -79,22 +79,22 @@ func TestReadLoopRecoversAfterErrors(t *testing.T) {
 			return copy(b, "hello"), testPeer, nil
 		}
 		got, failures := 0, 0
-		loop := &readLoop{
-			conn: conn, listener: 3, pool: newDatagramPool(1 << 20), done: make(chan struct{}),
-			handle: func(d *datagram) {
-				if string(d.bytes()) != "hello" || d.from != testPeer || d.listener != 3 {
-					t.Errorf("datagram %q from %s at listener %d", d.bytes(), d.from, d.listener)
+		loop := &Loop{
+			Conn: conn, Listener: 3, Pool: NewPool(1 << 20), Done: make(chan struct{}),
+			Handle: func(d *Datagram) {
+				if string(d.Bytes()) != "hello" || d.From != testPeer || d.Listener != 3 {
+					t.Errorf("datagram %q from %s at listener %d", d.Bytes(), d.From, d.Listener)
 				}
-				d.recycle()
+				d.Recycle()
 				if got++; got == 50 {
 					close(conn.closed)
 				}
 			},
-			noMemory: func(int) { t.Error("no memory") },
-			failed:   func(error) { failures++ },
+			NoMemory: func(int) { t.Error("no memory") },
+			Failed:   func(error) { failures++ },
 		}
 		start := time.Now()
-		loop.run() // returns when closed
+		loop.Run() // returns when closed
 		// 19 errors in a row: 16 at once, then 1, 2 and 4 ms; a success starts anew.
 		if d := time.Since(start); d != 50*7*time.Millisecond {
 			t.Errorf("took %s", d)
@@ -108,15 +108,15 @@ func TestReadLoopRecoversAfterErrors(t *testing.T) {
 func TestReadLoopEndsWhileItWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		done, ended := make(chan struct{}), make(chan struct{})
-		loop := &readLoop{
-			conn: &scriptedConn{
+		loop := &Loop{
+			Conn: &scriptedConn{
 				read:   func([]byte) (int, netip.AddrPort, error) { return 0, netip.AddrPort{}, errors.New("broken") },
 				closed: make(chan struct{}),
 			},
-			pool: newDatagramPool(0), done: done,
-			handle: func(*datagram) {}, noMemory: func(int) {}, failed: func(error) {},
+			Pool: NewPool(0), Done: done,
+			Handle: func(*Datagram) {}, NoMemory: func(int) {}, Failed: func(error) {},
 		}
-		go func() { defer close(ended); loop.run() }()
+		go func() { defer close(ended); loop.Run() }()
 		time.Sleep(10*time.Second + 300*time.Millisecond) // in the middle of a wait
 		at := time.Now()
 		close(done)
@@ -129,11 +129,11 @@ func TestReadLoopEndsWhileItWaits(t *testing.T) {
 
 func TestDatagramPoolIsBoundedInOctets(t *testing.T) {
 	const limit = 10*largeBuffer + smallBuffer
-	p := newDatagramPool(limit)
-	var out []*datagram
+	p := NewPool(limit)
+	var out []*Datagram
 	for range 10 {
 		d := p.get(60000)
-		if d == nil || len(d.bytes()) != 60000 {
+		if d == nil || len(d.Bytes()) != 60000 {
 			t.Fatal("refused below the limit")
 		}
 		out = append(out, d)
@@ -148,31 +148,31 @@ func TestDatagramPoolIsBoundedInOctets(t *testing.T) {
 	if p.get(0) != nil {
 		t.Error("handed out a small buffer beyond the limit")
 	}
-	small.recycle()
+	small.Recycle()
 	for _, d := range out {
-		d.recycle()
+		d.Recycle()
 	}
 	if held := p.held.Load(); held != 0 {
 		t.Errorf("%d octets held after all came back", held)
 	}
 	for _, n := range []int{0, 1, smallBuffer, smallBuffer + 1, maxDatagram} {
 		d := p.get(n)
-		if d == nil || len(d.bytes()) != n {
+		if d == nil || len(d.Bytes()) != n {
 			t.Fatalf("get(%d) = %v", n, d)
 		}
-		d.recycle()
+		d.Recycle()
 	}
 }
 
 func TestReadLoopCountsWhatThePoolRefuses(t *testing.T) {
 	conn := &scriptedConn{closed: make(chan struct{})}
 	conn.read = func(b []byte) (int, netip.AddrPort, error) { return 100, testPeer, nil }
-	var held []*datagram
+	var held []*Datagram
 	refused := 0
-	loop := &readLoop{
-		conn: conn, pool: newDatagramPool(3 * smallBuffer), done: make(chan struct{}),
-		handle: func(d *datagram) { held = append(held, d) },
-		noMemory: func(n int) {
+	loop := &Loop{
+		Conn: conn, Pool: NewPool(3 * smallBuffer), Done: make(chan struct{}),
+		Handle: func(d *Datagram) { held = append(held, d) },
+		NoMemory: func(n int) {
 			if n != 100 {
 				t.Errorf("refused %d octets", n)
 			}
@@ -180,9 +180,9 @@ func TestReadLoopCountsWhatThePoolRefuses(t *testing.T) {
 				close(conn.closed)
 			}
 		},
-		failed: func(err error) { t.Error(err) },
+		Failed: func(err error) { t.Error(err) },
 	}
-	loop.run()
+	loop.Run()
 	if len(held) != 3 || refused != 5 {
 		t.Errorf("%d held, %d refused", len(held), refused)
 	}

@@ -1,6 +1,6 @@
 //go:build unix
 
-package gateway
+package listen
 
 import (
 	"net"
@@ -43,7 +43,7 @@ func groupInterfaces(t *testing.T) (v4, v6 string) {
 // freePort returns a port that was free a moment ago.
 func freePort(t *testing.T) uint16 {
 	t.Helper()
-	c, _ := listenForTest(t, UDPOptions{Address: "127.0.0.1:0"})
+	c, _ := listenForTest(t, udpOptions{Address: "127.0.0.1:0"})
 	defer c.Close()
 	return c.LocalAddr().Port()
 }
@@ -55,12 +55,12 @@ type member struct {
 
 func join(t *testing.T, address string, group netip.AddrPort) member {
 	t.Helper()
-	main, _ := listenForTest(t, UDPOptions{Address: address, Group: group})
+	main, _ := listenForTest(t, udpOptions{Address: address, Group: group})
 	name, v6 := groupInterfaces(t)
 	if group.Addr().Is6() {
 		name = v6
 	}
-	g, err := ListenGroup(main, GroupOptions{Group: group, Interface: name})
+	g, err := openGroup(main, groupOptions{Group: group, Interface: name})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,27 +150,27 @@ func TestSeveralGatewaysShareAGroupInAnyOrder(t *testing.T) {
 }
 
 func TestListenGroupRefusesWhatCannotWork(t *testing.T) {
-	v4, _ := listenForTest(t, UDPOptions{Address: "127.0.0.1:0"})
+	v4, _ := listenForTest(t, udpOptions{Address: "127.0.0.1:0"})
 	type row struct {
 		name     string
 		listener PacketConn
-		opts     GroupOptions
+		opts     groupOptions
 		want     string
 	}
 	tests := []row{
-		{"unicast address", v4, GroupOptions{Group: netip.MustParseAddrPort("192.0.2.1:1883")}, "not a multicast address"},
-		{"IPv6 group on IPv4", v4, GroupOptions{Group: netip.MustParseAddrPort("[ff02::1]:1883")}, "address family"},
-		{"unknown interface", v4, GroupOptions{Group: netip.MustParseAddrPort("239.1.1.1:1883"), Interface: "nosuchif"}, "nosuchif"},
+		{"unicast address", v4, groupOptions{Group: netip.MustParseAddrPort("192.0.2.1:1883")}, "not a multicast address"},
+		{"IPv6 group on IPv4", v4, groupOptions{Group: netip.MustParseAddrPort("[ff02::1]:1883")}, "address family"},
+		{"unknown interface", v4, groupOptions{Group: netip.MustParseAddrPort("239.1.1.1:1883"), Interface: "nosuchif"}, "nosuchif"},
 	}
 	if hasIPv6() {
-		both, _ := listenForTest(t, UDPOptions{Address: ":0"})
-		tests = append(tests, row{"two interfaces", both, GroupOptions{Group: netip.MustParseAddrPort("[ff02::1%a]:1883"), Interface: "b"}, "interface a"})
-		v6, _ := listenForTest(t, UDPOptions{Address: "[::1]:0"})
-		tests = append(tests, row{"IPv4 group on IPv6", v6, GroupOptions{Group: netip.MustParseAddrPort("239.1.1.1:1883")}, "address family"})
+		both, _ := listenForTest(t, udpOptions{Address: ":0"})
+		tests = append(tests, row{"two interfaces", both, groupOptions{Group: netip.MustParseAddrPort("[ff02::1%a]:1883"), Interface: "b"}, "interface a"})
+		v6, _ := listenForTest(t, udpOptions{Address: "[::1]:0"})
+		tests = append(tests, row{"IPv4 group on IPv6", v6, groupOptions{Group: netip.MustParseAddrPort("239.1.1.1:1883")}, "address family"})
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			g, err := ListenGroup(tt.listener, tt.opts)
+			g, err := openGroup(tt.listener, tt.opts)
 			if err == nil {
 				_ = g.Close()
 				t.Fatal("accepted")

@@ -1,4 +1,4 @@
-package gateway
+package listen
 
 import (
 	"bytes"
@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-func listenForTest(t *testing.T, opts UDPOptions) (PacketConn, int) {
+func listenForTest(t *testing.T, opts udpOptions) (PacketConn, int) {
 	t.Helper()
-	c, granted, err := ListenUDP(opts)
+	c, granted, err := openUDP(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,12 +73,12 @@ func TestListenerExchangesDatagramsOfEverySize(t *testing.T) {
 	}
 	for _, address := range addresses {
 		t.Run(address, func(t *testing.T) {
-			server, _ := listenForTest(t, UDPOptions{Address: address})
+			server, _ := listenForTest(t, udpOptions{Address: address})
 			host := "127.0.0.1"
 			if strings.Contains(address, "::") {
 				host = "::1"
 			}
-			client, _ := listenForTest(t, UDPOptions{Address: net.JoinHostPort(host, "0")})
+			client, _ := listenForTest(t, udpOptions{Address: net.JoinHostPort(host, "0")})
 			to := netip.AddrPortFrom(netip.MustParseAddr(host), server.LocalAddr().Port())
 			for _, size := range []int{0, 1, 2, 1200, 2048, 2049, 60000, 65507} {
 				want := bytes.Repeat([]byte{byte(size)}, size)
@@ -101,7 +101,7 @@ func TestListenerExchangesDatagramsOfEverySize(t *testing.T) {
 }
 
 func TestAddressFamiliesAreAsWritten(t *testing.T) {
-	only4, _ := listenForTest(t, UDPOptions{Address: "0.0.0.0:0"})
+	only4, _ := listenForTest(t, udpOptions{Address: "0.0.0.0:0"})
 	if a := only4.LocalAddr().Addr(); a != netip.IPv4Unspecified() {
 		t.Errorf("0.0.0.0 became %s", a)
 	}
@@ -109,8 +109,8 @@ func TestAddressFamiliesAreAsWritten(t *testing.T) {
 		t.Log("this host has no IPv6")
 		return
 	}
-	only6, _ := listenForTest(t, UDPOptions{Address: "[::]:0"})
-	client, _ := listenForTest(t, UDPOptions{Address: "127.0.0.1:0"})
+	only6, _ := listenForTest(t, udpOptions{Address: "[::]:0"})
+	client, _ := listenForTest(t, udpOptions{Address: "127.0.0.1:0"})
 	// The port is free for IPv4, so [::] cannot have taken it.
 	to := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), only6.LocalAddr().Port())
 	if _, err := client.WriteTo([]byte{1}, to); err != nil {
@@ -128,8 +128,8 @@ func TestIPv6ClientKeepsItsZone_Case187(t *testing.T) {
 	}
 	host, zone := linkLocal(t)
 	t.Logf("client at %q, zone %q", host, zone)
-	server, _ := listenForTest(t, UDPOptions{Address: "[::]:0"})
-	client, _ := listenForTest(t, UDPOptions{Address: net.JoinHostPort(host, "0")})
+	server, _ := listenForTest(t, udpOptions{Address: "[::]:0"})
+	client, _ := listenForTest(t, udpOptions{Address: net.JoinHostPort(host, "0")})
 	to := netip.AddrPortFrom(netip.MustParseAddr(host), server.LocalAddr().Port())
 	if _, err := client.WriteTo([]byte("hello"), to); err != nil {
 		t.Fatal(err)
@@ -181,11 +181,11 @@ func TestCanonicalAddresses_Case187(t *testing.T) {
 }
 
 func TestReceiveBufferIsWhatWasGranted(t *testing.T) {
-	_, granted := listenForTest(t, UDPOptions{Address: "127.0.0.1:0", ReceiveBuffer: 131072})
+	_, granted := listenForTest(t, udpOptions{Address: "127.0.0.1:0", ReceiveBuffer: 131072})
 	if granted != 131072 {
 		t.Errorf("granted %d of 131072", granted)
 	}
-	_, granted = listenForTest(t, UDPOptions{Address: "127.0.0.1:0"})
+	_, granted = listenForTest(t, udpOptions{Address: "127.0.0.1:0"})
 	if granted < 131072 || granted > DefaultReceiveBuffer {
 		t.Errorf("granted %d of the default", granted)
 	}
@@ -195,9 +195,9 @@ func TestAddressInUseIsAnErrorWithOrWithoutAGroup(t *testing.T) {
 	group := netip.MustParseAddrPort("239.255.77.1:0")
 	for _, host := range []string{"", "127.0.0.1", "0.0.0.0"} {
 		for _, g := range []netip.AddrPort{{}, group} {
-			first, _ := listenForTest(t, UDPOptions{Address: net.JoinHostPort(host, "0"), Group: g})
+			first, _ := listenForTest(t, udpOptions{Address: net.JoinHostPort(host, "0"), Group: g})
 			_, port, _ := net.SplitHostPort(first.LocalAddr().String())
-			second, _, err := ListenUDP(UDPOptions{Address: net.JoinHostPort(host, port), Group: g})
+			second, _, err := openUDP(udpOptions{Address: net.JoinHostPort(host, port), Group: g})
 			if err == nil {
 				_ = second.Close()
 				t.Errorf("host %q, group %v: bound twice", host, g)
@@ -210,7 +210,7 @@ func TestAddressInUseIsAnErrorWithOrWithoutAGroup(t *testing.T) {
 
 func TestWrongAddressesAreErrors(t *testing.T) {
 	for _, address := range []string{"", "1883", "127.0.0.1", "127.0.0.1:99999", "[::1:1883", "[fe80::1%nosuchif]:0"} {
-		if c, _, err := ListenUDP(UDPOptions{Address: address}); err == nil {
+		if c, _, err := openUDP(udpOptions{Address: address}); err == nil {
 			_ = c.Close()
 			t.Errorf("%q was accepted", address)
 		} else if !strings.Contains(err.Error(), address) {
@@ -220,7 +220,7 @@ func TestWrongAddressesAreErrors(t *testing.T) {
 }
 
 func TestCloseWakesTheReader(t *testing.T) {
-	c, _ := listenForTest(t, UDPOptions{Address: "127.0.0.1:0"})
+	c, _ := listenForTest(t, udpOptions{Address: "127.0.0.1:0"})
 	result := make(chan error)
 	go func() {
 		_, _, err := c.ReadFrom(make([]byte, 10))
@@ -240,7 +240,7 @@ func TestADatagramCostsNoAllocation(t *testing.T) {
 		hosts = append(hosts, "::1")
 	}
 	for _, host := range hosts {
-		c, _ := listenForTest(t, UDPOptions{Address: net.JoinHostPort(host, "0")})
+		c, _ := listenForTest(t, udpOptions{Address: net.JoinHostPort(host, "0")})
 		setReadDeadline(t, c, time.Now().Add(time.Minute))
 		b := make([]byte, 100)
 		if n := testing.AllocsPerRun(100, func() {

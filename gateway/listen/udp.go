@@ -1,4 +1,4 @@
-package gateway
+package listen
 
 import (
 	"context"
@@ -13,15 +13,15 @@ import (
 // of a few hundred sleepers that wake together.
 const DefaultReceiveBuffer = 4 << 20
 
-// UDPOptions describes a listener.
-type UDPOptions struct {
+// udpOptions describes a listener.
+type udpOptions struct {
 	// Address is "host:port". Without a host the socket takes IPv4 and IPv6;
 	// "0.0.0.0" is IPv4 only and "[::]" IPv6 only. A link-local host needs its zone
 	// ("[fe80::1%eth0]:1883").
 	Address string
 	// ReceiveBuffer in octets; 0 is DefaultReceiveBuffer.
 	ReceiveBuffer int
-	// Group makes the listener fit for ListenGroup with this address. The zero value
+	// Group makes the listener fit for openGroup with this address. The zero value
 	// is a listener without multicast.
 	Group netip.AddrPort
 }
@@ -33,9 +33,9 @@ type udpConn struct {
 	unreachable func(netip.AddrPort) // nil: nobody wants to know
 }
 
-// ListenUDP opens a listener. It returns the size of the receive buffer that the
+// openUDP opens a listener. It returns the size of the receive buffer that the
 // system granted, in octets, to be compared with what was asked; less is no error.
-func ListenUDP(opts UDPOptions) (conn PacketConn, receiveBuffer int, err error) {
+func openUDP(opts udpOptions) (conn PacketConn, receiveBuffer int, err error) {
 	conn, receiveBuffer, err = listenUDP(opts)
 	if err != nil {
 		return nil, 0, fmt.Errorf("listen on udp %s: %w", opts.Address, err)
@@ -43,7 +43,7 @@ func ListenUDP(opts UDPOptions) (conn PacketConn, receiveBuffer int, err error) 
 	return conn, receiveBuffer, nil
 }
 
-func listenUDP(opts UDPOptions) (*udpConn, int, error) {
+func listenUDP(opts udpOptions) (*udpConn, int, error) {
 	network, err := udpNetwork(opts.Address)
 	if err != nil {
 		return nil, 0, err
@@ -64,7 +64,7 @@ func listenUDP(opts UDPOptions) (*udpConn, int, error) {
 }
 
 // prepare sets the options of a bound socket.
-func (c *udpConn) prepare(opts UDPOptions, share bool) (granted int, err error) {
+func (c *udpConn) prepare(opts udpOptions, share bool) (granted int, err error) {
 	// The socket must not receive what is sent to groups that some socket of this
 	// host has joined: a SEARCHGW would be answered twice. Kernels before 4.20 cannot
 	// do this for IPv6, which matters only if there is such a group.
@@ -180,10 +180,6 @@ func (c *udpConn) WriteTo(b []byte, to netip.AddrPort) (int, error) {
 }
 
 func (c *udpConn) LocalAddr() netip.AddrPort { return c.local }
-
-// KernelDrops is how many datagrams the system has dropped because the receive
-// buffer was full, since the socket was opened. The kernel counts in 32 bits.
-func (c *udpConn) KernelDrops() (uint64, bool) { return kernelDropsOf(c.UDPConn) }
 
 // control runs f on the socket's descriptor.
 func control(c *net.UDPConn, f func(fd uintptr) error) error {

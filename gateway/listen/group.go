@@ -1,4 +1,4 @@
-package gateway
+package listen
 
 import (
 	"errors"
@@ -11,8 +11,8 @@ import (
 	"golang.org/x/net/ipv6"
 )
 
-// GroupOptions names the multicast group of a listener.
-type GroupOptions struct {
+// groupOptions names the multicast group of a listener.
+type groupOptions struct {
 	// Group is the multicast address, IPv4 or IPv6, and the port.
 	Group netip.AddrPort
 	// Interface is the name of the interface to receive and send on. Empty is the
@@ -34,10 +34,10 @@ type udpGroup struct {
 // ErrGroup says that the group of a listener is what has failed, and not its address.
 var ErrGroup = errors.New("join group")
 
-// ListenGroup joins a group for a listener that ListenUDP returned with the same
+// openGroup joins a group for a listener that openUDP returned with the same
 // Group in its options. It is not available on Windows, where a socket cannot be
 // bound to a group.
-func ListenGroup(listener PacketConn, opts GroupOptions) (GroupConn, error) {
+func openGroup(listener PacketConn, opts groupOptions) (GroupConn, error) {
 	g, err := listenGroup(listener, opts)
 	if err != nil {
 		hint := ""
@@ -49,7 +49,7 @@ func ListenGroup(listener PacketConn, opts GroupOptions) (GroupConn, error) {
 	return g, nil
 }
 
-func listenGroup(listener PacketConn, opts GroupOptions) (*udpGroup, error) {
+func listenGroup(listener PacketConn, opts groupOptions) (*udpGroup, error) {
 	addr := opts.Group.Addr().Unmap()
 	if !addr.IsMulticast() {
 		return nil, errors.New("not a multicast address")

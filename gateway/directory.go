@@ -1,0 +1,71 @@
+package gateway
+
+import (
+	"sync"
+
+	"sngate/gateway/listen"
+)
+
+// directory finds the session of an address. Readers look addresses up while shards
+// change them. Which session an address belongs to is decided here alone: an entry is
+// bound to at most one address, and an address to at most one entry.
+type directory struct {
+	stripes [directoryStripes]stripe
+}
+
+const directoryStripes = 64
+
+type stripe struct {
+	mu      sync.RWMutex
+	entries map[listen.Peer]*entry
+	_       [32]byte // a cache line each
+}
+
+func newDirectory() *directory {
+	d := &directory{}
+	for i := range d.stripes {
+		d.stripes[i].entries = make(map[listen.Peer]*entry)
+	}
+	return d
+}
+
+// stripe spreads peers by the last octets of their address, their port and node.
+func (d *directory) stripe(p listen.Peer) *stripe {
+	a := p.Addr.Addr().As16()
+	h := uint32(p.Addr.Port())*31 + uint32(a[15]) + uint32(a[14])<<8
+	for i := range len(p.Node) {
+		h = h*31 + uint32(p.Node[i])
+	}
+	return &d.stripes[(h*0x9E3779B1)>>(32-6)]
+}
+
+// find returns the entry bound to p, or nil.
+func (d *directory) find(p listen.Peer) *entry {
+	s := d.stripe(p)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.entries[p]
+}
+
+// bind gives p to e and returns the entry that had it before, or nil.
+func (d *directory) bind(p listen.Peer, e *entry) *entry {
+	s := d.stripe(p)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.entries[p]
+	s.entries[p] = e
+	if before == e {
+		return nil
+	}
+	return before
+}
+
+// release takes p from e, if it still has it.
+func (d *directory) release(p listen.Peer, e *entry) {
+	s := d.stripe(p)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.entries[p] == e {
+		delete(s.entries, p)
+	}
+}
