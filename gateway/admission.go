@@ -112,7 +112,7 @@ func (s *shard) makeRoom() {
 	if front := s.ended.Front(); front != nil {
 		e := front.Value.(*entry)
 		if s.now >= e.endedAt+keptFor && e.idle() {
-			s.counters.drop(int(session.ReasonMaxSessions))
+			s.counters.Drop(session.ReasonMaxSessions)
 			s.remember(e, session.ReasonMaxSessions)
 			s.forget(e)
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"sngate/gateway/admin"
 	"sngate/snpacket/sn12"
 	"sngate/store/storetest"
 )
@@ -22,7 +23,7 @@ import (
 func (r *rig) ask(path string, v any) int {
 	r.t.Helper()
 	w := httptest.NewRecorder()
-	opsHandler(r.gateway.opsOptions()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+	admin.Handler(r.gateway.opsOptions()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 	if v != nil {
 		if err := json.Unmarshal(w.Body.Bytes(), v); err != nil {
 			r.t.Fatalf("%s: %d %q: %v", path, w.Code, w.Body, err)
@@ -47,23 +48,23 @@ func TestASessionIsShownByTheAPI_Case186(t *testing.T) {
 		d.sendMessage(sn12.Disconnect{HasDuration: true, Duration: 900})
 		time.Sleep(90 * time.Second)
 		r.publish("cmd/x", "hidden", 1)
-		var got SessionDetail
+		var got admin.SessionDetail
 		if status := r.ask("/api/v1/sessions/pump-1", &got); status != 200 {
 			t.Fatalf("status %d", status)
 		}
-		refusal := Refusal{
+		refusal := admin.Refusal{
 			Reason: "unknown_topic_id", Times: 2, AgoSeconds: 90, Packet: "PUBLISH", TopicID: id16(7), TopicIDType: "normal",
 			Advice: "REGISTER the topic name and use the id of the REGACK; a CONNECT with CleanSession=1 ends earlier ids; the device has 3 (a/b)",
 		}
-		want := SessionDetail{
-			SessionInfo: SessionInfo{
+		want := admin.SessionDetail{
+			SessionInfo: admin.SessionInfo{
 				ClientID: "pump-1", State: "asleep", Address: "10.0.1.1:5000", LastHeardSeconds: seconds64(90),
 				KeepAliveSeconds: 600, SleepSeconds: 900, BrokerConnection: "up", TopicCount: 1, SubscriptionCount: 1,
-				Held: Amount{Messages: 1, Bytes: len("cmd/xhidden") + 64}, LastRefusal: &refusal,
+				Held: admin.Amount{Messages: 1, Bytes: len("cmd/xhidden") + 64}, LastRefusal: &refusal,
 			},
-			Topics:        []Topic{{ID: 3, Name: "a/b", Known: true}},
-			Subscriptions: []Subscription{{Filter: "cmd/#", QoS: 1}},
-			Refusals:      []Refusal{refusal},
+			Topics:        []admin.Topic{{ID: 3, Name: "a/b", Known: true}},
+			Subscriptions: []admin.Subscription{{Filter: "cmd/#", QoS: 1}},
+			Refusals:      []admin.Refusal{refusal},
 		}
 		if d := cmp.Diff(want, got); d != "" {
 			t.Error(d)
@@ -85,7 +86,7 @@ func TestTheAPIShowsNoPayloadAndNoPassword(t *testing.T) {
 		r.publish("cmd/x", "payload-down", 1)
 		for _, path := range []string{"/api/v1/sessions", "/api/v1/sessions/pump-1"} {
 			w := httptest.NewRecorder()
-			opsHandler(r.gateway.opsOptions()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+			admin.Handler(r.gateway.opsOptions()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 			body := w.Body.String()
 			if w.Code != 200 || !strings.Contains(body, "will/topic") {
 				t.Errorf("%s: %d %s", path, w.Code, body)
@@ -118,7 +119,7 @@ func TestSessionsComeInPages(t *testing.T) {
 			var got []string
 			path, pages := "/api/v1/sessions?limit=4", 0
 			for {
-				var page SessionPage
+				var page admin.SessionPage
 				if status := r.ask(path, &page); status != 200 || len(page.Sessions) > 4 {
 					t.Fatalf("%s: status %d, %d sessions", path, status, len(page.Sessions))
 				}
@@ -183,7 +184,7 @@ func TestClientIDsAreEscapedInThePath(t *testing.T) {
 		r := newRig(t, nil)
 		for i, id := range []string{"a/b", "a b", "%2F", "ä", "?x=1", "#", "a//b", "a/../b", "..", "."} {
 			r.device(fmt.Sprintf("10.0.1.%d:5000", 1+i)).connect(id)
-			var got SessionDetail
+			var got admin.SessionDetail
 			escaped := strings.ReplaceAll(url.PathEscape(id), ".", "%2E")
 			if status := r.ask("/api/v1/sessions/"+escaped, &got); status != 200 || got.ClientID != id {
 				t.Errorf("%q as %q: status %d, client id %q", id, escaped, status, got.ClientID)
@@ -201,7 +202,7 @@ func TestRefusalsOfADeviceWithoutASessionCanBeAskedFor(t *testing.T) {
 		r.device("10.0.1.2:5000").connectUnanswered("pump-1")
 		time.Sleep(time.Second)
 		for id, want := range map[string]string{"meter-1": "client_not_allowed", "pump-1": "broker_refused"} {
-			var got apiError
+			var got admin.ApiError
 			if status := r.ask("/api/v1/sessions/"+id, &got); status != 404 || len(got.Refusals) != 1 || got.Refusals[0].Reason != want {
 				t.Errorf("%s: status %d, %+v; want %s", id, status, got, want)
 			}
@@ -209,7 +210,7 @@ func TestRefusalsOfADeviceWithoutASessionCanBeAskedFor(t *testing.T) {
 		// A session takes them over.
 		r.broker.Refuse = nil
 		r.device("10.0.1.2:5001").connect("pump-1")
-		var got SessionDetail
+		var got admin.SessionDetail
 		if status := r.ask("/api/v1/sessions/pump-1", &got); status != 200 || len(got.Refusals) != 1 || got.Refusals[0].Reason != "broker_refused" {
 			t.Errorf("status %d, %+v", status, got)
 		}
@@ -225,7 +226,7 @@ func TestOverloadOfADeviceIsShown(t *testing.T) {
 		for range 50 {
 			d.send("02 16")
 		}
-		var got SessionDetail
+		var got admin.SessionDetail
 		if r.ask("/api/v1/sessions/pump-1", &got); len(got.Refusals) != 1 || got.Refusals[0].Reason != "datagram_rate" || got.Refusals[0].Times < 25 {
 			t.Errorf("%+v", got.Refusals)
 		}
@@ -278,7 +279,7 @@ func TestLastHeardIsNotKnownAfterARestart(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.start()
-		var got SessionDetail
+		var got admin.SessionDetail
 		if status := r.ask("/api/v1/sessions/pump-1", &got); status != 200 || got.LastHeardSeconds != nil || got.State != "active" {
 			t.Errorf("status %d, %+v", status, got.SessionInfo)
 		}
@@ -332,7 +333,7 @@ func TestASessionThatHasExpiredIsExplained(t *testing.T) {
 		d.connectWith(false, 60, "pump-1")
 		d.send("02 18")
 		time.Sleep(90 * time.Minute)
-		var got apiError
+		var got admin.ApiError
 		if status := r.ask("/api/v1/sessions/pump-1", &got); status != 404 || len(got.Refusals) != 1 || got.Refusals[0].Reason != "session_expired" {
 			t.Errorf("status %d, %+v", status, got)
 		}
@@ -347,7 +348,7 @@ func TestARefusedMoveShowsAtTheSessionThatIsDefended(t *testing.T) {
 		moved := r.device("10.0.1.1:5001")
 		moved.sendMessage(sn12.Connect{ProtocolID: 1, Duration: 60, ClientID: []byte("pump-1")})
 		moved.wantMessage("refused", sn12.Disconnect{})
-		var got SessionDetail
+		var got admin.SessionDetail
 		if status := r.ask("/api/v1/sessions/pump-1", &got); status != 200 {
 			t.Fatalf("status %d", status)
 		}

@@ -30,7 +30,7 @@ func (s *shard) arrive(a *arrival) {
 		}
 	}()
 	if s.gw.stopping.Load() {
-		s.counters.drop(int(session.ReasonStopping))
+		s.counters.Drop(session.ReasonStopping)
 		return
 	}
 	switch a.kind {
@@ -58,7 +58,7 @@ func (s *shard) passOn(a *arrival) bool {
 	a.kind, a.entry = byTopic, nil
 	if first := s.gw.shards[0]; first != s {
 		if !first.offerStranger(*a) {
-			s.counters.drop(int(session.ReasonStrangersFull))
+			s.counters.Drop(session.ReasonStrangersFull)
 			a.datagram.Recycle()
 		}
 		return true
@@ -82,7 +82,7 @@ func (s *shard) arriveAddress(a *arrival) {
 	case e.gone || !e.bound || e.peer != a.peer:
 		s.disown(a, session.ReasonUnknownSender)
 	case !live(e.session.State()) && messageType(a.body) == byte(sn12.TypeDisconnect) && !s.farewells.Allow(s.now):
-		s.counters.drop(int(session.ReasonRateLimited)) // as for strangers: see farewellsPerSecond
+		s.counters.Drop(session.ReasonRateLimited) // as for strangers: see farewellsPerSecond
 		s.remember(e, session.ReasonRateLimited)
 	default:
 		s.handle(e, a)
@@ -93,7 +93,7 @@ func (s *shard) arriveAddress(a *arrival) {
 func (s *shard) handOver(e *entry, a *arrival) {
 	b := arrival{datagram: a.datagram, body: a.body, peer: a.peer, entry: e}
 	if !e.shard.offer(b) {
-		s.counters.drop(int(session.ReasonShardFull))
+		s.counters.Drop(session.ReasonShardFull)
 		return
 	}
 	a.datagram = nil // the other shard's to recycle

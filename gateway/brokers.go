@@ -58,13 +58,7 @@ func (g *Gateway) brokerInUse() string {
 	return address
 }
 
-func (g *Gateway) upstreamStats() upstreamStats {
-	stats := toUpstreamStats(g.dialer.Stats())
-	stats.broker, _ = g.dialer.InUse()
-	return stats
-}
-
-// brokerUp notes that the broker can be reached.
+// BrokerUp notes that the broker can be reached.
 func (g *Gateway) brokerUp() {
 	g.brokerReady.Store(true)
 	g.brokerFault.Store(nil)

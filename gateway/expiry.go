@@ -40,7 +40,7 @@ func (s *shard) expire() {
 		s.noteEnded(e, true)
 		return
 	}
-	s.counters.drop(int(session.ReasonSessionExpired))
+	s.counters.Drop(session.ReasonSessionExpired)
 	s.remember(e, session.ReasonSessionExpired)
 	s.gw.logExpired(e)
 	s.settle(e)

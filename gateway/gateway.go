@@ -20,7 +20,10 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"sngate/gateway/admin"
+	"sngate/gateway/discovery"
 	"sngate/gateway/listen"
+	"sngate/gateway/metrics"
 	"sngate/gateway/session"
 	"sngate/store"
 	"sngate/upstream"
@@ -44,9 +47,9 @@ type Gateway struct {
 	keptStore  budget // of the store: what is kept for devices beside messages
 	heldStore  budget // and the messages held for them
 	dialer     *upstream.Dialer
-	discoverer *discoverer
-	metrics    *metrics
-	ops        *opsServer
+	discoverer *discovery.Discoverer
+	metrics    *metrics.Metrics
+	ops        *admin.Server
 	// inspections has room for the questions of operators that are under way.
 	inspections chan struct{}
 	own         ownConnection // owned by shard 0
@@ -128,7 +131,7 @@ func Start(opts Options) (*Gateway, error) {
 // open makes everything that can fail.
 func (g *Gateway) open() error {
 	var err error
-	if g.metrics, err = newMetrics(g.metricNames(), g.metricSources()); err != nil {
+	if g.metrics, err = metrics.New(g.observed()); err != nil {
 		return err
 	}
 	for range max(g.opts.Shards, 1) {
@@ -146,11 +149,11 @@ func (g *Gateway) open() error {
 		g.listeners = append(g.listeners, l)
 		g.logListener(o, l)
 	}
-	if g.discoverer, err = newDiscoverer(g.discoveryOptions()); err != nil {
+	if g.discoverer, err = discovery.New(g.discoveryOptions()); err != nil {
 		return err
 	}
 	if g.opts.OpsAddress != "" {
-		if g.ops, err = listenOps(g.opsOptions()); err != nil {
+		if g.ops, err = admin.Listen(g.opsOptions()); err != nil {
 			return err
 		}
 	}
@@ -167,7 +170,7 @@ func (g *Gateway) run() {
 	if g.opts.Store.Durable() {
 		g.wg.Go(g.watchStore)
 	}
-	g.discoverer.start()
+	g.discoverer.Start()
 	for i, l := range g.listeners {
 		l.OnUnreachable(func(addr netip.AddrPort) { g.unreachable(i, addr) })
 		r := newReceiver(g, i)
@@ -176,9 +179,9 @@ func (g *Gateway) run() {
 			Listener: i,
 			Pool:     g.pool,
 			Handle:   r.handle,
-			NoMemory: func(int) { r.counters.drop(int(session.ReasonShardFull)) },
+			NoMemory: func(int) { r.counters.Drop(session.ReasonShardFull) },
 			Failed: func(err error) {
-				r.counters.drop(int(session.ReasonReceiveFailed))
+				r.counters.Drop(session.ReasonReceiveFailed)
 				g.lines.at(faultLines, zerolog.WarnLevel, err.Error()).Err(err).Msg("receiving failed")
 			},
 			Done: g.stopped,
@@ -204,11 +207,11 @@ func (g *Gateway) OpsAddr() string {
 	if g.ops == nil {
 		return ""
 	}
-	return g.ops.addr()
+	return g.ops.Addr()
 }
 
 // Metrics returns the handler of /metrics, for a process that serves it by itself.
-func (g *Gateway) Metrics() http.Handler { return g.metrics.handler() }
+func (g *Gateway) Metrics() http.Handler { return g.metrics.Handler() }
 
 // BrokerReady reports whether the gateway's own connection to the broker is up.
 func (g *Gateway) BrokerReady() bool { return g.brokerReady.Load() }
@@ -285,7 +288,7 @@ func (g *Gateway) close() error {
 	var errs []error
 	close(g.stopped)
 	if g.started {
-		errs = append(errs, g.discoverer.close())
+		errs = append(errs, g.discoverer.Close())
 	}
 	for _, l := range g.listeners {
 		if !g.started && l.Group != nil {
@@ -296,7 +299,7 @@ func (g *Gateway) close() error {
 	g.dialer.Close()
 	g.wg.Wait()
 	if g.ops != nil {
-		errs = append(errs, g.ops.shutdown(time.Second))
+		errs = append(errs, g.ops.Shutdown(time.Second))
 	}
 	return errors.Join(errs...)
 }

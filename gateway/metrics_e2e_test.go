@@ -26,7 +26,7 @@ func (r *rig) scrape() map[string]float64 {
 	r.t.Helper()
 	synctest.Wait()
 	rec := httptest.NewRecorder()
-	r.gateway.metrics.handler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	r.gateway.metrics.Handler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	if rec.Code != http.StatusOK {
 		r.t.Fatalf("/metrics: %d %s", rec.Code, rec.Body)
 	}
@@ -145,7 +145,7 @@ func TestSessionsGaugeIsTheNumberOfEntries(t *testing.T) {
 		}
 		var ended, exported float64
 		for i := range session.ReasonNames() {
-			ended += float64(r.gateway.shards[0].counters.ended[i].Load())
+			ended += float64(r.gateway.metrics.Ends(session.Reason(i)))
 		}
 		for _, n := range r.ends() {
 			exported += n

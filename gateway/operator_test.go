@@ -3,8 +3,6 @@ package gateway
 import (
 	"encoding/json"
 	"fmt"
-	"os"
-	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"sngate/gateway/metrics"
 	"sngate/gateway/session"
 	"sngate/snpacket/sn12"
 	"sngate/upstream/upstreamtest"
@@ -101,9 +100,9 @@ func TestEndsOfSessionsAreCountedByReason(t *testing.T) {
 			}
 		}},
 	}
-	tested := make(map[int]bool)
+	tested := make(map[session.Reason]bool)
 	for _, tt := range tests {
-		tested[int(tt.reason)] = true
+		tested[tt.reason] = true
 		t.Run(tt.reason.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, nil)
@@ -118,9 +117,9 @@ func TestEndsOfSessionsAreCountedByReason(t *testing.T) {
 			})
 		})
 	}
-	for _, why := range endReasons() {
+	for _, why := range metrics.EndReasons() {
 		if !tested[why] {
-			t.Errorf("%s is not tested", session.Reason(why))
+			t.Errorf("%s is not tested", why)
 		}
 	}
 }
@@ -142,64 +141,6 @@ func TestKeptSessionsEndOnce(t *testing.T) {
 			t.Error(d)
 		}
 	})
-}
-
-func TestReasonsForDropsAndEndsCoverAll(t *testing.T) {
-	exported := make(map[int]bool)
-	for _, i := range append(dropReasons(), endReasons()...) {
-		exported[i] = true
-	}
-	for i, name := range session.ReasonNames() {
-		if exported[i] != (session.Reason(i) != session.ReasonNone) {
-			t.Errorf("%s is exported: %v", name, exported[i])
-		}
-	}
-}
-
-func TestMetricsPageListsTheEndsOfSessions(t *testing.T) {
-	page, err := os.ReadFile("../docs/METRICS.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, section, _ := strings.Cut(string(page), "## Why sessions end")
-	section, _, _ = strings.Cut(section, "\n## ")
-	var documented, counted []string
-	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\| [A-Z]").FindAllStringSubmatch(section, -1) {
-		if row[1] != "reason" {
-			documented = append(documented, row[1])
-		}
-	}
-	for _, i := range endReasons() {
-		counted = append(counted, session.ReasonNames()[i])
-	}
-	if d := cmp.Diff(counted, documented); d != "" {
-		t.Errorf("counted (-) and documented (+) differ:\n%s", d)
-	}
-}
-
-func TestMetricsPageListsTheReasonsOfDrops(t *testing.T) {
-	page, err := os.ReadFile("../docs/METRICS.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, section, _ := strings.Cut(string(page), "## Why something is dropped")
-	section, _, _ = strings.Cut(section, "\n## ")
-	var documented, counted []string
-	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\| [A-Z].{15,} \\|$").FindAllStringSubmatch(section, -1) {
-		documented = append(documented, row[1])
-	}
-	for _, i := range dropReasons() {
-		counted = append(counted, session.ReasonNames()[i])
-	}
-	if d := cmp.Diff(counted, documented); d != "" {
-		t.Errorf("counted (-) and documented (+) differ:\n%s", d)
-	}
-	row := regexp.MustCompile("(?m)^\\| `sngate_upstream_drops_total` .*$").FindString(string(page))
-	for _, reason := range upstreamReasons() {
-		if !strings.Contains(row, "`"+reason+"`") {
-			t.Errorf("%s of the broker side is not documented", reason)
-		}
-	}
 }
 
 func TestConnectsThatTheBrokerDoesNotAcceptAreLogged_Case22(t *testing.T) {

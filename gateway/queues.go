@@ -3,10 +3,32 @@ package gateway
 import (
 	"sync"
 
+	"sngate/gateway/listen"
 	"sngate/upstream"
 )
 
 // The queues by which other goroutines reach a shard.
+
+// arrival is one datagram on its way to a shard.
+type arrival struct {
+	datagram *listen.Datagram // recycled by the shard
+	body     []byte           // the MQTT-SN message in it, without encapsulation
+	peer     listen.Peer
+	entry    *entry      // whose address it came from; nil when it is to be found by client id
+	connect  *connecting // of a CONNECT in the queue for strangers
+	assigned string      // the client id for a CONNECT that has none; "": it gets none
+	kind     arrivalKind
+}
+
+// arrivalKind says how the session of an arrival is found.
+type arrivalKind uint8
+
+const (
+	byAddress arrivalKind = iota // arrival.entry
+	byConnect                    // CONNECT: by client id, made if there is none
+	byWake                       // PINGREQ with client id
+	byTopic                      // QoS -1: there is no session
+)
 
 // Push implements upstream.Inbox.
 func (s *shard) Push(in upstream.Input, done <-chan struct{}) bool {

@@ -3,7 +3,9 @@ package gateway
 import (
 	"net/netip"
 
+	"sngate/gateway/discovery"
 	"sngate/gateway/listen"
+	"sngate/gateway/metrics"
 	"sngate/gateway/session"
 	"sngate/internal/rate"
 	"sngate/snpacket"
@@ -27,7 +29,7 @@ const (
 type receiver struct {
 	gw       *Gateway
 	listener int
-	counters *counters
+	counters *metrics.Counters
 	rate     rate.Limit // of each device's datagrams
 	// Owned by the reader's goroutine.
 	connecting *connectingTable
@@ -40,7 +42,7 @@ func newReceiver(gw *Gateway, listener int) *receiver {
 	return &receiver{
 		gw:         gw,
 		listener:   listener,
-		counters:   gw.metrics.newCounters(),
+		counters:   gw.metrics.NewCounters(),
 		rate:       rate.PerSecond(gw.opts.DatagramRate, 2*gw.opts.DatagramRate),
 		connecting: newConnectingTable(),
 		seen:       newStrangersSeen(),
@@ -65,7 +67,7 @@ func (r *receiver) handle(d *listen.Datagram) {
 		r.drop(&a, nil, session.ReasonMalformed)
 		return
 	}
-	r.counters.in(t, len(d.Bytes()))
+	r.counters.Received(t, len(d.Bytes()))
 	if r.discovery(&a, t, body) {
 		d.Recycle()
 		return
@@ -105,7 +107,7 @@ func (r *receiver) drop(a *arrival, sender *entry, why session.Reason) {
 
 // note counts a drop, and logs the first of each sender, reason and minute.
 func (r *receiver) note(a *arrival, sender *entry, why session.Reason) {
-	r.counters.drop(int(why))
+	r.counters.Drop(why)
 	if sender == nil {
 		r.gw.noteStranger(r.seen, r.gw.now(), a.peer, a.body, why)
 		return
@@ -128,7 +130,7 @@ func (r *receiver) unwrap(a *arrival) session.Reason {
 	case !r.gw.forwarderAllowed(a.peer.Addr.Addr()):
 		return session.ReasonForwarderNotAllowed
 	}
-	r.counters.in(byte(sn12.TypeEncapsulated), 0)
+	r.counters.Received(byte(sn12.TypeEncapsulated), 0)
 	a.body, a.peer.Node = m.Inner, string(m.NodeID)
 	return session.ReasonNone
 }
@@ -147,11 +149,11 @@ func (g *Gateway) forwarderAllowed(addr netip.Addr) bool {
 }
 
 func (r *receiver) discovery(a *arrival, t byte, body []byte) bool {
-	via, node := viaListener, []byte(nil)
+	via, node := discovery.ViaListener, []byte(nil)
 	if a.peer.Node != "" {
-		via, node = viaForwarder, []byte(a.peer.Node)
+		via, node = discovery.ViaForwarder, []byte(a.peer.Node)
 	}
-	return r.gw.discoverer.message(via, r.listener, a.peer.Addr, node, t, body)
+	return r.gw.discoverer.Message(via, r.listener, a.peer.Addr, node, t, body)
 }
 
 // route finds the shard for an arrival; nil when the sender has no session and the
@@ -237,12 +239,12 @@ func (r *receiver) unknown(a *arrival, t sn12.Type) {
 		_, err = r.gw.listeners[r.listener].Conn.WriteTo(b, a.peer.Addr)
 	}
 	if err != nil {
-		r.counters.drop(int(session.ReasonSendFailed))
+		r.counters.Drop(session.ReasonSendFailed)
 		return
 	}
-	r.counters.out(byte(sn12.TypeDisconnect), len(b))
+	r.counters.Sent(byte(sn12.TypeDisconnect), len(b))
 	if a.peer.Node != "" {
-		r.counters.out(byte(sn12.TypeEncapsulated), 0)
+		r.counters.Sent(byte(sn12.TypeEncapsulated), 0)
 	}
 }
 

@@ -120,7 +120,7 @@ type cause struct {
 // of each reason and minute.
 func (s *shard) noteDrops(e *entry) {
 	for i, why := range s.out.Drops {
-		s.counters.drop(int(why))
+		s.counters.Drop(why)
 		s.noteRefusal(e, why, s.out.About(i))
 	}
 }
@@ -166,7 +166,7 @@ func (s *shard) noteRefusal(e *entry, why session.Reason, about session.About) {
 // refusedWithout notes what was refused to somebody who has no session here, or not that
 // of the client id that they name: there it shows.
 func (s *shard) refusedWithout(a *arrival, why session.Reason) {
-	s.counters.drop(int(why))
+	s.counters.Drop(why)
 	id, x := s.gw.noteStranger(s.strangersSeen, s.now, a.peer, a.body, why)
 	if x == nil || id == "" || len(id) > s.gw.opts.Session.MaxClientID {
 		return

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"sngate/gateway/listen"
+	"sngate/gateway/metrics"
 	"sngate/gateway/session"
 	"sngate/snpacket/sn12"
 	"sngate/upstream"
@@ -175,14 +176,13 @@ func TestAFloodOfStrangersIsNotRemembered(t *testing.T) {
 }
 
 func TestEveryReasonOfADropHasAnAdvice(t *testing.T) {
-	names := session.ReasonNames()
-	for _, i := range dropReasons() {
-		if advice := adviceFor[session.Reason(i)]; len(advice) < 20 || len(advice) > 160 {
-			t.Errorf("%s: %d octets of advice: %q", names[i], len(advice), advice)
+	for _, why := range metrics.DropReasons() {
+		if advice := adviceFor[why]; len(advice) < 20 || len(advice) > 160 {
+			t.Errorf("%s: %d octets of advice: %q", why, len(advice), advice)
 		}
 	}
-	if len(adviceFor) != len(dropReasons()) {
-		t.Errorf("%d advices for %d reasons", len(adviceFor), len(dropReasons()))
+	if len(adviceFor) != len(metrics.DropReasons()) {
+		t.Errorf("%d advices for %d reasons", len(adviceFor), len(metrics.DropReasons()))
 	}
 }
 
@@ -223,13 +223,13 @@ func TestReadinessNamesWhatTheBrokerAnswers(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t, nil)
-				if faults := r.gateway.opsOptions().notReady(); len(faults) != 0 {
+				if faults := r.gateway.opsOptions().NotReady(); len(faults) != 0 {
 					t.Fatalf("not ready: %q", faults)
 				}
 				tt.broker(r)
 				r.broker.Drop("sngate-test-7")
 				time.Sleep(5 * time.Minute)
-				faults := r.gateway.opsOptions().notReady()
+				faults := r.gateway.opsOptions().NotReady()
 				if len(faults) != 1 || !strings.HasPrefix(faults[0], "no connection to the broker broker:1883: ") || !strings.Contains(faults[0], tt.want) {
 					t.Errorf("not ready: %q, want %q in it", faults, tt.want)
 				}
@@ -243,7 +243,7 @@ func TestReadinessNamesWhatTheBrokerAnswers(t *testing.T) {
 				r.broker.Refuse = nil
 				r.broker.Start()
 				time.Sleep(5 * time.Minute)
-				if faults := r.gateway.opsOptions().notReady(); len(faults) != 0 {
+				if faults := r.gateway.opsOptions().NotReady(); len(faults) != 0 {
 					t.Errorf("not ready when it is back: %q", faults)
 				}
 			})

@@ -211,12 +211,7 @@ func (d *device) connect(clientID string) {
 // dropped returns how often the gateway has counted a reason.
 func (r *rig) dropped(why session.Reason) (n uint64) {
 	synctest.Wait()
-	r.gateway.metrics.mu.Lock()
-	defer r.gateway.metrics.mu.Unlock()
-	for _, c := range r.gateway.metrics.counters {
-		n += c.reasons[why].Load()
-	}
-	return n
+	return r.gateway.metrics.Drops(why)
 }
 
 func (r *rig) wantDropped(why session.Reason, n uint64) {

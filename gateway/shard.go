@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sngate/gateway/listen"
+	"sngate/gateway/metrics"
 	"sngate/gateway/session"
 	"sngate/internal/rate"
 	"sngate/snpacket/sn12"
@@ -23,27 +24,6 @@ const (
 	idleTurn = 10 * time.Second
 )
 
-// arrival is one datagram on its way to a shard.
-type arrival struct {
-	datagram *listen.Datagram // recycled by the shard
-	body     []byte           // the MQTT-SN message in it, without encapsulation
-	peer     listen.Peer
-	entry    *entry      // whose address it came from; nil when it is to be found by client id
-	connect  *connecting // of a CONNECT in the queue for strangers
-	assigned string      // the client id for a CONNECT that has none; "": it gets none
-	kind     arrivalKind
-}
-
-// arrivalKind says how the session of an arrival is found.
-type arrivalKind uint8
-
-const (
-	byAddress arrivalKind = iota // arrival.entry
-	byConnect                    // CONNECT: by client id, made if there is none
-	byWake                       // PINGREQ with client id
-	byTopic                      // QoS -1: there is no session
-)
-
 // shard owns the sessions of the client ids that hash to it: one goroutine, run, does
 // all that is done to them, one datagram or event after the other. Other goroutines
 // leave their things in the queues.
@@ -54,7 +34,7 @@ type shard struct {
 	strangers chan arrival // of all others; each waits for a turn of its own
 	inputs    chan upstream.Input
 	posted    mailbox
-	counters  *counters
+	counters  *metrics.Counters
 	lastTurn  atomic.Int64 // gateway time, ns
 
 	// Gauges, written here and read by metrics.
@@ -105,7 +85,7 @@ func newShard(gw *Gateway, index int) *shard {
 		strangers: make(chan arrival, strangerQueue),
 		inputs:    make(chan upstream.Input, inputQueue),
 		posted:    mailbox{wake: make(chan struct{}, 1)},
-		counters:  gw.metrics.newCounters(),
+		counters:  gw.metrics.NewCounters(),
 		byState:   make([]atomic.Int64, len(session.StateNames())),
 		clients:   make(map[string]*entry),
 		claimed:   make(map[string]*entry),
@@ -286,7 +266,7 @@ func (s *shard) carryOut(e *entry) {
 		s.noteDrops(e)
 	}
 	for _, t := range o.Retries {
-		s.counters.retransmit(byte(t))
+		s.counters.Retransmit(byte(t))
 	}
 	free := false
 	for i := range o.Actions {
@@ -310,7 +290,7 @@ func (s *shard) carryOut(e *entry) {
 // send sends a datagram to where the device is.
 func (s *shard) send(e *entry, datagram []byte) {
 	if !e.bound {
-		s.counters.drop(int(session.ReasonNoAddress))
+		s.counters.Drop(session.ReasonNoAddress)
 		s.noteRefusal(e, session.ReasonNoAddress, session.About{})
 		return
 	}
@@ -329,15 +309,15 @@ func (s *shard) sendTo(p listen.Peer, datagram []byte) bool {
 		_, err = s.gw.listeners[p.Listener].Conn.WriteTo(frame, p.Addr)
 	}
 	if err != nil {
-		s.counters.drop(int(session.ReasonSendFailed))
+		s.counters.Drop(session.ReasonSendFailed)
 		return false
 	}
 	if s.gw.tracer != nil {
 		s.gw.traceDatagram(toDevice, p, datagram)
 	}
-	s.counters.out(messageType(datagram), len(frame))
+	s.counters.Sent(messageType(datagram), len(frame))
 	if p.Node != "" {
-		s.counters.out(byte(sn12.TypeEncapsulated), 0)
+		s.counters.Sent(byte(sn12.TypeEncapsulated), 0)
 	}
 	return true
 }

@@ -14,7 +14,7 @@ func (s *shard) entered(e *entry, a *session.Action) {
 	from := e.state
 	e.state, e.counted = a.State, true
 	if live(from) && !live(a.State) {
-		s.counters.end(int(a.Reason))
+		s.counters.End(a.Reason)
 	}
 	s.noteEnded(e, !live(a.State))
 	s.noteHalfOpen(e)

@@ -244,12 +244,12 @@ func TestReadyTextOfAFailingStore(t *testing.T) {
 		d := r.device("10.0.1.1:5000")
 		d.connect("dev")
 		o := r.gateway.opsOptions()
-		if got := append(o.notReady(), o.degraded()...); len(got) > 0 {
+		if got := append(o.NotReady(), o.Degraded()...); len(got) > 0 {
 			t.Fatalf("%q", got)
 		}
 		r.store.Fail(storetest.ErrFull)
 		d.wantRegister("refused", "a", sn12.RejectedCongestion)
-		if got := append(o.notReady(), o.degraded()...); strings.Join(got, ";") != "store: no space left on device" {
+		if got := append(o.NotReady(), o.Degraded()...); strings.Join(got, ";") != "store: no space left on device" {
 			t.Fatalf("%q", got)
 		}
 	})

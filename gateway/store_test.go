@@ -19,19 +19,6 @@ import (
 	"sngate/upstream"
 )
 
-// failingStore is a store in a file whose disk is full, with a different number in each
-// counter.
-type failingStore struct{ store.Store }
-
-func (failingStore) Durable() bool { return true }
-func (failingStore) Health() error { return errors.New("no space left on device") }
-func (failingStore) Stats() store.Stats {
-	return store.Stats{
-		Commits: 30, Ops: 31, Written: 32, Failures: 33, Failed: 34, Queued: 35, QueuedBytes: 36,
-		Refused: 39, FileBytes: 37, FreeBytes: 38, LastCommit: 250 * time.Millisecond,
-	}
-}
-
 // sickStore is a store in a file whose health the test sets.
 type sickStore struct {
 	store.Store

@@ -34,12 +34,15 @@ func layers() map[string][]string {
 		"internal/binrec":       {},                       // one reader and writer of records
 		"internal/explain":      {"snpacket", "topicreg"}, // what a datagram says, for the log and for people
 		"gateway/listen":        {"snpacket"},
-		"gateway":               {"gateway/listen", "snpacket", "topicreg", "gateway/session", "upstream", "store", "internal/explain", "internal/binrec", "internal/rate"},
+		"gateway/discovery":     {"gateway/listen", "gateway/session", "snpacket", "internal/rate"},
+		"gateway/metrics":       {"gateway/listen", "gateway/session", "snpacket", "store", "upstream"},
+		"gateway/admin":         {},
+		"gateway":               {"gateway/listen", "gateway/discovery", "gateway/metrics", "gateway/admin", "snpacket", "topicreg", "gateway/session", "upstream", "store", "internal/explain", "internal/binrec", "internal/rate"},
 		"conf":                  {"topicreg"},
 		"embeddedbroker":        {"internal/rate"},
 		"internal":              {"snpacket", "topicreg"},
-		"cmd":                   {"snpacket", "topicreg", "gateway", "gateway/listen", "gateway/session", "upstream", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/rate"},
-		"test":                  {"snpacket", "topicreg", "gateway", "gateway/listen", "gateway/session", "upstream", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/binrec", "internal/rate", "cmd"},
+		"cmd":                   {"snpacket", "topicreg", "gateway", "gateway/listen", "gateway/admin", "gateway/session", "upstream", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/rate"},
+		"test":                  {"snpacket", "topicreg", "gateway", "gateway/listen", "gateway/admin", "gateway/session", "upstream", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/binrec", "internal/rate", "cmd"},
 	}
 }
 
@@ -61,7 +64,7 @@ func reserved() map[string][]string {
 		"golang.org/x/crypto/":                 {"internal/binrec"},
 		"github.com/BurntSushi/toml":           {"conf"},
 		"github.com/eclipse/paho.mqtt.golang":  {"upstream/mqtt", "upstream/upstreamtest", "test"},
-		"github.com/prometheus/client_golang/": {"gateway", "cmd"},
+		"github.com/prometheus/client_golang/": {"gateway/metrics", "cmd"},
 	}
 }
 

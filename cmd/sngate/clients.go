@@ -16,7 +16,7 @@ import (
 	"unicode"
 
 	"sngate/conf"
-	"sngate/gateway"
+	"sngate/gateway/admin"
 )
 
 const (
@@ -121,13 +121,13 @@ func apiFault(status int, body []byte) error {
 
 // list prints all sessions.
 func (c *apiClient) list(ctx context.Context, s streams) error {
-	all := []gateway.SessionInfo{}
+	all := []admin.SessionInfo{}
 	for cursor := ""; ; {
 		status, body, err := c.get(ctx, fmt.Sprintf("/api/v1/sessions?limit=%d&cursor=%s", apiPage, url.QueryEscape(cursor)))
 		if err != nil {
 			return err
 		}
-		var page gateway.SessionPage
+		var page admin.SessionPage
 		if status != http.StatusOK || json.Unmarshal(body, &page) != nil {
 			return apiFault(status, body)
 		}
@@ -139,7 +139,7 @@ func (c *apiClient) list(ctx context.Context, s streams) error {
 	if c.json {
 		enc := json.NewEncoder(s.stdout)
 		enc.SetIndent("", "  ")
-		return enc.Encode(gateway.SessionPage{Sessions: all})
+		return enc.Encode(admin.SessionPage{Sessions: all})
 	}
 	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "CLIENT ID\tSTATE\tADDRESS\tLAST HEARD\tTOPIC IDS\tSUBSCRIPTIONS\tHELD\tSPOOLED\tLAST REFUSAL")
@@ -150,7 +150,7 @@ func (c *apiClient) list(ctx context.Context, s streams) error {
 	return w.Flush()
 }
 
-func lastRefusal(r *gateway.Refusal) string {
+func lastRefusal(r *admin.Refusal) string {
 	if r == nil {
 		return "-"
 	}
@@ -163,7 +163,7 @@ func (c *apiClient) show(ctx context.Context, s streams, clientID string) error 
 	if err != nil {
 		return err
 	}
-	var d gateway.SessionDetail
+	var d admin.SessionDetail
 	switch {
 	case status == http.StatusNotFound && json.Valid(body):
 		return c.unknown(s, clientID, body)
@@ -185,7 +185,7 @@ func (c *apiClient) unknown(s streams, clientID string, body []byte) error {
 		}
 		return &exitError{exitUnknown}
 	}
-	var answer struct{ Refusals []gateway.Refusal }
+	var answer struct{ Refusals []admin.Refusal }
 	_ = json.Unmarshal(body, &answer) // what cannot be read is no refusal
 	fmt.Fprintf(s.stderr, "sngate client: the gateway has no session of %s\n", shown(clientID))
 	printRefusals(s.stdout, answer.Refusals)
@@ -198,7 +198,7 @@ func escapeID(id string) string {
 	return strings.ReplaceAll(url.PathEscape(id), ".", "%2E")
 }
 
-func printSession(w io.Writer, d *gateway.SessionDetail) {
+func printSession(w io.Writer, d *admin.SessionDetail) {
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(w, "%-18s %s\n", name, fmt.Sprintf(format, args...))
 	}
@@ -234,7 +234,7 @@ func printSession(w io.Writer, d *gateway.SessionDetail) {
 	printRefusals(w, d.Refusals)
 }
 
-func printRefusals(w io.Writer, list []gateway.Refusal) {
+func printRefusals(w io.Writer, list []admin.Refusal) {
 	fmt.Fprintf(w, "dropped or refused (%d)\n", len(list))
 	for _, r := range list {
 		what := r.Packet

@@ -10,11 +10,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"sngate/gateway"
+	"sngate/gateway/admin"
 )
 
 // fakeAPI answers as a gateway with the given sessions does, three in a page.
-func fakeAPI(t *testing.T, sessions ...gateway.SessionDetail) string {
+func fakeAPI(t *testing.T, sessions ...admin.SessionDetail) string {
 	t.Helper()
 	answer := func(w http.ResponseWriter, status int, v any) {
 		w.WriteHeader(status)
@@ -30,7 +30,7 @@ func fakeAPI(t *testing.T, sessions ...gateway.SessionDetail) string {
 				t.Errorf("cursor %q", cursor)
 			}
 		}
-		page := gateway.SessionPage{Sessions: []gateway.SessionInfo{}}
+		page := admin.SessionPage{Sessions: []admin.SessionInfo{}}
 		for i := from; i < min(from+3, len(sessions)); i++ {
 			page.Sessions = append(page.Sessions, sessions[i].SessionInfo)
 		}
@@ -46,25 +46,25 @@ func fakeAPI(t *testing.T, sessions ...gateway.SessionDetail) string {
 				return
 			}
 		}
-		answer(w, 404, map[string]any{"error": "no session of this client id", "refusals": []gateway.Refusal{{Reason: "client_not_allowed", Times: 2, AgoSeconds: 5, Packet: "CONNECT", Advice: "see session.allow"}}})
+		answer(w, 404, map[string]any{"error": "no session of this client id", "refusals": []admin.Refusal{{Reason: "client_not_allowed", Times: 2, AgoSeconds: 5, Packet: "CONNECT", Advice: "see session.allow"}}})
 	})
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	return strings.TrimPrefix(server.URL, "http://")
 }
 
-func sampleSession() gateway.SessionDetail {
+func sampleSession() admin.SessionDetail {
 	id, heard := uint16(7), 62.4
-	refusal := gateway.Refusal{Reason: "unknown_topic_id", Times: 3, AgoSeconds: 9.6, Packet: "PUBLISH", TopicID: &id, TopicIDType: "normal", Advice: "REGISTER the topic name"}
-	return gateway.SessionDetail{
-		SessionInfo: gateway.SessionInfo{
+	refusal := admin.Refusal{Reason: "unknown_topic_id", Times: 3, AgoSeconds: 9.6, Packet: "PUBLISH", TopicID: &id, TopicIDType: "normal", Advice: "REGISTER the topic name"}
+	return admin.SessionDetail{
+		SessionInfo: admin.SessionInfo{
 			ClientID: "pump-1", State: "asleep", Address: "192.0.2.1:5000", LastHeardSeconds: &heard, CleanSession: true, KeepAliveSeconds: 60,
 			SleepSeconds: 300, BrokerConnection: "up", WillTopic: "lost/pump-1", TopicCount: 2, SubscriptionCount: 1, InFlight: 1,
-			Held: gateway.Amount{Messages: 4, Bytes: 400}, Spooled: gateway.Amount{Messages: 5, Bytes: 500}, LastRefusal: &refusal,
+			Held: admin.Amount{Messages: 4, Bytes: 400}, Spooled: admin.Amount{Messages: 5, Bytes: 500}, LastRefusal: &refusal,
 		},
-		Topics:        []gateway.Topic{{ID: 1, Name: "a/b", Known: true}, {ID: 2, Name: "c\x1b[2Jd"}},
-		Subscriptions: []gateway.Subscription{{Filter: "cmd/#", QoS: 1}},
-		Refusals:      []gateway.Refusal{refusal},
+		Topics:        []admin.Topic{{ID: 1, Name: "a/b", Known: true}, {ID: 2, Name: "c\x1b[2Jd"}},
+		Subscriptions: []admin.Subscription{{Filter: "cmd/#", QoS: 1}},
+		Refusals:      []admin.Refusal{refusal},
 	}
 }
 
@@ -100,9 +100,9 @@ dropped or refused (1)
 }
 
 func TestClientsListsAllPages(t *testing.T) {
-	var all []gateway.SessionDetail
+	var all []admin.SessionDetail
 	for i := range 8 {
-		s := gateway.SessionDetail{SessionInfo: gateway.SessionInfo{ClientID: fmt.Sprint("meter-", i), State: "active"}}
+		s := admin.SessionDetail{SessionInfo: admin.SessionInfo{ClientID: fmt.Sprint("meter-", i), State: "active"}}
 		all = append(all, s)
 	}
 	all = append(all, sampleSession())
@@ -123,7 +123,7 @@ func TestClientsListsAllPages(t *testing.T) {
 		}
 	}
 	code, stdout, _ = call(t, "", "clients", "--json", "--ops", ops)
-	var page gateway.SessionPage
+	var page admin.SessionPage
 	if err := json.Unmarshal([]byte(stdout), &page); code != exitOK || err != nil || len(page.Sessions) != 9 || page.NextCursor != "" {
 		t.Errorf("--json: code %d, %v, %d sessions", code, err, len(page.Sessions))
 	}
@@ -146,7 +146,7 @@ func TestClientWithoutASessionEndsWithCode3AndTellsWhy(t *testing.T) {
 
 func TestClientIDsReachTheGatewayAsTheyAre(t *testing.T) {
 	for _, id := range []string{"a/b", "a b", "%2F", "..", ".", "ä", "a?b#c", "--json", "-x"} {
-		s := gateway.SessionDetail{SessionInfo: gateway.SessionInfo{ClientID: id, State: "active"}}
+		s := admin.SessionDetail{SessionInfo: admin.SessionInfo{ClientID: id, State: "active"}}
 		code, stdout, stderr := call(t, "", "client", "--ops", fakeAPI(t, s), "--", id)
 		if code != exitOK || !strings.HasPrefix(stdout, "client id          "+id+"\n") {
 			t.Errorf("%q: code %d, %q, %q", id, code, stdout, stderr)

@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"testing"
 
-	"sngate/gateway"
+	"sngate/gateway/admin"
 )
 
 // What cannot be listened on is told with the key that has it, and with what to do.
@@ -63,7 +63,7 @@ func TestAdviceForAddressesFitsTheFault(t *testing.T) {
 		{&os.SyscallError{Syscall: "bind", Err: syscall.EACCES}, "set k to one with a higher port"},
 		{&net.DNSError{Err: "no such host", Name: "x"}, "this name is not known: set k"},
 		{errors.New("strange"), "k: strange; set k to another address"},
-		{gateway.ErrOpsAddress, "; set k to another address"},
+		{admin.ErrAddress, "; set k to another address"},
 	} {
 		if got := unusable("k", tt.err); !strings.Contains(got.Error(), tt.want) || !errors.Is(got, tt.err) {
 			t.Errorf("%v: %v, want %q", tt.err, got, tt.want)

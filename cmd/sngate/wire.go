@@ -18,6 +18,7 @@ import (
 	"sngate/conf"
 	"sngate/embeddedbroker"
 	"sngate/gateway"
+	"sngate/gateway/admin"
 	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/internal/rate"
@@ -59,7 +60,7 @@ func runGateway(ctx context.Context, cfg *conf.Config, log zerolog.Logger) (err 
 	warnOfDescriptors(cfg.Session.MaxSessions, log)
 	opts.Listen = openListener
 	g, err := gateway.Start(opts)
-	if errors.Is(err, gateway.ErrOpsAddress) {
+	if errors.Is(err, admin.ErrAddress) {
 		return unusable("ops.address", err)
 	}
 	if err != nil {

@@ -39,8 +39,8 @@ func (l *Listener) OnUnreachable(f func(netip.AddrPort)) {
 // buffer was full, since the socket was opened; false where the platform does not tell. The
 // kernel counts in 32 bits.
 func (l *Listener) KernelDrops() (uint64, bool) {
-	if c, ok := l.Conn.(*udpConn); ok {
-		return kernelDropsOf(c.UDPConn)
+	if c, ok := l.Conn.(interface{ KernelDrops() (uint64, bool) }); ok {
+		return c.KernelDrops()
 	}
 	return 0, false
 }

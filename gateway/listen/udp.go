@@ -181,6 +181,9 @@ func (c *udpConn) WriteTo(b []byte, to netip.AddrPort) (int, error) {
 
 func (c *udpConn) LocalAddr() netip.AddrPort { return c.local }
 
+// KernelDrops is what Listener.KernelDrops tells.
+func (c *udpConn) KernelDrops() (uint64, bool) { return kernelDropsOf(c.UDPConn) }
+
 // control runs f on the socket's descriptor.
 func control(c *net.UDPConn, f func(fd uintptr) error) error {
 	raw, err := c.SyscallConn()

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"sngate/gateway"
+	"sngate/gateway/admin"
 	"sngate/snpacket/sn12"
 	"sngate/test/mosquitto"
 	"sngate/test/testgateway"
@@ -62,7 +62,7 @@ func TestASilentDeviceIsExplained(t *testing.T) {
 
 	list := sngate(t, "clients", "--ops", g.Ops, "--json")
 	list.WantExit(0)
-	var page gateway.SessionPage
+	var page admin.SessionPage
 	if err := json.Unmarshal([]byte(list.Stdout.String()), &page); err != nil || len(page.Sessions) != 1 || page.Sessions[0].LastRefusal == nil {
 		t.Errorf("sngate clients --json: %v\n%s", err, list.Stdout)
 	}

@@ -1,4 +1,4 @@
-package gateway
+package discovery
 
 import (
 	"bytes"
@@ -35,15 +35,22 @@ type searchLab struct {
 	start   time.Time
 	network *gatewaytest.Network
 	client  *gatewaytest.Conn
-	disco   *discoverer
+	disco   *Discoverer
 	ready   atomic.Bool
+	counted messageCounts
 
 	mu    sync.Mutex // guards the two below
 	sent  []string   // what the gateway has sent: "at to hops hex"
 	drops map[session.Reason]int
 }
 
-func newSearchLab(t *testing.T, change func(o *discoveryOptions)) *searchLab {
+// messageCounts counts messages by type.
+type messageCounts struct{ received, sent [256]atomic.Int64 }
+
+func (c *messageCounts) Received(msgType byte, _ int)  { c.received[msgType].Add(1) }
+func (c *messageCounts) Sent(msgType byte, _ int) { c.sent[msgType].Add(1) }
+
+func newSearchLab(t *testing.T, change func(o *Options)) *searchLab {
 	l := &searchLab{t: t, start: time.Now(), network: gatewaytest.New(1, nil), drops: make(map[session.Reason]int)}
 	l.ready.Store(true)
 	l.network.Tap(func(s gatewaytest.Sent) {
@@ -64,14 +71,14 @@ func newSearchLab(t *testing.T, change func(o *discoveryOptions)) *searchLab {
 	if l.client, err = l.network.Listen(clientAddr); err != nil {
 		t.Fatal(err)
 	}
-	opts := discoveryOptions{
-		gwID: 7, answers: rate.PerSecond(10, 20),
-		listeners:   []listen.Listener{{Conn: main, Group: group}},
-		pool:        listen.NewPool(1 << 20),
-		counters:    &counters{},
-		brokerReady: l.ready.Load,
-		now:         func() time.Duration { return time.Since(l.start) },
-		drop: func(reason session.Reason, _ error) {
+	opts := Options{
+		GwID: 7, answers: rate.PerSecond(10, 20),
+		Listeners:   []listen.Listener{{Conn: main, Group: group}},
+		Pool:        listen.NewPool(1 << 20),
+		Counters:    &l.counted,
+		BrokerReady: l.ready.Load,
+		Now:         func() time.Duration { return time.Since(l.start) },
+		Drop: func(reason session.Reason, _ error) {
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			l.drops[reason]++
@@ -80,12 +87,12 @@ func newSearchLab(t *testing.T, change func(o *discoveryOptions)) *searchLab {
 	if change != nil {
 		change(&opts)
 	}
-	if l.disco, err = newDiscoverer(opts); err != nil {
+	if l.disco, err = New(opts); err != nil {
 		t.Fatal(err)
 	}
-	l.disco.start()
+	l.disco.Start()
 	t.Cleanup(func() {
-		if err := l.disco.close(); err != nil {
+		if err := l.disco.Close(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -128,7 +135,7 @@ func (l *searchLab) wantDrops(reason session.Reason, n int) {
 
 func TestAdvertiseAtTheStartAndThenEachInterval_Case13(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newSearchLab(t, func(o *discoveryOptions) { o.advertiseEvery = 900 * time.Second })
+		l := newSearchLab(t, func(o *Options) { o.AdvertiseEvery = 900 * time.Second })
 		l.want("at the start", "0s 239.1.2.3:1883 255 0500070384")
 		time.Sleep(899 * time.Second)
 		l.want("before the interval is over")
@@ -137,7 +144,7 @@ func TestAdvertiseAtTheStartAndThenEachInterval_Case13(t *testing.T) {
 		time.Sleep(1800 * time.Second)
 		l.want("twice more", "30m0s 239.1.2.3:1883 255 0500070384", "45m0s 239.1.2.3:1883 255 0500070384")
 		l.wantDrops(session.ReasonOtherGateway, 0) // our own come back from the group
-		if n := l.disco.opts.counters.sent[0].Load(); n != 4 {
+		if n := l.counted.sent[0].Load(); n != 4 {
 			t.Errorf("%d ADVERTISEs counted", n)
 		}
 	})
@@ -145,11 +152,11 @@ func TestAdvertiseAtTheStartAndThenEachInterval_Case13(t *testing.T) {
 
 func TestAdvertiseDurationHas16Bits_Case13(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newSearchLab(t, func(o *discoveryOptions) { o.advertiseEvery = 65535 * time.Second; o.advertiseRadius = 2 })
+		l := newSearchLab(t, func(o *Options) { o.AdvertiseEvery = 65535 * time.Second; o.advertiseRadius = 2 })
 		l.want("longest interval, radius 2", "0s 239.1.2.3:1883 2 050007ffff")
 	})
 	for _, every := range []time.Duration{-time.Second, 1500 * time.Millisecond, 65536 * time.Second} {
-		if _, err := newDiscoverer(discoveryOptions{advertiseEvery: every}); err == nil {
+		if _, err := New(Options{AdvertiseEvery: every}); err == nil {
 			t.Errorf("interval %s accepted", every)
 		}
 	}
@@ -157,9 +164,9 @@ func TestAdvertiseDurationHas16Bits_Case13(t *testing.T) {
 
 func TestAdvertiseOnlyWhileABrokerIsConnected_Case13(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newSearchLab(t, func(o *discoveryOptions) {
-			o.advertiseEvery = 60 * time.Second
-			o.brokerReady = func() bool {
+		l := newSearchLab(t, func(o *Options) {
+			o.AdvertiseEvery = 60 * time.Second
+			o.BrokerReady = func() bool {
 				return time.Since(synctestStart) > 3500*time.Millisecond && time.Since(synctestStart) < 50*time.Second
 			}
 		})
@@ -212,7 +219,7 @@ func TestOtherGatewayAnsweringFirstCausesNoSecondAnswer_Case16(t *testing.T) {
 func TestSearchGWToTheListenerIsAnsweredToTheSender_Case15(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newSearchLab(t, nil)
-		if !l.disco.message(viaListener, 0, clientAddr, nil, 0x01, []byte{1}) {
+		if !l.disco.Message(ViaListener, 0, clientAddr, nil, 0x01, []byte{1}) {
 			t.Error("SEARCHGW was not taken")
 		}
 		l.want("by unicast", "0s 10.0.0.9:2000 0 030207")
@@ -228,12 +235,12 @@ func TestSearchGWThroughAForwarder_Case15(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newSearchLab(t, nil)
 		node := []byte{0xAA, 0xBB}
-		l.disco.message(viaForwarder, 0, clientAddr, node, 0x01, []byte{2})
+		l.disco.Message(ViaForwarder, 0, clientAddr, node, 0x01, []byte{2})
 		node[0] = 0 // the caller's buffer is used again
 		l.want("same node, radius in Ctrl", "0s 10.0.0.9:2000 0 05fe02aabb030207")
-		l.disco.message(viaForwarder, 0, clientAddr, []byte{1}, 0x01, []byte{200})
+		l.disco.Message(ViaForwarder, 0, clientAddr, []byte{1}, 0x01, []byte{200})
 		l.want("Ctrl has two bits", "0s 10.0.0.9:2000 0 04fe0301030207")
-		l.disco.message(viaForwarder, 0, clientAddr, bytes.Repeat([]byte{9}, 252), 0x01, []byte{0})
+		l.disco.Message(ViaForwarder, 0, clientAddr, bytes.Repeat([]byte{9}, 252), 0x01, []byte{0})
 		synctest.Wait()
 		if len(l.sent) != 1 {
 			t.Errorf("longest node id: %q", l.sent)
@@ -250,12 +257,12 @@ func TestOtherGatewaysMessagesAreCountedAndIgnored_Case18(t *testing.T) {
 		l.want("no answer")
 		l.wantDrops(session.ReasonOtherGateway, 3)
 		for msgType, body := range map[byte][]byte{0x00: {8, 3, 0x84}, 0x02: {8}} {
-			if !l.disco.message(viaListener, 0, clientAddr, nil, msgType, body) {
+			if !l.disco.Message(ViaListener, 0, clientAddr, nil, msgType, body) {
 				t.Errorf("type %d is left to the sessions", msgType)
 			}
 		}
 		l.wantDrops(session.ReasonOtherGateway, 5)
-		if l.disco.message(viaListener, 0, clientAddr, nil, 0x04, []byte{4, 1, 0, 60, 'x'}) {
+		if l.disco.Message(ViaListener, 0, clientAddr, nil, 0x04, []byte{4, 1, 0, 60, 'x'}) {
 			t.Error("a CONNECT was taken for discovery")
 		}
 		l.want("still no answer")
@@ -283,7 +290,7 @@ func TestAnswersAreLimitedInTotal(t *testing.T) {
 		l := newSearchLab(t, nil)
 		for i := range 1000 {
 			from := netip.AddrPortFrom(clientAddr.Addr(), uint16(1000+i))
-			l.disco.message(viaListener, 0, from, nil, 0x01, []byte{0})
+			l.disco.Message(ViaListener, 0, from, nil, 0x01, []byte{0})
 			synctest.Wait()
 		}
 		l.wantDrops(session.ReasonRateLimited, 980)
@@ -297,13 +304,13 @@ func TestAnswersAreLimitedInTotal(t *testing.T) {
 func TestSearchesBeyondTheQueueAreDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		l := newSearchLab(t, func(o *discoveryOptions) {
-			o.now = func() time.Duration { <-release; return 0 }
+		l := newSearchLab(t, func(o *Options) {
+			o.Now = func() time.Duration { <-release; return 0 }
 			o.answers = rate.PerSecond(1000, 1000)
 		})
 		synctest.Wait() // the goroutine hangs in now, at its first turn
 		for range searchQueue + 9 {
-			l.disco.message(viaListener, 0, clientAddr, nil, 0x01, []byte{0})
+			l.disco.Message(ViaListener, 0, clientAddr, nil, 0x01, []byte{0})
 		}
 		l.wantDrops(session.ReasonShardFull, 9)
 		close(release)
@@ -317,9 +324,9 @@ func TestSearchesBeyondTheQueueAreDropped(t *testing.T) {
 func TestFailingSendIsCountedAndAdvertiseTriesAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var conn listen.PacketConn
-		l := newSearchLab(t, func(o *discoveryOptions) {
-			o.advertiseEvery = time.Hour
-			conn = o.listeners[0].Conn
+		l := newSearchLab(t, func(o *Options) {
+			o.AdvertiseEvery = time.Hour
+			conn = o.Listeners[0].Conn
 			_ = conn.Close()
 		})
 		time.Sleep(9500 * time.Millisecond)
@@ -342,10 +349,10 @@ func TestTwoListenersMayNotShareAGroup_Case16(t *testing.T) {
 		}
 		listeners = append(listeners, listen.Listener{Conn: c, Group: g})
 	}
-	if _, err := newDiscoverer(discoveryOptions{listeners: listeners}); err == nil {
+	if _, err := New(Options{Listeners: listeners}); err == nil {
 		t.Error("accepted")
 	}
-	if _, err := newDiscoverer(discoveryOptions{advertiseEvery: time.Minute, listeners: []listen.Listener{{Conn: listeners[0].Conn}}}); err == nil {
+	if _, err := New(Options{AdvertiseEvery: time.Minute, Listeners: []listen.Listener{{Conn: listeners[0].Conn}}}); err == nil {
 		t.Error("advertising without a group accepted")
 	}
 }

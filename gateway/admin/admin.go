@@ -1,4 +1,7 @@
-package gateway
+// Package admin is the operator's HTTP server: /metrics, /healthz, /readyz, a page for people
+// and the API about sessions. It asks for all that through functions and an Inspector, and
+// knows nothing of how a session is kept.
+package admin
 
 import (
 	"context"
@@ -14,31 +17,31 @@ import (
 	"time"
 )
 
-// opsOptions is what the operator's HTTP server needs. All fields must be set. The
+// Options is what the operator's HTTP server needs. All fields must be set. The
 // functions are called by several goroutines at once and must not block.
-type opsOptions struct {
-	address string // "host:port"
-	version string
-	metrics http.Handler
-	// stuck returns what is wrong with the process itself, such as a shard that has
+type Options struct {
+	Address string // "host:port"
+	Version string
+	Metrics http.Handler
+	// Stuck returns what is wrong with the process itself, such as a shard that has
 	// not turned its loop for 30 s; empty: nothing. A supervisor restarts what is stuck.
-	stuck func() []string
-	// notReady returns what keeps the gateway from serving devices, such as a listener
+	Stuck func() []string
+	// NotReady returns what keeps the gateway from serving devices, such as a listener
 	// that is not bound or a broker that is away; empty: nothing.
-	notReady func() []string
-	// degraded returns what the gateway does without while it serves devices, such as a
+	NotReady func() []string
+	// Degraded returns what the gateway does without while it serves devices, such as a
 	// store on a full disk; empty: nothing.
-	degraded func() []string
-	// store describes the store in a few words.
-	store func() string
-	// api answers questions about sessions.
-	api inspector
-	// sessions returns the number of sessions in each state, in a fixed order.
-	sessions func() []stateCount
+	Degraded func() []string
+	// Store describes the store in a few words.
+	Store func() string
+	// API answers questions about sessions.
+	API Inspector
+	// Sessions returns the number of sessions in each state, in a fixed order.
+	Sessions func() []StateCount
 }
 
-// stateCount is the number of sessions in one state.
-type stateCount struct {
+// StateCount is the number of sessions in one state.
+type StateCount struct {
 	State string
 	Count int64
 }
@@ -46,56 +49,56 @@ type stateCount struct {
 // Limits of the operator's server. A request has no body to speak of, and the largest
 // answer is a few hundred metrics.
 const (
-	opsReadTimeout  = 5 * time.Second
-	opsWriteTimeout = 15 * time.Second
-	opsIdleTimeout  = 5 * time.Second // who asks once a minute may connect again
-	opsMaxHeader    = 8 << 10
-	opsMaxConns     = 64
+	readTimeout  = 5 * time.Second
+	writeTimeout = 15 * time.Second
+	idleTimeout  = 5 * time.Second // who asks once a minute may connect again
+	maxHeader    = 8 << 10
+	maxConns     = 64
 )
 
-// opsServer serves /metrics, /healthz, /readyz and an index page.
-type opsServer struct {
+// Server serves /metrics, /healthz, /readyz and an index page.
+type Server struct {
 	server   *http.Server
 	listener net.Listener
 	served   chan error // the result of Serve, when it has ended
 }
 
-// ErrOpsAddress says that it is Options.OpsAddress that cannot be listened on.
-var ErrOpsAddress = errors.New("operator's address")
+// ErrAddress says that it is Options.OpsAddress that cannot be listened on.
+var ErrAddress = errors.New("operator's address")
 
-// listenOps binds the address, so that a wrong one is an error at the start, and
+// Listen binds the address, so that a wrong one is an error at the start, and
 // begins to serve. shutdown ends it.
-func listenOps(opts opsOptions) (*opsServer, error) {
-	listener, err := net.Listen("tcp", opts.address)
+func Listen(opts Options) (*Server, error) {
+	listener, err := net.Listen("tcp", opts.Address)
 	if err != nil {
-		return nil, fmt.Errorf("%w %s: %w", ErrOpsAddress, opts.address, err)
+		return nil, fmt.Errorf("%w %s: %w", ErrAddress, opts.Address, err)
 	}
-	s := &opsServer{
+	s := &Server{
 		server: &http.Server{
-			Handler:           notingAnswers(opsHandler(opts)),
-			ConnContext:       withOpsConn,
-			ReadHeaderTimeout: opsReadTimeout,
-			ReadTimeout:       opsReadTimeout,
-			WriteTimeout:      opsWriteTimeout,
-			IdleTimeout:       opsIdleTimeout,
-			MaxHeaderBytes:    opsMaxHeader,
+			Handler:           notingAnswers(Handler(opts)),
+			ConnContext:       withConn,
+			ReadHeaderTimeout: readTimeout,
+			ReadTimeout:       readTimeout,
+			WriteTimeout:      writeTimeout,
+			IdleTimeout:       idleTimeout,
+			MaxHeaderBytes:    maxHeader,
 			// What the server would log is about single requests of strangers.
 			ErrorLog: log.New(io.Discard, "", 0),
 		},
 		listener: listener,
 		served:   make(chan error, 1),
 	}
-	limited := newOpsListener(listener, opsMaxConns)
+	limited := newListener(listener, maxConns)
 	go func() { s.served <- s.server.Serve(limited) }()
 	return s, nil
 }
 
-// addr is the address in use, with its port.
-func (s *opsServer) addr() string { return s.listener.Addr().String() }
+// Addr is the address in use, with its port.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
 
-// shutdown stops accepting, lets requests in progress end for up to wait, then cuts
+// Shutdown stops accepting, lets requests in progress end for up to wait, then cuts
 // them off. It is called once and returns when the server's own goroutine has ended.
-func (s *opsServer) shutdown(wait time.Duration) error {
+func (s *Server) Shutdown(wait time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
 	err := s.server.Shutdown(ctx)
@@ -108,16 +111,16 @@ func (s *opsServer) shutdown(wait time.Duration) error {
 	return err
 }
 
-// opsHandler routes the requests. Everything is read-only: GET and HEAD.
-func opsHandler(opts opsOptions) http.Handler {
+// Handler routes the requests. Everything is read-only: GET and HEAD.
+func Handler(opts Options) http.Handler {
 	index := indexTemplate()
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", opts.metrics)
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeState(w, "ok", opts.stuck(), nil) })
+	mux.Handle("GET /metrics", opts.Metrics)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeState(w, "ok", opts.Stuck(), nil) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		writeState(w, "ready", opts.notReady(), opts.degraded())
+		writeState(w, "ready", opts.NotReady(), opts.Degraded())
 	})
-	handleAPI(mux, opts.api)
+	handleAPI(mux, opts.API)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { writeIndex(w, index, opts) })
 	return mux
 }
@@ -165,15 +168,15 @@ func indexTemplate() *template.Template {
 }
 
 // writeIndex answers with a page for people, without script or outside parts.
-func writeIndex(w http.ResponseWriter, index *template.Template, opts opsOptions) {
+func writeIndex(w http.ResponseWriter, index *template.Template, opts Options) {
 	var page strings.Builder
 	err := index.Execute(&page, struct {
 		Version  string
 		Faults   []string
 		Degraded []string
 		Store    string
-		Sessions []stateCount
-	}{opts.version, slices.Concat(opts.stuck(), opts.notReady()), opts.degraded(), opts.store(), opts.sessions()})
+		Sessions []StateCount
+	}{opts.Version, slices.Concat(opts.Stuck(), opts.NotReady()), opts.Degraded(), opts.Store(), opts.Sessions()})
 	if err != nil {
 		http.Error(w, "the page could not be made", http.StatusInternalServerError)
 		return

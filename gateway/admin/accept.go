@@ -1,4 +1,4 @@
-package gateway
+package admin
 
 import (
 	"container/list"
@@ -13,40 +13,40 @@ import (
 	"time"
 )
 
-// opsReserve is how many descriptors the operator's server keeps for itself: when devices
+// reserve is how many descriptors the operator's server keeps for itself: when devices
 // have used up all others, it can still be asked how the gateway is.
-const opsReserve = 2
+const reserve = 2
 
-// opsGrace is how long a connection is not closed for the sake of its descriptor after it has
+// grace is how long a connection is not closed for the sake of its descriptor after it has
 // been accepted or answered. Without a descriptor Accept fails whether somebody waits or not,
 // so the next Accept would close who has just come, before the request is read.
-const opsGrace = 100 * time.Millisecond
+const grace = 100 * time.Millisecond
 
-// opsListener accepts connections of operators, so that whoever asks is answered: at the
+// listener accepts connections of operators, so that whoever asks is answered: at the
 // limit of connections the one that has been idle for longest is closed, and when the
 // process has no descriptor left, one of the reserved ones is used.
 //
 // golang.org/x/net/netutil.LimitListener does not do this: at its limit it accepts nobody until
 // a connection ends, so who holds the limit open keeps everybody else waiting, and it knows
 // neither which connection is idle nor what to do without a descriptor.
-type opsListener struct {
+type listener struct {
 	net.Listener
 	limit int
 	spare func() (io.Closer, error) // takes a descriptor, to be had again by closing it
 
 	mu       sync.Mutex
-	open     list.List   // of *opsConn; the one whose last request is longest ago in front
-	reserved []io.Closer // at most opsReserve
+	open     list.List   // of *conn; the one whose last request is longest ago in front
+	reserved []io.Closer // at most reserve
 }
 
-func newOpsListener(inner net.Listener, limit int) *opsListener {
-	l := &opsListener{Listener: inner, limit: limit, spare: func() (io.Closer, error) { return os.Open(os.DevNull) }}
+func newListener(inner net.Listener, limit int) *listener {
+	l := &listener{Listener: inner, limit: limit, spare: func() (io.Closer, error) { return os.Open(os.DevNull) }}
 	l.refill()
 	return l
 }
 
 // Accept returns the next connection.
-func (l *opsListener) Accept() (net.Conn, error) {
+func (l *listener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
 		switch {
@@ -61,7 +61,7 @@ func (l *opsListener) Accept() (net.Conn, error) {
 }
 
 // Close ends Accept and gives the reserved descriptors back.
-func (l *opsListener) Close() error {
+func (l *listener) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, r := range l.reserved {
@@ -72,11 +72,11 @@ func (l *opsListener) Close() error {
 	return l.Listener.Close()
 }
 
-func (l *opsListener) add(c net.Conn) net.Conn {
-	conn := &opsConn{Conn: c, listener: l, since: time.Now()}
+func (l *listener) add(c net.Conn) net.Conn {
+	added := &conn{Conn: c, listener: l, since: time.Now()}
 	l.mu.Lock()
-	conn.place = l.open.PushBack(conn)
-	var longest *opsConn
+	added.place = l.open.PushBack(added)
+	var longest *conn
 	if l.open.Len() > l.limit {
 		longest = l.idlest()
 	}
@@ -85,28 +85,28 @@ func (l *opsListener) add(c net.Conn) net.Conn {
 		longest.Close()
 	}
 	l.refill()
-	return conn
+	return added
 }
 
 // idlest returns the connection to be closed for another: the one that is idle for longest
 // or, where all are being answered, the one whose request is oldest. The newest quarter is
 // spared, for who has just connected has had no time to ask. l.mu is held.
-func (l *opsListener) idlest() *opsConn {
+func (l *listener) idlest() *conn {
 	e := l.open.Front()
 	for range l.open.Len() * 3 / 4 {
-		if c := e.Value.(*opsConn); !c.answering {
+		if c := e.Value.(*conn); !c.answering {
 			return c
 		}
 		e = e.Next()
 	}
 	if front := l.open.Front(); front != nil {
-		return front.Value.(*opsConn)
+		return front.Value.(*conn)
 	}
 	return nil
 }
 
 // makeRoom gives a descriptor back to the process, or reports that it has none to give.
-func (l *opsListener) makeRoom() bool {
+func (l *listener) makeRoom() bool {
 	l.mu.Lock()
 	if n := len(l.reserved); n > 0 {
 		l.reserved[n-1].Close()
@@ -115,7 +115,7 @@ func (l *opsListener) makeRoom() bool {
 		return true
 	}
 	longest := l.idlest()
-	fresh := longest != nil && time.Since(longest.since) < opsGrace
+	fresh := longest != nil && time.Since(longest.since) < grace
 	l.mu.Unlock()
 	if longest == nil || fresh {
 		return false
@@ -125,10 +125,10 @@ func (l *opsListener) makeRoom() bool {
 }
 
 // refill takes descriptors for the reserve, as far as there are any.
-func (l *opsListener) refill() {
+func (l *listener) refill() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for len(l.reserved) < opsReserve {
+	for len(l.reserved) < reserve {
 		r, err := l.spare()
 		if err != nil {
 			return
@@ -137,10 +137,10 @@ func (l *opsListener) refill() {
 	}
 }
 
-// opsConn is a connection of an operator.
-type opsConn struct {
+// conn is a connection of an operator.
+type conn struct {
 	net.Conn
-	listener  *opsListener
+	listener  *listener
 	once      sync.Once
 	place     *list.Element // of listener.mu, as answering
 	answering bool
@@ -148,13 +148,13 @@ type opsConn struct {
 }
 
 // Close closes the connection; the reserve is filled up with its descriptor.
-func (c *opsConn) Close() error {
+func (c *conn) Close() error {
 	err := c.shut()
 	c.listener.refill()
 	return err
 }
 
-func (c *opsConn) shut() error {
+func (c *conn) shut() error {
 	c.once.Do(func() {
 		c.listener.mu.Lock()
 		c.listener.open.Remove(c.place)
@@ -164,24 +164,24 @@ func (c *opsConn) shut() error {
 }
 
 // answer notes that a request of the connection is being answered, or has been.
-func (c *opsConn) answer(now bool) {
+func (c *conn) answer(now bool) {
 	c.listener.mu.Lock()
 	defer c.listener.mu.Unlock()
 	c.answering, c.since = now, time.Now()
 	c.listener.open.MoveToBack(c.place) // does nothing if it has been closed
 }
 
-// opsConnKey is where a request finds its connection.
-type opsConnKey struct{}
+// connKey is where a request finds its connection.
+type connKey struct{}
 
-func withOpsConn(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(ctx, opsConnKey{}, c)
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
 }
 
 // notingAnswers tells the listener which connections are being answered.
 func notingAnswers(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if c, ok := r.Context().Value(opsConnKey{}).(*opsConn); ok {
+		if c, ok := r.Context().Value(connKey{}).(*conn); ok {
 			c.answer(true)
 			defer c.answer(false)
 		}

@@ -1,6 +1,7 @@
-package gateway
+package discovery
 
 import (
+	"math"
 	"net/netip"
 	"time"
 
@@ -12,9 +13,9 @@ import (
 type place uint8
 
 const (
-	viaListener  place = iota // sent to a listener's own address
+	ViaListener  place = iota // sent to a listener's own address
 	viaGroup                  // sent to a listener's multicast group
-	viaForwarder              // encapsulated by a forwarder
+	ViaForwarder              // encapsulated by a forwarder
 )
 
 // search is a SEARCHGW to be answered.
@@ -22,7 +23,7 @@ type search struct {
 	via      place
 	listener int
 	from     netip.AddrPort // the client or the forwarder
-	node     []byte         // viaForwarder: Wireless Node Id of the searcher, our own copy
+	node     []byte         // ViaForwarder: Wireless Node Id of the searcher, our own copy
 	radius   uint8          // as in the SEARCHGW; 0 is the whole network
 }
 
@@ -44,12 +45,14 @@ const (
 	// advertiseRetry is how long an ADVERTISE that is due waits for the broker, or for
 	// a network it can be sent on, before it looks again.
 	advertiseRetry = time.Second
+	// noDeadline is the deadline of a gateway that does not advertise.
+	noDeadline = time.Duration(math.MaxInt64)
 )
 
-// discovery decides when this gateway advertises itself and what it answers to
+// core decides when this gateway advertises itself and what it answers to
 // clients that search (MQTT-SN 1.2 section 6.1). It is pure: the discoverer's
 // goroutine owns it, tells it the time and sends what it asks for.
-type discovery struct {
+type core struct {
 	gwID  uint8
 	every time.Duration // between ADVERTISEs, whole seconds; 0: none are sent
 	next  time.Duration // when the next one is due
@@ -59,8 +62,8 @@ type discovery struct {
 	buf    []byte // backs announcement.payload
 }
 
-func newDiscovery(gwID uint8, every time.Duration, answers rate.Limiter) discovery {
-	d := discovery{gwID: gwID, every: every, next: never, bucket: answers}
+func newCore(gwID uint8, every time.Duration, answers rate.Limiter) core {
+	d := core{gwID: gwID, every: every, next: noDeadline, bucket: answers}
 	if every > 0 {
 		d.next = 0
 	}
@@ -68,13 +71,13 @@ func newDiscovery(gwID uint8, every time.Duration, answers rate.Limiter) discove
 }
 
 // deadline is when advance is next wanted.
-func (d *discovery) deadline() time.Duration { return d.next }
+func (d *core) deadline() time.Duration { return d.next }
 
 // advance returns the ADVERTISE to be sent to every group at now, or false. A
 // gateway advertises only while it is connected to a broker; one that is not looks
 // again a little later, so that the first ADVERTISE follows the connection closely.
 // Duration is the time until the next one in seconds.
-func (d *discovery) advance(now time.Duration, brokerReady bool) (payload []byte, ok bool) {
+func (d *core) advance(now time.Duration, brokerReady bool) (payload []byte, ok bool) {
 	if now < d.next {
 		return nil, false
 	}
@@ -89,14 +92,14 @@ func (d *discovery) advance(now time.Duration, brokerReady bool) (payload []byte
 }
 
 // unsent takes notice that the ADVERTISE of now reached no group at all.
-func (d *discovery) unsent(now time.Duration) { d.next = now + min(advertiseRetry, d.every) }
+func (d *core) unsent(now time.Duration) { d.next = now + min(advertiseRetry, d.every) }
 
 // answer returns the GWINFO for a search, or false when answers are used up.
 //
 // The answer to the group goes at once and as far as the search did: a gateway
 // does not wait as a client that knows a gateway does. It carries no GwAdd; its
 // source is the address.
-func (d *discovery) answer(now time.Duration, s search) (announcement, bool) {
+func (d *core) answer(now time.Duration, s search) (announcement, bool) {
 	if !d.bucket.Allow(now) {
 		return announcement{}, false
 	}
@@ -112,7 +115,7 @@ func (d *discovery) answer(now time.Duration, s search) (announcement, bool) {
 		if s.radius == 0 {
 			a.hops = wholeNetwork
 		}
-	case viaForwarder:
+	case ViaForwarder:
 		wrapped := sn12.Encapsulated{Radius: min(s.radius, maxForwarderRadius), NodeID: s.node, Inner: gwInfo}
 		if d.buf, err = wrapped.Append(d.buf[:0]); err != nil {
 			return announcement{}, false

@@ -1,4 +1,6 @@
-package gateway
+// Package discovery tells clients where the gateway is (MQTT-SN 1.2 section 6.1): it
+// advertises itself to multicast groups and answers SEARCHGW. It knows no session.
+package discovery
 
 import (
 	"bytes"
@@ -15,33 +17,39 @@ import (
 	"sngate/snpacket/sn12"
 )
 
-// discoveryOptions is what newDiscoverer needs. Every field must be set unless it
+// Counters counts messages and their octets. It is used by several goroutines.
+type Counters interface {
+	Received(msgType byte, n int)
+	Sent(msgType byte, n int)
+}
+
+// Options is what New needs. Every field must be set unless it
 // says otherwise.
-type discoveryOptions struct {
-	gwID uint8
-	// advertiseEvery is in whole seconds, 1 s to 65,535 s; 0 switches ADVERTISE off.
-	advertiseEvery time.Duration
+type Options struct {
+	GwID uint8
+	// AdvertiseEvery is in whole seconds, 1 s to 65,535 s; 0 switches ADVERTISE off.
+	AdvertiseEvery time.Duration
 	// advertiseRadius is the hop limit of ADVERTISE; 0 is the whole network.
 	advertiseRadius uint8
 	// answers limits the GWINFOs of the whole gateway; the zero Limit: 100 per second, 200
 	// at once.
 	answers rate.Limit
-	// listeners, in the order of the indexes that searches use.
-	listeners []listen.Listener
-	pool      *listen.Pool
-	counters  *counters // messages and octets; may be shared with others
+	// Listeners, in the order of the indexes that searches use.
+	Listeners []listen.Listener
+	Pool      *listen.Pool
+	Counters  Counters
 
-	brokerReady func() bool          // whether a broker is connected
-	now         func() time.Duration // monotonic time since the process started
-	// malformed is told of each message that cannot be parsed, with its type if that could
+	BrokerReady func() bool          // whether a broker is connected
+	Now         func() time.Duration // monotonic time since the process started
+	// Malformed is told of each message that cannot be parsed, with its type if that could
 	// be read; nil: nobody is. Like drop, it is called from any goroutine.
-	malformed func(p listen.Peer, msgType sn12.Type, err error)
-	// trace is told every datagram that does not come through a listener, received or sent;
+	Malformed func(p listen.Peer, msgType sn12.Type, err error)
+	// Trace is told every datagram that does not come through a listener, received or sent;
 	// nil: nobody is.
-	trace func(sent bool, p listen.Peer, datagram []byte)
-	// drop is called once for each datagram that discovery does nothing with, or fails to
+	Trace func(sent bool, p listen.Peer, datagram []byte)
+	// Drop is called once for each datagram that discovery does nothing with, or fails to
 	// receive or send, from any goroutine; err may be nil.
-	drop func(reason session.Reason, err error)
+	Drop func(reason session.Reason, err error)
 }
 
 // Limits of GWINFOs sent by the whole gateway.
@@ -57,23 +65,23 @@ const unknownType = 0xFF
 // of a millisecond each, and answers are limited anyway.
 const searchQueue = 64
 
-// discoverer runs discovery: one goroutine that owns it, its only timer and all
+// Discoverer runs discovery: one goroutine that owns it, its only timer and all
 // sending, and one reader for each group.
-type discoverer struct {
-	opts     discoveryOptions
-	core     discovery // owned by run
+type Discoverer struct {
+	opts     Options
+	core     core // owned by run
 	searches chan search
 	done     chan struct{}
 	wg       sync.WaitGroup
 }
 
-func newDiscoverer(opts discoveryOptions) (*discoverer, error) {
-	every := opts.advertiseEvery
+func New(opts Options) (*Discoverer, error) {
+	every := opts.AdvertiseEvery
 	if every < 0 || every > 65535*time.Second || every%time.Second != 0 {
 		return nil, fmt.Errorf("advertise interval %s: want whole seconds up to 65535s, or 0 for none", every)
 	}
 	groups := make(map[netip.AddrPort]int)
-	for i, l := range opts.listeners {
+	for i, l := range opts.Listeners {
 		if l.Group == nil {
 			continue
 		}
@@ -89,40 +97,40 @@ func newDiscoverer(opts discoveryOptions) (*discoverer, error) {
 	if opts.answers == (rate.Limit{}) {
 		opts.answers = rate.PerSecond(answersPerSecond, answerBurst)
 	}
-	return &discoverer{
+	return &Discoverer{
 		opts:     opts,
-		core:     newDiscovery(opts.gwID, every, rate.NewLimiter(opts.answers)),
+		core:     newCore(opts.GwID, every, rate.NewLimiter(opts.answers)),
 		searches: make(chan search, searchQueue),
 		done:     make(chan struct{}),
 	}, nil
 }
 
-// start starts the goroutines. close ends them.
-func (d *discoverer) start() {
+// Start starts the goroutines. close ends them.
+func (d *Discoverer) Start() {
 	d.wg.Go(d.run)
-	for i, l := range d.opts.listeners {
+	for i, l := range d.opts.Listeners {
 		if l.Group == nil {
 			continue
 		}
 		loop := &listen.Loop{
 			Conn:     l.Group,
 			Listener: i,
-			Pool:     d.opts.pool,
+			Pool:     d.opts.Pool,
 			Handle:   d.groupDatagram,
-			NoMemory: func(int) { d.opts.drop(session.ReasonShardFull, nil) },
-			Failed:   func(err error) { d.opts.drop(session.ReasonReceiveFailed, err) },
+			NoMemory: func(int) { d.opts.Drop(session.ReasonShardFull, nil) },
+			Failed:   func(err error) { d.opts.Drop(session.ReasonReceiveFailed, err) },
 			Done:     d.done,
 		}
 		d.wg.Go(loop.Run)
 	}
 }
 
-// close leaves the groups and waits for the goroutines. It is called once. The
+// Close leaves the groups and waits for the goroutines. It is called once. The
 // listeners stay open.
-func (d *discoverer) close() error {
+func (d *Discoverer) Close() error {
 	close(d.done)
 	var errs []error
-	for _, l := range d.opts.listeners {
+	for _, l := range d.opts.Listeners {
 		if l.Group != nil {
 			errs = append(errs, l.Group.Close())
 		}
@@ -131,12 +139,12 @@ func (d *discoverer) close() error {
 	return errors.Join(errs...)
 }
 
-// message takes a message that a gateway gets only for discovery, from whichever
+// Message takes a message that a gateway gets only for discovery, from whichever
 // goroutine has received it, and reports whether it was one: SEARCHGW, which will be
 // answered, and other gateways' ADVERTISE and GWINFO, which are counted. It makes no
-// session and never blocks. node is the Wireless Node Id for viaForwarder; nothing of
+// session and noDeadline blocks. node is the Wireless Node Id for ViaForwarder; nothing of
 // it or of body is kept. Counting it as received is the caller's business.
-func (d *discoverer) message(via place, listener int, from netip.AddrPort, node []byte, msgType byte, body []byte) bool {
+func (d *Discoverer) Message(via place, listener int, from netip.AddrPort, node []byte, msgType byte, body []byte) bool {
 	switch sn12.Type(msgType) {
 	case sn12.TypeSearchGW:
 		var m sn12.SearchGW
@@ -167,53 +175,53 @@ func (d *discoverer) message(via place, listener int, from netip.AddrPort, node 
 
 // gatewaySeen counts what another gateway has sent. Our own messages come back from
 // the group, and are known by their GwId.
-func (d *discoverer) gatewaySeen(gwID uint8) {
-	if gwID != d.opts.gwID {
-		d.opts.drop(session.ReasonOtherGateway, nil)
+func (d *Discoverer) gatewaySeen(gwID uint8) {
+	if gwID != d.opts.GwID {
+		d.opts.Drop(session.ReasonOtherGateway, nil)
 	}
 }
 
 // unreadable counts a message that cannot be parsed.
-func (d *discoverer) unreadable(listener int, from netip.AddrPort, msgType byte, err error) {
-	d.opts.drop(session.ReasonMalformed, err)
-	if d.opts.malformed != nil {
-		d.opts.malformed(listen.Peer{Listener: listener, Addr: from}, sn12.Type(msgType), err)
+func (d *Discoverer) unreadable(listener int, from netip.AddrPort, msgType byte, err error) {
+	d.opts.Drop(session.ReasonMalformed, err)
+	if d.opts.Malformed != nil {
+		d.opts.Malformed(listen.Peer{Listener: listener, Addr: from}, sn12.Type(msgType), err)
 	}
 }
 
-func (d *discoverer) enqueue(s search) {
+func (d *Discoverer) enqueue(s search) {
 	if len(d.searches) == cap(d.searches) { // before the copy, so that a flood makes no garbage
-		d.opts.drop(session.ReasonShardFull, nil)
+		d.opts.Drop(session.ReasonShardFull, nil)
 		return
 	}
 	s.node = bytes.Clone(s.node)
 	select {
 	case d.searches <- s:
 	default:
-		d.opts.drop(session.ReasonShardFull, nil)
+		d.opts.Drop(session.ReasonShardFull, nil)
 	}
 }
 
 // groupDatagram takes what was sent to a group. Only discovery belongs there; a
 // client's session messages go to the listener's own address.
-func (d *discoverer) groupDatagram(dg *listen.Datagram) {
+func (d *Discoverer) groupDatagram(dg *listen.Datagram) {
 	defer dg.Recycle()
-	if d.opts.trace != nil {
-		d.opts.trace(false, listen.Peer{Listener: dg.Listener, Addr: dg.From}, dg.Bytes())
+	if d.opts.Trace != nil {
+		d.opts.Trace(false, listen.Peer{Listener: dg.Listener, Addr: dg.From}, dg.Bytes())
 	}
 	msgType, body, err := snpacket.Split(dg.Bytes())
 	if err != nil {
 		d.unreadable(dg.Listener, dg.From, unknownType, err)
 		return
 	}
-	d.opts.counters.in(msgType, len(dg.Bytes()))
-	if !d.message(viaGroup, dg.Listener, dg.From, nil, msgType, body) {
-		d.opts.drop(session.ReasonUnexpectedMessage, nil)
+	d.opts.Counters.Received(msgType, len(dg.Bytes()))
+	if !d.Message(viaGroup, dg.Listener, dg.From, nil, msgType, body) {
+		d.opts.Drop(session.ReasonUnexpectedMessage, nil)
 	}
 }
 
 // run owns d.core.
-func (d *discoverer) run() {
+func (d *Discoverer) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -224,16 +232,16 @@ func (d *discoverer) run() {
 			d.answer(s)
 		case <-timer.C:
 			d.advertise()
-			if at := d.core.deadline(); at != never {
-				timer.Reset(at - d.opts.now())
+			if at := d.core.deadline(); at != noDeadline {
+				timer.Reset(at - d.opts.Now())
 			}
 		}
 	}
 }
 
-func (d *discoverer) advertise() {
-	now := d.opts.now()
-	payload, ok := d.core.advance(now, d.opts.brokerReady())
+func (d *Discoverer) advertise() {
+	now := d.opts.Now()
+	payload, ok := d.core.advance(now, d.opts.BrokerReady())
 	if !ok {
 		return
 	}
@@ -242,7 +250,7 @@ func (d *discoverer) advertise() {
 		a.hops = wholeNetwork
 	}
 	sent := false
-	for i, l := range d.opts.listeners {
+	for i, l := range d.opts.Listeners {
 		if l.Group != nil {
 			a.listener = i
 			sent = d.send(a) || sent
@@ -253,18 +261,18 @@ func (d *discoverer) advertise() {
 	}
 }
 
-func (d *discoverer) answer(s search) {
-	a, ok := d.core.answer(d.opts.now(), s)
+func (d *Discoverer) answer(s search) {
+	a, ok := d.core.answer(d.opts.Now(), s)
 	if !ok {
-		d.opts.drop(session.ReasonRateLimited, nil)
+		d.opts.Drop(session.ReasonRateLimited, nil)
 		return
 	}
 	d.send(a)
 }
 
 // send reports whether the datagram was sent.
-func (d *discoverer) send(a announcement) bool {
-	l := d.opts.listeners[a.listener]
+func (d *Discoverer) send(a announcement) bool {
+	l := d.opts.Listeners[a.listener]
 	var err error
 	if a.toGroup {
 		err = l.Group.WriteGroup(a.payload, a.hops)
@@ -272,16 +280,16 @@ func (d *discoverer) send(a announcement) bool {
 		_, err = l.Conn.WriteTo(a.payload, a.to)
 	}
 	if err != nil {
-		d.opts.drop(session.ReasonSendFailed, err)
+		d.opts.Drop(session.ReasonSendFailed, err)
 		return false
 	}
-	if d.opts.trace != nil {
+	if d.opts.Trace != nil {
 		to := a.to
 		if a.toGroup {
 			to = l.Group.Group()
 		}
-		d.opts.trace(true, listen.Peer{Listener: a.listener, Addr: to}, a.payload)
+		d.opts.Trace(true, listen.Peer{Listener: a.listener, Addr: to}, a.payload)
 	}
-	d.opts.counters.out(byte(a.msgType), len(a.payload))
+	d.opts.Counters.Sent(byte(a.msgType), len(a.payload))
 	return true
 }

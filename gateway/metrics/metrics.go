@@ -1,4 +1,6 @@
-package gateway
+// Package metrics counts what the gateway does, and shows it in the form of Prometheus. Its
+// label values are the names that sessions, links and the store have for things.
+package metrics
 
 import (
 	"errors"
@@ -13,15 +15,19 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"sngate/gateway/listen"
+	"sngate/gateway/session"
+	"sngate/snpacket/sn12"
 	"sngate/store"
+	"sngate/upstream"
 )
 
-// counters are what one shard or reader counts on its way. They are plain arrays,
+// Counters are what one shard or reader counts on its way. They are plain arrays,
 // found without a lookup, and one writer's alone, so that counting costs an
 // uncontended atomic addition; a scrape adds up those of all writers.
 //
 // Several goroutines may share one if none of them is busy.
-type counters struct {
+type Counters struct {
 	_             [64]byte // keeps the neighbours' writes off our cache lines
 	received      [256]atomic.Uint64
 	sent          [256]atomic.Uint64
@@ -33,103 +39,61 @@ type counters struct {
 	_             [64]byte
 }
 
-// in counts a received message of n octets.
-func (c *counters) in(msgType byte, n int) {
+// Received counts a received message of n octets.
+func (c *Counters) Received(msgType byte, n int) {
 	c.received[msgType].Add(1)
 	c.bytesIn.Add(uint64(n))
 }
 
-// out counts a sent message of n octets.
-func (c *counters) out(msgType byte, n int) {
+// Sent counts a sent message of n octets.
+func (c *Counters) Sent(msgType byte, n int) {
 	c.sent[msgType].Add(1)
 	c.bytesOut.Add(uint64(n))
 }
 
-// retransmit counts a message that was sent again; out counts it as well.
-func (c *counters) retransmit(msgType byte) { c.retransmitted[msgType].Add(1) }
+// Retransmit counts a message that was sent again; Sent counts it as well.
+func (c *Counters) Retransmit(msgType byte) { c.retransmitted[msgType].Add(1) }
 
-// drop counts a drop by its index in metricNames.reasons.
-func (c *counters) drop(reason int) { c.reasons[reason].Add(1) }
+// Drop counts a drop.
+func (c *Counters) Drop(reason session.Reason) { c.reasons[reason].Add(1) }
 
-// end counts the end of a session by its index in metricNames.reasons.
-func (c *counters) end(reason int) { c.ended[reason].Add(1) }
+// End counts the end of a session.
+func (c *Counters) End(reason session.Reason) { c.ended[reason].Add(1) }
 
-// metricNames are the closed sets of label values.
-type metricNames struct {
-	// typeName names a message type, or reports that it is reserved. All reserved
-	// types share the value "reserved".
-	typeName        func(msgType byte) (name string, ok bool)
-	reasons         []string
-	dropReasons     []int // those of reasons that something can be dropped for
-	endReasons      []int // and those that a session can end for
-	states          []string
-	upstreamReasons []string
-	packetTypes     []string // of MQTT, by number; "": does not exist
-	refusalCodes    []string // of CONNACK, in the order of upstreamStats.refusals
-	brokers         []string // addresses, the preferred one first
-	version         string
+// QueueLengths are lengths of the queues of a shard.
+type QueueLengths struct {
+	Datagrams, Strangers, Events int
 }
 
-// upstreamStats is what the upstream side counts, read at a scrape.
-type upstreamStats struct {
-	open, inProgress, waiting int64 // connections; connects; connects in the queue
-
-	accepted uint64 // connects by how they ended
-	failed   uint64
-	refusals []uint64 // by code, in the order of metricNames.refusalCodes
-
-	broker               int // the one in use, of metricNames.brokers
-	failovers, failBacks uint64
-
-	losses, parked, reconnects uint64
-
-	packetsIn, packetsOut []uint64 // in the order of metricNames.packetTypes
-	bytesIn, bytesOut     uint64
-
-	drops []uint64 // in the order of metricNames.upstreamReasons
-}
-
-// listenerStats is what one listener's socket says of itself.
-type listenerStats struct {
-	listener      string // its address
-	receiveBuffer int    // octets granted
-	drops         uint64 // by the kernel, for want of room in it
-	dropsKnown    bool   // whether the platform tells
-}
-
-// queueLengths are lengths of the queues of a shard.
-type queueLengths struct {
-	datagrams, strangers, events int
-}
-
-// metricSources are the values read at a scrape. They are called by several
-// goroutines at once, must not block, and must all be set.
-type metricSources struct {
-	sessions      func(byState []int64) // fills in one number for each of metricNames.states
-	shards        func() []queueLengths // of each shard
-	queueCapacity queueLengths          // of every shard
-	brokerUp      func() bool
-	sleepBuffer   func() (messages, bytes int64)
-	spool         func() (messages, bytes int64)
-	memory        func() (limit, used int64) // octets of the budget; limit 0: none
-	upstream      func() upstreamStats
-	listeners     func() []listenerStats
-	store         store.Store // its Stats and Health
+// Options is what the metrics look at. All must be set. The functions are called at
+// a scrape, by several goroutines at once, and must not block.
+type Options struct {
+	Version       string
+	Brokers       []string              // addresses, the preferred one first
+	Sessions      func(byState []int64) // fills in one number for each of session.StateNames
+	Shards        func() []QueueLengths // of each shard
+	QueueCapacity QueueLengths          // of every shard
+	BrokerUp      func() bool
+	SleepBuffer   func() (messages, bytes int64)
+	Spool         func() (messages, bytes int64)
+	Memory        func() (limit, used int64)                 // octets of the budget; limit 0: none
+	Upstream      func() (stats *upstream.Stats, broker int) // and which of brokers is in use
+	Listeners     func() []listen.Listener
+	Store         store.Store // its Stats and Health
 }
 
 // reservedType is the label value of the message types without a name.
 const reservedType = "reserved"
 
-// metrics is the registry of one gateway. It is a prometheus.Collector, which hands
+// Metrics is the registry of one gateway. It is a prometheus.Collector, which hands
 // out what the counters and the sources hold at a scrape and keeps no copy.
-type metrics struct {
-	names    metricNames
-	sources  metricSources
+type Metrics struct {
+	opts     Options
 	registry *prometheus.Registry
 	desc     metricDescs
 
 	mu       sync.Mutex // guards counters, which is appended to at the start only
-	counters []*counters
+	counters []*Counters
 }
 
 // metricDescs are the metrics; docs/METRICS.md lists them too.
@@ -192,9 +156,9 @@ func newDescs() metricDescs {
 	}
 }
 
-// newMetrics returns the registry of one gateway.
-func newMetrics(names metricNames, sources metricSources) (*metrics, error) {
-	m := &metrics{names: names, sources: sources, registry: prometheus.NewRegistry(), desc: newDescs()}
+// New returns the registry of one gateway.
+func New(o Options) (*Metrics, error) {
+	m := &Metrics{opts: o, registry: prometheus.NewRegistry(), desc: newDescs()}
 	err := errors.Join(
 		m.registry.Register(m),
 		m.registry.Register(collectors.NewGoCollector()),
@@ -206,18 +170,18 @@ func newMetrics(names metricNames, sources metricSources) (*metrics, error) {
 	return m, nil
 }
 
-// newCounters returns counters for one writer, to be included in every scrape.
-func (m *metrics) newCounters() *counters {
-	n := len(m.names.reasons)
-	c := &counters{reasons: make([]atomic.Uint64, n), ended: make([]atomic.Uint64, n)}
+// NewCounters returns counters for one writer, to be included in every scrape.
+func (m *Metrics) NewCounters() *Counters {
+	n := len(session.ReasonNames())
+	c := &Counters{reasons: make([]atomic.Uint64, n), ended: make([]atomic.Uint64, n)}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.counters = append(m.counters, c)
 	return c
 }
 
-// handler serves the registry. A scrape that fails in part serves the rest.
-func (m *metrics) handler() http.Handler {
+// Handler serves the registry. A scrape that fails in part serves the rest.
+func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
 		ErrorHandling:       promhttp.ContinueOnError,
 		MaxRequestsInFlight: 4,
@@ -226,7 +190,7 @@ func (m *metrics) handler() http.Handler {
 
 // Describe implements prometheus.Collector. It asks no source, so the registry can be
 // made before what it looks at runs.
-func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
+func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	d := &m.desc
 	for _, desc := range []*prometheus.Desc{
 		d.messages, d.bytes, d.drops, d.retransmissions,
@@ -244,114 +208,134 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 }
 
 // Collect implements prometheus.Collector.
-func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	m.collectCounters(ch)
 	m.collectSessions(ch)
 	m.collectUpstream(ch)
-	for _, l := range m.sources.listeners() {
-		gauge(ch, m.desc.socketReceiveBuffer, float64(l.receiveBuffer), l.listener)
-		if l.dropsKnown {
-			count(ch, m.desc.socketDrops, l.drops, l.listener)
+	for _, l := range m.opts.Listeners() {
+		address := l.Conn.LocalAddr().String()
+		gauge(ch, m.desc.socketReceiveBuffer, float64(l.ReceiveBuffer), address)
+		if drops, known := l.KernelDrops(); known {
+			count(ch, m.desc.socketDrops, drops, address)
 		}
 	}
-	m.desc.store.collect(ch, m.sources.store)
-	gauge(ch, m.desc.build, 1, m.names.version, runtime.Version())
+	m.desc.store.collect(ch, m.opts.Store)
+	gauge(ch, m.desc.build, 1, m.opts.Version, runtime.Version())
 }
 
-func (m *metrics) collectCounters(ch chan<- prometheus.Metric) {
-	m.mu.Lock()
-	all := m.counters
-	m.mu.Unlock()
-	sum := func(pick func(c *counters) *atomic.Uint64) (total uint64) {
-		for _, c := range all {
-			total += pick(c).Load()
-		}
-		return total
-	}
-	byType := func(desc *prometheus.Desc, pick func(c *counters) *[256]atomic.Uint64, labels ...string) {
+func (m *Metrics) collectCounters(ch chan<- prometheus.Metric) {
+	byType := func(desc *prometheus.Desc, pick func(c *Counters) *[256]atomic.Uint64, labels ...string) {
 		var reserved uint64
 		for t := range 256 {
-			n := sum(func(c *counters) *atomic.Uint64 { return &pick(c)[t] })
-			if name, ok := m.names.typeName(byte(t)); ok {
-				count(ch, desc, n, append([]string{name}, labels...)...)
+			n := m.sum(func(c *Counters) *atomic.Uint64 { return &pick(c)[t] })
+			if name := sn12.Type(t); name.Known() {
+				count(ch, desc, n, append([]string{name.String()}, labels...)...)
 			} else {
 				reserved += n
 			}
 		}
 		count(ch, desc, reserved, append([]string{reservedType}, labels...)...)
 	}
-	byType(m.desc.messages, func(c *counters) *[256]atomic.Uint64 { return &c.received }, "in")
-	byType(m.desc.messages, func(c *counters) *[256]atomic.Uint64 { return &c.sent }, "out")
-	byType(m.desc.retransmissions, func(c *counters) *[256]atomic.Uint64 { return &c.retransmitted })
-	count(ch, m.desc.bytes, sum(func(c *counters) *atomic.Uint64 { return &c.bytesIn }), "in")
-	count(ch, m.desc.bytes, sum(func(c *counters) *atomic.Uint64 { return &c.bytesOut }), "out")
-	for _, i := range m.names.dropReasons {
-		count(ch, m.desc.drops, sum(func(c *counters) *atomic.Uint64 { return &c.reasons[i] }), m.names.reasons[i])
+	byType(m.desc.messages, func(c *Counters) *[256]atomic.Uint64 { return &c.received }, "in")
+	byType(m.desc.messages, func(c *Counters) *[256]atomic.Uint64 { return &c.sent }, "out")
+	byType(m.desc.retransmissions, func(c *Counters) *[256]atomic.Uint64 { return &c.retransmitted })
+	count(ch, m.desc.bytes, m.sum(func(c *Counters) *atomic.Uint64 { return &c.bytesIn }), "in")
+	count(ch, m.desc.bytes, m.sum(func(c *Counters) *atomic.Uint64 { return &c.bytesOut }), "out")
+	for _, why := range DropReasons() {
+		count(ch, m.desc.drops, m.Drops(why), why.String())
 	}
-	for _, i := range m.names.endReasons {
-		count(ch, m.desc.sessionsEnded, sum(func(c *counters) *atomic.Uint64 { return &c.ended[i] }), m.names.reasons[i])
+	for _, why := range EndReasons() {
+		count(ch, m.desc.sessionsEnded, m.Ends(why), why.String())
 	}
 }
 
-func (m *metrics) collectSessions(ch chan<- prometheus.Metric) {
-	sessions := make([]int64, len(m.names.states))
-	m.sources.sessions(sessions)
-	for i, state := range m.names.states {
+// sum adds up what all writers have counted.
+func (m *Metrics) sum(pick func(c *Counters) *atomic.Uint64) (total uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.counters {
+		total += pick(c).Load()
+	}
+	return total
+}
+
+// Drops is how often something was dropped for a reason.
+func (m *Metrics) Drops(why session.Reason) uint64 {
+	return m.sum(func(c *Counters) *atomic.Uint64 { return &c.reasons[why] })
+}
+
+// Ends is how many sessions have ended for a reason.
+func (m *Metrics) Ends(why session.Reason) uint64 {
+	return m.sum(func(c *Counters) *atomic.Uint64 { return &c.ended[why] })
+}
+
+func (m *Metrics) collectSessions(ch chan<- prometheus.Metric) {
+	states := session.StateNames()
+	sessions := make([]int64, len(states))
+	m.opts.Sessions(sessions)
+	for i, state := range states {
 		gauge(ch, m.desc.sessions, float64(sessions[i]), state)
 	}
-	queues := func(desc *prometheus.Desc, n queueLengths, shard ...string) {
-		gauge(ch, desc, float64(n.datagrams), append(shard, "datagrams")...)
-		gauge(ch, desc, float64(n.strangers), append(shard, "strangers")...)
-		gauge(ch, desc, float64(n.events), append(shard, "events")...)
+	queues := func(desc *prometheus.Desc, n QueueLengths, shard ...string) {
+		gauge(ch, desc, float64(n.Datagrams), append(shard, "datagrams")...)
+		gauge(ch, desc, float64(n.Strangers), append(shard, "strangers")...)
+		gauge(ch, desc, float64(n.Events), append(shard, "events")...)
 	}
-	for i, n := range m.sources.shards() {
+	for i, n := range m.opts.Shards() {
 		queues(m.desc.queueDepth, n, strconv.Itoa(i))
 	}
-	queues(m.desc.queueCapacity, m.sources.queueCapacity)
-	messages, octets := m.sources.sleepBuffer()
+	queues(m.desc.queueCapacity, m.opts.QueueCapacity)
+	messages, octets := m.opts.SleepBuffer()
 	gauge(ch, m.desc.sleepMessages, float64(messages))
 	gauge(ch, m.desc.sleepBytes, float64(octets))
-	messages, octets = m.sources.spool()
+	messages, octets = m.opts.Spool()
 	gauge(ch, m.desc.spoolMessages, float64(messages))
 	gauge(ch, m.desc.spoolBytes, float64(octets))
-	limit, used := m.sources.memory()
+	limit, used := m.opts.Memory()
 	gauge(ch, m.desc.memoryLimit, float64(limit))
 	gauge(ch, m.desc.memoryUsed, float64(used))
 }
 
-func (m *metrics) collectUpstream(ch chan<- prometheus.Metric) {
-	gauge(ch, m.desc.brokerUp, oneIf(m.sources.brokerUp()))
-	s := m.sources.upstream()
-	gauge(ch, m.desc.upstreamOpen, float64(s.open))
-	gauge(ch, m.desc.upstreamProgress, float64(s.inProgress))
-	gauge(ch, m.desc.upstreamWaiting, float64(s.waiting))
-	count(ch, m.desc.upstreamConnects, s.accepted, "accepted")
-	var refused uint64
-	for i, code := range m.names.refusalCodes {
-		refused += s.refusals[i]
-		count(ch, m.desc.upstreamRefusals, s.refusals[i], code)
+func (m *Metrics) collectUpstream(ch chan<- prometheus.Metric) {
+	gauge(ch, m.desc.brokerUp, oneIf(m.opts.BrokerUp()))
+	s, inUse := m.opts.Upstream()
+	gauge(ch, m.desc.upstreamOpen, float64(s.Open.Load()))
+	gauge(ch, m.desc.upstreamProgress, float64(s.Dialling.Load()))
+	gauge(ch, m.desc.upstreamWaiting, float64(s.Waiting.Load()))
+	m.collectConnects(ch, s)
+	for i, broker := range m.opts.Brokers {
+		gauge(ch, m.desc.brokerUsed, oneIf(i == inUse), broker)
 	}
-	count(ch, m.desc.upstreamConnects, refused, "refused")
-	count(ch, m.desc.upstreamConnects, s.failed, "failed")
-	for i, broker := range m.names.brokers {
-		gauge(ch, m.desc.brokerUsed, oneIf(i == s.broker), broker)
-	}
-	count(ch, m.desc.failovers, s.failovers)
-	count(ch, m.desc.failBacks, s.failBacks)
-	count(ch, m.desc.upstreamLosses, s.losses)
-	count(ch, m.desc.upstreamParked, s.parked)
-	count(ch, m.desc.upstreamReturned, s.reconnects)
-	for i, name := range m.names.packetTypes {
+	count(ch, m.desc.failovers, s.Failovers.Load())
+	count(ch, m.desc.failBacks, s.FailBacks.Load())
+	count(ch, m.desc.upstreamLosses, s.Losses.Load())
+	count(ch, m.desc.upstreamParked, s.Parkings.Load())
+	count(ch, m.desc.upstreamReturned, s.Reconnects.Load())
+	for i, name := range packetTypes {
 		if name != "" {
-			count(ch, m.desc.upstreamPackets, s.packetsIn[i], name, "in")
-			count(ch, m.desc.upstreamPackets, s.packetsOut[i], name, "out")
+			count(ch, m.desc.upstreamPackets, s.PacketsIn[i].Load(), name, "in")
+			count(ch, m.desc.upstreamPackets, s.PacketsOut[i].Load(), name, "out")
 		}
 	}
-	count(ch, m.desc.upstreamBytes, s.bytesIn, "in")
-	count(ch, m.desc.upstreamBytes, s.bytesOut, "out")
-	for i, reason := range m.names.upstreamReasons {
-		count(ch, m.desc.upstreamDrops, s.drops[i], reason)
+	count(ch, m.desc.upstreamBytes, s.BytesIn.Load(), "in")
+	count(ch, m.desc.upstreamBytes, s.BytesOut.Load(), "out")
+	for i := range upstreamDrops {
+		count(ch, m.desc.upstreamDrops, upstreamDrops[i].of(s).Load(), upstreamDrops[i].reason)
 	}
+}
+
+// collectConnects tells how connects to the broker have ended.
+func (m *Metrics) collectConnects(ch chan<- prometheus.Metric, s *upstream.Stats) {
+	var refused uint64
+	for i, code := range refusalCodes {
+		n := s.Refusals[1+i].Load()
+		refused += n
+		count(ch, m.desc.upstreamRefusals, n, code)
+	}
+	failed := s.DialsFailed.Load() // the refused among them
+	count(ch, m.desc.upstreamConnects, s.DialsSucceeded.Load(), "accepted")
+	count(ch, m.desc.upstreamConnects, refused, "refused")
+	count(ch, m.desc.upstreamConnects, failed-min(refused, failed)+s.DialsBusy.Load(), "failed")
 }
 
 func gauge(ch chan<- prometheus.Metric, desc *prometheus.Desc, v float64, labels ...string) {

@@ -1,6 +1,6 @@
 //go:build unix
 
-package gateway
+package discovery
 
 import (
 	"errors"
@@ -72,21 +72,21 @@ func TestDiscoveryOverRealMulticast_Case13_14_16(t *testing.T) {
 	}
 	client := clientOf(t, group)
 	start := time.Now()
-	d, err := newDiscoverer(discoveryOptions{
-		gwID: 7, advertiseEvery: 900 * time.Second, advertiseRadius: 1, answers: rate.PerSecond(10, 10),
-		listeners:   []listen.Listener{l},
-		pool:        listen.NewPool(1 << 20),
-		counters:    &counters{},
-		brokerReady: func() bool { return true },
-		now:         func() time.Duration { return time.Since(start) },
-		drop:        func(reason session.Reason, err error) { t.Errorf("drop %v: %v", reason, err) },
+	d, err := New(Options{
+		GwID: 7, AdvertiseEvery: 900 * time.Second, advertiseRadius: 1, answers: rate.PerSecond(10, 10),
+		Listeners:   []listen.Listener{l},
+		Pool:        listen.NewPool(1 << 20),
+		Counters:    &messageCounts{},
+		BrokerReady: func() bool { return true },
+		Now:         func() time.Duration { return time.Since(start) },
+		Drop:        func(reason session.Reason, err error) { t.Errorf("drop %v: %v", reason, err) },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.start()
+	d.Start()
 	t.Cleanup(func() {
-		if err := d.close(); err != nil {
+		if err := d.Close(); err != nil {
 			t.Error(err)
 		}
 	})

@@ -1,4 +1,4 @@
-package gateway
+package admin
 
 import (
 	"bufio"
@@ -16,7 +16,7 @@ import (
 
 func (l *opsLab) dial() net.Conn {
 	l.t.Helper()
-	c, err := net.Dial("tcp", l.server.addr())
+	c, err := net.Dial("tcp", l.server.Addr())
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestHealthIsAnsweredWhateverIsHeldOpen(t *testing.T) {
 			l := newOpsLab(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
 			defer l.shutdown(5 * time.Second)
 			defer close(release)
-			for range 2 * opsMaxConns {
+			for range 2 * maxConns {
 				tt.hold(l)
 			}
 			begin := time.Now()
@@ -105,7 +105,7 @@ func TestTheConnectionIdleForLongestGivesWay(t *testing.T) {
 	}()
 	<-entered
 	var conns []net.Conn
-	for range opsMaxConns - 1 {
+	for range maxConns - 1 {
 		c := l.dial()
 		if _, err := l.request(c, "/healthz"); err != nil {
 			t.Fatal(err)
@@ -121,7 +121,7 @@ func TestTheConnectionIdleForLongestGivesWay(t *testing.T) {
 	if _, err := l.request(conns[1], "/healthz"); err == nil {
 		t.Error("the connection that was idle for longest is still open")
 	}
-	for _, i := range []int{0, 2, opsMaxConns - 2} {
+	for _, i := range []int{0, 2, maxConns - 2} {
 		if _, err := l.request(conns[i], "/healthz"); err != nil {
 			t.Errorf("connection %d: %v", i, err)
 		}
@@ -133,8 +133,8 @@ func TestTheConnectionIdleForLongestGivesWay(t *testing.T) {
 }
 
 func TestIdleConnectionsEndSoon(t *testing.T) {
-	if opsIdleTimeout > 10*time.Second || opsReadTimeout > 10*time.Second {
-		t.Errorf("a connection may be idle for %v, and take %v for a request", opsIdleTimeout, opsReadTimeout)
+	if idleTimeout > 10*time.Second || readTimeout > 10*time.Second {
+		t.Errorf("a connection may be idle for %v, and take %v for a request", idleTimeout, readTimeout)
 	}
 }
 
@@ -188,9 +188,9 @@ func TestReservedDescriptorsAreUsedAndTakenBack(t *testing.T) {
 
 func reservedDescriptors(t *testing.T) {
 	d := &table{free: 2}
-	l := &opsListener{Listener: d, limit: opsMaxConns, spare: d.reserve}
+	l := &listener{Listener: d, limit: maxConns, spare: d.reserve}
 	l.refill()
-	if d.free != 0 || len(l.reserved) != opsReserve {
+	if d.free != 0 || len(l.reserved) != reserve {
 		t.Fatalf("%d reserved, %d free", len(l.reserved), d.free)
 	}
 	var conns []net.Conn
@@ -207,7 +207,7 @@ func reservedDescriptors(t *testing.T) {
 	if _, err := l.Accept(); err == nil || l.open.Len() != 2 {
 		t.Fatalf("%v, %d open: a connection has been closed before it had time to ask", err, l.open.Len())
 	}
-	time.Sleep(opsGrace)
+	time.Sleep(grace)
 	accept() // the reserve is used up: the first gives its descriptor
 	if len(l.reserved) != 0 || l.open.Len() != 2 || d.free != 0 {
 		t.Fatalf("%d reserved, %d open, %d free", len(l.reserved), l.open.Len(), d.free)
@@ -218,7 +218,7 @@ func reservedDescriptors(t *testing.T) {
 	for _, c := range conns[1:] {
 		c.Close()
 	}
-	if len(l.reserved) != opsReserve || l.open.Len() != 0 {
+	if len(l.reserved) != reserve || l.open.Len() != 0 {
 		t.Errorf("%d reserved, %d open when all have gone", len(l.reserved), l.open.Len())
 	}
 	for _, r := range l.reserved { // somebody else takes them all
