@@ -238,7 +238,7 @@ func (s *shard) refuse(a *arrival, code sn12.ReturnCode, why session.Reason) {
 }
 
 func (s *shard) newEntry(clientID string) *entry {
-	e := &entry{shard: s, session: session.New(s.gw.opts.Session, clientID), refusals: s.past.take(clientID), heardAt: never}
+	e := &entry{shard: s, session: session.New(s.gw.opts.Session, clientID), refusals: s.past.Take(clientID), heardAt: never}
 	e.session.StartMsgIDs(s.gw.opts.FirstMsgID())
 	return e
 }

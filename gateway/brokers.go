@@ -9,6 +9,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"sngate/gateway/oplog"
 	"sngate/upstream"
 )
 
@@ -24,7 +25,13 @@ func (g *Gateway) upstreamOptions() upstream.Options {
 	o.Moved = g.brokerMoved
 	o.Habit = g.brokerHabit
 	if g.tracer != nil {
-		o.Trace = g.tracePacket
+		o.Trace = func(owner any, sent bool) func(packet string) {
+			clientID := g.opts.ClientID
+			if e := owner.(*entry); e.session != nil {
+				clientID = e.session.ClientID()
+			}
+			return g.tracer.Packet(clientID, sent)
+		}
 	}
 	o.ProbeClientID = g.opts.ClientID + "-probe"
 	return o
@@ -98,7 +105,7 @@ func (g *Gateway) brokerWarning(ev *upstream.Event) *zerolog.Event {
 
 // brokerLine begins a line about the broker; text is what is variable in it.
 func (g *Gateway) brokerLine(level zerolog.Level, text string) *zerolog.Event {
-	return g.lines.at(brokerLines, level, text, g.brokerInUse(), g.own.clientID)
+	return g.lines.At(oplog.Broker, level, text, g.brokerInUse(), g.own.clientID)
 }
 
 // noteBrokerFault keeps why there is no connection to the broker, for /readyz.

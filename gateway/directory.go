@@ -69,3 +69,11 @@ func (d *directory) release(p listen.Peer, e *entry) {
 		delete(s.entries, p)
 	}
 }
+
+// clientID returns the client id of the session that has an address; "": there is none.
+func (d *directory) clientID(p listen.Peer) string {
+	if e := d.find(p); e != nil {
+		return e.session.ClientID()
+	}
+	return ""
+}

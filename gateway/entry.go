@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sngate/gateway/listen"
+	"sngate/gateway/oplog"
 	"sngate/gateway/session"
 	"sngate/internal/rate"
 	"sngate/upstream"
@@ -42,8 +43,8 @@ type entry struct {
 
 	halfOpen *list.Element // in shard.halfOpen; nil: not there
 
-	heardAt  time.Duration // when the device last spoke; never: not in this process
-	refusals *refusals     // nil: none
+	heardAt  time.Duration   // when the device last spoke; never: not in this process
+	refusals *oplog.Refusals // nil: none
 
 	claim bool // see claim.go; not in shard.clients
 

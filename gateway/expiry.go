@@ -5,6 +5,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"sngate/gateway/oplog"
 	"sngate/gateway/session"
 )
 
@@ -49,6 +50,6 @@ func (s *shard) expire() {
 // logExpired logs that a kept session is given up.
 func (g *Gateway) logExpired(e *entry) {
 	id := e.session.ClientID()
-	g.lines.at(sessionLines, zerolog.DebugLevel, id).Str("client_id", id).Stringer("reason", session.ReasonSessionExpired).
+	g.lines.At(oplog.Sessions, zerolog.DebugLevel, id).Str("client_id", id).Stringer("reason", session.ReasonSessionExpired).
 		Msg("session that was kept is given up")
 }

@@ -24,6 +24,7 @@ import (
 	"sngate/gateway/discovery"
 	"sngate/gateway/listen"
 	"sngate/gateway/metrics"
+	"sngate/gateway/oplog"
 	"sngate/gateway/session"
 	"sngate/store"
 	"sngate/upstream"
@@ -34,8 +35,8 @@ import (
 type Gateway struct {
 	opts       Options
 	log        zerolog.Logger
-	lines      *lines  // the log, bounded: for all that others can cause
-	tracer     *tracer // nil: nothing is traced
+	lines      *oplog.Log    // the log, bounded: for all that others can cause
+	tracer     *oplog.Tracer // nil: nothing is traced
 	start      time.Time
 	seed       maphash.Seed
 	listeners  []listen.Listener
@@ -108,8 +109,10 @@ func Start(opts Options) (*Gateway, error) {
 			Msg("the spool may take half of the memory limit, which is less than what is configured for it")
 	}
 	g.opts.Session = &shared
-	g.lines = newLines(opts.Log, g.now)
-	g.tracer = newTracer(&opts)
+	g.lines = oplog.New(opts.Log, g.now, shared.Predefined)
+	if opts.Trace {
+		g.tracer = oplog.NewTracer(opts.Log, opts.TraceClients, g.directory.clientID)
+	}
 	if g.opts.FirstMsgID == nil {
 		g.opts.FirstMsgID = randomMsgID
 	}
@@ -182,7 +185,7 @@ func (g *Gateway) run() {
 			NoMemory: func(int) { r.counters.Drop(session.ReasonShardFull) },
 			Failed: func(err error) {
 				r.counters.Drop(session.ReasonReceiveFailed)
-				g.lines.at(faultLines, zerolog.WarnLevel, err.Error()).Err(err).Msg("receiving failed")
+				g.lines.At(oplog.Faults, zerolog.WarnLevel, err.Error()).Err(err).Msg("receiving failed")
 			},
 			Done: g.stopped,
 		}

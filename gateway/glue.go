@@ -11,6 +11,7 @@ import (
 	"sngate/gateway/discovery"
 	"sngate/gateway/listen"
 	"sngate/gateway/metrics"
+	"sngate/gateway/oplog"
 	"sngate/gateway/session"
 	"sngate/upstream"
 )
@@ -21,9 +22,6 @@ import (
 // stuckAfter is how long a shard may take for one turn of its loop before the process
 // counts as stuck.
 const stuckAfter = 30 * time.Second
-
-// loggedIDLimit is how many octets of a client id that was not accepted are logged.
-const loggedIDLimit = 64
 
 // observed is what the metrics look at.
 func (g *Gateway) observed() metrics.Options {
@@ -111,13 +109,9 @@ func (g *Gateway) opsOptions() admin.Options {
 
 func (g *Gateway) discoveryOptions() discovery.Options {
 	shared := g.metrics.NewCounters()
-	var trace func(bool, listen.Peer, []byte)
-	if g.tracer != nil {
-		trace = g.traceDiscovery
-	}
 	return discovery.Options{
-		Malformed:      g.noteMalformed(),
-		Trace:          trace,
+		Malformed:      g.lines.Malformed(),
+		Trace:          g.tracer.Datagram,
 		GwID:           g.opts.ID,
 		AdvertiseEvery: g.opts.AdvertiseInterval,
 		Pool:           g.pool,
@@ -128,18 +122,10 @@ func (g *Gateway) discoveryOptions() discovery.Options {
 		Drop: func(why session.Reason, err error) {
 			shared.Drop(why)
 			if err != nil && (why == session.ReasonReceiveFailed || why == session.ReasonSendFailed) {
-				g.lines.at(faultLines, zerolog.WarnLevel, err.Error()).Err(err).Msg("discovery failed to send or receive")
+				g.lines.At(oplog.Faults, zerolog.WarnLevel, err.Error()).Err(err).Msg("discovery failed to send or receive")
 			}
 		},
 	}
-}
-
-func (g *Gateway) traceDiscovery(sent bool, p listen.Peer, datagram []byte) {
-	message := fromDevice
-	if sent {
-		message = toDevice
-	}
-	g.traceDatagram(message, p, datagram)
 }
 
 func (g *Gateway) logListener(o listen.Options, l listen.Listener) {

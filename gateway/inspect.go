@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sngate/gateway/admin"
+	"sngate/gateway/oplog"
 	"sngate/gateway/session"
 )
 
@@ -82,8 +83,8 @@ func (g *Gateway) Session(ctx context.Context, clientID string) (admin.SessionDe
 	err := s.ask(ctx, func() {
 		if e := s.clients[clientID]; e != nil {
 			d, found = s.detail(e), true
-		} else if r := s.past.byID[clientID]; r != nil {
-			d.Refusals = s.refusalList(r)
+		} else if r := s.past.Find(clientID); r != nil {
+			d.Refusals = r.Shown(s.now)
 		}
 	})
 	switch {
@@ -178,7 +179,7 @@ func (s *shard) since(then time.Duration) float64 {
 func (s *shard) refusalsShown(e *entry) []admin.Refusal {
 	list := []admin.Refusal{}
 	if e.refusals != nil {
-		list = s.refusalList(e.refusals)
+		list = e.refusals.Shown(s.now)
 	}
 	for _, o := range []struct {
 		why session.Reason
@@ -189,25 +190,9 @@ func (s *shard) refusalsShown(e *entry) []admin.Refusal {
 	} {
 		if o.n > 0 {
 			list = append(list, admin.Refusal{
-				Reason: o.why.String(), Times: uint64(o.n), Advice: adviceFor[o.why],
+				Reason: o.why.String(), Times: uint64(o.n), Advice: oplog.Advice(o.why),
 				AgoSeconds: s.since(time.Duration(e.overload.last.Load())),
 			})
-		}
-	}
-	return list
-}
-
-func (s *shard) refusalList(r *refusals) []admin.Refusal {
-	list := make([]admin.Refusal, len(r.recent))
-	for i := range r.recent {
-		f := &r.recent[i]
-		list[i] = admin.Refusal{
-			Reason: f.reason.String(), Times: f.count, AgoSeconds: s.since(f.last),
-			Packet: f.packet, Topic: f.topic, Advice: f.advice,
-		}
-		if f.hasTopicID {
-			id := f.topicID
-			list[i].TopicID, list[i].TopicIDType = &id, f.topicIDType
 		}
 	}
 	return list

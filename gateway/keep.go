@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"sngate/gateway/listen"
+	"sngate/gateway/oplog"
 	"sngate/gateway/session"
 	"sngate/internal/binrec"
 	"sngate/store"
@@ -182,7 +183,7 @@ func (s *shard) takeAnswers(e *entry) {
 // told, and that is all.
 func (s *shard) failed(clientID string, err error) {
 	if errors.Is(err, store.ErrInvalid) {
-		s.gw.lines.at(faultLines, zerolog.ErrorLevel, clientID, err.Error()).Str("client_id", clientID).Err(err).Msg("a change to a session cannot be stored: this is a fault of the gateway")
+		s.gw.lines.At(oplog.Faults, zerolog.ErrorLevel, clientID, err.Error()).Str("client_id", clientID).Err(err).Msg("a change to a session cannot be stored: this is a fault of the gateway")
 		return
 	}
 	s.unsaved(clientID)

@@ -6,6 +6,7 @@ import (
 	"sngate/gateway/discovery"
 	"sngate/gateway/listen"
 	"sngate/gateway/metrics"
+	"sngate/gateway/oplog"
 	"sngate/gateway/session"
 	"sngate/internal/rate"
 	"sngate/snpacket"
@@ -33,7 +34,7 @@ type receiver struct {
 	rate     rate.Limit // of each device's datagrams
 	// Owned by the reader's goroutine.
 	connecting *connectingTable
-	seen       *strangersSeen
+	seen       *oplog.Seen
 	replies    rate.Limiter
 	farewells  rate.Limiter
 }
@@ -45,7 +46,7 @@ func newReceiver(gw *Gateway, listener int) *receiver {
 		counters:   gw.metrics.NewCounters(),
 		rate:       rate.PerSecond(gw.opts.DatagramRate, 2*gw.opts.DatagramRate),
 		connecting: newConnectingTable(),
-		seen:       newStrangersSeen(),
+		seen:       oplog.NewSeen(),
 		replies:    rate.NewLimiter(rate.PerSecond(repliesPerSecond, replyBurst)),
 		farewells:  rate.NewLimiter(rate.PerSecond(farewellsPerSecond, farewellBurst)),
 	}
@@ -55,9 +56,7 @@ func newReceiver(gw *Gateway, listener int) *receiver {
 func (r *receiver) handle(d *listen.Datagram) {
 	a := arrival{datagram: d, body: d.Bytes(), peer: listen.Peer{Listener: r.listener, Addr: d.From}}
 	why := r.unwrap(&a)
-	if r.gw.tracer != nil {
-		r.gw.traceDatagram(fromDevice, a.peer, a.body)
-	}
+	r.gw.tracer.Datagram(false, a.peer, a.body)
 	if why != session.ReasonNone {
 		r.drop(&a, nil, why)
 		return
@@ -109,11 +108,11 @@ func (r *receiver) drop(a *arrival, sender *entry, why session.Reason) {
 func (r *receiver) note(a *arrival, sender *entry, why session.Reason) {
 	r.counters.Drop(why)
 	if sender == nil {
-		r.gw.noteStranger(r.seen, r.gw.now(), a.peer, a.body, why)
+		r.gw.lines.Stranger(r.seen, r.gw.now(), a.peer, a.body, why)
 		return
 	}
 	sender.overload.note(r.gw.now(), why)
-	r.gw.noteSender(r.seen, r.gw.now(), sender, a.peer, a.body, why)
+	r.gw.lines.Sender(r.seen, r.gw.now(), sender.session.ClientID(), a.peer, a.body, why)
 }
 
 // unwrap takes off the encapsulation of a forwarder (MQTT-SN 1.2 section 5.5).
@@ -168,7 +167,7 @@ func (r *receiver) route(a *arrival, t sn12.Type, body []byte) (*shard, *entry) 
 	id := []byte(nil)
 	switch {
 	case t == sn12.TypeConnect:
-		a.kind, id = byConnect, connectID(body)
+		a.kind, id = byConnect, sn12.ConnectClientID(body)
 		if len(id) == 0 {
 			a.assigned = r.assign(body, sender, behind)
 			id = []byte(a.assigned)
@@ -198,15 +197,6 @@ func unsolicited(message []byte) bool {
 	return err == nil && sn12.Type(t) == sn12.TypePublish && len(body) > 0 && body[0]>>5&3 == sn12.QoSMinusOne
 }
 
-// connectID peeks at the client id of a CONNECT; whether it is well formed is decided
-// by the shard.
-func connectID(body []byte) []byte {
-	if len(body) < 4 {
-		return nil
-	}
-	return body[4:]
-}
-
 // unknown answers a sender without a session: DISCONNECT says that it has to connect
 // (MQTT-SN 1.2 section 5.4.21). What a gateway sends is not answered, or two gateways
 // could answer each other for ever.
@@ -229,9 +219,7 @@ func (r *receiver) unknown(a *arrival, t sn12.Type) {
 		return
 	}
 	b, err := sn12.Disconnect{}.Append(nil)
-	if r.gw.tracer != nil {
-		r.gw.traceDatagram(toDevice, a.peer, b)
-	}
+	r.gw.tracer.Datagram(true, a.peer, b)
 	if err == nil {
 		b, err = a.peer.Wrap(nil, b)
 	}

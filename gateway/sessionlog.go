@@ -7,6 +7,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"sngate/gateway/oplog"
 	"sngate/gateway/session"
 	"sngate/upstream"
 )
@@ -48,11 +49,11 @@ func stateLineOf(from, to session.State) (stateLine, bool) {
 // logState logs one change of a session's state.
 func (s *shard) logState(e *entry, from session.State, a *session.Action) {
 	line, told := stateLineOf(from, a.State)
-	if !told || s.gw.opts.QuietSessions || !s.gw.lines.enabled(line.level) ||
+	if !told || s.gw.opts.QuietSessions || !s.gw.lines.Enabled(line.level) ||
 		slices.Contains(s.out.Drops, a.Reason) { // the refusal tells it
 		return
 	}
-	ev := s.gw.deviceLine(sessionLines, line.level, e, "")
+	ev := s.gw.deviceLine(oplog.Sessions, line.level, e, "")
 	if ev == nil {
 		return
 	}
@@ -78,7 +79,7 @@ func (s *shard) logState(e *entry, from session.State, a *session.Action) {
 // accepted yet.
 func (g *Gateway) logAssigned(e *entry, a *arrival) {
 	id, addr := e.session.ClientID(), a.peer.String()
-	g.lines.at(strangerLines, zerolog.InfoLevel, id, addr).Str("client_id", id).Str("addr", addr).Msg("client id assigned")
+	g.lines.At(oplog.Strangers, zerolog.InfoLevel, id, addr).Str("client_id", id).Str("addr", addr).Msg("client id assigned")
 }
 
 // seconds is a duration of MQTT-SN with its unit.
@@ -86,15 +87,15 @@ func seconds(n uint16) string { return (time.Duration(n) * time.Second).String()
 
 // deviceLine begins a line about the device of e, with its client id and address; nil:
 // there are too many. A session that has never been accepted may be anybody's.
-func (g *Gateway) deviceLine(kind lineKind, level zerolog.Level, e *entry, text string) *zerolog.Event {
-	if !g.lines.enabled(level) {
+func (g *Gateway) deviceLine(kind oplog.Kind, level zerolog.Level, e *entry, text string) *zerolog.Event {
+	if !g.lines.Enabled(level) {
 		return nil
 	}
 	if !e.accepted {
-		kind = strangerLines
+		kind = oplog.Strangers
 	}
 	id, addr := e.session.ClientID(), e.peer.String()
-	return g.lines.at(kind, level, id, addr, text).Str("client_id", id).Str("addr", addr)
+	return g.lines.At(kind, level, id, addr, text).Str("client_id", id).Str("addr", addr)
 }
 
 // logLink logs what has become of a device's connection to the broker: once a minute and
@@ -104,42 +105,34 @@ func (g *Gateway) deviceLine(kind lineKind, level zerolog.Level, e *entry, text 
 func (s *shard) logLink(e *entry, ev *upstream.Event) {
 	switch {
 	case ev.Kind == upstream.EventRefused, ev.Kind == upstream.EventDown && ev.Refusal.Kind != upstream.NotRefused:
-		s.logLinkFault(e, deviceLines, zerolog.WarnLevel, connectError(ev), "the broker did not take the connection of a device")
+		s.logLinkFault(e, oplog.Devices, zerolog.WarnLevel, connectError(ev), "the broker did not take the connection of a device")
 	case ev.Kind == upstream.EventDown:
 		level := zerolog.InfoLevel
 		if !s.gw.brokerReady.Load() || s.gw.opts.QuietSessions {
 			level = zerolog.DebugLevel
 		}
-		s.logLinkFault(e, brokerLines, level, connectError(ev), "connection of a device to the broker lost")
+		s.logLinkFault(e, oplog.Broker, level, connectError(ev), "connection of a device to the broker lost")
 	case ev.Kind == upstream.EventPublishFailed && errors.Is(ev.Err, upstream.ErrRejected):
-		s.gw.deviceLine(deviceLines, zerolog.WarnLevel, e, ev.Topic+ev.Err.Error()).Str("topic", ev.Topic).Uint8("qos", ev.QoS).
+		s.gw.deviceLine(oplog.Devices, zerolog.WarnLevel, e, ev.Topic+ev.Err.Error()).Str("topic", ev.Topic).Uint8("qos", ev.QoS).
 			Bool("retain", ev.Retain).Err(ev.Err).Msg("message given up")
 	case ev.Kind == upstream.EventBadPacket:
-		s.gw.deviceLine(deviceLines, zerolog.WarnLevel, e, ev.Topic+ev.Err.Error()).Str("topic", ev.Topic).Err(ev.Err).
+		s.gw.deviceLine(oplog.Devices, zerolog.WarnLevel, e, ev.Topic+ev.Err.Error()).Str("topic", ev.Topic).Err(ev.Err).
 			Msg("packet of the broker dropped")
 	case ev.Kind == upstream.EventUp:
-		s.gw.deviceLine(deviceLines, zerolog.DebugLevel, e, "").Bool("session_present", ev.SessionPresent).
+		s.gw.deviceLine(oplog.Devices, zerolog.DebugLevel, e, "").Bool("session_present", ev.SessionPresent).
 			Msg("connection of a device to the broker is up again")
 	}
 }
 
 // logLinkFault logs a fault at the level, or at debug level if it has been told in this minute.
-func (s *shard) logLinkFault(e *entry, kind lineKind, level zerolog.Level, why error, message string) {
+func (s *shard) logLinkFault(e *entry, kind oplog.Kind, level zerolog.Level, why error, message string) {
 	if why == nil {
 		why = upstream.ErrLost
 	}
-	told := &s.refusalsOf(e).lostIn
-	if kind == deviceLines {
-		told = &s.refusalsOf(e).refusedIn
-	}
-	if minute := minuteOf(s.now); *told == minute {
-		level = zerolog.DebugLevel
-	} else if level > zerolog.DebugLevel {
-		*told = minute
-	}
+	level = s.refusalsOf(e).LinkLevel(s.now, kind == oplog.Devices, level)
 	s.gw.deviceLine(kind, level, e, why.Error()).Err(why).Msg(message)
 }
 
 func (g *Gateway) logParked(e *entry) {
-	g.deviceLine(deviceLines, zerolog.DebugLevel, e, "").Msg("connection of a device to the broker waits for the device to speak")
+	g.deviceLine(oplog.Devices, zerolog.DebugLevel, e, "").Msg("connection of a device to the broker waits for the device to speak")
 }

@@ -8,6 +8,7 @@ import (
 
 	"sngate/gateway/listen"
 	"sngate/gateway/metrics"
+	"sngate/gateway/oplog"
 	"sngate/gateway/session"
 	"sngate/internal/rate"
 	"sngate/snpacket/sn12"
@@ -59,9 +60,9 @@ type shard struct {
 	now      time.Duration // read once per turn
 	out      session.Out
 	cause    cause // what the step is about, for the log
-	past     *past
-	// strangersSeen are senders without a session that have been logged in this minute.
-	strangersSeen *strangersSeen
+	past     *oplog.Past
+	// Seen are senders without a session that have been logged in this minute.
+	strangersSeen *oplog.Seen
 	// answered is what the store has answered at once to the entry that is being settled.
 	answered []answer
 	// retracted is what its link has given back to it.
@@ -90,9 +91,9 @@ func newShard(gw *Gateway, index int) *shard {
 		clients:   make(map[string]*entry),
 		claimed:   make(map[string]*entry),
 		repairs:   make(map[string]struct{}),
-		past:      newPast(),
+		past:      oplog.NewPast(),
 
-		strangersSeen: newStrangersSeen(),
+		strangersSeen: oplog.NewSeen(),
 		strays:        rate.NewLimiter(rate.PerSecond(gw.opts.StrayRate, 2*gw.opts.StrayRate)),
 		replies:       rate.NewLimiter(rate.PerSecond(repliesPerSecond, replyBurst)),
 		farewells:     rate.NewLimiter(rate.PerSecond(farewellsPerSecond, farewellBurst)),
@@ -312,9 +313,7 @@ func (s *shard) sendTo(p listen.Peer, datagram []byte) bool {
 		s.counters.Drop(session.ReasonSendFailed)
 		return false
 	}
-	if s.gw.tracer != nil {
-		s.gw.traceDatagram(toDevice, p, datagram)
-	}
+	s.gw.tracer.Datagram(true, p, datagram)
 	s.counters.Sent(messageType(datagram), len(frame))
 	if p.Node != "" {
 		s.counters.Sent(byte(sn12.TypeEncapsulated), 0)
@@ -370,7 +369,7 @@ func (s *shard) forget(e *entry) {
 	s.noteEnded(e, false)
 	s.unbind(e)
 	s.timers.remove(e)
-	s.past.put(e.session.ClientID(), e.refusals)
+	s.past.Put(e.session.ClientID(), e.refusals)
 	if s.forgetClaim(e) {
 		return
 	}

@@ -14,7 +14,7 @@ import (
 // traced returns what the log has of datagrams and packets, without those of the
 // gateway's own connection.
 func (r *rig) traced() (lines []string) {
-	for _, message := range []string{fromDevice, toDevice, "packet to the broker", "packet from the broker"} {
+	for _, message := range []string{"datagram from a device", "datagram to a device", "packet to the broker", "packet from the broker"} {
 		for _, line := range r.logged(message, "level", "client_id", "packet") {
 			if !strings.Contains(line, "| sngate-test-7 |") {
 				lines = append(lines, strings.TrimPrefix(message, "datagram ")+": "+line)
@@ -65,7 +65,7 @@ func TestTraceShowsEveryDatagramAndPacket(t *testing.T) {
 		if d := cmp.Diff(want, got); d != "" {
 			t.Errorf("(-want +got):\n%s", d)
 		}
-		if hex := r.logged(fromDevice, "hex")[3]; hex != "0216" {
+		if hex := r.logged("datagram from a device", "hex")[3]; hex != "0216" {
 			t.Errorf("PINGREQ in hexadecimal: %q", hex)
 		}
 	})
@@ -104,7 +104,7 @@ func TestTraceOfANodeBehindAForwarder(t *testing.T) {
 		f := r.device("10.0.1.1:5000")
 		f.send(node("a1a2", "07 04 04 01 003c 61"))
 		f.drain()
-		got := append(r.logged(fromDevice, "client_id", "addr", "packet"), r.logged(toDevice, "client_id", "addr", "packet")...)
+		got := append(r.logged("datagram from a device", "client_id", "addr", "packet"), r.logged("datagram to a device", "client_id", "addr", "packet")...)
 		want := []string{
 			`a | 10.0.1.1:5000/"\xa1\xa2" | CONNECT CleanSession = 1, ProtocolId 0x01, Duration 60 s (1m0s), keep-alive, ClientId "a"`,
 			`a | 10.0.1.1:5000/"\xa1\xa2" | CONNACK ReturnCode 0x00 accepted`,

@@ -47,8 +47,8 @@ type searchLab struct {
 // messageCounts counts messages by type.
 type messageCounts struct{ received, sent [256]atomic.Int64 }
 
-func (c *messageCounts) Received(msgType byte, _ int)  { c.received[msgType].Add(1) }
-func (c *messageCounts) Sent(msgType byte, _ int) { c.sent[msgType].Add(1) }
+func (c *messageCounts) Received(msgType byte, _ int) { c.received[msgType].Add(1) }
+func (c *messageCounts) Sent(msgType byte, _ int)     { c.sent[msgType].Add(1) }
 
 func newSearchLab(t *testing.T, change func(o *Options)) *searchLab {
 	l := &searchLab{t: t, start: time.Now(), network: gatewaytest.New(1, nil), drops: make(map[session.Reason]int)}

@@ -124,3 +124,12 @@ func (m Disconnect) Append(b []byte) ([]byte, error) {
 	}
 	return append(b, 2, byte(TypeDisconnect)), nil
 }
+
+// ConnectClientID peeks at the client id in the body of a CONNECT, which need not be well
+// formed. It is a part of body.
+func ConnectClientID(body []byte) []byte {
+	if len(body) < 4 {
+		return nil
+	}
+	return body[4:]
+}

@@ -1,6 +1,9 @@
-package gateway
+package oplog
 
 import "sngate/gateway/session"
+
+// Advice says what would be right where something is dropped or refused for a reason.
+func Advice(why session.Reason) string { return adviceFor[why] }
 
 // adviceFor says, for each reason for which something is dropped, what would be right:
 // what the device or the operator can do. The ends of sessions are not among them.

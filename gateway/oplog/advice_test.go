@@ -1,9 +1,10 @@
-package gateway
+package oplog
 
 import (
 	"strings"
 	"testing"
 
+	"sngate/gateway/metrics"
 	"sngate/gateway/session"
 )
 
@@ -18,5 +19,16 @@ func TestAdviceNamesEveryCause(t *testing.T) {
 				t.Errorf("the advice for %v, %q, leaves out %q", reason, adviceFor[reason], cause)
 			}
 		}
+	}
+}
+
+func TestEveryReasonOfADropHasAnAdvice(t *testing.T) {
+	for _, why := range metrics.DropReasons() {
+		if advice := adviceFor[why]; len(advice) < 20 || len(advice) > 160 {
+			t.Errorf("%s: %d octets of advice: %q", why, len(advice), advice)
+		}
+	}
+	if len(adviceFor) != len(metrics.DropReasons()) {
+		t.Errorf("%d advices for %d reasons", len(adviceFor), len(metrics.DropReasons()))
 	}
 }

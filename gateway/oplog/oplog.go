@@ -1,4 +1,11 @@
-package gateway
+// Package oplog is what an operator is told: the log, within bounds, what a drop or refusal
+// was and what would be right, the refusals of each device for who asks, and the trace.
+//
+// The log is bounded twice: in lines per second, so that a burst hides nothing else, and
+// in octets per day, so that neither a flood nor a broken device fills a disk or wears a
+// card out. The octets are those of level info and above. Debug is for who looks for a
+// fault, and bounded per second only.
+package oplog
 
 import (
 	"strconv"
@@ -11,66 +18,68 @@ import (
 	"github.com/rs/zerolog"
 
 	"sngate/internal/rate"
+	"sngate/topicreg"
 )
 
-// The log is bounded twice: in lines per second, so that a burst hides nothing else, and
-// in octets per day, so that neither a flood nor a broken device fills a disk or wears a
-// card out. The octets are those of level info and above. Debug is for who looks for a
-// fault, and bounded per second only.
-
-// lineKind is a kind of log lines with bounds of its own, so that a flood of one kind hides
+// Kind is a kind of log lines with bounds of its own, so that a flood of one kind hides
 // nothing of another.
-type lineKind uint8
+type Kind uint8
 
+// The kinds of lines.
 const (
-	sessionLines  lineKind = iota // what becomes of devices that have been accepted before
-	deviceLines                   // what else their devices cause
-	strangerLines                 // what anybody can cause
-	brokerLines                   // what the broker causes
-	faultLines                    // errors of sockets, and our own
+	Sessions  Kind = iota // what becomes of devices that have been accepted before
+	Devices               // what else their devices cause
+	Strangers             // what anybody can cause
+	Broker                // what the broker causes
+	Faults                // errors of sockets, and our own
 )
 
-// lineLimits bounds one kind.
-type lineLimits struct {
+// limits bounds one kind.
+type limits struct {
 	perSecond int // lines of each level
 	daily     int // octets at info; half of it at warn, an eighth at error
 }
 
 // dailyLogLimit is what the log of a day stays below, in octets, at level info: what
-// lineLimitsOf adds up to, with the levels, and room for the lines of the built-in broker,
+// limitsOf adds up to, with the levels, and room for the lines of the built-in broker,
 // which has bounds of its own, and for those that only the operator causes.
 const dailyLogLimit = 100_000_000
 
-var lineLimitsOf = [...]lineLimits{
-	sessionLines:  {perSecond: 100, daily: 18_000_000},
-	deviceLines:   {perSecond: 100, daily: 16_000_000},
-	strangerLines: {perSecond: 50, daily: 11_000_000},
-	brokerLines:   {perSecond: 10, daily: 4_500_000},
-	faultLines:    {perSecond: 10, daily: 4_500_000},
+var limitsOf = [...]limits{
+	Sessions:  {perSecond: 100, daily: 18_000_000},
+	Devices:   {perSecond: 100, daily: 16_000_000},
+	Strangers: {perSecond: 50, daily: 11_000_000},
+	Broker:    {perSecond: 10, daily: 4_500_000},
+	Faults:    {perSecond: 10, daily: 4_500_000},
 }
 
-// lineOverhead is what a line has at most beside the texts that are given to lines.at:
+// loggedIDLimit is how many octets of a client id that was not accepted are logged.
+const loggedIDLimit = 64
+
+// lineOverhead is what a line has at most beside the texts that are given to Log.At:
 // time, level, the names of the fields, numbers, and the message.
 const lineOverhead = 320
 
-// lines is the log of a running gateway, bounded. It may be used from many goroutines.
-type lines struct {
-	log    zerolog.Logger
-	now    func() time.Duration
-	levels [len(lineLimitsOf)][zerolog.ErrorLevel + 1]lineLevel
+// Log is the log of a running gateway, bounded. It may be used from many goroutines.
+type Log struct {
+	log        zerolog.Logger
+	now        func() time.Duration
+	predefined *topicreg.Predefined // for advice
+	levels     [len(limitsOf)][zerolog.ErrorLevel + 1]level
 }
 
-// lineLevel is one level of one kind.
-type lineLevel struct {
+// level is one level of one kind.
+type level struct {
 	mu        sync.Mutex
 	perSecond rate.Limiter // of lines
 	octets    rate.Limiter
 	leftOut   uint64
 }
 
-func newLines(log zerolog.Logger, now func() time.Duration) *lines {
-	l := &lines{log: log, now: now}
-	for kind, limits := range lineLimitsOf {
+// New returns the log of a gateway. now is the monotonic time since it started.
+func New(log zerolog.Logger, now func() time.Duration, predefined *topicreg.Predefined) *Log {
+	l := &Log{log: log, now: now, predefined: predefined}
+	for kind, limits := range limitsOf {
 		for level := range l.levels[kind] {
 			daily := limits.daily
 			switch zerolog.Level(level) {
@@ -88,16 +97,16 @@ func newLines(log zerolog.Logger, now func() time.Duration) *lines {
 	return l
 }
 
-// enabled reports whether lines of this level are written at all.
-func (l *lines) enabled(level zerolog.Level) bool {
+// Enabled reports whether lines of this level are written at all.
+func (l *Log) Enabled(level zerolog.Level) bool {
 	return level >= l.log.GetLevel() && level >= zerolog.GlobalLevel()
 }
 
-// at begins a line, or returns nil, which takes fields and writes nothing, when there are
+// At begins a line, or returns nil, which takes fields and writes nothing, when there are
 // too many of its kind and level. texts are what the line has of variable length; the
 // first line after some that were left out says how many.
-func (l *lines) at(kind lineKind, level zerolog.Level, texts ...string) *zerolog.Event {
-	if !l.enabled(level) {
+func (l *Log) At(kind Kind, level zerolog.Level, texts ...string) *zerolog.Event {
+	if !l.Enabled(level) {
 		return nil
 	}
 	octets := lineOverhead
@@ -114,9 +123,22 @@ func (l *lines) at(kind lineKind, level zerolog.Level, texts ...string) *zerolog
 	return l.log.WithLevel(level)
 }
 
+// Exhaust uses up all limits for good. A test can tell by it that nothing is written past
+// them.
+func (l *Log) Exhaust() {
+	for kind := range l.levels {
+		for level := range l.levels[kind] {
+			v := &l.levels[kind][level]
+			v.mu.Lock()
+			v.octets = rate.NewLimiter(rate.Every(time.Hour, 0))
+			v.mu.Unlock()
+		}
+	}
+}
+
 // take reports whether one more line of so many octets may be written, and how many were
 // left out before it.
-func (v *lineLevel) take(now time.Duration, octets int, bounded bool) (leftOut uint64, ok bool) {
+func (v *level) take(now time.Duration, octets int, bounded bool) (leftOut uint64, ok bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.leftOut > 0 {

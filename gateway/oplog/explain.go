@@ -1,4 +1,4 @@
-package gateway
+package oplog
 
 import (
 	"errors"
@@ -14,16 +14,16 @@ import (
 	"sngate/snpacket/sn12"
 )
 
-// explanation says what was dropped or refused, and what would be right. It is made once
+// Explanation says what was dropped or refused, and what would be right. It is made once
 // per device, reason and minute, not on the way of every datagram.
-type explanation struct {
+type Explanation struct {
 	packet      string // "PUBLISH"; "": none
 	hasTopicID  bool
 	topicID     uint16
 	topicIDType string // "normal", "pre-defined"
 	topic       string // shortened
 	octets      int    // of the payload; 0: not told
-	advice      string
+	Advice      string
 }
 
 const (
@@ -34,7 +34,7 @@ const (
 // connectPacket is the packet of an explanation of a CONNECT.
 const connectPacket = "CONNECT"
 
-func (x *explanation) addTo(ev *zerolog.Event) {
+func (x *Explanation) addTo(ev *zerolog.Event) {
 	if x.packet != "" {
 		ev.Str("packet", x.packet)
 	}
@@ -47,25 +47,23 @@ func (x *explanation) addTo(ev *zerolog.Event) {
 	if x.octets > 0 {
 		ev.Int("payload_octets", x.octets)
 	}
-	if x.advice != "" {
-		ev.Str("advice", x.advice)
+	if x.Advice != "" {
+		ev.Str("advice", x.Advice)
 	}
 }
 
-// explain says what is known of a drop: e is the device's entry, or nil for a stranger.
-func (g *Gateway) explain(e *entry, why session.Reason, c *cause, about session.About) explanation {
-	x := explanation{advice: adviceFor[why], topic: printable(about.Topic, loggedTopicLimit), octets: about.Octets}
-	switch {
-	case c.datagram != nil:
-		g.explainDatagram(e, why, c.datagram, &x)
-	case c.event != nil && x.topic == "":
-		x.topic, x.octets = printable(c.event.Topic, loggedTopicLimit), len(c.event.Payload)
+// Explain says what is known of a drop: s is the device's session, nil for a stranger;
+// datagram is what it came of, nil for something else.
+func (l *Log) Explain(s *session.Session, why session.Reason, datagram []byte, about session.About) Explanation {
+	x := Explanation{Advice: adviceFor[why], topic: printable(about.Topic, loggedTopicLimit), octets: about.Octets}
+	if datagram != nil {
+		l.explainDatagram(s, why, datagram, &x)
 	}
 	return x
 }
 
 // explainDatagram adds what a datagram of the device tells.
-func (g *Gateway) explainDatagram(e *entry, why session.Reason, datagram []byte, x *explanation) {
+func (l *Log) explainDatagram(s *session.Session, why session.Reason, datagram []byte, x *Explanation) {
 	t, _, err := snpacket.Split(datagram)
 	if err == nil && sn12.Type(t).Known() {
 		x.packet = sn12.Type(t).String()
@@ -73,7 +71,7 @@ func (g *Gateway) explainDatagram(e *entry, why session.Reason, datagram []byte,
 	if why == session.ReasonMalformed {
 		var fault *explain.Error
 		if errors.As(explain.Datagram(io.Discard, datagram), &fault) {
-			x.advice = fault.Error()
+			x.Advice = fault.Error()
 		}
 		return
 	}
@@ -93,15 +91,15 @@ func (g *Gateway) explainDatagram(e *entry, why session.Reason, datagram []byte,
 	case sn12.PubAck:
 		x.setTopicID(sn12.TopicIDNormal, m.TopicID)
 		if why == session.ReasonClientRejected {
-			x.advice = fmt.Sprintf("the device answered with return code %d (%s)", m.ReturnCode, m.ReturnCode)
+			x.Advice = fmt.Sprintf("the device answered with return code %d (%s)", m.ReturnCode, m.ReturnCode)
 		}
 	}
 	if why == session.ReasonUnknownTopicID {
-		x.advice = g.topicAdvice(e, x)
+		x.Advice = l.topicAdvice(s, x)
 	}
 }
 
-func (x *explanation) setTopic(t sn12.TopicIDType, id uint16, name []byte) {
+func (x *Explanation) setTopic(t sn12.TopicIDType, id uint16, name []byte) {
 	if t == sn12.TopicIDNormal {
 		x.topic = printable(string(name), loggedTopicLimit)
 		return
@@ -109,7 +107,7 @@ func (x *explanation) setTopic(t sn12.TopicIDType, id uint16, name []byte) {
 	x.setTopicID(t, id)
 }
 
-func (x *explanation) setTopicID(t sn12.TopicIDType, id uint16) {
+func (x *Explanation) setTopicID(t sn12.TopicIDType, id uint16) {
 	if t == sn12.TopicIDShort {
 		name := sn12.ShortName(id)
 		x.topic = printable(string(name[:]), loggedTopicLimit)
@@ -119,29 +117,29 @@ func (x *explanation) setTopicID(t sn12.TopicIDType, id uint16) {
 }
 
 // topicAdvice says which ids would have been right.
-func (g *Gateway) topicAdvice(e *entry, x *explanation) string {
+func (l *Log) topicAdvice(s *session.Session, x *Explanation) string {
 	clientID := ""
-	if e != nil {
-		clientID = e.session.ClientID()
+	if s != nil {
+		clientID = s.ClientID()
 	}
-	predefined, isPredefined := g.opts.Session.Predefined.Name(clientID, x.topicID)
+	predefined, isPredefined := l.predefined.Name(clientID, x.topicID)
 	if x.topicIDType == sn12.TopicIDPredefined.String() {
-		if e != nil {
-			if name, ok := e.session.TopicName(x.topicID); ok {
+		if s != nil {
+			if name, ok := s.TopicName(x.topicID); ok {
 				return fmt.Sprintf("%d is an id the device has registered (%s): use topic id type 0b00 (normal) for it", x.topicID, printable(name, loggedTopicLimit))
 			}
 		}
 		return fmt.Sprintf("topics.predefined has no id %d for this client id; it has %s", x.topicID,
-			listIDs(func(yield func(uint16, string) bool) { g.opts.Session.Predefined.All(clientID, yield) }))
+			listIDs(func(yield func(uint16, string) bool) { l.predefined.All(clientID, yield) }))
 	}
 	switch {
 	case isPredefined:
 		return fmt.Sprintf("%d is a predefined id (%s): use topic id type 0b01 (pre-defined) for it", x.topicID, printable(predefined, loggedTopicLimit))
-	case e == nil:
+	case s == nil:
 		return "a device without a session has predefined ids and short topic names only: CONNECT and REGISTER, or use one of those"
 	}
 	return fmt.Sprintf("REGISTER the topic name and use the id of the REGACK; a CONNECT with CleanSession=1 ends earlier ids; the device has %s",
-		listIDs(e.session.Topics))
+		listIDs(s.Topics))
 }
 
 // listIDs names the first few topic ids.
@@ -172,7 +170,7 @@ func claimedID(datagram []byte) string {
 	case err != nil:
 		return ""
 	case sn12.Type(t) == sn12.TypeConnect:
-		return string(connectID(body))
+		return string(sn12.ConnectClientID(body))
 	case sn12.Type(t) == sn12.TypePingReq:
 		return string(body)
 	}
