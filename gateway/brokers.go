@@ -16,9 +16,6 @@ import (
 // This file is about the broker as a whole, or which of several is in use: what is logged
 // of it, and what is kept of it over a restart.
 
-// brokerKey is where the address of the broker in use is; it belongs to no client.
-const brokerKey = "\x00broker"
-
 // upstreamOptions returns the options of the dialer.
 func (g *Gateway) upstreamOptions() upstream.Options {
 	o := g.opts.Upstream
@@ -56,7 +53,7 @@ func (g *Gateway) brokerHabit(broker string, h upstream.Habit) {
 // saveBroker keeps which broker is in use, where there is a choice.
 func (g *Gateway) saveBroker() {
 	if len(g.opts.Upstream.Fallbacks) > 0 {
-		g.saveOwn(brokerKey, []byte(g.brokerInUse()))
+		g.keeper.SaveBroker(g.brokerInUse())
 	}
 }
 

@@ -25,6 +25,7 @@ import (
 	"sngate/gateway/listen"
 	"sngate/gateway/metrics"
 	"sngate/gateway/oplog"
+	"sngate/gateway/persist"
 	"sngate/gateway/session"
 	"sngate/store"
 	"sngate/upstream"
@@ -47,6 +48,7 @@ type Gateway struct {
 	budget     budget
 	keptStore  budget // of the store: what is kept for devices beside messages
 	heldStore  budget // and the messages held for them
+	keeper     *persist.Keeper
 	dialer     *upstream.Dialer
 	discoverer *discovery.Discoverer
 	metrics    *metrics.Metrics
@@ -61,10 +63,8 @@ type Gateway struct {
 	brokerReady atomic.Bool
 	brokerFault atomic.Pointer[string] // why it is not; nil: not known
 	stopping    atomic.Bool
-	storeDown   atomic.Bool   // the store did not take something
-	spoolOctets atomic.Int64  // in the store for the broker, of all devices
-	spoolLimit  int64         // of them; see limitSpool
-	lived       time.Duration // running time of earlier processes; see running
+	spoolOctets atomic.Int64 // in the store for the broker, of all devices
+	spoolLimit  int64        // of them; see limitSpool
 	stopOnce    sync.Once
 	stopErr     error
 	stopped     chan struct{} // closed when the shards have to end
@@ -101,6 +101,7 @@ func Start(opts Options) (*Gateway, error) {
 	if g.opts.Store == nil {
 		g.opts.Store = store.InMemory()
 	}
+	g.keeper = persist.New(g.opts.Store, g.now)
 	shared.Durable = g.opts.Store.Durable()
 	shared.Spool = shared.Spool && shared.Durable
 	g.spoolLimit = limitSpool(&opts)
@@ -171,7 +172,7 @@ func (g *Gateway) run() {
 		g.wg.Go(s.run)
 	}
 	if g.opts.Store.Durable() {
-		g.wg.Go(g.watchStore)
+		g.wg.Go(func() { g.keeper.Watch(g.log, g.stopped, g.storeFault, g.storeWorks) })
 	}
 	g.discoverer.Start()
 	for i, l := range g.listeners {
@@ -226,7 +227,7 @@ func (g *Gateway) BrokerReady() bool { return g.brokerReady.Load() }
 func (g *Gateway) Stop(grace time.Duration) error {
 	g.stopOnce.Do(func() {
 		g.stopping.Store(true)
-		g.saveClock()
+		g.keeper.SaveClock()
 		left := make(chan struct{}, len(g.shards))
 		for _, s := range g.shards {
 			s.posted.post(func() { s.stop(left) })

@@ -92,7 +92,7 @@ func (g *Gateway) opsOptions() admin.Options {
 			return faults
 		},
 		Degraded: g.degraded,
-		Store:    g.storeLine,
+		Store:    g.keeper.Describe,
 		API:      g,
 		Sessions: func() []admin.StateCount {
 			names := session.StateNames()

@@ -100,7 +100,7 @@ func TestRepairsLeaveRoomInTheQueueOfTheStore(t *testing.T) {
 		}
 		r.store.Fail(nil)
 		r.store.SetDelay(800 * time.Millisecond)
-		time.Sleep(storeLookEvery + 200*time.Millisecond)
+		time.Sleep(time.Second + 200*time.Millisecond)
 		synctest.Wait()
 		waiting := int(r.gateway.shards[0].unsavedClients.Load())
 		if waiting == 0 || waiting >= devices {

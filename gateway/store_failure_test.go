@@ -92,7 +92,7 @@ func failing(t *testing.T, r *rig, d, quits *device, id, down uint16) {
 // process shows.
 func recovered(t *testing.T, r *rig, d *device, id uint16) {
 	t.Helper()
-	if faults := r.gateway.degraded(); len(faults) > 0 || r.gateway.storeDown.Load() {
+	if faults := r.gateway.degraded(); len(faults) > 0 || r.gateway.keeper.Down() {
 		t.Fatalf("still down: %q", faults)
 	}
 	r.wantStored("complete", "sessions dev|Fdown", "sessions dev|S", "topics dev||\x02", "topics dev||\x03")
@@ -188,7 +188,7 @@ func TestOneBatchFails(t *testing.T) {
 		d.wantMessage("refused", sn12.RegAck{MsgID: 1, ReturnCode: sn12.RejectedCongestion})
 		r.store.Fail(nil)
 		d.wantRegister("refused until the store has been looked at", "b", sn12.RejectedCongestion)
-		time.Sleep(storeLookEvery + time.Millisecond)
+		time.Sleep(time.Second + time.Millisecond)
 		first := d.register("b")
 		r.restart()
 		if id := d.register("b"); id != first {

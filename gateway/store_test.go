@@ -96,22 +96,6 @@ func TestStoreThatFailsIsLoggedOnceAndAgainWhenItWorks(t *testing.T) {
 	})
 }
 
-// A disk that comes and goes is logged at most twice a minute.
-func TestStoreThatFailsNowAndThenDoesNotFillTheLog(t *testing.T) {
-	var log strings.Builder
-	w := storeWatch{log: zerolog.New(&log)}
-	for now := time.Duration(0); now < time.Hour; now += time.Second {
-		var err error
-		if now/time.Second%2 == 0 {
-			err = errors.New("input/output error")
-		}
-		w.look(now, err)
-	}
-	if n := strings.Count(log.String(), "\n"); n < 100 || n > 121 {
-		t.Errorf("%d lines in an hour", n)
-	}
-}
-
 // The operator sees the real store, in a file, on all pages.
 func TestOperatorSeesTheStore(t *testing.T) {
 	file, _, err := bolt.Open(filepath.Join(t.TempDir(), "sngate.db"), bolt.Options{})

@@ -90,14 +90,14 @@ const reservedType = "reserved"
 type Metrics struct {
 	opts     Options
 	registry *prometheus.Registry
-	desc     metricDescs
+	desc     descs
 
 	mu       sync.Mutex // guards counters, which is appended to at the start only
 	counters []*Counters
 }
 
-// metricDescs are the metrics; docs/METRICS.md lists them too.
-type metricDescs struct {
+// descs are the metrics; docs/METRICS.md lists them too.
+type descs struct {
 	messages, bytes, drops, retransmissions          *prometheus.Desc
 	sessions, sessionsEnded                          *prometheus.Desc
 	queueDepth, queueCapacity                        *prometheus.Desc
@@ -115,11 +115,11 @@ type metricDescs struct {
 	store                                            storeDescs
 }
 
-func newDescs() metricDescs {
+func newDescs() descs {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("sngate_"+name, help, labels, nil)
 	}
-	return metricDescs{
+	return descs{
 		messages:            desc("messages_total", "MQTT-SN messages received from and sent to devices.", "type", "direction"),
 		bytes:               desc("bytes_total", "Octets of the datagrams counted as messages.", "direction"),
 		drops:               desc("drops_total", "What was dropped on the device side, by reason.", "reason"),

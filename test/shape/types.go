@@ -73,7 +73,7 @@ func plain() map[string]string {
 		"gateway/session.Config": "options, read-only",
 		"upstream.Options":       "options, read-only",
 		"upstream.Stats":         "counters, each by itself",
-		"gateway.metricDescs":    "a table: the description of each metric",
+		"gateway/metrics.descs":  "a table: the description of each metric",
 	}
 }
 

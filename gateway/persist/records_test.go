@@ -1,4 +1,4 @@
-package gateway
+package persist
 
 import (
 	"encoding/hex"
@@ -8,10 +8,10 @@ import (
 
 // The octets are a format of files, and so must never change.
 func TestEntryRecordKeepsItsOctets(t *testing.T) {
-	for want, r := range map[string]entryRecord{
-		"000000000000000500016c000361646400016e0001686f": {ended: 5, listener: "l", addr: "add", node: "n", home: "h"},
-		"ffffffffffffffff00000000000000006f":             {ended: -1},
-		"00000d18c2e2800000000000000000046861726d6f":     {ended: 4 * time.Hour, home: "harm"},
+	for want, r := range map[string]Entry{
+		"000000000000000500016c000361646400016e0001686f": {Ended: 5, Listener: "l", Addr: "add", Node: "n", Home: "h"},
+		"ffffffffffffffff00000000000000006f":             {Ended: -1},
+		"00000d18c2e2800000000000000000046861726d6f":     {Ended: 4 * time.Hour, Home: "harm"},
 	} {
 		octets := r.append(nil).Text("o") // and the session's part
 		if got := hex.EncodeToString(octets); got != want {
