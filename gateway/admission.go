@@ -92,7 +92,6 @@ func (s *shard) admit(p listen.Peer, clientID string) (*entry, session.Reason) {
 		return nil, session.ReasonMaxSessions
 	}
 	e := s.newEntry(clientID)
-	s.clients[clientID] = e
 	s.roster.add(e)
 	return e, session.ReasonNone
 }
@@ -103,29 +102,14 @@ func (s *shard) admit(p listen.Peer, clientID string) (*entry, session.Reason) {
 // answers within a round trip, or connects again. Then the session that has been kept
 // for longest for a device that has gone, or such sessions would fill it with the years.
 func (s *shard) makeRoom() {
-	if front := s.halfOpen.Front(); front != nil {
-		e := front.Value.(*entry)
+	if e := s.spares.oldestHalfOpen(); e != nil {
 		e.session.GiveWay(s.envFor(e), &s.out)
 		s.settle(e)
 		return
 	}
-	if front := s.ended.Front(); front != nil {
-		e := front.Value.(*entry)
-		if s.now >= e.endedAt+keptFor && e.idle() {
-			s.counters.Drop(session.ReasonMaxSessions)
-			s.remember(e, session.ReasonMaxSessions)
-			s.forget(e)
-		}
-	}
-}
-
-// noteHalfOpen keeps the list of will dialogues that makeRoom may give up.
-func (s *shard) noteHalfOpen(e *entry) {
-	switch open := e.session.HalfOpen(); {
-	case open && e.halfOpen == nil:
-		e.halfOpen = s.halfOpen.PushBack(e)
-	case !open && e.halfOpen != nil:
-		s.halfOpen.Remove(e.halfOpen)
-		e.halfOpen = nil
+	if e := s.spares.oldestEnded(); e != nil && s.now >= e.endedAt+keptFor && e.idle() {
+		s.counters.Drop(session.ReasonMaxSessions)
+		s.report.remember(s.now, e, session.ReasonMaxSessions)
+		s.forget(e)
 	}
 }

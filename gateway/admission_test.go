@@ -201,7 +201,7 @@ func TestHalfOpenWillDialoguesGiveWay_Case34_159(t *testing.T) {
 		}
 		time.Sleep(45 * time.Second)
 		r.wantSessions("the dialogues are over", 2)
-		if n := r.gateway.shards[0].halfOpen.Len(); n != 0 {
+		if n := r.gateway.shards[0].spares.halfOpen.Len(); n != 0 {
 			t.Fatalf("%d dialogues are still on the list", n)
 		}
 	})

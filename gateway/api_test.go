@@ -128,9 +128,9 @@ func TestSessionsComeInPages(t *testing.T) {
 				}
 				if pages++; pages == 2 { // between two pages one comes and one of the first goes
 					connect(25)
-					r.gateway.shardOf([]byte(got[0])).posted.post(func() {
+					r.gateway.shardOf([]byte(got[0])).queues.post(func() {
 						s := r.gateway.shardOf([]byte(got[0]))
-						s.forget(s.clients[got[0]])
+						s.forget(s.roster.find(got[0]))
 					})
 					synctest.Wait()
 				}
@@ -240,7 +240,7 @@ func TestAQuestionToABusyShardIsGivenUp(t *testing.T) {
 		r := newRig(t, nil)
 		r.device("10.0.1.1:5000").connect("pump-1")
 		release := make(chan struct{})
-		r.gateway.shards[0].posted.post(func() { <-release })
+		r.gateway.shards[0].queues.post(func() { <-release })
 		synctest.Wait()
 		begin := time.Now()
 		for range maxInspections {
@@ -255,7 +255,7 @@ func TestAQuestionToABusyShardIsGivenUp(t *testing.T) {
 		if status := r.ask("/api/v1/sessions/pump-1", nil); status != 503 || time.Since(begin) != maxInspections*inspectTimeout {
 			t.Errorf("one question too many: status %d", status)
 		}
-		if n := len(r.gateway.shards[0].posted.take()); n != maxInspections {
+		if n := len(r.gateway.shards[0].queues.posted.take()); n != maxInspections {
 			t.Errorf("%d questions left with the shard", n)
 		}
 		for range maxInspections {

@@ -57,7 +57,7 @@ func (s *shard) passOn(a *arrival) bool {
 	}
 	a.kind, a.entry = byTopic, nil
 	if first := s.gw.shards[0]; first != s {
-		if !first.offerStranger(*a) {
+		if !first.queues.offerStranger(*a) {
 			s.counters.Drop(session.ReasonStrangersFull)
 			a.datagram.Recycle()
 		}
@@ -83,7 +83,7 @@ func (s *shard) arriveAddress(a *arrival) {
 		s.disown(a, session.ReasonUnknownSender)
 	case !live(e.session.State()) && messageType(a.body) == byte(sn12.TypeDisconnect) && !s.farewells.Allow(s.now):
 		s.counters.Drop(session.ReasonRateLimited) // as for strangers: see farewellsPerSecond
-		s.remember(e, session.ReasonRateLimited)
+		s.report.remember(s.now, e, session.ReasonRateLimited)
 	default:
 		s.handle(e, a)
 	}
@@ -92,7 +92,7 @@ func (s *shard) arriveAddress(a *arrival) {
 // handOver gives what belongs to a session of another shard to that one.
 func (s *shard) handOver(e *entry, a *arrival) {
 	b := arrival{datagram: a.datagram, body: a.body, peer: a.peer, entry: e}
-	if !e.shard.offer(b) {
+	if !e.shard.queues.offer(b) {
 		s.counters.Drop(session.ReasonShardFull)
 		return
 	}
@@ -106,9 +106,9 @@ func (s *shard) handle(e *entry, a *arrival) {
 	}
 	e.heardAt = s.now
 	e.session.Datagram(s.envFor(e), a.body, &s.out)
-	s.cause.datagram = a.body
+	s.report.cause.datagram = a.body
 	s.carryOut(e)
-	s.cause.datagram = nil
+	s.report.cause.datagram = nil
 	if s.settle(e); e.claim {
 		s.grant(e, a)
 	}
@@ -127,7 +127,7 @@ func (s *shard) defends(e *entry) bool {
 // disown answers a sender that has no session here with DISCONNECT (MQTT-SN 1.2
 // section 5.4.21), within a rate for all: the sender may be forged.
 func (s *shard) disown(a *arrival, why session.Reason) {
-	s.refusedWithout(a, why)
+	s.report.refusedWithout(s.now, a, why)
 	s.reply(a.peer, sn12.Disconnect{})
 }
 
@@ -153,14 +153,14 @@ func (s *shard) arriveConnect(a *arrival) {
 			s.arriveNameless(a, &c)
 			return
 		}
-		s.refusedWithout(a, session.ReasonMalformed)
+		s.report.refusedWithout(s.now, a, session.ReasonMalformed)
 		return
 	}
 	if code, why := s.gw.checkConnect(&c); why != session.ReasonNone {
 		s.refuse(a, code, why)
 		return
 	}
-	e := s.clients[string(c.ClientID)]
+	e := s.roster.byID[string(c.ClientID)]
 	switch {
 	case e == nil:
 		var why session.Reason
@@ -207,10 +207,10 @@ func (s *shard) arriveWake(a *arrival) {
 	var m sn12.PingReq
 	_, body, err := snpacket.Split(a.body)
 	if err != nil || m.Parse(body) != nil {
-		s.refusedWithout(a, session.ReasonMalformed)
+		s.report.refusedWithout(s.now, a, session.ReasonMalformed)
 		return
 	}
-	e := s.clients[string(m.ClientID)]
+	e := s.roster.byID[string(m.ClientID)]
 	switch {
 	case e == nil:
 		s.disown(a, session.ReasonUnknownSender)
@@ -233,12 +233,12 @@ func connected(st session.State) bool {
 
 // refuse answers a CONNECT for which there is no session.
 func (s *shard) refuse(a *arrival, code sn12.ReturnCode, why session.Reason) {
-	s.refusedWithout(a, why)
+	s.report.refusedWithout(s.now, a, why)
 	s.reply(a.peer, sn12.ConnAck{ReturnCode: code})
 }
 
 func (s *shard) newEntry(clientID string) *entry {
-	e := &entry{shard: s, session: session.New(s.gw.opts.Session, clientID), refusals: s.past.Take(clientID), heardAt: never}
+	e := &entry{shard: s, session: session.New(s.gw.opts.Session, clientID), refusals: s.report.past.Take(clientID), heardAt: never}
 	e.session.StartMsgIDs(s.gw.opts.FirstMsgID())
 	return e
 }
@@ -267,7 +267,7 @@ func (s *shard) bind(e *entry, p listen.Peer) {
 		if before.shard == s {
 			s.evict(before, p)
 		} else {
-			before.shard.posted.post(func() { before.shard.evict(before, p) })
+			before.shard.queues.post(func() { before.shard.evict(before, p) })
 		}
 	}
 }

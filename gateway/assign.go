@@ -47,7 +47,7 @@ const drawTries = 4096
 // free returns id, or another one if some other device has it; "" if there is none to be had.
 func (s *shard) free(id string, p listen.Peer) string {
 	for range drawTries {
-		e := s.clients[id]
+		e := s.roster.find(id)
 		if s.gw.shardOf([]byte(id)) == s && (e == nil || e.session.Assigned() && e.bound && e.peer == p) {
 			return id
 		}
@@ -63,7 +63,7 @@ func (s *shard) arriveNameless(a *arrival, c *sn12.Connect) {
 		return
 	}
 	id := s.free(a.assigned, a.peer)
-	e := s.clients[id]
+	e := s.roster.find(id)
 	if e == nil {
 		why := session.ReasonClientID
 		if id != "" {
@@ -74,7 +74,7 @@ func (s *shard) arriveNameless(a *arrival, c *sn12.Connect) {
 			return
 		}
 		e.session.SetAssigned()
-		s.gw.logAssigned(e, a)
+		s.report.assigned(e, a)
 	}
 	s.connect(e, a)
 }

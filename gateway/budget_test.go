@@ -81,10 +81,10 @@ func (r *rig) held() map[string]int {
 	synctest.Wait()
 	held := make(map[string]int)
 	for _, s := range r.gateway.shards {
-		for id, e := range s.clients {
+		for id, e := range s.roster.byID {
 			held[id] = e.heldOctets
 		}
-		s.posted.post(func() {}) // what the shard does next is after this
+		s.queues.post(func() {}) // what the shard does next is after this
 	}
 	return held
 }
@@ -93,7 +93,7 @@ func (r *rig) held() map[string]int {
 func (r *rig) keptOctets() (n int64) {
 	synctest.Wait()
 	for _, s := range r.gateway.shards {
-		for _, e := range s.clients {
+		for _, e := range s.roster.byID {
 			n += int64(e.keptOctets)
 		}
 	}

@@ -16,12 +16,12 @@ import (
 // claims reports whether the CONNECT of an arrival is to claim the session of e, and has
 // it do so.
 func (s *shard) claims(e *entry, a *arrival, c *sn12.Connect) bool {
-	old := s.claimed[e.session.ClientID()]
+	old := s.roster.claimed[e.session.ClientID()]
 	if !c.Will || s.holds(e, a.peer) || !live(e.session.State()) || e.session.HalfOpen() {
 		s.dropClaim(old)
 		return false
 	}
-	if old == nil && len(s.claimed) >= len(s.clients) { // claims outlive the sessions that they are for
+	if old == nil && len(s.roster.claimed) >= len(s.roster.byID) { // claims outlive the sessions that they are for
 		s.refuse(a, sn12.RejectedCongestion, session.ReasonMaxSessions)
 		return true
 	}
@@ -29,7 +29,7 @@ func (s *shard) claims(e *entry, a *arrival, c *sn12.Connect) bool {
 		s.dropClaim(old)
 		old = s.newEntry(e.session.ClientID())
 		old.claim = true
-		s.claimed[e.session.ClientID()] = old
+		s.roster.claimed[e.session.ClientID()] = old
 		s.bind(old, a.peer)
 	}
 	s.handle(old, a)
@@ -45,8 +45,8 @@ func (s *shard) dropClaim(e *entry) {
 
 // forgetClaim is the part of forget that is about claims. It reports whether e is one.
 func (s *shard) forgetClaim(e *entry) bool {
-	if e.claim && s.claimed[e.session.ClientID()] == e {
-		delete(s.claimed, e.session.ClientID())
+	if e.claim && s.roster.claimed[e.session.ClientID()] == e {
+		delete(s.roster.claimed, e.session.ClientID())
 	}
 	return e.claim
 }
@@ -58,7 +58,7 @@ func (s *shard) grant(claim *entry, a *arrival) {
 	}
 	p, id := claim.peer, claim.session.ClientID()
 	s.forget(claim)
-	e := s.clients[id]
+	e := s.roster.find(id)
 	if e == nil { // it has ended meanwhile
 		var why session.Reason
 		if e, why = s.admit(p, id); e == nil {

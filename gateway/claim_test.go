@@ -117,7 +117,7 @@ func TestConnectWithWillMovesALiveSessionWhenItsDialogueIsFinished_Case153(t *te
 		}
 		forged.wantQuiet("forgotten without a word")
 		r.wantWill("nobody is lost", "will", "")
-		if n := len(r.gateway.shards[0].claimed); n != 0 {
+		if n := len(r.gateway.shards[0].roster.claimed); n != 0 {
 			t.Errorf("%d claims", n)
 		}
 		owner.sleep(600)
@@ -215,8 +215,8 @@ func TestClaimIsOvertaken_Case153(t *testing.T) {
 					t.Errorf("%d sessions are counted in a will dialogue", n)
 				}
 				for _, s := range r.gateway.shards {
-					if len(s.claimed) != 0 || s.halfOpen.Len() != 0 {
-						t.Errorf("%d claims, %d half-open sessions", len(s.claimed), s.halfOpen.Len())
+					if len(s.roster.claimed) != 0 || s.spares.halfOpen.Len() != 0 {
+						t.Errorf("%d claims, %d half-open sessions", len(s.roster.claimed), s.spares.halfOpen.Len())
 					}
 				}
 			})

@@ -16,7 +16,7 @@ func (r *rig) busy() (release func()) {
 	r.t.Helper()
 	done := make(chan struct{})
 	for _, s := range r.gateway.shards {
-		s.posted.post(func() { <-done })
+		s.queues.post(func() { <-done })
 	}
 	synctest.Wait()
 	return func() { close(done); synctest.Wait() }

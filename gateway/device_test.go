@@ -186,8 +186,8 @@ func (r *rig) wantSessions(why string, n int) {
 	}
 	entries, bound := 0, 0
 	for _, s := range r.gateway.shards {
-		entries += len(s.clients)
-		s.posted.post(func() {}) // what the shard does next is after this
+		entries += len(s.roster.byID)
+		s.queues.post(func() {}) // what the shard does next is after this
 	}
 	for i := range r.gateway.directory.stripes {
 		stripe := &r.gateway.directory.stripes[i]
@@ -205,7 +205,7 @@ func (r *rig) wantSessions(why string, n int) {
 // wake them next, which is after the look, but not by any order of memory.
 func (r *rig) handBack() {
 	for _, s := range r.gateway.shards {
-		s.posted.post(func() {})
+		s.queues.post(func() {})
 	}
 }
 

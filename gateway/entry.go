@@ -134,7 +134,7 @@ func (e *entry) do(s *shard, a *session.Action) {
 	now := s.now
 	if a.Kind == session.ActionConnect || a.Kind == session.ActionReopen {
 		if e.link == nil {
-			e.link = s.gw.dialer.NewLink(s, e)
+			e.link = s.gw.dialer.NewLink(&s.queues, e)
 		}
 		e.open(now, a)
 		return

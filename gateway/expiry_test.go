@@ -66,7 +66,7 @@ func TestExpiryIsPaced_Case156(t *testing.T) {
 		}
 		time.Sleep(n * expiryPace)
 		r.wantSessions("all have expired", 0)
-		late := r.gateway.shards[0].nextExpiry()
+		late := r.gateway.shards[0].spares.nextExpiry(r.gateway.opts.Expiry)
 		if late != never {
 			t.Fatalf("the shard waits for an expiry at %v", late)
 		}

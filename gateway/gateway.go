@@ -230,7 +230,7 @@ func (g *Gateway) Stop(grace time.Duration) error {
 		g.keeper.SaveClock()
 		left := make(chan struct{}, len(g.shards))
 		for _, s := range g.shards {
-			s.posted.post(func() { s.stop(left) })
+			s.queues.post(func() { s.stop(left) })
 		}
 		timeout := time.NewTimer(grace)
 		defer timeout.Stop()
@@ -253,7 +253,7 @@ func (g *Gateway) Stop(grace time.Duration) error {
 func (s *shard) stop(left chan<- struct{}) {
 	wills := 0
 	s.frozen = s.gw.opts.OnStop == StopKeep
-	for _, e := range s.clients {
+	for _, e := range s.roster.byID {
 		if s.frozen {
 			e.session.Save(s.envFor(e), &s.out)
 		} else {

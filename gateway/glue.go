@@ -32,7 +32,7 @@ func (g *Gateway) observed() metrics.Options {
 		Shards: func() []metrics.QueueLengths {
 			lengths := make([]metrics.QueueLengths, len(g.shards))
 			for i, s := range g.shards {
-				lengths[i] = metrics.QueueLengths{Datagrams: len(s.arrivals), Strangers: len(s.strangers), Events: len(s.inputs)}
+				lengths[i] = s.queues.lengths()
 			}
 			return lengths
 		},

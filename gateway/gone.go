@@ -15,7 +15,7 @@ func (g *Gateway) unreachable(listener int, addr netip.AddrPort) {
 	if e == nil || !e.unreachable.CompareAndSwap(false, true) {
 		return
 	}
-	e.shard.posted.post(func() {
+	e.shard.queues.post(func() {
 		e.unreachable.Store(false)
 		e.shard.markUnreachable(e, p)
 	})

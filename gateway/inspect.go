@@ -81,9 +81,9 @@ func (g *Gateway) Session(ctx context.Context, clientID string) (admin.SessionDe
 	var d admin.SessionDetail
 	found := false
 	err := s.ask(ctx, func() {
-		if e := s.clients[clientID]; e != nil {
+		if e := s.roster.find(clientID); e != nil {
 			d, found = s.detail(e), true
-		} else if r := s.past.Find(clientID); r != nil {
+		} else if r := s.report.past.Find(clientID); r != nil {
 			d.Refusals = r.Shown(s.now)
 		}
 	})
@@ -105,7 +105,7 @@ func (s *shard) ask(ctx context.Context, f func()) error {
 	}
 	// The shard may come to it after the wait is over: then nobody looks at what f has made.
 	done := make(chan struct{})
-	s.posted.post(func() {
+	s.queues.post(func() {
 		f()
 		<-s.gw.inspections
 		close(done)

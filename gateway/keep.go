@@ -26,7 +26,7 @@ func (s *shard) keep(e *entry) {
 	}
 	done := func(err error) {
 		if err != nil || token != 0 {
-			s.posted.post(func() { s.stored(e, token, err) })
+			s.queues.post(func() { s.stored(e, token, err) })
 		}
 	}
 	// A batch without records is answered behind those before it, which may have what it
@@ -130,14 +130,14 @@ func (s *shard) repair() {
 			return // storeWorks begins again
 		}
 		if s.gw.keeper.Busy() {
-			if !s.gw.keeper.Submit("", nil, nil, func(error) { s.posted.post(s.repair) }) {
+			if !s.gw.keeper.Submit("", nil, nil, func(error) { s.queues.post(s.repair) }) {
 				s.gw.keeper.Failed()
 			}
 			return
 		}
 		delete(s.repairs, clientID)
 		s.unsavedClients.Store(int64(len(s.repairs)))
-		e := s.clients[clientID]
+		e := s.roster.find(clientID)
 		if e == nil || !e.session.Stored() {
 			s.erase(clientID)
 			continue
@@ -151,7 +151,7 @@ func (s *shard) repair() {
 func (s *shard) erase(clientID string) {
 	done := func(err error) {
 		if err != nil {
-			s.posted.post(func() { s.failed(clientID, err) })
+			s.queues.post(func() { s.failed(clientID, err) })
 		}
 	}
 	if !s.gw.keeper.Erase(clientID, done) {

@@ -138,7 +138,7 @@ func TestSessionsGaugeIsTheNumberOfEntries(t *testing.T) {
 				time.Sleep(time.Duration(i%23) * time.Second)
 			}
 			synctest.Wait()
-			r.wantSessions("after "+strconv.Itoa(i), len(r.gateway.shards[0].clients))
+			r.wantSessions("after "+strconv.Itoa(i), len(r.gateway.shards[0].roster.byID))
 			for _, d := range devices {
 				d.drain()
 			}

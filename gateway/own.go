@@ -33,7 +33,7 @@ const (
 func (s *shard) startOwn() {
 	s.now = s.gw.now()
 	s.own = &entry{shard: s}
-	s.own.link = s.gw.dialer.NewLink(s, s.own)
+	s.own.link = s.gw.dialer.NewLink(&s.queues, s.own)
 	s.gw.own.wait = ownRetryMin
 	s.connectOwn()
 	s.settle(s.own)
@@ -95,7 +95,7 @@ func (s *shard) ownEvent(ev *upstream.Event) {
 // no answer whatever happens (MQTT-SN 1.2 section 6.8).
 func (s *shard) publishOwn(a *arrival) {
 	if why := s.relayOwn(a); why != session.ReasonNone {
-		s.refusedWithout(a, why)
+		s.report.refusedWithout(s.now, a, why)
 	}
 }
 

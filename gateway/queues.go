@@ -4,10 +4,9 @@ import (
 	"sync"
 
 	"sngate/gateway/listen"
+	"sngate/gateway/metrics"
 	"sngate/upstream"
 )
-
-// The queues by which other goroutines reach a shard.
 
 // arrival is one datagram on its way to a shard.
 type arrival struct {
@@ -30,22 +29,53 @@ const (
 	byTopic                      // QoS -1: there is no session
 )
 
+// Their lengths.
+const (
+	arrivalQueue  = 4096 // datagrams of known devices waiting for a shard
+	strangerQueue = 1024 // and those of all others
+	inputQueue    = 1024 // inputs of connections waiting for a shard; readers wait, TCP pushes back
+)
+
+// queues are the ways by which other goroutines reach a shard.
+type queues struct {
+	arrivals  chan arrival // of the devices whose address is known
+	strangers chan arrival // of all others; each waits for a turn of its own
+	inputs    chan upstream.Input
+	posted    mailbox
+	stopped   <-chan struct{} // closed when the shard has ended
+}
+
+func newQueues(stopped <-chan struct{}) queues {
+	return queues{
+		arrivals:  make(chan arrival, arrivalQueue),
+		strangers: make(chan arrival, strangerQueue),
+		inputs:    make(chan upstream.Input, inputQueue),
+		posted:    mailbox{wake: make(chan struct{}, 1)},
+		stopped:   stopped,
+	}
+}
+
+// lengths is how much is waiting.
+func (q *queues) lengths() metrics.QueueLengths {
+	return metrics.QueueLengths{Datagrams: len(q.arrivals), Strangers: len(q.strangers), Events: len(q.inputs)}
+}
+
 // Push implements upstream.Inbox.
-func (s *shard) Push(in upstream.Input, done <-chan struct{}) bool {
+func (q *queues) Push(in upstream.Input, done <-chan struct{}) bool {
 	select {
-	case s.inputs <- in:
+	case q.inputs <- in:
 		return true
 	case <-done:
 		return false
-	case <-s.gw.stopped:
+	case <-q.stopped:
 		return false
 	}
 }
 
 // offer gives the shard an arrival of a known device, or reports that the queue is full.
-func (s *shard) offer(a arrival) bool {
+func (q *queues) offer(a arrival) bool {
 	select {
-	case s.arrivals <- a:
+	case q.arrivals <- a:
 		return true
 	default:
 		return false
@@ -54,17 +84,20 @@ func (s *shard) offer(a arrival) bool {
 
 // offerStranger is offer for an arrival of somebody who is not known, or not for the one
 // who is named. Strangers get at most half of the memory for datagrams.
-func (s *shard) offerStranger(a arrival) bool {
+func (q *queues) offerStranger(a arrival) bool {
 	if a.datagram.Crowded() {
 		return false
 	}
 	select {
-	case s.strangers <- a:
+	case q.strangers <- a:
 		return true
 	default:
 		return false
 	}
 }
+
+// post has f run by the shard, between two turns.
+func (q *queues) post(f func()) { q.posted.post(f) }
 
 // mailbox takes functions from other goroutines to be run by the shard. It is bounded
 // by what posts: each entry once at a time, the gateway itself, and the few questions of

@@ -101,7 +101,7 @@ func TestProofIsOfAnAddress(t *testing.T) {
 			t.Fatal("no PUBLISH")
 		}
 		d.sendMessage(sn12.PubAck{TopicID: first.TopicID, MsgID: first.MsgID})
-		e := r.gateway.shards[0].clients["dev"]
+		e := r.gateway.shards[0].roster.find("dev")
 		synctest.Wait()
 		if !e.session.Proven() {
 			t.Fatal("not proven by its PUBACK")
@@ -188,7 +188,7 @@ func TestProofAndRestart(t *testing.T) {
 		d.sendMessage(sn12.Disconnect{HasDuration: true, Duration: 60000}) // stores the session
 		d.wantMessage("asleep", sn12.Disconnect{})
 		r.restart()
-		if !r.gateway.shards[0].clients["dev"].session.Proven() {
+		if !r.gateway.shards[0].roster.find("dev").session.Proven() {
 			t.Error("not proven after a restart")
 		}
 		long := strings.Repeat("x", 500)

@@ -79,7 +79,7 @@ func (r *receiver) handle(d *listen.Datagram) {
 		r.drop(&a, sender, session.ReasonDatagramRate)
 	case sender == nil && !r.offerStranger(s, &a):
 		r.drop(&a, nil, session.ReasonStrangersFull)
-	case sender != nil && !s.offer(a):
+	case sender != nil && !s.queues.offer(a):
 		r.drop(&a, sender, session.ReasonShardFull)
 	}
 }
@@ -89,7 +89,7 @@ func (r *receiver) offerStranger(s *shard, a *arrival) bool {
 	if a.kind == byConnect {
 		a.connect = r.connecting.add(a, s)
 	}
-	if s.offerStranger(*a) {
+	if s.queues.offerStranger(*a) {
 		return true
 	}
 	if a.connect != nil {
@@ -161,7 +161,7 @@ func (r *receiver) discovery(a *arrival, t byte, body []byte) bool {
 func (r *receiver) route(a *arrival, t sn12.Type, body []byte) (*shard, *entry) {
 	behind := r.connecting.find(a.peer) // before the directory: that is changed first
 	sender := r.gw.directory.find(a.peer)
-	if behind != nil && sender != nil && len(behind.shard.strangers) > turnSize {
+	if behind != nil && sender != nil && len(behind.shard.queues.strangers) > turnSize {
 		behind = nil // a crowd of strangers, who may have forged its address, must not hold it up
 	}
 	id := []byte(nil)

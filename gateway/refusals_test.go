@@ -164,7 +164,7 @@ func TestAFloodOfStrangersIsNotRemembered(t *testing.T) {
 			d.send("07 16")
 			_ = d.conn.Close()
 		}
-		if n := r.gateway.shards[0].past.Len(); n > 256 {
+		if n := r.gateway.shards[0].report.past.Len(); n > 256 {
 			t.Errorf("%d client ids are remembered, want at most %d", n, 256)
 		}
 		if n := strings.Count(r.log.String(), "\n"); n > 4*50 {

@@ -28,7 +28,7 @@ func (r *rig) kept(i int, clientID string) *device {
 func (r *rig) age(clientID string) time.Duration {
 	r.t.Helper()
 	synctest.Wait()
-	e := r.gateway.shards[0].clients[clientID]
+	e := r.gateway.shards[0].roster.find(clientID)
 	defer r.handBack()
 	if e == nil || e.ended == nil {
 		r.t.Fatalf("%s is not kept", clientID)
@@ -49,7 +49,7 @@ func TestAgeOfAKeptSessionSurvivesARestart(t *testing.T) {
 				t.Fatalf("age %s after the crash, %s before: a crash costs up to %s", got, before, 10*time.Minute)
 			}
 		}
-		if e := r.gateway.shards[0].clients["dev"]; e.endedAt >= 0 {
+		if e := r.gateway.shards[0].roster.find("dev"); e.endedAt >= 0 {
 			t.Fatalf("it has ended at %s of this process, which is before it began", e.endedAt)
 		}
 		// The record is written again, with a time before the start of the process.

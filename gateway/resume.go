@@ -121,7 +121,6 @@ func (r *resumption) goOn(e *entry) {
 	s, g := e.shard, r.gw
 	s.now = g.now()
 	g.sessions.Add(1)
-	s.clients[e.session.ClientID()] = e
 	s.roster.add(e)
 	at := r.records[e]
 	e.setHome(at.Home)
@@ -143,7 +142,7 @@ func (r *resumption) goOn(e *entry) {
 	e.accepted, e.acceptedAt = true, -keptFor
 	e.state, e.counted = e.session.State(), true
 	s.byState[e.state].Add(1)
-	s.noteEnded(e, !live(e.state))
+	s.spares.noteEnded(e, !live(e.state), s.now)
 	if e.ended != nil && at.Ended >= 0 {
 		e.endedAt = g.keeper.Since(at.Ended)
 	}

@@ -2,18 +2,29 @@ package gateway
 
 import "sort"
 
-// roster lists the entries of a shard in the order in which they were made, so that a page
-// of them costs its length and not that of the list. It belongs to the shard; the zero
-// value is empty.
+// roster has the entries of a shard: by client id, and in the order in which they were made,
+// so that a page of them costs its length and not that of the list. Claims are beside them.
+// It belongs to the shard.
 type roster struct {
+	byID    map[string]*entry
+	claimed map[string]*entry // claims by client id
+
 	list   []*entry // by serial; nil where one has gone
 	serial []uint64 // of each
 	gone   int
 	last   uint64
 }
 
+func newRoster() roster {
+	return roster{byID: make(map[string]*entry), claimed: make(map[string]*entry)}
+}
+
+// find returns the entry of a client id, or nil.
+func (r *roster) find(clientID string) *entry { return r.byID[clientID] }
+
 // add puts an entry at the end.
 func (r *roster) add(e *entry) {
+	r.byID[e.session.ClientID()] = e
 	r.last++
 	e.serial = r.last
 	r.list, r.serial = append(r.list, e), append(r.serial, r.last)
@@ -22,6 +33,7 @@ func (r *roster) add(e *entry) {
 // remove takes an entry out. The places of those that have gone are given back when they
 // are half of the list.
 func (r *roster) remove(e *entry) {
+	delete(r.byID, e.session.ClientID())
 	i := r.after(e.serial - 1)
 	if i == len(r.list) || r.list[i] != e {
 		return

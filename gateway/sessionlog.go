@@ -46,14 +46,14 @@ func stateLineOf(from, to session.State) (stateLine, bool) {
 	return stateLine{}, false
 }
 
-// logState logs one change of a session's state.
-func (s *shard) logState(e *entry, from session.State, a *session.Action) {
+// state logs one change of a session's state.
+func (r *reporter) state(e *entry, from session.State, a *session.Action, drops []session.Reason) {
 	line, told := stateLineOf(from, a.State)
-	if !told || s.gw.opts.QuietSessions || !s.gw.lines.Enabled(line.level) ||
-		slices.Contains(s.out.Drops, a.Reason) { // the refusal tells it
+	if !told || r.quiet || !r.log.Enabled(line.level) ||
+		slices.Contains(drops, a.Reason) { // the refusal tells it
 		return
 	}
-	ev := s.gw.deviceLine(oplog.Sessions, line.level, e, "")
+	ev := r.deviceLine(oplog.Sessions, line.level, e, "")
 	if ev == nil {
 		return
 	}
@@ -75,11 +75,11 @@ func (s *shard) logState(e *entry, from session.State, a *session.Action) {
 	ev.Msg(line.message)
 }
 
-// logAssigned tells which client id a device has got that came without one. It is not
+// assigned tells which client id a device has got that came without one. It is not
 // accepted yet.
-func (g *Gateway) logAssigned(e *entry, a *arrival) {
+func (r *reporter) assigned(e *entry, a *arrival) {
 	id, addr := e.session.ClientID(), a.peer.String()
-	g.lines.At(oplog.Strangers, zerolog.InfoLevel, id, addr).Str("client_id", id).Str("addr", addr).Msg("client id assigned")
+	r.log.At(oplog.Strangers, zerolog.InfoLevel, id, addr).Str("client_id", id).Str("addr", addr).Msg("client id assigned")
 }
 
 // seconds is a duration of MQTT-SN with its unit.
@@ -87,52 +87,67 @@ func seconds(n uint16) string { return (time.Duration(n) * time.Second).String()
 
 // deviceLine begins a line about the device of e, with its client id and address; nil:
 // there are too many. A session that has never been accepted may be anybody's.
-func (g *Gateway) deviceLine(kind oplog.Kind, level zerolog.Level, e *entry, text string) *zerolog.Event {
-	if !g.lines.Enabled(level) {
+func (r *reporter) deviceLine(kind oplog.Kind, level zerolog.Level, e *entry, text string) *zerolog.Event {
+	if !r.log.Enabled(level) {
 		return nil
 	}
 	if !e.accepted {
 		kind = oplog.Strangers
 	}
 	id, addr := e.session.ClientID(), e.peer.String()
-	return g.lines.At(kind, level, id, addr, text).Str("client_id", id).Str("addr", addr)
+	return r.log.At(kind, level, id, addr, text).Str("client_id", id).Str("addr", addr)
 }
 
-// logLink logs what has become of a device's connection to the broker: once a minute and
+// link logs what has become of a device's connection to the broker: once a minute and
 // device that the broker has refused it or did not answer, whether the device is refused for
 // it or served from the store, and that it was lost. While the gateway's own connection is
 // down as well, that one tells of the losses.
-func (s *shard) logLink(e *entry, ev *upstream.Event) {
+func (r *reporter) link(now time.Duration, e *entry, ev *upstream.Event) {
 	switch {
 	case ev.Kind == upstream.EventRefused, ev.Kind == upstream.EventDown && ev.Refusal.Kind != upstream.NotRefused:
-		s.logLinkFault(e, oplog.Devices, zerolog.WarnLevel, connectError(ev), "the broker did not take the connection of a device")
+		r.linkFault(now, e, oplog.Devices, zerolog.WarnLevel, connectError(ev), "the broker did not take the connection of a device")
 	case ev.Kind == upstream.EventDown:
 		level := zerolog.InfoLevel
-		if !s.gw.brokerReady.Load() || s.gw.opts.QuietSessions {
+		if !r.brokerReady() || r.quiet {
 			level = zerolog.DebugLevel
 		}
-		s.logLinkFault(e, oplog.Broker, level, connectError(ev), "connection of a device to the broker lost")
+		r.linkFault(now, e, oplog.Broker, level, connectError(ev), "connection of a device to the broker lost")
 	case ev.Kind == upstream.EventPublishFailed && errors.Is(ev.Err, upstream.ErrRejected):
-		s.gw.deviceLine(oplog.Devices, zerolog.WarnLevel, e, ev.Topic+ev.Err.Error()).Str("topic", ev.Topic).Uint8("qos", ev.QoS).
+		r.deviceLine(oplog.Devices, zerolog.WarnLevel, e, ev.Topic+ev.Err.Error()).Str("topic", ev.Topic).Uint8("qos", ev.QoS).
 			Bool("retain", ev.Retain).Err(ev.Err).Msg("message given up")
 	case ev.Kind == upstream.EventBadPacket:
-		s.gw.deviceLine(oplog.Devices, zerolog.WarnLevel, e, ev.Topic+ev.Err.Error()).Str("topic", ev.Topic).Err(ev.Err).
+		r.deviceLine(oplog.Devices, zerolog.WarnLevel, e, ev.Topic+ev.Err.Error()).Str("topic", ev.Topic).Err(ev.Err).
 			Msg("packet of the broker dropped")
 	case ev.Kind == upstream.EventUp:
-		s.gw.deviceLine(oplog.Devices, zerolog.DebugLevel, e, "").Bool("session_present", ev.SessionPresent).
+		r.deviceLine(oplog.Devices, zerolog.DebugLevel, e, "").Bool("session_present", ev.SessionPresent).
 			Msg("connection of a device to the broker is up again")
 	}
 }
 
-// logLinkFault logs a fault at the level, or at debug level if it has been told in this minute.
-func (s *shard) logLinkFault(e *entry, kind oplog.Kind, level zerolog.Level, why error, message string) {
+// linkFault logs a fault at the level, or at debug level if it has been told in this minute.
+func (r *reporter) linkFault(now time.Duration, e *entry, kind oplog.Kind, level zerolog.Level, why error, message string) {
 	if why == nil {
 		why = upstream.ErrLost
 	}
-	level = s.refusalsOf(e).LinkLevel(s.now, kind == oplog.Devices, level)
-	s.gw.deviceLine(kind, level, e, why.Error()).Err(why).Msg(message)
+	level = e.refusalsOf().LinkLevel(now, kind == oplog.Devices, level)
+	r.deviceLine(kind, level, e, why.Error()).Err(why).Msg(message)
 }
 
-func (g *Gateway) logParked(e *entry) {
-	g.deviceLine(oplog.Devices, zerolog.DebugLevel, e, "").Msg("connection of a device to the broker waits for the device to speak")
+// parked logs that a link waits for its device.
+func (r *reporter) parked(e *entry) {
+	r.deviceLine(oplog.Devices, zerolog.DebugLevel, e, "").Msg("connection of a device to the broker waits for the device to speak")
+}
+
+// givenUp logs a message for a device that has been given up. The operator can tell by
+// its size whether session.max_packet_size is too large for the device.
+func (r *reporter) givenUp(e *entry, a *session.Action) {
+	r.deviceLine(oplog.Devices, zerolog.WarnLevel, e, a.Topic).Stringer("reason", a.Reason).
+		Str("topic", a.Topic).Int("octets", len(a.Payload)).Uint8("qos", a.QoS).Msg("message for a device given up")
+}
+
+// expired logs that a kept session is given up.
+func (r *reporter) expired(e *entry) {
+	id := e.session.ClientID()
+	r.log.At(oplog.Sessions, zerolog.DebugLevel, id).Str("client_id", id).Stringer("reason", session.ReasonSessionExpired).
+		Msg("session that was kept is given up")
 }

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"container/list"
 	"hash/maphash"
 	"sync/atomic"
 	"time"
@@ -16,10 +15,7 @@ import (
 )
 
 const (
-	arrivalQueue  = 4096 // datagrams of known devices waiting for a shard
-	strangerQueue = 1024 // and those of all others
-	inputQueue    = 1024 // inputs of connections waiting for a shard; readers wait, TCP pushes back
-	turnSize      = 32   // of either taken in one turn of the loop
+	turnSize = 32 // datagrams or inputs taken in one turn of the loop
 	// idleTurn bounds how long a shard sleeps, so that one that has stopped turning
 	// can be told from one that has nothing to do.
 	idleTurn = 10 * time.Second
@@ -29,14 +25,11 @@ const (
 // all that is done to them, one datagram or event after the other. Other goroutines
 // leave their things in the queues.
 type shard struct {
-	gw        *Gateway
-	index     int
-	arrivals  chan arrival // of the devices whose address is known
-	strangers chan arrival // of all others; each waits for a turn of its own
-	inputs    chan upstream.Input
-	posted    mailbox
-	counters  *metrics.Counters
-	lastTurn  atomic.Int64 // gateway time, ns
+	gw       *Gateway
+	index    int
+	queues   queues // where other goroutines leave what they have for it
+	counters *metrics.Counters
+	lastTurn atomic.Int64 // gateway time, ns
 
 	// Gauges, written here and read by metrics.
 	byState        []atomic.Int64
@@ -46,23 +39,14 @@ type shard struct {
 	unsavedClients atomic.Int64 // length of repairs
 
 	// Owned by run.
-	clients map[string]*entry
 	roster  roster
-	claimed map[string]*entry // claims by client id
-	ended   list.List         // of *entry: sessions kept without a connection, the one ended first in front
-	// halfOpen are will dialogues that were never accepted, the one that began first in front.
-	halfOpen list.List // of *entry
-	// expireAt is when the next of them may be given up, for the pace of it.
-	expireAt time.Duration
-	holders  holders
-	own      *entry // the gateway's own connection; shard 0 only
-	timers   deadlines[*entry]
-	now      time.Duration // read once per turn
-	out      session.Out
-	cause    cause // what the step is about, for the log
-	past     *oplog.Past
-	// Seen are senders without a session that have been logged in this minute.
-	strangersSeen *oplog.Seen
+	spares  spares
+	holders holders
+	own     *entry // the gateway's own connection; shard 0 only
+	timers  deadlines[*entry]
+	now     time.Duration // read once per turn
+	out     session.Out
+	report  reporter
 	// answered is what the store has answered at once to the entry that is being settled.
 	answered []answer
 	// retracted is what its link has given back to it.
@@ -79,25 +63,25 @@ type shard struct {
 }
 
 func newShard(gw *Gateway, index int) *shard {
-	return &shard{
-		gw:        gw,
-		index:     index,
-		arrivals:  make(chan arrival, arrivalQueue),
-		strangers: make(chan arrival, strangerQueue),
-		inputs:    make(chan upstream.Input, inputQueue),
-		posted:    mailbox{wake: make(chan struct{}, 1)},
-		counters:  gw.metrics.NewCounters(),
-		byState:   make([]atomic.Int64, len(session.StateNames())),
-		clients:   make(map[string]*entry),
-		claimed:   make(map[string]*entry),
-		repairs:   make(map[string]struct{}),
-		past:      oplog.NewPast(),
+	s := &shard{
+		gw:       gw,
+		index:    index,
+		queues:   newQueues(gw.stopped),
+		counters: gw.metrics.NewCounters(),
+		byState:  make([]atomic.Int64, len(session.StateNames())),
+		roster:   newRoster(),
+		repairs:  make(map[string]struct{}),
 
-		strangersSeen: oplog.NewSeen(),
-		strays:        rate.NewLimiter(rate.PerSecond(gw.opts.StrayRate, 2*gw.opts.StrayRate)),
-		replies:       rate.NewLimiter(rate.PerSecond(repliesPerSecond, replyBurst)),
-		farewells:     rate.NewLimiter(rate.PerSecond(farewellsPerSecond, farewellBurst)),
+		strays:    rate.NewLimiter(rate.PerSecond(gw.opts.StrayRate, 2*gw.opts.StrayRate)),
+		replies:   rate.NewLimiter(rate.PerSecond(repliesPerSecond, replyBurst)),
+		farewells: rate.NewLimiter(rate.PerSecond(farewellsPerSecond, farewellBurst)),
 	}
+	s.report = reporter{
+		log: gw.lines, counters: s.counters, roster: &s.roster, quiet: gw.opts.QuietSessions,
+		maxClientID: gw.opts.Session.MaxClientID, brokerReady: gw.brokerReady.Load,
+		past: oplog.NewPast(), seen: oplog.NewSeen(),
+	}
+	return s
 }
 
 // shardOf picks the shard of a client id, for as long as the gateway runs.
@@ -122,23 +106,23 @@ func (s *shard) run() {
 		}
 		s.expire()
 		s.relieve()
-		timer.Reset(max(min(s.timers.next()-s.now, s.nextExpiry()-s.now, idleTurn), 0))
+		timer.Reset(max(min(s.timers.next()-s.now, s.spares.nextExpiry(s.gw.opts.Expiry)-s.now, idleTurn), 0))
 		select {
-		case a := <-s.arrivals:
+		case a := <-s.queues.arrivals:
 			s.now = s.gw.now()
 			s.arrive(&a)
 			s.takeMore()
-		case in := <-s.inputs:
+		case in := <-s.queues.inputs:
 			s.now = s.gw.now()
 			s.input(&in)
 			s.takeMore()
-		case a := <-s.strangers:
+		case a := <-s.queues.strangers:
 			s.now = s.gw.now()
 			s.arrive(&a)
 			s.takeMore()
-		case <-s.posted.wake:
+		case <-s.queues.posted.wake:
 			s.now = s.gw.now()
-			for _, f := range s.posted.take() {
+			for _, f := range s.queues.posted.take() {
 				f()
 			}
 		case <-timer.C:
@@ -152,9 +136,9 @@ func (s *shard) run() {
 func (s *shard) takeMore() {
 	for range turnSize {
 		select {
-		case a := <-s.arrivals:
+		case a := <-s.queues.arrivals:
 			s.arrive(&a)
-		case in := <-s.inputs:
+		case in := <-s.queues.inputs:
 			s.input(&in)
 		default:
 			return
@@ -201,15 +185,15 @@ func (s *shard) settle(e *entry) {
 				s.ownEvent(&s.events[i])
 				continue
 			}
-			s.logLink(e, &s.events[i])
+			s.report.link(s.now, e, &s.events[i])
 			if s.events[i].Kind == upstream.EventBadPacket {
 				continue
 			}
-			s.cause.event = &s.events[i]
+			s.report.cause.event = &s.events[i]
 			ev := toEvent(&s.events[i])
 			e.session.Upstream(s.envFor(e), &ev, &s.out)
 			s.carryOut(e)
-			s.cause.event = nil
+			s.report.cause.event = nil
 			s.takeAnswers(e)
 		}
 		clear(s.events)
@@ -250,7 +234,7 @@ func (s *shard) noteParked(e *entry) {
 	case e == s.own:
 		s.ownParked()
 	default:
-		s.gw.logParked(e)
+		s.report.parked(e)
 		e.session.Upstream(s.envFor(e), &session.Event{Kind: session.EventParked}, &s.out)
 		s.carryOut(e)
 	}
@@ -264,7 +248,7 @@ func (s *shard) carryOut(e *entry) {
 		s.send(e, o.Datagram(i))
 	}
 	if len(o.Drops) > 0 {
-		s.noteDrops(e)
+		s.report.drops(s.now, e, o)
 	}
 	for _, t := range o.Retries {
 		s.counters.Retransmit(byte(t))
@@ -277,7 +261,7 @@ func (s *shard) carryOut(e *entry) {
 		case session.ActionFree:
 			free = true
 		case session.ActionGivenUp:
-			s.gw.logGivenUp(e, a)
+			s.report.givenUp(e, a)
 		default:
 			e.do(s, a)
 		}
@@ -292,11 +276,11 @@ func (s *shard) carryOut(e *entry) {
 func (s *shard) send(e *entry, datagram []byte) {
 	if !e.bound {
 		s.counters.Drop(session.ReasonNoAddress)
-		s.noteRefusal(e, session.ReasonNoAddress, session.About{})
+		s.report.refusal(s.now, e, session.ReasonNoAddress, session.About{})
 		return
 	}
 	if !s.sendTo(e.peer, datagram) {
-		s.noteRefusal(e, session.ReasonSendFailed, session.About{})
+		s.report.refusal(s.now, e, session.ReasonSendFailed, session.About{})
 	}
 }
 
@@ -366,14 +350,13 @@ func (s *shard) forget(e *entry) {
 	if e.session.Stored() {
 		s.erase(e.session.ClientID())
 	}
-	s.noteEnded(e, false)
+	s.spares.noteEnded(e, false, s.now)
 	s.unbind(e)
 	s.timers.remove(e)
-	s.past.Put(e.session.ClientID(), e.refusals)
+	s.report.past.Put(e.session.ClientID(), e.refusals)
 	if s.forgetClaim(e) {
 		return
 	}
-	delete(s.clients, e.session.ClientID())
 	s.roster.remove(e)
 	s.gw.sessions.Add(-1)
 }

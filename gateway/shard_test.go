@@ -22,7 +22,7 @@ func (r *rig) wantConsistent() {
 	synctest.Wait()
 	held := make(map[listen.Peer]*entry)
 	for _, s := range r.gateway.shards {
-		for id, e := range s.clients {
+		for id, e := range s.roster.byID {
 			if e.gone || e.shard != s || e.session.ClientID() != id || s != r.gateway.shardOf([]byte(id)) {
 				r.t.Fatalf("%s is in the wrong place", id)
 			}
@@ -67,7 +67,7 @@ func TestClientsAreSpreadOverTheShardsAndStay(t *testing.T) {
 			r.wantSessions("one each, wherever they come from", 400)
 		}
 		for i, s := range r.gateway.shards {
-			if n := len(s.clients); n < 40 || n > 200 {
+			if n := len(s.roster.byID); n < 40 || n > 200 {
 				t.Errorf("%d of 400 sessions in shard %d", n, i)
 			}
 		}
@@ -180,7 +180,7 @@ func TestFullShardDropsAndCounts(t *testing.T) {
 		c.sendMessage(t, source(0), sn12.Connect{CleanSession: true, ProtocolID: 1, Duration: 600, ClientID: []byte("dev")})
 		synctest.Wait()
 		block, blocked := make(chan struct{}), make(chan struct{})
-		r.gateway.shards[0].posted.post(func() { close(blocked); <-block })
+		r.gateway.shards[0].queues.post(func() { close(blocked); <-block })
 		<-blocked
 		for range arrivalQueue + 100 {
 			c.sendMessage(t, source(0), sn12.PingReq{})
@@ -210,7 +210,7 @@ func TestKnownDevicesGoBeforeStrangers_Case159(t *testing.T) {
 			synctest.Wait()
 			r.wantSessions("connected", known)
 			block, blocked := make(chan struct{}), make(chan struct{})
-			r.gateway.shards[0].posted.post(func() { close(blocked); <-block })
+			r.gateway.shards[0].queues.post(func() { close(blocked); <-block })
 			<-blocked
 			flood := strangerQueue + 100
 			for i := range flood {
@@ -267,7 +267,7 @@ func TestLastToConnectHasTheAddress_Case27(t *testing.T) {
 			}
 			connect(a)
 			block := make(chan struct{})
-			r.gateway.shardOf(a).posted.post(func() { <-block })
+			r.gateway.shardOf(a).queues.post(func() { <-block })
 			synctest.Wait()
 			connect(b)
 			connect(a)

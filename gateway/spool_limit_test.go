@@ -20,7 +20,7 @@ func (r *rig) fillSpool() {
 	r.broker.Kill(true)
 	synctest.Wait()
 	release := make(chan struct{})
-	r.gateway.shards[0].posted.post(func() { <-release })
+	r.gateway.shards[0].queues.post(func() { <-release })
 	time.Sleep(time.Millisecond) // Wait would not see the reader's work while the shard is stopped
 	for i := range uint16(40) {
 		m := sn12.Publish{QoS: 1, TopicIDType: sn12.TopicIDShort, TopicID: sn12.ShortID("ab"), MsgID: i + 1, Data: make([]byte, 20_000)}

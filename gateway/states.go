@@ -16,19 +16,8 @@ func (s *shard) entered(e *entry, a *session.Action) {
 	if live(from) && !live(a.State) {
 		s.counters.End(a.Reason)
 	}
-	s.noteEnded(e, !live(a.State))
-	s.noteHalfOpen(e)
-	s.logState(e, from, a)
+	s.spares.noteEnded(e, !live(a.State), s.now)
+	s.spares.noteHalfOpen(e)
+	s.report.state(e, from, a, s.out.Drops)
 	s.noteAccepted(e, a.State)
-}
-
-// noteEnded keeps the list of sessions that admit may give up.
-func (s *shard) noteEnded(e *entry, ended bool) {
-	switch {
-	case ended && e.ended == nil:
-		e.ended, e.endedAt = s.ended.PushBack(e), s.now
-	case !ended && e.ended != nil:
-		s.ended.Remove(e.ended)
-		e.ended = nil
-	}
 }

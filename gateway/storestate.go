@@ -26,7 +26,7 @@ func (g *Gateway) storeWorks() {
 		g.saveBroker()
 		g.savePredefined()
 		for _, s := range g.shards {
-			s.posted.post(s.repair)
+			s.queues.post(s.repair)
 		}
 	}
 }

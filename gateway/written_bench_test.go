@@ -92,7 +92,7 @@ func (n *bench) quiet() {
 	for rounds := 0; rounds < 3; rounds++ { // a shard and the store may answer each other
 		for _, s := range n.gateway.shards {
 			done := make(chan struct{})
-			s.posted.post(func() { close(done) })
+			s.queues.post(func() { close(done) })
 			<-done
 		}
 		if n.gateway.opts.Store.Stats().Queued > 0 || n.gateway.spoolOctets.Load() > 0 {

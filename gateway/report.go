@@ -1,0 +1,103 @@
+package gateway
+
+import (
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"sngate/gateway/metrics"
+	"sngate/gateway/oplog"
+	"sngate/gateway/session"
+	"sngate/upstream"
+)
+
+// cause is what a session is being fed with: it tells what was dropped.
+type cause struct {
+	datagram []byte
+	event    *upstream.Event
+}
+
+// reporter tells operators of what a shard drops and refuses, and of what becomes of devices:
+// in the metrics, in the log, and for who asks about a device. It belongs to the shard.
+type reporter struct {
+	log         *oplog.Log
+	counters    *metrics.Counters
+	roster      *roster // of the shard
+	quiet       bool    // Options.QuietSessions
+	maxClientID int
+	brokerReady func() bool
+
+	cause cause       // what the step is about
+	past  *oplog.Past // refusals of devices without a session
+	// seen are senders without a session that have been logged in this minute.
+	seen *oplog.Seen
+}
+
+// drops counts what a step of e's session has dropped or refused, and logs the first of each
+// reason and minute.
+func (r *reporter) drops(now time.Duration, e *entry, out *session.Out) {
+	for i, why := range out.Drops {
+		r.counters.Drop(why)
+		r.refusal(now, e, why, out.About(i))
+	}
+}
+
+// refusalsOf returns what is remembered of the device of e.
+func (e *entry) refusalsOf() *oplog.Refusals {
+	if e.refusals == nil {
+		e.refusals = oplog.NewRefusals()
+	}
+	return e.refusals
+}
+
+// remember is refusal without a line in the log.
+func (r *reporter) remember(now time.Duration, e *entry, why session.Reason) {
+	f, _ := e.refusalsOf().Note(now, why)
+	f.Explanation = oplog.Explanation{Advice: oplog.Advice(why)}
+	f.Untold()
+}
+
+// refusal logs what was dropped or refused of a device or for it, if it is the first of
+// its reason and minute, and keeps it for who asks.
+func (r *reporter) refusal(now time.Duration, e *entry, why session.Reason, about session.About) {
+	f, fresh := e.refusalsOf().Note(now, why)
+	if !fresh {
+		return
+	}
+	if ev := r.cause.event; ev != nil && r.cause.datagram == nil && about.Topic == "" {
+		about = session.About{Topic: ev.Topic, Octets: len(ev.Payload)}
+	}
+	f.Explanation = r.log.Explain(e.session, why, r.cause.datagram, about)
+	kind := oplog.Strangers
+	if e.accepted {
+		kind = oplog.Devices
+	}
+	if why == session.ReasonBrokerRefused || why == session.ReasonBrokerUnreachable {
+		f.Untold()
+		return // link has told it
+	}
+	level := zerolog.InfoLevel
+	if why == session.ReasonDuplicate { // the broker's, and no loss
+		level = zerolog.DebugLevel
+	}
+	r.log.Refusal(kind, level, e.session.ClientID(), e.peer, why, &f.Explanation, f.Untold())
+}
+
+// refusedWithout notes what was refused to somebody who has no session here, or not that
+// of the client id that they name: there it shows.
+func (r *reporter) refusedWithout(now time.Duration, a *arrival, why session.Reason) {
+	r.counters.Drop(why)
+	id, x := r.log.Stranger(r.seen, now, a.peer, a.body, why)
+	if x == nil || id == "" || len(id) > r.maxClientID {
+		return
+	}
+	var refusals *oplog.Refusals
+	if e := r.roster.find(id); e != nil {
+		refusals = e.refusalsOf()
+	} else if refusals = r.past.Find(id); refusals == nil {
+		refusals = oplog.NewRefusals()
+		r.past.Put(id, refusals)
+	}
+	f, _ := refusals.Note(now, why)
+	f.Explanation = *x
+}

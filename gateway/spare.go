@@ -1,0 +1,63 @@
+package gateway
+
+import (
+	"container/list"
+	"time"
+)
+
+// spares are the sessions of a shard that may be given up for others, or for their age. They
+// belong to the shard; the zero value is empty.
+type spares struct {
+	// ended are sessions kept without a connection, the one ended first in front: in the
+	// order in which they expire.
+	ended list.List // of *entry
+	// halfOpen are will dialogues that were never accepted, the one that began first in front.
+	halfOpen list.List // of *entry
+	// expireAt is when the next of ended may be given up, for the pace of it.
+	expireAt time.Duration
+}
+
+// noteEnded puts e among the sessions that have ended, at now, or takes it out.
+func (p *spares) noteEnded(e *entry, ended bool, now time.Duration) {
+	switch {
+	case ended && e.ended == nil:
+		e.ended, e.endedAt = p.ended.PushBack(e), now
+	case !ended && e.ended != nil:
+		p.ended.Remove(e.ended)
+		e.ended = nil
+	}
+}
+
+// noteHalfOpen puts e among the will dialogues that may be given up, or takes it out.
+func (p *spares) noteHalfOpen(e *entry) {
+	switch open := e.session.HalfOpen(); {
+	case open && e.halfOpen == nil:
+		e.halfOpen = p.halfOpen.PushBack(e)
+	case !open && e.halfOpen != nil:
+		p.halfOpen.Remove(e.halfOpen)
+		e.halfOpen = nil
+	}
+}
+
+// oldestHalfOpen returns the will dialogue that began first; nil: there is none.
+func (p *spares) oldestHalfOpen() *entry { return front(&p.halfOpen) }
+
+// oldestEnded returns the session that has ended first; nil: there is none.
+func (p *spares) oldestEnded() *entry { return front(&p.ended) }
+
+func front(l *list.List) *entry {
+	if f := l.Front(); f != nil {
+		return f.Value.(*entry)
+	}
+	return nil
+}
+
+// nextExpiry is when the oldest may be given up for its age, where sessions are kept for so
+// long; never if none waits for that.
+func (p *spares) nextExpiry(expiry time.Duration) time.Duration {
+	oldest := p.oldestEnded()
+	if oldest == nil || expiry <= 0 {
+		return never
+	}
+	return max(oldest.endedAt+expiry, p.expireAt)
+}
