@@ -84,11 +84,11 @@ func (s *shard) admit(p listen.Peer, clientID string) (*entry, session.Reason) {
 	if !s.gw.admission.allow(s.now, p.Addr.Addr()) {
 		return nil, session.ReasonConnectRate
 	}
-	if s.gw.sessions.Load() >= int64(s.gw.opts.MaxSessions) {
+	if s.gw.limits.sessions.Load() >= int64(s.gw.opts.MaxSessions) {
 		s.makeRoom()
 	}
-	if s.gw.sessions.Add(1) > int64(s.gw.opts.MaxSessions) {
-		s.gw.sessions.Add(-1)
+	if s.gw.limits.sessions.Add(1) > int64(s.gw.opts.MaxSessions) {
+		s.gw.limits.sessions.Add(-1)
 		return nil, session.ReasonMaxSessions
 	}
 	e := s.newEntry(clientID)
@@ -111,5 +111,20 @@ func (s *shard) makeRoom() {
 		s.counters.Drop(session.ReasonMaxSessions)
 		s.report.remember(s.now, e, session.ReasonMaxSessions)
 		s.forget(e)
+	}
+}
+
+// relief bounds how many devices one turn of a shard takes messages from.
+const relief = 32
+
+// relieve drops QoS 0 messages of those who hold more than is free.
+func (s *shard) relieve() {
+	for range relief {
+		e := s.holders.biggest()
+		if e == nil || e.counted.heldOctets <= s.gw.limits.memory.free() {
+			return
+		}
+		e.session.Yield(s.envFor(e), &s.out)
+		s.settle(e)
 	}
 }

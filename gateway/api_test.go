@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"sngate/gateway/admin"
+	"sngate/gateway/session"
 	"sngate/snpacket/sn12"
 	"sngate/store/storetest"
 )
@@ -291,10 +293,10 @@ func TestLastHeardIsNotKnownAfterARestart(t *testing.T) {
 }
 
 func TestRosterKeepsItsPlacesWhileEntriesComeAndGo(t *testing.T) {
-	var r roster
+	r, config := newRoster(), sessionConfig(t)
 	entries := make([]*entry, 1000)
 	for i := range entries {
-		entries[i] = &entry{}
+		entries[i] = &entry{session: session.New(config, strconv.Itoa(i))}
 		r.add(entries[i])
 	}
 	for i := range entries {

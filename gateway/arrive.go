@@ -42,7 +42,7 @@ func (s *shard) arrive(a *arrival) {
 	case byWake:
 		s.arriveWake(a)
 	case byTopic:
-		s.publishOwn(a)
+		s.own.publish(a)
 	default:
 		s.arriveAddress(a)
 	}

@@ -5,26 +5,43 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/rs/zerolog"
 
 	"sngate/gateway/oplog"
+	"sngate/gateway/persist"
 	"sngate/upstream"
 )
 
 // This file is about the broker as a whole, or which of several is in use: what is logged
 // of it, and what is kept of it over a restart.
 
+// broker is what is known of the broker, or of the one in use of several. It may be used
+// from many goroutines.
+type broker struct {
+	log       *oplog.Log
+	keeper    *persist.Keeper
+	dialer    *upstream.Dialer
+	preferred string // its address
+	several   bool   // there are others
+	clientID  string // of the gateway's own connection
+
+	ready atomic.Bool            // that connection is up
+	fault atomic.Pointer[string] // why it is not; nil: not known
+}
+
 // upstreamOptions returns the options of the dialer.
 func (g *Gateway) upstreamOptions() upstream.Options {
 	o := g.opts.Upstream
-	o.Moved = g.brokerMoved
-	o.Habit = g.brokerHabit
+	o.Moved = g.broker.moved
+	o.Habit = g.broker.habit
 	if g.tracer != nil {
 		o.Trace = func(owner any, sent bool) func(packet string) {
 			clientID := g.opts.ClientID
-			if e := owner.(*entry); e.session != nil {
+			if e := owner.(*entry); !e.isOwn() {
 				clientID = e.session.ClientID()
 			}
 			return g.tracer.Packet(clientID, sent)
@@ -34,94 +51,94 @@ func (g *Gateway) upstreamOptions() upstream.Options {
 	return o
 }
 
-// brokerMoved logs that another broker is in use now, and keeps which: the gateway begins
+// moved logs that another broker is in use now, and keeps which: the gateway begins
 // with it when it is started again.
-func (g *Gateway) brokerMoved(from, to string) {
-	g.saveBroker()
-	if to == g.opts.Upstream.Address {
-		g.brokerLine(zerolog.InfoLevel, from).Str("from", from).Str("broker", to).Msg("back to the preferred broker, the connections follow")
+func (b *broker) moved(from, to string) {
+	b.save()
+	if to == b.preferred {
+		b.line(zerolog.InfoLevel, from).Str("from", from).Str("broker", to).Msg("back to the preferred broker, the connections follow")
 		return
 	}
-	g.brokerLine(zerolog.InfoLevel, from).Str("from", from).Str("broker", to).Msg("the broker does not answer, another one is used")
+	b.line(zerolog.InfoLevel, from).Str("from", from).Str("broker", to).Msg("the broker does not answer, another one is used")
 }
 
-// brokerHabit logs what a broker does that an operator should know of.
-func (g *Gateway) brokerHabit(broker string, h upstream.Habit) {
-	g.brokerLine(zerolog.WarnLevel, broker+h.String()).Str("broker", broker).Msg("the broker does not keep to MQTT: " + h.String())
+// habit logs what a broker does that an operator should know of.
+func (b *broker) habit(address string, h upstream.Habit) {
+	b.line(zerolog.WarnLevel, address+h.String()).Str("broker", address).Msg("the broker does not keep to MQTT: " + h.String())
 }
 
-// saveBroker keeps which broker is in use, where there is a choice.
-func (g *Gateway) saveBroker() {
-	if len(g.opts.Upstream.Fallbacks) > 0 {
-		g.keeper.SaveBroker(g.brokerInUse())
+// save keeps which broker is in use, where there is a choice.
+func (b *broker) save() {
+	if b.several {
+		b.keeper.SaveBroker(b.inUse())
 	}
 }
 
-func (g *Gateway) brokerInUse() string {
-	_, address := g.dialer.InUse()
+func (b *broker) inUse() string {
+	_, address := b.dialer.InUse()
 	return address
 }
 
-// BrokerUp notes that the broker can be reached.
-func (g *Gateway) brokerUp() {
-	g.brokerReady.Store(true)
-	g.brokerFault.Store(nil)
-	g.brokerLine(zerolog.InfoLevel, "").Str("broker", g.brokerInUse()).Msg("connected to the broker")
+// up notes that the broker can be reached.
+func (b *broker) up() {
+	b.ready.Store(true)
+	b.fault.Store(nil)
+	b.line(zerolog.InfoLevel, "").Str("broker", b.inUse()).Msg("connected to the broker")
 }
 
-// brokerDown notes that it cannot, and logs each try that fails; they are rare. That the
+// down notes that it cannot, and logs each try that fails; they are rare. That the
 // connection is moved to another broker has been logged already.
-func (g *Gateway) brokerDown(ev *upstream.Event) {
+func (b *broker) down(ev *upstream.Event) {
 	msg := "the broker is still not available"
-	if g.brokerReady.Swap(false) {
+	if b.ready.Swap(false) {
 		msg = "connection to the broker lost"
 	}
 	if errors.Is(ev.Err, upstream.ErrMoved) {
 		return
 	}
-	g.brokerWarning(ev).Msg(msg)
+	b.warning(ev).Msg(msg)
 }
 
-// brokerRefused logs why the gateway's own connection was not accepted.
-func (g *Gateway) brokerRefused(ev *upstream.Event) {
-	g.brokerWarning(ev).Str("retry_in", g.own.wait.String()).Msg("broker not available")
+// refused logs why the gateway's own connection was not accepted.
+func (b *broker) refused(ev *upstream.Event, wait time.Duration) {
+	b.warning(ev).Str("retry_in", wait.String()).Msg("broker not available")
 }
 
-// brokerWarning begins a line about the gateway's own connection, and keeps what is wrong
+// warning begins a line about the gateway's own connection, and keeps what is wrong
 // for /readyz. Of a client id that the broker refuses it tells where another can be set: it
 // may be one that nobody has chosen.
-func (g *Gateway) brokerWarning(ev *upstream.Event) *zerolog.Event {
+func (b *broker) warning(ev *upstream.Event) *zerolog.Event {
 	why := connectError(ev)
-	g.noteBrokerFault(why)
-	line := g.brokerLine(zerolog.WarnLevel, fmt.Sprint(why)).Err(why).Str("broker", g.brokerInUse()).Str("client_id", g.own.clientID)
+	b.noteFault(why)
+	begun := b.line(zerolog.WarnLevel, fmt.Sprint(why)).Err(why).Str("broker", b.inUse()).Str("client_id", b.clientID)
 	if ev.Refusal.Kind == upstream.RefusedClientID {
-		line.Str("advice", "set gateway.client_id to one that the broker accepts")
+		begun.Str("advice", "set gateway.client_id to one that the broker accepts")
 	}
-	return line
+	return begun
 }
 
-// brokerLine begins a line about the broker; text is what is variable in it.
-func (g *Gateway) brokerLine(level zerolog.Level, text string) *zerolog.Event {
-	return g.lines.At(oplog.Broker, level, text, g.brokerInUse(), g.own.clientID)
+// line begins a line about the broker; text is what is variable in it.
+func (b *broker) line(level zerolog.Level, text string) *zerolog.Event {
+	return b.log.At(oplog.Broker, level, text, b.inUse(), b.clientID)
 }
 
-// noteBrokerFault keeps why there is no connection to the broker, for /readyz.
-func (g *Gateway) noteBrokerFault(why error) {
+// noteFault keeps why there is no connection to the broker, for /readyz.
+func (b *broker) noteFault(why error) {
 	text := "the broker closed the connection"
 	if why != nil {
 		text = why.Error()
 	}
 	text = strings.ReplaceAll(text, "\n", ": ") // of errors that are joined
-	g.brokerFault.Store(&text)
+	b.fault.Store(&text)
 }
 
-// noBroker says why there is no connection to the broker.
-func (g *Gateway) noBroker() string {
+// unavailable says why there is no connection to the broker.
+func (b *broker) unavailable() string {
 	text := "no connection to the broker"
-	if address := g.brokerInUse(); address != "" {
+	if address := b.inUse(); address != "" {
 		text += " " + address
 	}
-	if why := g.brokerFault.Load(); why != nil {
+	if why := b.fault.Load(); why != nil {
 		text += ": " + *why
 	}
 	return text

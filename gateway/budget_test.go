@@ -39,20 +39,20 @@ func TestHoldersFindWhoHoldsMost(t *testing.T) {
 	}
 	for range 20_000 {
 		e := entries[random.IntN(len(entries))]
-		e.heldOctets = random.IntN(1 << random.IntN(20))
+		e.counted.heldOctets = random.IntN(1 << random.IntN(20))
 		if random.IntN(4) == 0 {
-			e.heldOctets = 0
+			e.counted.heldOctets = 0
 		}
-		h.note(e, e.heldOctets)
+		h.note(e, e.counted.heldOctets)
 		most := 0
 		for _, e := range entries {
-			most = max(most, e.heldOctets)
+			most = max(most, e.counted.heldOctets)
 		}
 		switch got := h.biggest(); {
 		case got == nil && most > 0:
 			t.Fatalf("nobody is found, and %d are held", most)
-		case got != nil && (2*got.heldOctets <= most || got.heldOctets == 0):
-			t.Fatalf("%d found, and another holds %d", got.heldOctets, most)
+		case got != nil && (2*got.counted.heldOctets <= most || got.counted.heldOctets == 0):
+			t.Fatalf("%d found, and another holds %d", got.counted.heldOctets, most)
 		}
 	}
 	for _, e := range entries {
@@ -82,7 +82,7 @@ func (r *rig) held() map[string]int {
 	held := make(map[string]int)
 	for _, s := range r.gateway.shards {
 		for id, e := range s.roster.byID {
-			held[id] = e.heldOctets
+			held[id] = e.counted.heldOctets
 		}
 		s.queues.post(func() {}) // what the shard does next is after this
 	}
@@ -94,7 +94,7 @@ func (r *rig) keptOctets() (n int64) {
 	synctest.Wait()
 	for _, s := range r.gateway.shards {
 		for _, e := range s.roster.byID {
-			n += int64(e.keptOctets)
+			n += int64(e.counted.keptOctets)
 		}
 	}
 	return n
@@ -111,7 +111,7 @@ func TestMemoryIsSharedAndQoS0OfTheBiggestGoesFirst(t *testing.T) {
 			r.sleepers(5, 0)
 			within := func() {
 				t.Helper()
-				if used := r.gateway.budget.used.Load(); used > limit || used < 0 {
+				if used := r.gateway.limits.memory.used.Load(); used > limit || used < 0 {
 					t.Fatalf("%d octets held of %d", used, limit)
 				}
 			}
@@ -138,7 +138,7 @@ func TestMemoryIsSharedAndQoS0OfTheBiggestGoesFirst(t *testing.T) {
 					t.Errorf("%s holds %d octets, want about %d", id, n, share)
 				}
 			}
-			if used := r.gateway.budget.used.Load() - r.keptOctets(); int(used) != sum {
+			if used := r.gateway.limits.memory.used.Load() - r.keptOctets(); int(used) != sum {
 				t.Errorf("%d octets counted, %d held", used, sum)
 			}
 			if r.dropped(session.ReasonMemoryLimit) == 0 || r.dropped(session.ReasonBufferFull) != 0 {
@@ -172,7 +172,7 @@ func TestQoS1WaitsWithTheBrokerForMemory(t *testing.T) {
 		// A connection that is stopped may still bring what was on its way, at most the
 		// window of the broker.
 		const onItsWay = 20 * 500
-		if used := int(r.gateway.budget.used.Load()); used > limit+onItsWay {
+		if used := int(r.gateway.limits.memory.used.Load()); used > limit+onItsWay {
 			t.Fatalf("%d octets held of %d", used, limit)
 		}
 		for _, i := range []int{0, 2} {
@@ -186,7 +186,7 @@ func TestQoS1WaitsWithTheBrokerForMemory(t *testing.T) {
 				}
 			}
 		}
-		if n := r.gateway.budget.used.Load() - r.keptOctets(); n != int64(r.held()["s-1"]) {
+		if n := r.gateway.limits.memory.used.Load() - r.keptOctets(); n != int64(r.held()["s-1"]) {
 			t.Fatalf("%d octets are counted when all has been delivered but %d", n, r.held()["s-1"])
 		}
 	})
@@ -200,12 +200,12 @@ func TestBudgetIsEmptyWhenSessionsHaveEnded(t *testing.T) {
 			r.publish(fmt.Sprintf("to/%d", i), "x", byte(i%2))
 		}
 		synctest.Wait()
-		if r.gateway.budget.used.Load() == 0 {
+		if r.gateway.limits.memory.used.Load() == 0 {
 			t.Fatal("nothing is held")
 		}
 		time.Sleep(4 * time.Hour)
 		r.wantSessions("all have expired", 0)
-		if n := r.gateway.budget.used.Load(); n != 0 {
+		if n := r.gateway.limits.memory.used.Load(); n != 0 {
 			t.Fatalf("%d octets are counted for nobody", n)
 		}
 		if r.gateway.shards[0].holders.occupied != 0 {

@@ -196,8 +196,8 @@ func (r *rig) wantSessions(why string, n int) {
 		stripe.mu.RUnlock()
 	}
 	r.handBack()
-	if entries != n || gauge != int64(n) || r.gateway.sessions.Load() != int64(n) || bound > n {
-		r.t.Fatalf("%s: %d entries, gauges %v, %d counted, %d addresses; want %d", why, entries, byState, r.gateway.sessions.Load(), bound, n)
+	if entries != n || gauge != int64(n) || r.gateway.limits.sessions.Load() != int64(n) || bound > n {
+		r.t.Fatalf("%s: %d entries, gauges %v, %d counted, %d addresses; want %d", why, entries, byState, r.gateway.limits.sessions.Load(), bound, n)
 	}
 }
 

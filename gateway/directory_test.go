@@ -49,7 +49,7 @@ func TestDirectoryTellsPeersApart(t *testing.T) {
 	d := newDirectory()
 	entries := make([]*entry, len(peers))
 	for i, p := range peers {
-		entries[i] = &entry{state: 1}
+		entries[i] = &entry{counted: counted{state: 1}}
 		if d.bind(p, entries[i]) != nil {
 			t.Fatalf("%v is taken for another", p)
 		}

@@ -53,15 +53,11 @@ type entry struct {
 	parked     bool          // the session has been told that the link is parked
 	gone       bool          // forgotten; what still refers to it is late
 
-	// What the gauges count of it.
-	state         session.State
-	counted       bool
-	heldMessages  int
-	heldOctets    int
-	spoolMessages int
-	spoolOctets   int
-	keptOctets    int
+	counted counted
 }
+
+// isOwn reports whether this is the gateway's own connection.
+func (e *entry) isOwn() bool { return e.session == nil }
 
 // toConnect translates what a session asks for into what a link is asked for.
 func toConnect(clientID string, a *session.Action) *upstream.Connect {
@@ -156,7 +152,7 @@ func (e *entry) do(s *shard, a *session.Action) {
 	case session.ActionCancel:
 		e.link.Cancel(t)
 	case session.ActionRetract:
-		s.retracted = append(s.retracted, retracted(e.link, t))
+		s.answer(e, retracted(e.link, t))
 	case session.ActionKeep:
 		e.link.Keep(t)
 	case session.ActionSubscribe:
@@ -224,6 +220,12 @@ func (e *entry) setHome(home string) {
 func (e *entry) idle() bool {
 	spooled, _ := e.session.Spooled()
 	return spooled == 0 && (e.link == nil || e.link.Deadline() == never)
+}
+
+// known reports whether e has been here for long enough, or has shown that it is where it
+// says it is, so that it is not one of a crowd that has just come.
+func (e *entry) known(now time.Duration) bool {
+	return e.accepted && (now-e.acceptedAt >= keptFor || e.session.Proven())
 }
 
 // close closes the link of e; its EventClosed comes exactly once.

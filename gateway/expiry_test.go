@@ -61,7 +61,7 @@ func TestExpiryIsPaced_Case156(t *testing.T) {
 			d.send("02 18")
 		}
 		time.Sleep(time.Hour + n/2*expiryPace)
-		if left := r.gateway.sessions.Load(); left < n/2-2 || left > n/2+2 {
+		if left := r.gateway.limits.sessions.Load(); left < n/2-2 || left > n/2+2 {
 			t.Fatalf("%d of %d sessions are left when half the time is over", left, n)
 		}
 		time.Sleep(n * expiryPace)

@@ -170,7 +170,7 @@ func TestCrashDuringTheFailBackLosesNoSubscription_Case152(t *testing.T) {
 				devices[0].send("02 18")
 				devices[0].want("DISCONNECT", "02 18")
 				r.broker.Start()
-				for r.gateway.brokerInUse() != r.opts.Upstream.Address {
+				for r.gateway.broker.inUse() != r.opts.Upstream.Address {
 					time.Sleep(time.Millisecond)
 				}
 				time.Sleep(2 * time.Duration(after) * time.Second)

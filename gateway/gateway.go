@@ -45,30 +45,23 @@ type Gateway struct {
 	shards     []*shard
 	directory  *directory
 	admission  *admission
-	budget     budget
-	keptStore  budget // of the store: what is kept for devices beside messages
-	heldStore  budget // and the messages held for them
+	limits     *limits
 	keeper     *persist.Keeper
 	dialer     *upstream.Dialer
+	broker     *broker
 	discoverer *discovery.Discoverer
 	metrics    *metrics.Metrics
 	ops        *admin.Server
 	// inspections has room for the questions of operators that are under way.
 	inspections chan struct{}
-	own         ownConnection // owned by shard 0
 
 	started bool // run was called
 
-	sessions    atomic.Int64
-	brokerReady atomic.Bool
-	brokerFault atomic.Pointer[string] // why it is not; nil: not known
-	stopping    atomic.Bool
-	spoolOctets atomic.Int64 // in the store for the broker, of all devices
-	spoolLimit  int64        // of them; see limitSpool
-	stopOnce    sync.Once
-	stopErr     error
-	stopped     chan struct{} // closed when the shards have to end
-	wg          sync.WaitGroup
+	stopping atomic.Bool
+	stopOnce sync.Once
+	stopErr  error
+	stopped  chan struct{} // closed when the shards have to end
+	wg       sync.WaitGroup
 }
 
 // maxUDPPayload is what fits into an IPv4 datagram beside its headers. A longer message
@@ -88,13 +81,10 @@ func Start(opts Options) (*Gateway, error) {
 		pool:      listen.NewPool(poolLimit),
 		directory: newDirectory(),
 		admission: newAdmission(opts.ConnectRates),
-		budget:    budget{limit: opts.MemoryLimit},
-		keptStore: budget{limit: opts.StoreMaxBytes / storedPart},
-		heldStore: budget{limit: opts.StoreMaxBytes / storedPart},
+		limits:    newLimits(&opts),
 		stopped:   make(chan struct{}),
 
 		inspections: make(chan struct{}, maxInspections),
-		own:         ownConnection{clientID: opts.ClientID, retryAt: never},
 	}
 	shared := *opts.Session
 	shared.MaxPacketSize = min(shared.MaxPacketSize, maxUDPPayload)
@@ -104,9 +94,8 @@ func Start(opts Options) (*Gateway, error) {
 	g.keeper = persist.New(g.opts.Store, g.now)
 	shared.Durable = g.opts.Store.Durable()
 	shared.Spool = shared.Spool && shared.Durable
-	g.spoolLimit = limitSpool(&opts)
-	if shared.Spool && g.spoolLimit < opts.SpoolTotalBytes {
-		g.log.Info().Int64("spool_total_bytes", opts.SpoolTotalBytes).Int64("memory_limit_bytes", opts.MemoryLimit).Int64("spool_bytes", g.spoolLimit).
+	if shared.Spool && g.limits.spoolMax < opts.SpoolTotalBytes {
+		g.log.Info().Int64("spool_total_bytes", opts.SpoolTotalBytes).Int64("memory_limit_bytes", opts.MemoryLimit).Int64("spool_bytes", g.limits.spoolMax).
 			Msg("the spool may take half of the memory limit, which is less than what is configured for it")
 	}
 	g.opts.Session = &shared
@@ -120,10 +109,15 @@ func Start(opts Options) (*Gateway, error) {
 	if g.opts.NewClientID == nil {
 		g.opts.NewClientID = rand.Uint64
 	}
+	g.broker = &broker{
+		log: g.lines, keeper: g.keeper, clientID: opts.ClientID,
+		preferred: opts.Upstream.Address, several: len(opts.Upstream.Fallbacks) > 0,
+	}
 	var err error
 	if g.dialer, err = upstream.NewDialer(g.upstreamOptions()); err != nil {
 		return nil, err
 	}
+	g.broker.dialer = g.dialer
 	if err = g.open(); err != nil {
 		return nil, errors.Join(err, g.close())
 	}
@@ -218,7 +212,7 @@ func (g *Gateway) OpsAddr() string {
 func (g *Gateway) Metrics() http.Handler { return g.metrics.Handler() }
 
 // BrokerReady reports whether the gateway's own connection to the broker is up.
-func (g *Gateway) BrokerReady() bool { return g.brokerReady.Load() }
+func (g *Gateway) BrokerReady() bool { return g.broker.ready.Load() }
 
 // Stop takes no more work, ends the sessions of the devices or leaves them as they are
 // (Options.OnStop), closes their MQTT connections without wills, for up to grace, and
@@ -273,7 +267,7 @@ func (s *shard) stop(left chan<- struct{}) {
 		s.gw.log.Warn().Int("wills", wills).Msg("stopping: wills are still to be published, and are dropped if the broker does not answer: there is no store")
 	}
 	if s.own != nil {
-		s.stopOwn()
+		s.own.stop()
 	}
 	s.left = left
 	s.noteClosed()

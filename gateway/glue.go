@@ -37,21 +37,21 @@ func (g *Gateway) observed() metrics.Options {
 			return lengths
 		},
 		QueueCapacity: metrics.QueueLengths{Datagrams: arrivalQueue, Strangers: strangerQueue, Events: inputQueue},
-		BrokerUp:      g.brokerReady.Load,
+		BrokerUp:      g.broker.ready.Load,
 		SleepBuffer: func() (messages, octets int64) {
 			for _, s := range g.shards {
-				messages += s.heldMessages.Load()
-				octets += s.heldOctets.Load()
+				messages += s.gauges.heldMessages.Load()
+				octets += s.gauges.heldOctets.Load()
 			}
 			return messages, octets
 		},
 		Spool: func() (messages, octets int64) {
 			for _, s := range g.shards {
-				messages += s.spoolMessages.Load()
+				messages += s.gauges.spoolMessages.Load()
 			}
-			return messages, g.spoolOctets.Load()
+			return messages, g.limits.spooled.Load()
 		},
-		Memory: func() (limit, used int64) { return g.budget.limit, g.budget.used.Load() },
+		Memory: func() (limit, used int64) { return g.limits.memory.limit, g.limits.memory.used.Load() },
 		Upstream: func() (*upstream.Stats, int) {
 			broker, _ := g.dialer.InUse()
 			return g.dialer.Stats(), broker
@@ -64,7 +64,7 @@ func (g *Gateway) observed() metrics.Options {
 func (g *Gateway) countSessions(byState []int64) {
 	for _, s := range g.shards {
 		for i := range byState {
-			byState[i] += s.byState[i].Load()
+			byState[i] += s.gauges.byState[i].Load()
 		}
 	}
 }
@@ -86,8 +86,8 @@ func (g *Gateway) opsOptions() admin.Options {
 			if g.stopping.Load() {
 				faults = append(faults, "stopping")
 			}
-			if !g.brokerReady.Load() {
-				faults = append(faults, g.noBroker())
+			if !g.broker.ready.Load() {
+				faults = append(faults, g.broker.unavailable())
 			}
 			return faults
 		},
@@ -117,7 +117,7 @@ func (g *Gateway) discoveryOptions() discovery.Options {
 		Pool:           g.pool,
 		Listeners:      g.listeners,
 		Counters:       shared,
-		BrokerReady:    g.brokerReady.Load,
+		BrokerReady:    g.broker.ready.Load,
 		Now:            g.now,
 		Drop: func(why session.Reason, err error) {
 			shared.Drop(why)

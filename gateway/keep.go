@@ -32,15 +32,9 @@ func (s *shard) keep(e *entry) {
 	// A batch without records is answered behind those before it, which may have what it
 	// was thought to need.
 	if !s.gw.keeper.Submit(e.session.ClientID(), o.Records, func() persist.Entry { return s.entryRecord(e) }, done) {
-		s.unsaved(e.session.ClientID())
-		s.answered = append(s.answered, answer{token: token, failed: true})
+		s.repairs.add(e.session.ClientID(), 2*s.gw.opts.MaxSessions)
+		s.answerStored(e, token, true)
 	}
-}
-
-// answer is the store's to a batch.
-type answer struct {
-	token  session.Token
-	failed bool
 }
 
 // entryRecord is what the shell adds to the record of e's session.
@@ -77,26 +71,8 @@ func (s *shard) stored(e *entry, token session.Token, err error) {
 	if e.gone {
 		return
 	}
-	s.answered = append(s.answered, answer{token: token, failed: err != nil})
+	s.answerStored(e, token, err != nil)
 	s.settle(e)
-}
-
-// takeAnswers tells e what its link has given back, and what the store has answered.
-func (s *shard) takeAnswers(e *entry) {
-	for len(s.retracted) > 0 {
-		ev := s.retracted[0]
-		s.retracted = s.retracted[:copy(s.retracted, s.retracted[1:])]
-		e.session.Upstream(s.envFor(e), &ev, &s.out)
-		s.carryOut(e)
-	}
-	for len(s.answered) > 0 {
-		a := s.answered[0]
-		s.answered = s.answered[:copy(s.answered, s.answered[1:])]
-		if a.token != 0 {
-			e.session.Upstream(s.envFor(e), &session.Event{Kind: session.EventStored, Token: a.token, Failed: a.failed}, &s.out)
-			s.carryOut(e)
-		}
-	}
 }
 
 // failed notes that the store has answered a batch of a client with an error. One that no
@@ -107,25 +83,14 @@ func (s *shard) failed(clientID string, err error) {
 		s.gw.lines.At(oplog.Faults, zerolog.ErrorLevel, clientID, err.Error()).Str("client_id", clientID).Err(err).Msg("a change to a session cannot be stored: this is a fault of the gateway")
 		return
 	}
-	s.unsaved(clientID)
-}
-
-// unsaved notes that the store may not have what it should of a client, and that it
-// does not work. The list is bounded by sessions; what does not fit is found again as
-// it was when the gateway restarts.
-func (s *shard) unsaved(clientID string) {
-	s.gw.keeper.Failed()
-	if len(s.repairs) < 2*s.gw.opts.MaxSessions {
-		s.repairs[clientID] = struct{}{}
-		s.unsavedClients.Store(int64(len(s.repairs)))
-	}
+	s.repairs.add(clientID, 2*s.gw.opts.MaxSessions)
 }
 
 // repair makes up for what the store has not taken, now that it works again. It leaves
 // half of the store's queue to the sessions that go on, so it continues when what it has
 // put there is written.
 func (s *shard) repair() {
-	for clientID := range s.repairs {
+	for clientID := range s.repairs.clients {
 		if s.gw.keeper.Down() {
 			return // storeWorks begins again
 		}
@@ -135,8 +100,7 @@ func (s *shard) repair() {
 			}
 			return
 		}
-		delete(s.repairs, clientID)
-		s.unsavedClients.Store(int64(len(s.repairs)))
+		s.repairs.remove(clientID)
 		e := s.roster.find(clientID)
 		if e == nil || !e.session.Stored() {
 			s.erase(clientID)
@@ -155,7 +119,7 @@ func (s *shard) erase(clientID string) {
 		}
 	}
 	if !s.gw.keeper.Erase(clientID, done) {
-		s.unsaved(clientID)
+		s.repairs.add(clientID, 2*s.gw.opts.MaxSessions)
 	}
 }
 
@@ -163,17 +127,11 @@ func (s *shard) erase(clientID string) {
 // without the rest of it would be rubbish, so one that waits for its repair stores nothing
 // before.
 func (s *shard) envFor(e *entry) session.Env {
-	g, waits := s.gw, false
-	if len(s.repairs) > 0 {
-		_, waits = s.repairs[e.session.ClientID()]
+	env := session.Env{
+		Now:      s.now,
+		StoreOK:  !s.repairs.waits(e.session.ClientID()) && !s.gw.keeper.Down(),
+		Overhead: e.peer.Overhead(),
 	}
-	return session.Env{
-		Now:       s.now,
-		StoreOK:   !waits && !g.keeper.Down(),
-		SpoolRoom: g.spoolOctets.Load() < g.spoolLimit,
-		HeldRoom:  g.heldStore.limit <= 0 || g.heldStore.free() > 0,
-		KeepLimit: s.keepLimit(e),
-		Allowance: g.budget.free(),
-		Overhead:  e.peer.Overhead(),
-	}
+	s.gw.limits.admit(&env, e.known(s.now), s.gw.opts.MaxSessions)
+	return env
 }

@@ -84,7 +84,7 @@ func floodWithState(t *testing.T, memory, store int64, maxWill int) {
 	within := func(when string) {
 		t.Helper()
 		synctest.Wait()
-		for _, b := range []*budget{&r.gateway.budget, &r.gateway.keptStore} {
+		for _, b := range []*budget{&r.gateway.limits.memory, &r.gateway.limits.kept} {
 			if used := b.used.Load(); b.limit > 0 && (used > b.limit || used < 0) {
 				t.Fatalf("%s: %d octets of %d", when, used, b.limit)
 			}
@@ -158,7 +158,7 @@ func TestKeptIsCountedAndGivenBack(t *testing.T) {
 		count := func(why string, want int64) {
 			t.Helper()
 			synctest.Wait()
-			if memory, store := r.gateway.budget.used.Load(), r.gateway.keptStore.used.Load(); memory != want || store != want {
+			if memory, store := r.gateway.limits.memory.used.Load(), r.gateway.limits.kept.used.Load(); memory != want || store != want {
 				t.Errorf("%s: %d octets in memory and %d in the store, want %d", why, memory, store, want)
 			}
 		}
@@ -200,7 +200,7 @@ func TestNodeIDsAreCounted(t *testing.T) {
 		node := strings.Repeat("n", 200)
 		d.sendMessage(sn12.Encapsulated{NodeID: []byte(node), Inner: inner})
 		synctest.Wait()
-		if used := r.gateway.budget.used.Load(); used != int64(len(node)+len("dev")) {
+		if used := r.gateway.limits.memory.used.Load(); used != int64(len(node)+len("dev")) {
 			t.Errorf("%d octets", used)
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"sngate/gateway/session"
+	"sngate/internal/rate"
 	"sngate/snpacket"
 	"sngate/snpacket/sn12"
 	"sngate/topicreg"
@@ -14,10 +15,13 @@ import (
 // the QoS -1 messages of devices that are not connected, and tells whether the broker
 // can be reached.
 type ownConnection struct {
-	clientID string
-	retryAt  time.Duration // when it is tried again after it was refused or lost alone
-	wait     time.Duration // before that, doubling
-	broker   int           // which one was tried; see upstream.Dialer.InUse
+	shard   *shard
+	entry   *entry        // with the link, and without a session
+	retryAt time.Duration // when it is tried again after it was refused or lost alone
+	wait    time.Duration // before that, doubling
+	broker  int           // which one was tried; see upstream.Dialer.InUse
+
+	strays rate.Limiter // QoS -1 without a session
 
 	announcing bool // "online" is published and not acknowledged
 }
@@ -32,74 +36,79 @@ const (
 // startOwn opens the gateway's own connection. The shard does not run yet.
 func (s *shard) startOwn() {
 	s.now = s.gw.now()
-	s.own = &entry{shard: s}
-	s.own.link = s.gw.dialer.NewLink(&s.queues, s.own)
-	s.gw.own.wait = ownRetryMin
-	s.connectOwn()
-	s.settle(s.own)
+	o := &ownConnection{
+		shard: s, entry: &entry{shard: s}, wait: ownRetryMin,
+		strays: rate.NewLimiter(rate.PerSecond(s.gw.opts.StrayRate, 2*s.gw.opts.StrayRate)),
+	}
+	s.own = o
+	o.entry.link = s.gw.dialer.NewLink(&s.queues, o.entry)
+	o.connect()
+	s.settle(o.entry)
 }
 
-func (s *shard) connectOwn() {
-	s.gw.own.retryAt = never
-	s.own.link.Connect(s.now, &upstream.Connect{
-		ClientID: s.gw.own.clientID, CleanSession: true, KeepAlive: ownKeepAlive, Will: s.gw.statusWill(),
+func (o *ownConnection) connect() {
+	o.retryAt = never
+	o.entry.link.Connect(o.shard.now, &upstream.Connect{
+		ClientID: o.shard.gw.opts.ClientID, CleanSession: true, KeepAlive: ownKeepAlive, Will: o.statusWill(),
 	})
 }
 
-func (s *shard) advanceOwn() {
+func (o *ownConnection) advance() {
 	switch {
-	case s.now < s.gw.own.retryAt:
-	case s.own.link.Parked():
-		s.gw.own.retryAt = never
-		s.own.link.Nudge(s.now)
+	case o.shard.now < o.retryAt:
+	case o.entry.link.Parked():
+		o.retryAt = never
+		o.entry.link.Nudge(o.shard.now)
 	default:
-		s.connectOwn()
+		o.connect()
 	}
 }
 
-// ownParked lets the gateway's own connection come back when it was lost alone, as no
+// parked lets the gateway's own connection come back when it was lost alone, as no
 // device will speak for it. It is not at once: another gateway with the same client id
 // may have it.
-func (s *shard) ownParked() { s.gw.own.retryAt = s.now + ownRetryMax }
+func (o *ownConnection) parked() { o.retryAt = o.shard.now + ownRetryMax }
 
-// ownEvent takes what the link of the gateway's own connection reports.
-func (s *shard) ownEvent(ev *upstream.Event) {
-	own := &s.gw.own
+// event takes what the link reports.
+func (o *ownConnection) event(ev *upstream.Event) {
+	s := o.shard
 	switch ev.Kind {
 	case upstream.EventConnected, upstream.EventUp:
-		own.wait, own.retryAt = ownRetryMin, never
-		s.gw.brokerUp()
-		s.sayOnline()
+		o.wait, o.retryAt = ownRetryMin, never
+		s.gw.broker.up()
+		o.sayOnline()
 	case upstream.EventPublished, upstream.EventPublishFailed:
-		s.announced(ev)
+		o.announced(ev)
 	case upstream.EventReleased:
-		s.own.link.Complete(ev.PacketID)
+		o.entry.link.Complete(ev.PacketID)
 	case upstream.EventDoubted:
-		s.own.link.Cancel(ev.Token) // the connection is worth more than the status
+		o.entry.link.Cancel(ev.Token) // the connection is worth more than the status
 	case upstream.EventDown:
-		s.gw.brokerDown(ev)
+		s.gw.broker.down(ev)
 	case upstream.EventRefused:
 		if s.gw.stopping.Load() {
 			return
 		}
-		if i, _ := s.gw.dialer.InUse(); i != own.broker {
-			own.broker, own.wait = i, ownRetryMin
+		if i, _ := s.gw.dialer.InUse(); i != o.broker {
+			o.broker, o.wait = i, ownRetryMin
 		}
-		s.gw.brokerRefused(ev)
-		own.retryAt = s.now + own.wait
-		own.wait = min(2*own.wait, ownRetryMax)
+		s.gw.broker.refused(ev, o.wait)
+		o.retryAt = s.now + o.wait
+		o.wait = min(2*o.wait, ownRetryMax)
 	}
 }
 
-// publishOwn relays a QoS -1 PUBLISH of a device that is not connected: as QoS 0, with
+// publish relays a QoS -1 PUBLISH of a device that is not connected: as QoS 0, with
 // no answer whatever happens (MQTT-SN 1.2 section 6.8).
-func (s *shard) publishOwn(a *arrival) {
-	if why := s.relayOwn(a); why != session.ReasonNone {
+func (o *ownConnection) publish(a *arrival) {
+	if why := o.relay(a); why != session.ReasonNone {
+		s := o.shard
 		s.report.refusedWithout(s.now, a, why)
 	}
 }
 
-func (s *shard) relayOwn(a *arrival) session.Reason {
+func (o *ownConnection) relay(a *arrival) session.Reason {
+	s := o.shard
 	var m sn12.Publish
 	_, body, err := snpacket.Split(a.body)
 	switch {
@@ -133,10 +142,10 @@ func (s *shard) relayOwn(a *arrival) session.Reason {
 	default:
 		return session.ReasonUnknownTopicID
 	}
-	if !s.strays.Allow(s.now) {
+	if !o.strays.Allow(s.now) {
 		return session.ReasonMessageRate
 	}
-	s.own.link.Publish(s.now, upstream.Publish{Topic: topic, Payload: data, Retain: m.Retain})
-	s.settle(s.own)
+	o.entry.link.Publish(s.now, upstream.Publish{Topic: topic, Payload: data, Retain: m.Retain})
+	s.settle(o.entry)
 	return session.ReasonNone
 }

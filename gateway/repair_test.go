@@ -102,7 +102,7 @@ func TestRepairsLeaveRoomInTheQueueOfTheStore(t *testing.T) {
 		r.store.SetDelay(800 * time.Millisecond)
 		time.Sleep(time.Second + 200*time.Millisecond)
 		synctest.Wait()
-		waiting := int(r.gateway.shards[0].unsavedClients.Load())
+		waiting := int(r.gateway.shards[0].repairs.n.Load())
 		if waiting == 0 || waiting >= devices {
 			t.Fatalf("%d of %d sessions wait, want some", waiting, devices)
 		}

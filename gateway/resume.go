@@ -48,7 +48,7 @@ func (g *Gateway) resume() error {
 	if loaded.Bad > 0 {
 		g.log.Error().Int("records", loaded.Bad).Err(loaded.Why).Msg("records of the store make no sense and are ignored")
 	}
-	if n := g.sessions.Load(); n > 0 {
+	if n := g.limits.sessions.Load(); n > 0 {
 		g.log.Info().Int64("sessions", n).Msg("sessions taken up from the store")
 	}
 	return nil
@@ -120,7 +120,7 @@ func (r *resumption) warnRefused() {
 func (r *resumption) goOn(e *entry) {
 	s, g := e.shard, r.gw
 	s.now = g.now()
-	g.sessions.Add(1)
+	g.limits.sessions.Add(1)
 	s.roster.add(e)
 	at := r.records[e]
 	e.setHome(at.Home)
@@ -136,13 +136,9 @@ func (r *resumption) goOn(e *entry) {
 		s.erase(e.session.ClientID())
 		return
 	}
-	if e.counted {
-		s.byState[e.state].Add(-1)
-	}
 	e.accepted, e.acceptedAt = true, -keptFor
-	e.state, e.counted = e.session.State(), true
-	s.byState[e.state].Add(1)
-	s.spares.noteEnded(e, !live(e.state), s.now)
+	s.gauges.state(&e.counted, e.session.State())
+	s.spares.noteEnded(e, !live(e.counted.state), s.now)
 	if e.ended != nil && at.Ended >= 0 {
 		e.endedAt = g.keeper.Since(at.Ended)
 	}

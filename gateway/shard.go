@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"hash/maphash"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -31,31 +32,22 @@ type shard struct {
 	counters *metrics.Counters
 	lastTurn atomic.Int64 // gateway time, ns
 
-	// Gauges, written here and read by metrics.
-	byState        []atomic.Int64
-	heldMessages   atomic.Int64
-	heldOctets     atomic.Int64
-	spoolMessages  atomic.Int64
-	unsavedClients atomic.Int64 // length of repairs
+	gauges gauges
 
 	// Owned by run.
-	roster  roster
-	spares  spares
-	holders holders
-	own     *entry // the gateway's own connection; shard 0 only
-	timers  deadlines[*entry]
-	now     time.Duration // read once per turn
-	out     session.Out
-	report  reporter
-	// answered is what the store has answered at once to the entry that is being settled.
-	answered []answer
-	// retracted is what its link has given back to it.
-	retracted []session.Event
-	repairs   map[string]struct{} // client ids of which the store may not have what it should
+	roster    roster
+	spares    spares
+	holders   holders
+	own       *ownConnection // the gateway's own connection; shard 0 only
+	timers    deadlines[*entry]
+	now       time.Duration // read once per turn
+	out       session.Out
+	report    reporter
+	answers   []answer // not yet told
+	repairs   repairs
 	events    []upstream.Event
 	frame     []byte // for encapsulation
 	replies   rate.Limiter
-	strays    rate.Limiter    // QoS -1 without a session
 	farewells rate.Limiter    // answers to DISCONNECT where there is no connection
 	closing   int             // links whose EventClosed is awaited
 	left      chan<- struct{} // Stop waits for closing to become 0; nil: it does not
@@ -68,17 +60,16 @@ func newShard(gw *Gateway, index int) *shard {
 		index:    index,
 		queues:   newQueues(gw.stopped),
 		counters: gw.metrics.NewCounters(),
-		byState:  make([]atomic.Int64, len(session.StateNames())),
+		gauges:   gauges{limits: gw.limits, byState: make([]atomic.Int64, len(session.StateNames()))},
 		roster:   newRoster(),
-		repairs:  make(map[string]struct{}),
+		repairs:  repairs{keeper: gw.keeper, clients: make(map[string]struct{})},
 
-		strays:    rate.NewLimiter(rate.PerSecond(gw.opts.StrayRate, 2*gw.opts.StrayRate)),
 		replies:   rate.NewLimiter(rate.PerSecond(repliesPerSecond, replyBurst)),
 		farewells: rate.NewLimiter(rate.PerSecond(farewellsPerSecond, farewellBurst)),
 	}
 	s.report = reporter{
 		log: gw.lines, counters: s.counters, roster: &s.roster, quiet: gw.opts.QuietSessions,
-		maxClientID: gw.opts.Session.MaxClientID, brokerReady: gw.brokerReady.Load,
+		maxClientID: gw.opts.Session.MaxClientID, brokerReady: gw.broker.ready.Load,
 		past: oplog.NewPast(), seen: oplog.NewSeen(),
 	}
 	return s
@@ -158,8 +149,8 @@ func (s *shard) advance(e *entry) {
 		e.link.Advance(s.now)
 		s.noteParked(e) // before the session decides by it
 	}
-	if e == s.own {
-		s.advanceOwn()
+	if e.isOwn() {
+		s.own.advance()
 	} else if !s.frozen && s.now >= e.session.Deadline() {
 		e.session.Advance(s.envFor(e), &s.out)
 	}
@@ -171,7 +162,7 @@ func (s *shard) advance(e *entry) {
 // entry next wants its turn.
 func (s *shard) settle(e *entry) {
 	s.carryOut(e)
-	s.takeAnswers(e)
+	s.tell()
 	for e.link != nil {
 		s.events = e.link.AppendEvents(s.events[:0])
 		if len(s.events) == 0 {
@@ -181,8 +172,8 @@ func (s *shard) settle(e *entry) {
 			if s.events[i].Kind == upstream.EventClosed {
 				s.closing--
 			}
-			if e == s.own {
-				s.ownEvent(&s.events[i])
+			if e.isOwn() {
+				s.own.event(&s.events[i])
 				continue
 			}
 			s.report.link(s.now, e, &s.events[i])
@@ -194,13 +185,13 @@ func (s *shard) settle(e *entry) {
 			e.session.Upstream(s.envFor(e), &ev, &s.out)
 			s.carryOut(e)
 			s.report.cause.event = nil
-			s.takeAnswers(e)
+			s.tell()
 		}
 		clear(s.events)
 	}
 	if e.link != nil {
 		s.noteParked(e)
-		s.takeAnswers(e)
+		s.tell()
 		e.link.Flush(s.now)
 	}
 	s.noteClosed()
@@ -211,8 +202,8 @@ func (s *shard) settle(e *entry) {
 	if e.link != nil {
 		at = e.link.Deadline()
 	}
-	if e == s.own {
-		at = min(at, s.gw.own.retryAt)
+	if e.isOwn() {
+		at = min(at, s.own.retryAt)
 	} else {
 		if !s.frozen {
 			at = min(at, e.session.Deadline())
@@ -222,17 +213,44 @@ func (s *shard) settle(e *entry) {
 	s.timers.update(e, at)
 }
 
+// answer is an event for the session of an entry that was made while that, or another one,
+// was in the middle of a step: the store's answer, or what a link has given back.
+type answer struct {
+	entry *entry
+	event session.Event
+}
+
+// answer has e told an event when its step is over.
+func (s *shard) answer(e *entry, ev session.Event) { s.answers = append(s.answers, answer{e, ev}) }
+
+// answerStored has e told what has become of a batch. Nobody waits for one without a token.
+func (s *shard) answerStored(e *entry, token session.Token, failed bool) {
+	if token != 0 {
+		s.answer(e, session.Event{Kind: session.EventStored, Token: token, Failed: failed})
+	}
+}
+
+// tell tells the sessions what they have been answered.
+func (s *shard) tell() {
+	for len(s.answers) > 0 {
+		a := s.answers[0]
+		s.answers = slices.Delete(s.answers, 0, 1)
+		a.entry.session.Upstream(s.envFor(a.entry), &a.event, &s.out)
+		s.carryOut(a.entry)
+	}
+}
+
 // noteParked tells the session when its link waits for the device to speak, and the link
 // whether there are messages for the broker.
 func (s *shard) noteParked(e *entry) {
-	if e != s.own {
+	if !e.isOwn() {
 		e.link.Want(s.now, e.session.Delivering())
 	}
 	parked := e.link.Parked()
 	switch {
 	case !parked || e.parked:
-	case e == s.own:
-		s.ownParked()
+	case e.isOwn():
+		s.own.parked()
 	default:
 		s.report.parked(e)
 		e.session.Upstream(s.envFor(e), &session.Event{Kind: session.EventParked}, &s.out)
@@ -272,6 +290,24 @@ func (s *shard) carryOut(e *entry) {
 	o.Reset()
 }
 
+// entered notes a change of state for the metrics and the log.
+func (s *shard) entered(e *entry, a *session.Action) {
+	if e.claim { // the session it claims is the one that is counted
+		return
+	}
+	from := e.counted.state
+	s.gauges.state(&e.counted, a.State)
+	if live(from) && !live(a.State) {
+		s.counters.End(a.Reason)
+	}
+	s.spares.noteEnded(e, !live(a.State), s.now)
+	s.spares.noteHalfOpen(e)
+	s.report.state(e, from, a, s.out.Drops)
+	if !e.accepted && a.State == session.StateActive {
+		e.accepted, e.acceptedAt = true, s.now
+	}
+}
+
 // send sends a datagram to where the device is.
 func (s *shard) send(e *entry, datagram []byte) {
 	if !e.bound {
@@ -305,28 +341,13 @@ func (s *shard) sendTo(p listen.Peer, datagram []byte) bool {
 	return true
 }
 
-// countHeld brings what the gauges count of e up to date. Most steps change none of it,
-// and shards share some of them.
+// countHeld brings what is counted of e up to date, and its place among those that hold most.
 func (s *shard) countHeld(e *entry) {
-	s.noteKept(e)
-	n, b := e.session.Held()
-	if n != e.heldMessages || b != e.heldOctets {
-		s.heldMessages.Add(int64(n - e.heldMessages))
-		s.heldOctets.Add(int64(b - e.heldOctets))
-		s.gw.budget.add(b - e.heldOctets)
-		s.gw.heldStore.add(b - e.heldOctets)
-		e.heldMessages, e.heldOctets = n, b
-	}
-	if !e.session.Sheddable() {
-		s.holders.note(e, 0)
+	s.gauges.count(&e.counted, e.session, len(e.peer.Node))
+	if octets := e.counted.heldOctets; e.session.Sheddable() {
+		s.holders.note(e, octets)
 	} else {
-		s.holders.note(e, b)
-	}
-	if n, b = e.session.Spooled(); n != e.spoolMessages || b != e.spoolOctets {
-		s.spoolMessages.Add(int64(n - e.spoolMessages))
-		s.gw.spoolOctets.Add(int64(b - e.spoolOctets))
-		s.gw.budget.add(b - e.spoolOctets)
-		e.spoolMessages, e.spoolOctets = n, b
+		s.holders.note(e, 0)
 	}
 }
 
@@ -336,17 +357,8 @@ func (s *shard) forget(e *entry) {
 		return
 	}
 	e.gone = true
-	if e.counted {
-		s.byState[e.state].Add(-1)
-	}
-	s.heldMessages.Add(int64(-e.heldMessages))
-	s.heldOctets.Add(int64(-e.heldOctets))
-	s.gw.budget.add(-e.heldOctets - e.spoolOctets)
-	s.gw.heldStore.add(-e.heldOctets)
-	s.countKept(e, 0)
+	s.gauges.drop(&e.counted)
 	s.holders.note(e, 0)
-	s.spoolMessages.Add(int64(-e.spoolMessages))
-	s.gw.spoolOctets.Add(int64(-e.spoolOctets))
 	if e.session.Stored() {
 		s.erase(e.session.ClientID())
 	}
@@ -358,5 +370,5 @@ func (s *shard) forget(e *entry) {
 		return
 	}
 	s.roster.remove(e)
-	s.gw.sessions.Add(-1)
+	s.gw.limits.sessions.Add(-1)
 }

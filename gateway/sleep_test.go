@@ -163,7 +163,7 @@ func wakeInPieces(t *testing.T, limit int, qos byte) {
 	for i := range total {
 		r.publish("t", fmt.Sprintf("%-1000d", i), qos)
 	}
-	if held := r.gateway.shards[0].heldMessages.Load(); held > int64(limit) {
+	if held := r.gateway.shards[0].gauges.heldMessages.Load(); held > int64(limit) {
 		t.Fatalf("%d messages held, the limit is %d", held, limit)
 	}
 	released := make(map[uint16]sn12.Publish)
@@ -237,7 +237,7 @@ func TestManySleepersWakeAtOnce_Case149(t *testing.T) {
 	broker.Publish(upstreamtest.Message{Topic: "ab", Payload: []byte("x"), QoS: 1})
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for g.shards[0].heldMessages.Load() < int64(n) {
+	for g.shards[0].gauges.heldMessages.Load() < int64(n) {
 		<-tick.C
 	}
 	for i := range n {

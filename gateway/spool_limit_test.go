@@ -39,7 +39,7 @@ func (r *rig) fillSpool() {
 
 func (r *rig) wantSpoolOctets(least, most int64) {
 	r.t.Helper()
-	if n := r.gateway.spoolOctets.Load(); n < least || n > most {
+	if n := r.gateway.limits.spooled.Load(); n < least || n > most {
 		r.t.Fatalf("%d octets in the spools, want %d to %d", n, least, most)
 	}
 }
@@ -60,7 +60,7 @@ func TestSpoolsTakeHalfOfTheMemoryLimit(t *testing.T) {
 		r := newDurableRig(t, func(o *Options) { o.MemoryLimit, o.Session.MaxInFlight = limit, 100 })
 		r.fillSpool()
 		r.wantSpoolOctets(limit/2, limit/2+21_000)
-		if free := r.gateway.budget.free(); free < limit/3 {
+		if free := r.gateway.limits.memory.free(); free < limit/3 {
 			t.Errorf("%d octets are left of %d", free, limit)
 		}
 		if !strings.Contains(r.log.String(), `"spool_total_bytes":67108864,"memory_limit_bytes":200000,"spool_bytes":100000`) {

@@ -15,7 +15,7 @@ func (g *Gateway) degraded() []string {
 func (g *Gateway) storeFault() error {
 	n := int64(0)
 	for _, s := range g.shards {
-		n += s.unsavedClients.Load()
+		n += s.repairs.n.Load()
 	}
 	return g.keeper.Fault(n)
 }
@@ -23,7 +23,7 @@ func (g *Gateway) storeFault() error {
 // storeWorks lets sessions use the store again after a failure.
 func (g *Gateway) storeWorks() {
 	if g.keeper.Works() {
-		g.saveBroker()
+		g.broker.save()
 		g.savePredefined()
 		for _, s := range g.shards {
 			s.queues.post(s.repair)

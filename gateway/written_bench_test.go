@@ -95,7 +95,7 @@ func (n *bench) quiet() {
 			s.queues.post(func() { close(done) })
 			<-done
 		}
-		if n.gateway.opts.Store.Stats().Queued > 0 || n.gateway.spoolOctets.Load() > 0 {
+		if n.gateway.opts.Store.Stats().Queued > 0 || n.gateway.limits.spooled.Load() > 0 {
 			rounds = 0
 			runtime.Gosched()
 		}

@@ -1,0 +1,90 @@
+package gateway
+
+import (
+	"sync/atomic"
+
+	"sngate/gateway/session"
+)
+
+// gauges count what a shard has, for metrics and for the limits that all shards share. The
+// shard writes them; what one entry has a part in is noted in its counted.
+type gauges struct {
+	limits        *limits
+	byState       []atomic.Int64
+	heldMessages  atomic.Int64
+	heldOctets    atomic.Int64
+	spoolMessages atomic.Int64
+}
+
+// counted is what the gauges count of an entry.
+type counted struct {
+	state         session.State
+	inState       bool // state is counted
+	heldMessages  int
+	heldOctets    int
+	spoolMessages int
+	spoolOctets   int
+	keptOctets    int
+}
+
+// state counts an entry in another state.
+func (g *gauges) state(c *counted, state session.State) {
+	g.noState(c)
+	g.byState[state].Add(1)
+	c.state, c.inState = state, true
+}
+
+func (g *gauges) noState(c *counted) {
+	if c.inState {
+		g.byState[c.state].Add(-1)
+	}
+	c.inState = false
+}
+
+// count brings what is counted of an entry up to date: what is held for its device, what
+// waits for the broker, and what else is kept, with the octets of a node id. Most steps change
+// none of it, and shards share some of it.
+func (g *gauges) count(c *counted, s *session.Session, node int) {
+	g.kept(c, s.Kept()+node)
+	messages, octets := s.Held()
+	g.held(c, messages, octets)
+	messages, octets = s.Spooled()
+	g.spooled(c, messages, octets)
+}
+
+// drop stops counting an entry.
+func (g *gauges) drop(c *counted) {
+	g.noState(c)
+	g.kept(c, 0)
+	g.held(c, 0, 0)
+	g.spooled(c, 0, 0)
+}
+
+func (g *gauges) kept(c *counted, octets int) {
+	if delta := octets - c.keptOctets; delta != 0 {
+		g.limits.memory.add(delta)
+		g.limits.kept.add(delta)
+		c.keptOctets = octets
+	}
+}
+
+func (g *gauges) held(c *counted, messages, octets int) {
+	if messages == c.heldMessages && octets == c.heldOctets {
+		return
+	}
+	g.heldMessages.Add(int64(messages - c.heldMessages))
+	g.heldOctets.Add(int64(octets - c.heldOctets))
+	g.limits.memory.add(octets - c.heldOctets)
+	g.limits.held.add(octets - c.heldOctets)
+	c.heldMessages, c.heldOctets = messages, octets
+}
+
+func (g *gauges) spooled(c *counted, messages, octets int) {
+	if messages == c.spoolMessages && octets == c.spoolOctets {
+		return
+	}
+	g.spoolMessages.Add(int64(messages - c.spoolMessages))
+	g.limits.spooled.Add(int64(octets - c.spoolOctets))
+	g.limits.memory.add(octets - c.spoolOctets)
+	c.spoolMessages, c.spoolOctets = messages, octets
+}
