@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"sngate/gateway/listen"
-	"sngate/gateway/session"
 	"sngate/internal/rate"
 )
 
@@ -73,58 +71,4 @@ func sourceOf(addr netip.Addr) netip.Addr {
 		return netip.Addr{}
 	}
 	return network.Addr()
-}
-
-// keptFor is how long a session of a device that has gone (CleanSession=0) is kept
-// however full the gateway is, so that a crowd of strangers cannot push it out.
-const keptFor = time.Hour
-
-// admit makes the entry of a client id that has none, or tells why not.
-func (s *shard) admit(p listen.Peer, clientID string) (*entry, session.Reason) {
-	if !s.gw.admission.allow(s.now, p.Addr.Addr()) {
-		return nil, session.ReasonConnectRate
-	}
-	if s.gw.limits.sessions.Load() >= int64(s.gw.opts.MaxSessions) {
-		s.makeRoom()
-	}
-	if s.gw.limits.sessions.Add(1) > int64(s.gw.opts.MaxSessions) {
-		s.gw.limits.sessions.Add(-1)
-		return nil, session.ReasonMaxSessions
-	}
-	e := s.newEntry(clientID)
-	s.roster.add(e)
-	return e, session.ReasonNone
-}
-
-// makeRoom gives a session up for one that comes. First the will dialogue that has gone
-// on for longest without ever having been accepted: forged CONNECTs with Will=1 leave
-// such behind, and could fill the gateway with them; a device in the middle of one
-// answers within a round trip, or connects again. Then the session that has been kept
-// for longest for a device that has gone, or such sessions would fill it with the years.
-func (s *shard) makeRoom() {
-	if e := s.spares.oldestHalfOpen(); e != nil {
-		e.session.GiveWay(s.envFor(e), &s.out)
-		s.settle(e)
-		return
-	}
-	if e := s.spares.oldestEnded(); e != nil && s.now >= e.endedAt+keptFor && e.idle() {
-		s.counters.Drop(session.ReasonMaxSessions)
-		s.report.remember(s.now, e, session.ReasonMaxSessions)
-		s.forget(e)
-	}
-}
-
-// relief bounds how many devices one turn of a shard takes messages from.
-const relief = 32
-
-// relieve drops QoS 0 messages of those who hold more than is free.
-func (s *shard) relieve() {
-	for range relief {
-		e := s.holders.biggest()
-		if e == nil || e.counted.heldOctets <= s.gw.limits.memory.free() {
-			return
-		}
-		e.session.Yield(s.envFor(e), &s.out)
-		s.settle(e)
-	}
 }

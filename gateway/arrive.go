@@ -1,22 +1,10 @@
 package gateway
 
 import (
-	"errors"
-
 	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/snpacket"
 	"sngate/snpacket/sn12"
-)
-
-// AddressChange says which messages may move a session to the address they come from.
-type AddressChange uint8
-
-// The policies of session.address_change.
-const (
-	AddressChangeAllow   AddressChange = iota // CONNECT, and PINGREQ with the client id
-	AddressChangeConnect                      // CONNECT only
-	AddressChangeDeny                         // none while the session is live
 )
 
 // arrive finds the session of a datagram and lets it handle it.
@@ -114,16 +102,6 @@ func (s *shard) handle(e *entry, a *arrival) {
 	}
 }
 
-// defends reports whether a live session stays where it is, and has its device asked
-// whether it is still there.
-func (s *shard) defends(e *entry) bool {
-	if !live(e.session.State()) || e.session.HalfOpen() || e.session.Contested(s.envFor(e), &s.out) {
-		return false
-	}
-	s.settle(e)
-	return true
-}
-
 // disown answers a sender that has no session here with DISCONNECT (MQTT-SN 1.2
 // section 5.4.21), within a rate for all: the sender may be forged.
 func (s *shard) disown(a *arrival, why session.Reason) {
@@ -139,60 +117,6 @@ func (s *shard) reply(p listen.Peer, m sn12.Message) {
 	if b, err := m.Append(nil); err == nil {
 		s.sendTo(p, b)
 	}
-}
-
-// arriveConnect handles CONNECT: the only message that makes a session.
-func (s *shard) arriveConnect(a *arrival) {
-	var c sn12.Connect
-	_, body, err := snpacket.Split(a.body)
-	if err == nil {
-		err = c.Parse(body)
-	}
-	if err != nil {
-		if errors.Is(err, sn12.ErrNoClientID) {
-			s.arriveNameless(a, &c)
-			return
-		}
-		s.report.refusedWithout(s.now, a, session.ReasonMalformed)
-		return
-	}
-	if code, why := s.gw.checkConnect(&c); why != session.ReasonNone {
-		s.refuse(a, code, why)
-		return
-	}
-	e := s.roster.byID[string(c.ClientID)]
-	switch {
-	case e == nil:
-		var why session.Reason
-		if e, why = s.admit(a.peer, string(c.ClientID)); e == nil {
-			s.refuse(a, sn12.RejectedCongestion, why)
-			return
-		}
-	case e.bound && e.peer != a.peer && s.gw.opts.AddressChange == AddressChangeDeny && s.defends(e):
-		s.disown(a, session.ReasonAddressChange)
-		return
-	}
-	if s.claims(e, a, &c) {
-		return
-	}
-	s.connect(e, a)
-}
-
-// connect binds e to where a CONNECT has come from, and lets its session handle it.
-func (s *shard) connect(e *entry, a *arrival) {
-	s.bind(e, a.peer)
-	if !live(e.session.State()) {
-		e.session.RestartMsgIDs(s.gw.opts.FirstMsgID())
-	}
-	s.handle(e, a)
-}
-
-// checkConnect decides what can be decided about a CONNECT before there is a session.
-func (g *Gateway) checkConnect(c *sn12.Connect) (sn12.ReturnCode, session.Reason) {
-	if string(c.ClientID) == g.opts.ClientID { // the broker would end our own connection
-		return sn12.RejectedNotSupported, session.ReasonClientNotAllowed
-	}
-	return session.CheckConnect(g.opts.Session, c)
 }
 
 // live reports whether a session in this state could be stolen: one that has ended and
@@ -229,18 +153,6 @@ func (s *shard) arriveWake(a *arrival) {
 
 func connected(st session.State) bool {
 	return st == session.StateActive || st == session.StateAsleep || st == session.StateAwake
-}
-
-// refuse answers a CONNECT for which there is no session.
-func (s *shard) refuse(a *arrival, code sn12.ReturnCode, why session.Reason) {
-	s.report.refusedWithout(s.now, a, why)
-	s.reply(a.peer, sn12.ConnAck{ReturnCode: code})
-}
-
-func (s *shard) newEntry(clientID string) *entry {
-	e := &entry{shard: s, session: session.New(s.gw.opts.Session, clientID), refusals: s.report.past.Take(clientID), heardAt: never}
-	e.session.StartMsgIDs(s.gw.opts.FirstMsgID())
-	return e
 }
 
 // holds reports whether p is the address of e: by what the shard knows, and not taken
@@ -288,4 +200,12 @@ func (s *shard) unbind(e *entry) {
 		s.gw.directory.release(e.peer, e)
 		e.bound = false
 	}
+}
+
+func (s *shard) markUnreachable(e *entry, p listen.Peer) {
+	if e.gone || s.frozen || !s.holds(e, p) {
+		return
+	}
+	e.session.Unreachable(s.envFor(e), &s.out)
+	s.settle(e)
 }

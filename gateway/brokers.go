@@ -33,24 +33,6 @@ type broker struct {
 	fault atomic.Pointer[string] // why it is not; nil: not known
 }
 
-// upstreamOptions returns the options of the dialer.
-func (g *Gateway) upstreamOptions() upstream.Options {
-	o := g.opts.Upstream
-	o.Moved = g.broker.moved
-	o.Habit = g.broker.habit
-	if g.tracer != nil {
-		o.Trace = func(owner any, sent bool) func(packet string) {
-			clientID := g.opts.ClientID
-			if e := owner.(*entry); !e.isOwn() {
-				clientID = e.session.ClientID()
-			}
-			return g.tracer.Packet(clientID, sent)
-		}
-	}
-	o.ProbeClientID = g.opts.ClientID + "-probe"
-	return o
-}
-
 // moved logs that another broker is in use now, and keeps which: the gateway begins
 // with it when it is started again.
 func (b *broker) moved(from, to string) {

@@ -210,7 +210,7 @@ func TestClaimIsOvertaken_Case153(t *testing.T) {
 				tt(t, r, owner, claimant, third)
 				synctest.Wait()
 				byState := make([]int64, len(session.StateNames()))
-				r.gateway.countSessions(byState)
+				r.gateway.shards.count(byState)
 				if n := byState[session.StateWillTopic] + byState[session.StateWillMsg]; n != 0 {
 					t.Errorf("%d sessions are counted in a will dialogue", n)
 				}

@@ -169,7 +169,7 @@ func (d *device) ping(why string) {
 func (r *rig) state(st session.State) int64 {
 	synctest.Wait()
 	byState := make([]int64, len(session.StateNames()))
-	r.gateway.countSessions(byState)
+	r.gateway.shards.count(byState)
 	return byState[st]
 }
 
@@ -179,7 +179,7 @@ func (r *rig) wantSessions(why string, n int) {
 	r.t.Helper()
 	synctest.Wait()
 	byState := make([]int64, len(session.StateNames()))
-	r.gateway.countSessions(byState)
+	r.gateway.shards.count(byState)
 	var gauge int64
 	for _, v := range byState {
 		gauge += v

@@ -46,7 +46,7 @@ type entry struct {
 	heardAt  time.Duration   // when the device last spoke; never: not in this process
 	refusals *oplog.Refusals // nil: none
 
-	claim bool // see claim.go; not in shard.clients
+	claim bool // see shard.claims; not in shard.clients
 
 	accepted   bool          // it has been active
 	acceptedAt time.Duration // since when
@@ -226,12 +226,6 @@ func (e *entry) idle() bool {
 // says it is, so that it is not one of a crowd that has just come.
 func (e *entry) known(now time.Duration) bool {
 	return e.accepted && (now-e.acceptedAt >= keptFor || e.session.Proven())
-}
-
-// close closes the link of e; its EventClosed comes exactly once.
-func (s *shard) close(e *entry, mode upstream.CloseMode) {
-	s.closing++
-	e.link.Close(s.now, mode)
 }
 
 // retracted takes a message back from a link.

@@ -35,14 +35,13 @@ import (
 // unless they say otherwise.
 type Gateway struct {
 	opts       Options
-	log        zerolog.Logger
 	lines      *oplog.Log    // the log, bounded: for all that others can cause
 	tracer     *oplog.Tracer // nil: nothing is traced
 	start      time.Time
 	seed       maphash.Seed
 	listeners  []listen.Listener
 	pool       *listen.Pool // of all readers
-	shards     []*shard
+	shards     shards
 	directory  *directory
 	admission  *admission
 	limits     *limits
@@ -75,7 +74,6 @@ const poolLimit = 64 << 20
 func Start(opts Options) (*Gateway, error) {
 	g := &Gateway{
 		opts:      opts,
-		log:       opts.Log,
 		start:     time.Now(),
 		seed:      maphash.MakeSeed(),
 		pool:      listen.NewPool(poolLimit),
@@ -95,7 +93,7 @@ func Start(opts Options) (*Gateway, error) {
 	shared.Durable = g.opts.Store.Durable()
 	shared.Spool = shared.Spool && shared.Durable
 	if shared.Spool && g.limits.spoolMax < opts.SpoolTotalBytes {
-		g.log.Info().Int64("spool_total_bytes", opts.SpoolTotalBytes).Int64("memory_limit_bytes", opts.MemoryLimit).Int64("spool_bytes", g.limits.spoolMax).
+		g.opts.Log.Info().Int64("spool_total_bytes", opts.SpoolTotalBytes).Int64("memory_limit_bytes", opts.MemoryLimit).Int64("spool_bytes", g.limits.spoolMax).
 			Msg("the spool may take half of the memory limit, which is less than what is configured for it")
 	}
 	g.opts.Session = &shared
@@ -161,12 +159,12 @@ func (g *Gateway) open() error {
 // run starts the goroutines: a shard each, a reader per listener, discovery, and one that
 // watches the store.
 func (g *Gateway) run() {
-	g.shards[0].startOwn() // before the first arrival can ask for it
+	startOwn(g.shards[0]) // before the first arrival can ask for it
 	for _, s := range g.shards {
 		g.wg.Go(s.run)
 	}
 	if g.opts.Store.Durable() {
-		g.wg.Go(func() { g.keeper.Watch(g.log, g.stopped, g.storeFault, g.storeWorks) })
+		g.wg.Go(func() { g.keeper.Watch(g.opts.Log, g.stopped, g.storeFault, g.storeWorks) })
 	}
 	g.discoverer.Start()
 	for i, l := range g.listeners {
@@ -232,7 +230,7 @@ func (g *Gateway) Stop(grace time.Duration) error {
 			select {
 			case <-left:
 			case <-timeout.C:
-				g.log.Warn().Msg("stopping: some connections to the broker did not close in time")
+				g.opts.Log.Warn().Msg("stopping: some connections to the broker did not close in time")
 				g.stopErr = g.close()
 				return
 			}
@@ -240,45 +238,6 @@ func (g *Gateway) Stop(grace time.Duration) error {
 		g.stopErr = g.close()
 	})
 	return g.stopErr
-}
-
-// stop ends all sessions of the shard, or lets time pass without them from now on. left
-// is told when their links are closed.
-func (s *shard) stop(left chan<- struct{}) {
-	wills := 0
-	s.frozen = s.gw.opts.OnStop == StopKeep
-	for _, e := range s.roster.byID {
-		if s.frozen {
-			e.session.Save(s.envFor(e), &s.out)
-		} else {
-			e.session.Stop(s.envFor(e), &s.out)
-		}
-		s.carryOut(e)
-		switch {
-		case e.session.WillDue() != nil:
-			wills++
-			s.close(e, upstream.CloseDrain)
-		case e.link != nil:
-			s.close(e, upstream.CloseGraceful)
-		}
-		s.settle(e)
-	}
-	if wills > 0 && !s.gw.opts.Store.Durable() {
-		s.gw.log.Warn().Int("wills", wills).Msg("stopping: wills are still to be published, and are dropped if the broker does not answer: there is no store")
-	}
-	if s.own != nil {
-		s.own.stop()
-	}
-	s.left = left
-	s.noteClosed()
-}
-
-// noteClosed tells a Stop in progress when all links are closed.
-func (s *shard) noteClosed() {
-	if s.left != nil && s.closing == 0 {
-		s.left <- struct{}{}
-		s.left = nil
-	}
 }
 
 // close ends all goroutines and closes all sockets.
@@ -300,4 +259,45 @@ func (g *Gateway) close() error {
 		errs = append(errs, g.ops.Shutdown(time.Second))
 	}
 	return errors.Join(errs...)
+}
+
+// upstreamOptions returns the options of the dialer.
+func (g *Gateway) upstreamOptions() upstream.Options {
+	o := g.opts.Upstream
+	o.Moved = g.broker.moved
+	o.Habit = g.broker.habit
+	if g.tracer != nil {
+		o.Trace = func(owner any, sent bool) func(packet string) {
+			clientID := g.opts.ClientID
+			if e := owner.(*entry); !e.isOwn() {
+				clientID = e.session.ClientID()
+			}
+			return g.tracer.Packet(clientID, sent)
+		}
+	}
+	o.ProbeClientID = g.opts.ClientID + "-probe"
+	return o
+}
+
+// degraded returns what the gateway does without for now. It goes on relaying, so
+// nobody should take it out of service or restart it for that.
+func (g *Gateway) degraded() []string {
+	if err := g.storeFault(); err != nil {
+		return []string{"store: " + err.Error()}
+	}
+	return nil
+}
+
+// storeFault returns why something that should be in the store is not, or nil.
+func (g *Gateway) storeFault() error { return g.keeper.Fault(g.shards.unsaved()) }
+
+// storeWorks lets sessions use the store again after a failure.
+func (g *Gateway) storeWorks() {
+	if g.keeper.Works() {
+		g.broker.save()
+		g.savePredefined()
+		for _, s := range g.shards {
+			s.queues.post(s.repair)
+		}
+	}
 }

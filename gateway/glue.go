@@ -1,9 +1,7 @@
 package gateway
 
 import (
-	"fmt"
 	"slices"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -19,39 +17,18 @@ import (
 // This file joins the parts: what metrics, the operator's server, discovery and the log
 // are told about the rest.
 
-// stuckAfter is how long a shard may take for one turn of its loop before the process
-// counts as stuck.
-const stuckAfter = 30 * time.Second
-
 // observed is what the metrics look at.
 func (g *Gateway) observed() metrics.Options {
 	return metrics.Options{
-		Version:  g.opts.Version,
-		Brokers:  slices.Concat([]string{g.opts.Upstream.Address}, g.opts.Upstream.Fallbacks),
-		Sessions: g.countSessions,
-		Shards: func() []metrics.QueueLengths {
-			lengths := make([]metrics.QueueLengths, len(g.shards))
-			for i, s := range g.shards {
-				lengths[i] = s.queues.lengths()
-			}
-			return lengths
-		},
+		Version:       g.opts.Version,
+		Brokers:       slices.Concat([]string{g.opts.Upstream.Address}, g.opts.Upstream.Fallbacks),
+		Sessions:      func(byState []int64) { g.shards.count(byState) }, // there are none yet
+		Shards:        func() []metrics.QueueLengths { return g.shards.queued() },
 		QueueCapacity: metrics.QueueLengths{Datagrams: arrivalQueue, Strangers: strangerQueue, Events: inputQueue},
 		BrokerUp:      g.broker.ready.Load,
-		SleepBuffer: func() (messages, octets int64) {
-			for _, s := range g.shards {
-				messages += s.gauges.heldMessages.Load()
-				octets += s.gauges.heldOctets.Load()
-			}
-			return messages, octets
-		},
-		Spool: func() (messages, octets int64) {
-			for _, s := range g.shards {
-				messages += s.gauges.spoolMessages.Load()
-			}
-			return messages, g.limits.spooled.Load()
-		},
-		Memory: func() (limit, used int64) { return g.limits.memory.limit, g.limits.memory.used.Load() },
+		SleepBuffer:   func() (messages, octets int64) { return g.shards.held() },
+		Spool:         func() (messages, octets int64) { return g.shards.spooled(), g.limits.spooled.Load() },
+		Memory:        func() (limit, used int64) { return g.limits.memory.limit, g.limits.memory.used.Load() },
 		Upstream: func() (*upstream.Stats, int) {
 			broker, _ := g.dialer.InUse()
 			return g.dialer.Stats(), broker
@@ -61,27 +38,12 @@ func (g *Gateway) observed() metrics.Options {
 	}
 }
 
-func (g *Gateway) countSessions(byState []int64) {
-	for _, s := range g.shards {
-		for i := range byState {
-			byState[i] += s.gauges.byState[i].Load()
-		}
-	}
-}
-
 func (g *Gateway) opsOptions() admin.Options {
 	return admin.Options{
 		Address: g.opts.OpsAddress,
 		Version: g.opts.Version,
 		Metrics: g.metrics.Handler(),
-		Stuck: func() (faults []string) {
-			for i, s := range g.shards {
-				if since := g.now() - time.Duration(s.lastTurn.Load()); since > stuckAfter {
-					faults = append(faults, fmt.Sprintf("shard %d has been busy for %s", i, since.Round(time.Second)))
-				}
-			}
-			return faults
-		},
+		Stuck:   func() []string { return g.shards.stuck(g.now()) },
 		NotReady: func() (faults []string) {
 			if g.stopping.Load() {
 				faults = append(faults, "stopping")
@@ -94,16 +56,7 @@ func (g *Gateway) opsOptions() admin.Options {
 		Degraded: g.degraded,
 		Store:    g.keeper.Describe,
 		API:      g,
-		Sessions: func() []admin.StateCount {
-			names := session.StateNames()
-			byState := make([]int64, len(names))
-			g.countSessions(byState)
-			counts := make([]admin.StateCount, len(names))
-			for i, name := range names {
-				counts[i] = admin.StateCount{State: name, Count: byState[i]}
-			}
-			return counts
-		},
+		Sessions: g.shards.states,
 	}
 }
 
@@ -129,13 +82,13 @@ func (g *Gateway) discoveryOptions() discovery.Options {
 }
 
 func (g *Gateway) logListener(o listen.Options, l listen.Listener) {
-	ev := g.log.Info().Str("addr", l.Conn.LocalAddr().String()).Int("receive_buffer_bytes", l.ReceiveBuffer)
+	ev := g.opts.Log.Info().Str("addr", l.Conn.LocalAddr().String()).Int("receive_buffer_bytes", l.ReceiveBuffer)
 	if l.Group != nil {
 		ev = ev.Str("multicast", l.Group.Group().String())
 	}
 	ev.Msg("listening")
 	if want := o.ReceiveBuffer; want > 0 && l.ReceiveBuffer < want {
-		g.log.Warn().Int("wanted_bytes", want).Int("granted_bytes", l.ReceiveBuffer).
+		g.opts.Log.Warn().Int("wanted_bytes", want).Int("granted_bytes", l.ReceiveBuffer).
 			Msg("receive buffer smaller than asked: bursts may be dropped by the system; raise net.core.rmem_max")
 	}
 }

@@ -2,11 +2,9 @@ package gateway
 
 import (
 	"errors"
-	"net/netip"
 
 	"github.com/rs/zerolog"
 
-	"sngate/gateway/listen"
 	"sngate/gateway/oplog"
 	"sngate/gateway/persist"
 	"sngate/gateway/session"
@@ -47,20 +45,6 @@ func (s *shard) entryRecord(e *entry) persist.Entry {
 		r.Listener, r.Addr = s.gw.opts.Listeners[e.peer.Listener].Address, e.peer.Addr.String()
 	}
 	return r
-}
-
-// peerOf finds where a device was, if that listener is still there.
-func (g *Gateway) peerOf(r *persist.Entry) (listen.Peer, bool) {
-	addr, err := netip.ParseAddrPort(r.Addr)
-	if err != nil {
-		return listen.Peer{}, false
-	}
-	for i := range g.opts.Listeners {
-		if g.opts.Listeners[i].Address == r.Listener {
-			return listen.Peer{Listener: i, Addr: addr, Node: r.Node}, true
-		}
-	}
-	return listen.Peer{}, false
 }
 
 // stored takes the store's answer to a batch of e.

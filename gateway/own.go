@@ -33,8 +33,8 @@ const (
 	ownKeepAlive = 60 // seconds
 )
 
-// startOwn opens the gateway's own connection. The shard does not run yet.
-func (s *shard) startOwn() {
+// startOwn opens the gateway's own connection in s, which does not run yet.
+func startOwn(s *shard) {
 	s.now = s.gw.now()
 	o := &ownConnection{
 		shard: s, entry: &entry{shard: s}, wait: ownRetryMin,

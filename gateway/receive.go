@@ -126,25 +126,12 @@ func (r *receiver) unwrap(a *arrival) session.Reason {
 		return session.ReasonMalformed
 	case m.Nested() || len(m.NodeID) == 0:
 		return session.ReasonEncapsulation
-	case !r.gw.forwarderAllowed(a.peer.Addr.Addr()):
+	case !r.gw.opts.forwarderAllowed(a.peer.Addr.Addr()):
 		return session.ReasonForwarderNotAllowed
 	}
 	r.counters.Received(byte(sn12.TypeEncapsulated), 0)
 	a.body, a.peer.Node = m.Inner, string(m.NodeID)
 	return session.ReasonNone
-}
-
-// forwarderAllowed applies the list of forwarders; without one, any is.
-func (g *Gateway) forwarderAllowed(addr netip.Addr) bool {
-	if !g.opts.Forwarders {
-		return false
-	}
-	for _, p := range g.opts.AllowForwarders {
-		if p.Contains(addr.WithZone("")) {
-			return true
-		}
-	}
-	return len(g.opts.AllowForwarders) == 0
 }
 
 func (r *receiver) discovery(a *arrival, t byte, body []byte) bool {
@@ -189,6 +176,23 @@ func (r *receiver) route(a *arrival, t sn12.Type, body []byte) (*shard, *entry) 
 		sender = nil
 	}
 	return r.gw.shardOf(id), sender
+}
+
+// assign returns the client id for a CONNECT without one; "" if it gets none. A device
+// without a client id is known by its address: it keeps its id for as long as it has a
+// session there. sender is whose address it comes from, behind a CONNECT from there that is not handled yet.
+func (r *receiver) assign(body []byte, sender *entry, behind *connecting) string {
+	var c sn12.Connect
+	_ = c.Parse(body) // it has no client id, and may be shorter still
+	switch {
+	case !r.gw.opts.AssignClientIDs || !c.CleanSession:
+		return ""
+	case behind != nil && behind.id != "":
+		return behind.id
+	case behind == nil && sender != nil && sender.session.Assigned():
+		return sender.session.ClientID()
+	}
+	return r.gw.opts.drawClientID()
 }
 
 // unsolicited reports whether a message is a PUBLISH of QoS -1, which needs no session.
@@ -253,4 +257,19 @@ func messageType(datagram []byte) byte {
 		return 0xFF
 	}
 	return t
+}
+
+// unreachable passes on that nobody is at an address, to the session that has it. One is
+// on the way to a session at a time, so a flood of them costs little. What is behind a
+// forwarder has another address, and is not meant.
+func (g *Gateway) unreachable(listener int, addr netip.AddrPort) {
+	p := listen.Peer{Listener: listener, Addr: addr}
+	e := g.directory.find(p)
+	if e == nil || !e.unreachable.CompareAndSwap(false, true) {
+		return
+	}
+	e.shard.queues.post(func() {
+		e.unreachable.Store(false)
+		e.shard.markUnreachable(e, p)
+	})
 }

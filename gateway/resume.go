@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"cmp"
+	"net/netip"
 	"slices"
 
 	"sngate/gateway/listen"
@@ -46,10 +47,10 @@ func (g *Gateway) resume() error {
 		g.comparePredefined(loaded.Predefined)
 	}
 	if loaded.Bad > 0 {
-		g.log.Error().Int("records", loaded.Bad).Err(loaded.Why).Msg("records of the store make no sense and are ignored")
+		g.opts.Log.Error().Int("records", loaded.Bad).Err(loaded.Why).Msg("records of the store make no sense and are ignored")
 	}
 	if n := g.limits.sessions.Load(); n > 0 {
-		g.log.Info().Int64("sessions", n).Msg("sessions taken up from the store")
+		g.opts.Log.Info().Int64("sessions", n).Msg("sessions taken up from the store")
 	}
 	return nil
 }
@@ -79,7 +80,7 @@ func (g *Gateway) comparePredefined(before []byte) {
 		return
 	}
 	if before != nil {
-		g.log.Warn().Msg("the predefined topics are others than in the last run: " +
+		g.opts.Log.Warn().Msg("the predefined topics are others than in the last run: " +
 			"ids that devices were given for topics before keep their meaning as normal topic ids")
 	}
 	g.savePredefined()
@@ -94,12 +95,12 @@ func (g *Gateway) savePredefined() {
 // session, as it would be found by a CONNECT of its device now.
 func (r *resumption) refusal(e *entry) session.Reason {
 	c := sn12.Connect{ProtocolID: sn12.ProtocolID, ClientID: []byte(e.session.ClientID())}
-	_, why := r.gw.checkConnect(&c)
+	_, why := r.gw.opts.checkConnect(&c)
 	if e.session.Assigned() {
-		why = r.gw.checkAssigned(e)
+		why = r.gw.opts.checkAssigned(e)
 	}
 	at := r.records[e]
-	if p, ok := r.gw.peerOf(&at); ok && why == session.ReasonNone && p.Node != "" && !r.gw.forwarderAllowed(p.Addr.Addr()) {
+	if p, ok := r.gw.peerOf(&at); ok && why == session.ReasonNone && p.Node != "" && !r.gw.opts.forwarderAllowed(p.Addr.Addr()) {
 		return session.ReasonForwarderNotAllowed
 	}
 	return why
@@ -109,7 +110,7 @@ func (r *resumption) warnRefused() {
 	if len(r.refused) == 0 {
 		return
 	}
-	line := r.gw.log.Warn()
+	line := r.gw.opts.Log.Warn()
 	for why, n := range r.refused {
 		line.Int(why.String(), n)
 	}
@@ -143,4 +144,18 @@ func (r *resumption) goOn(e *entry) {
 		e.endedAt = g.keeper.Since(at.Ended)
 	}
 	s.settle(e)
+}
+
+// peerOf finds where a device was, if that listener is still there.
+func (g *Gateway) peerOf(r *persist.Entry) (listen.Peer, bool) {
+	addr, err := netip.ParseAddrPort(r.Addr)
+	if err != nil {
+		return listen.Peer{}, false
+	}
+	for i := range g.opts.Listeners {
+		if g.opts.Listeners[i].Address == r.Listener {
+			return listen.Peer{Listener: i, Addr: addr, Node: r.Node}, true
+		}
+	}
+	return listen.Peer{}, false
 }

@@ -1,17 +1,14 @@
 package gateway
 
 import (
-	"hash/maphash"
 	"slices"
 	"sync/atomic"
 	"time"
 
-	"sngate/gateway/listen"
 	"sngate/gateway/metrics"
 	"sngate/gateway/oplog"
 	"sngate/gateway/session"
 	"sngate/internal/rate"
-	"sngate/snpacket/sn12"
 	"sngate/upstream"
 )
 
@@ -73,14 +70,6 @@ func newShard(gw *Gateway, index int) *shard {
 		past: oplog.NewPast(), seen: oplog.NewSeen(),
 	}
 	return s
-}
-
-// shardOf picks the shard of a client id, for as long as the gateway runs.
-func (g *Gateway) shardOf(clientID []byte) *shard {
-	if len(g.shards) == 1 {
-		return g.shards[0]
-	}
-	return g.shards[maphash.Bytes(g.seed, clientID)%uint64(len(g.shards))]
 }
 
 // run is the shard's goroutine. It ends when the gateway has stopped. Strangers come one
@@ -259,116 +248,47 @@ func (s *shard) noteParked(e *entry) {
 	e.parked = parked
 }
 
-// carryOut does what a step of e's session has left in s.out.
-func (s *shard) carryOut(e *entry) {
-	o := &s.out
-	for i := range o.Datagrams() {
-		s.send(e, o.Datagram(i))
-	}
-	if len(o.Drops) > 0 {
-		s.report.drops(s.now, e, o)
-	}
-	for _, t := range o.Retries {
-		s.counters.Retransmit(byte(t))
-	}
-	free := false
-	for i := range o.Actions {
-		switch a := &o.Actions[i]; a.Kind {
-		case session.ActionState:
-			s.entered(e, a)
-		case session.ActionFree:
-			free = true
-		case session.ActionGivenUp:
-			s.report.givenUp(e, a)
-		default:
-			e.do(s, a)
+// stop ends all sessions of the shard, or lets time pass without them from now on. left
+// is told when their links are closed.
+func (s *shard) stop(left chan<- struct{}) {
+	wills := 0
+	s.frozen = s.gw.opts.OnStop == StopKeep
+	for _, e := range s.roster.byID {
+		if s.frozen {
+			e.session.Save(s.envFor(e), &s.out)
+		} else {
+			e.session.Stop(s.envFor(e), &s.out)
 		}
-	}
-	if s.keep(e); free {
-		s.forget(e) // after its records, which go with it
-	}
-	o.Reset()
-}
-
-// entered notes a change of state for the metrics and the log.
-func (s *shard) entered(e *entry, a *session.Action) {
-	if e.claim { // the session it claims is the one that is counted
-		return
-	}
-	from := e.counted.state
-	s.gauges.state(&e.counted, a.State)
-	if live(from) && !live(a.State) {
-		s.counters.End(a.Reason)
-	}
-	s.spares.noteEnded(e, !live(a.State), s.now)
-	s.spares.noteHalfOpen(e)
-	s.report.state(e, from, a, s.out.Drops)
-	if !e.accepted && a.State == session.StateActive {
-		e.accepted, e.acceptedAt = true, s.now
-	}
-}
-
-// send sends a datagram to where the device is.
-func (s *shard) send(e *entry, datagram []byte) {
-	if !e.bound {
-		s.counters.Drop(session.ReasonNoAddress)
-		s.report.refusal(s.now, e, session.ReasonNoAddress, session.About{})
-		return
-	}
-	if !s.sendTo(e.peer, datagram) {
-		s.report.refusal(s.now, e, session.ReasonSendFailed, session.About{})
-	}
-}
-
-// sendTo reports whether the system has taken the datagram.
-func (s *shard) sendTo(p listen.Peer, datagram []byte) bool {
-	frame, err := p.Wrap(s.frame, datagram)
-	if err == nil {
-		if p.Node != "" {
-			s.frame = frame
+		s.carryOut(e)
+		switch {
+		case e.session.WillDue() != nil:
+			wills++
+			s.close(e, upstream.CloseDrain)
+		case e.link != nil:
+			s.close(e, upstream.CloseGraceful)
 		}
-		_, err = s.gw.listeners[p.Listener].Conn.WriteTo(frame, p.Addr)
+		s.settle(e)
 	}
-	if err != nil {
-		s.counters.Drop(session.ReasonSendFailed)
-		return false
+	if wills > 0 && !s.gw.opts.Store.Durable() {
+		s.gw.opts.Log.Warn().Int("wills", wills).Msg("stopping: wills are still to be published, and are dropped if the broker does not answer: there is no store")
 	}
-	s.gw.tracer.Datagram(true, p, datagram)
-	s.counters.Sent(messageType(datagram), len(frame))
-	if p.Node != "" {
-		s.counters.Sent(byte(sn12.TypeEncapsulated), 0)
+	if s.own != nil {
+		s.own.stop()
 	}
-	return true
+	s.left = left
+	s.noteClosed()
 }
 
-// countHeld brings what is counted of e up to date, and its place among those that hold most.
-func (s *shard) countHeld(e *entry) {
-	s.gauges.count(&e.counted, e.session, len(e.peer.Node))
-	if octets := e.counted.heldOctets; e.session.Sheddable() {
-		s.holders.note(e, octets)
-	} else {
-		s.holders.note(e, 0)
+// noteClosed tells a Stop in progress when all links are closed.
+func (s *shard) noteClosed() {
+	if s.left != nil && s.closing == 0 {
+		s.left <- struct{}{}
+		s.left = nil
 	}
 }
 
-// forget removes an entry whose session is over.
-func (s *shard) forget(e *entry) {
-	if e.gone {
-		return
-	}
-	e.gone = true
-	s.gauges.drop(&e.counted)
-	s.holders.note(e, 0)
-	if e.session.Stored() {
-		s.erase(e.session.ClientID())
-	}
-	s.spares.noteEnded(e, false, s.now)
-	s.unbind(e)
-	s.timers.remove(e)
-	s.report.past.Put(e.session.ClientID(), e.refusals)
-	if s.forgetClaim(e) {
-		return
-	}
-	s.roster.remove(e)
-	s.gw.limits.sessions.Add(-1)
+// close closes the link of e; its EventClosed comes exactly once.
+func (s *shard) close(e *entry, mode upstream.CloseMode) {
+	s.closing++
+	e.link.Close(s.now, mode)
 }
