@@ -7,6 +7,7 @@ import (
 
 	"sngate/gateway/listen"
 	"sngate/gateway/session"
+	"sngate/internal/deadline"
 	"sngate/snpacket"
 	"sngate/snpacket/sn12"
 )
@@ -74,7 +75,7 @@ func (s *shard) refuse(a *arrival, code sn12.ReturnCode, why session.Reason) {
 }
 
 func (s *shard) newEntry(clientID string) *entry {
-	e := &entry{shard: s, session: session.New(s.gw.opts.Session, clientID), refusals: s.report.past.Take(clientID), heardAt: never}
+	e := &entry{shard: s, session: session.New(s.gw.opts.Session, clientID), refusals: s.report.past.Take(clientID), heardAt: deadline.Never}
 	e.session.StartMsgIDs(s.gw.opts.FirstMsgID())
 	return e
 }

@@ -115,7 +115,7 @@ func (s *shard) forget(e *entry) {
 	}
 	s.spares.noteEnded(e, false, s.now)
 	s.unbind(e)
-	s.timers.remove(e)
+	s.timers.Remove(e)
 	s.report.past.Put(e.session.ClientID(), e.refusals)
 	if s.forgetClaim(e) {
 		return

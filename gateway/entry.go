@@ -10,6 +10,7 @@ import (
 	"sngate/gateway/listen"
 	"sngate/gateway/oplog"
 	"sngate/gateway/session"
+	"sngate/internal/deadline"
 	"sngate/internal/rate"
 	"sngate/upstream"
 )
@@ -20,7 +21,7 @@ import (
 //
 // The gateway's own connection is an entry without a session.
 type entry struct {
-	timerSlot
+	deadline.Slot
 	shard   *shard
 	session *session.Session
 	serial  uint64        // in shard.roster
@@ -219,7 +220,7 @@ func (e *entry) setHome(home string) {
 // idle reports whether e has nothing on the way to the broker.
 func (e *entry) idle() bool {
 	spooled, _ := e.session.Spooled()
-	return spooled == 0 && (e.link == nil || e.link.Deadline() == never)
+	return spooled == 0 && (e.link == nil || e.link.Deadline() == deadline.Never)
 }
 
 // known reports whether e has been here for long enough, or has shown that it is where it

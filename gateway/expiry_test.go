@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sngate/gateway/session"
+	"sngate/internal/deadline"
 	"sngate/snpacket/sn12"
 )
 
@@ -67,7 +68,7 @@ func TestExpiryIsPaced_Case156(t *testing.T) {
 		time.Sleep(n * expiryPace)
 		r.wantSessions("all have expired", 0)
 		late := r.gateway.shards[0].spares.nextExpiry(r.gateway.opts.Expiry)
-		if late != never {
+		if late != deadline.Never {
 			t.Fatalf("the shard waits for an expiry at %v", late)
 		}
 		if durable {

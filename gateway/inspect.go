@@ -10,6 +10,7 @@ import (
 	"sngate/gateway/admin"
 	"sngate/gateway/oplog"
 	"sngate/gateway/session"
+	"sngate/internal/deadline"
 )
 
 // What can be asked of a running gateway about its sessions. A session is its shard's, so
@@ -163,7 +164,7 @@ func (s *shard) info(e *entry, v session.View) admin.SessionInfo {
 	if v.State == session.StateAsleep || v.State == session.StateAwake {
 		info.SleepSeconds = int(v.Sleep)
 	}
-	if e.heardAt != never {
+	if e.heardAt != deadline.Never {
 		ago := s.since(e.heardAt)
 		info.LastHeardSeconds = &ago
 	}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"sngate/gateway/session"
+	"sngate/internal/deadline"
 	"sngate/internal/rate"
 	"sngate/snpacket"
 	"sngate/snpacket/sn12"
@@ -47,7 +48,7 @@ func startOwn(s *shard) {
 }
 
 func (o *ownConnection) connect() {
-	o.retryAt = never
+	o.retryAt = deadline.Never
 	o.entry.link.Connect(o.shard.now, &upstream.Connect{
 		ClientID: o.shard.gw.opts.ClientID, CleanSession: true, KeepAlive: ownKeepAlive, Will: o.statusWill(),
 	})
@@ -57,7 +58,7 @@ func (o *ownConnection) advance() {
 	switch {
 	case o.shard.now < o.retryAt:
 	case o.entry.link.Parked():
-		o.retryAt = never
+		o.retryAt = deadline.Never
 		o.entry.link.Nudge(o.shard.now)
 	default:
 		o.connect()
@@ -74,7 +75,7 @@ func (o *ownConnection) event(ev *upstream.Event) {
 	s := o.shard
 	switch ev.Kind {
 	case upstream.EventConnected, upstream.EventUp:
-		o.wait, o.retryAt = ownRetryMin, never
+		o.wait, o.retryAt = ownRetryMin, deadline.Never
 		s.gw.broker.up()
 		o.sayOnline()
 	case upstream.EventPublished, upstream.EventPublishFailed:

@@ -8,6 +8,7 @@ import (
 	"sngate/gateway/metrics"
 	"sngate/gateway/oplog"
 	"sngate/gateway/session"
+	"sngate/internal/deadline"
 	"sngate/internal/rate"
 	"sngate/upstream"
 )
@@ -36,7 +37,7 @@ type shard struct {
 	spares    spares
 	holders   holders
 	own       *ownConnection // the gateway's own connection; shard 0 only
-	timers    deadlines[*entry]
+	timers    deadline.Heap[*entry]
 	now       time.Duration // read once per turn
 	out       session.Out
 	report    reporter
@@ -81,12 +82,12 @@ func (s *shard) run() {
 	for {
 		s.now = s.gw.now()
 		s.lastTurn.Store(int64(s.now))
-		for e, ok := s.timers.due(s.now); ok; e, ok = s.timers.due(s.now) {
+		for e, ok := s.timers.Due(s.now); ok; e, ok = s.timers.Due(s.now) {
 			s.advance(e)
 		}
 		s.expire()
 		s.relieve()
-		timer.Reset(max(min(s.timers.next()-s.now, s.spares.nextExpiry(s.gw.opts.Expiry)-s.now, idleTurn), 0))
+		timer.Reset(max(min(s.timers.Next()-s.now, s.spares.nextExpiry(s.gw.opts.Expiry)-s.now, idleTurn), 0))
 		select {
 		case a := <-s.queues.arrivals:
 			s.now = s.gw.now()
@@ -187,7 +188,7 @@ func (s *shard) settle(e *entry) {
 	if e.gone {
 		return
 	}
-	at := never
+	at := deadline.Never
 	if e.link != nil {
 		at = e.link.Deadline()
 	}
@@ -199,7 +200,7 @@ func (s *shard) settle(e *entry) {
 		}
 		s.countHeld(e)
 	}
-	s.timers.update(e, at)
+	s.timers.Update(e, at)
 }
 
 // answer is an event for the session of an entry that was made while that, or another one,

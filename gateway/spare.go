@@ -3,6 +3,8 @@ package gateway
 import (
 	"container/list"
 	"time"
+
+	"sngate/internal/deadline"
 )
 
 // spares are the sessions of a shard that may be given up for others, or for their age. They
@@ -57,7 +59,7 @@ func front(l *list.List) *entry {
 func (p *spares) nextExpiry(expiry time.Duration) time.Duration {
 	oldest := p.oldestEnded()
 	if oldest == nil || expiry <= 0 {
-		return never
+		return deadline.Never
 	}
 	return max(oldest.endedAt+expiry, p.expireAt)
 }

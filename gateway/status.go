@@ -3,6 +3,7 @@ package gateway
 import (
 	"github.com/rs/zerolog"
 
+	"sngate/internal/deadline"
 	"sngate/upstream"
 )
 
@@ -62,7 +63,7 @@ func (o *ownConnection) announced(ev *upstream.Event) {
 // broker has the will.
 func (o *ownConnection) stop() {
 	s := o.shard
-	o.retryAt = never
+	o.retryAt = deadline.Never
 	mode := upstream.CloseGraceful
 	if s.gw.opts.StatusTopic != "" && s.gw.broker.ready.Load() {
 		// Without a token there is always room for it.

@@ -30,6 +30,7 @@ func layers() map[string][]string {
 		"store":                 {},
 		"store/bolt":            {"store", "internal/binrec"},
 		"store/storetest":       {"store"},                // for tests only: nothing but them may import it
+		"internal/deadline":     {},                       // who is to be woken next
 		"internal/rate":         {},                       // one token bucket for all
 		"internal/binrec":       {},                       // one reader and writer of records
 		"internal/explain":      {"snpacket", "topicreg"}, // what a datagram says, for the log and for people
@@ -39,7 +40,7 @@ func layers() map[string][]string {
 		"gateway/admin":         {},
 		"gateway/oplog":         {"gateway/admin", "gateway/listen", "gateway/session", "snpacket", "topicreg", "internal/explain", "internal/rate"},
 		"gateway/persist":       {"gateway/session", "store", "internal/binrec"},
-		"gateway":               {"gateway/oplog", "gateway/persist", "gateway/listen", "gateway/discovery", "gateway/metrics", "gateway/admin", "snpacket", "topicreg", "gateway/session", "upstream", "store", "internal/rate"},
+		"gateway":               {"gateway/oplog", "gateway/persist", "gateway/listen", "gateway/discovery", "gateway/metrics", "gateway/admin", "snpacket", "topicreg", "gateway/session", "upstream", "store", "internal/deadline", "internal/rate"},
 		"conf":                  {"topicreg"},
 		"embeddedbroker":        {"internal/rate"},
 		"internal":              {"snpacket", "topicreg"},

@@ -1,48 +1,50 @@
-package gateway
+// Package deadline finds who is to be woken next among very many, nearly all of whom put
+// their deadlines off again and again.
+package deadline
 
 import (
 	"math"
 	"time"
 )
 
-// never is the deadline of something that waits for no time.
-const never = time.Duration(math.MaxInt64)
+// Never is the deadline of something that waits for no time.
+const Never = time.Duration(math.MaxInt64)
 
-// timerSlot is what an item carries to be held by a deadlines heap: the instant it
+// Slot is what an item carries to be held by a [Heap]: the instant it
 // wants to be woken at, and where its entry is. The zero value is an item that waits
 // for nothing. An item is in one heap at most.
-type timerSlot struct {
+type Slot struct {
 	at  time.Duration // the deadline wanted; meaningful while pos > 0
 	pos int32         // index of the entry in the heap plus one; 0: none
 }
 
-// slot makes a struct that embeds timerSlot fit for a deadlines heap.
-func (s *timerSlot) slot() *timerSlot { return s }
+// slot makes a struct that embeds Slot fit for a [Heap].
+func (s *Slot) slot() *Slot { return s }
 
-// timed is an item of a deadlines heap: a pointer to a struct with a timerSlot.
-type timed interface{ slot() *timerSlot }
+// timed is an item of a [Heap]: a pointer to a struct with a Slot.
+type timed interface{ slot() *Slot }
 
-// deadlines orders the items of one shard by deadline. It belongs to that shard's
-// goroutine and has no lock.
+// Heap orders items by deadline. It belongs to one goroutine and has no lock; the zero value
+// is empty. T is a pointer to a struct that embeds [Slot].
 //
 // It is lazy, because nearly every datagram moves a session's deadline, and nearly
 // always to a later time (keep-alive): such a move only stores the new instant in
 // the item. The entry stays where it is, too early, and is re-keyed when it surfaces.
 // Only a deadline that becomes earlier moves an entry. So an entry's key is never
-// later than its item's deadline, and next may name an instant at which nothing is
+// later than its item's deadline, and [Heap.Next] may name an instant at which nothing is
 // due yet; that costs one idle turn of the loop.
 //
 // The heap has four children per node: half the levels of a binary one, and the
 // children of a node share a cache line or two.
-type deadlines[T timed] struct {
-	heap []deadline[T]
+type Heap[T timed] struct {
+	heap []entry[T]
 }
 
-// deadline is an entry. It holds the slot beside the item so that moving an entry
+// entry is an item in the heap. It holds the slot beside the item so that moving an entry
 // needs no call through the type parameter.
-type deadline[T timed] struct {
+type entry[T timed] struct {
 	key  time.Duration
-	slot *timerSlot
+	slot *Slot
 	item T
 }
 
@@ -53,18 +55,18 @@ const (
 )
 
 // len returns the number of entries.
-func (d *deadlines[T]) len() int { return len(d.heap) }
+func (d *Heap[T]) len() int { return len(d.heap) }
 
-// update sets item's deadline to at. never takes the deadline away; the entry then
-// goes when it surfaces, or with remove.
-func (d *deadlines[T]) update(item T, at time.Duration) {
+// Update sets item's deadline to at. [Never] takes the deadline away; the entry then
+// goes when it surfaces, or with [Heap.Remove].
+func (d *Heap[T]) Update(item T, at time.Duration) {
 	s := item.slot()
 	if s.pos == 0 {
-		if at == never {
+		if at == Never {
 			return
 		}
 		s.at = at
-		d.heap = append(d.heap, deadline[T]{key: at, slot: s, item: item})
+		d.heap = append(d.heap, entry[T]{key: at, slot: s, item: item})
 		d.up(len(d.heap) - 1)
 		return
 	}
@@ -75,27 +77,27 @@ func (d *deadlines[T]) update(item T, at time.Duration) {
 	}
 }
 
-// remove takes item out, so that the heap no longer refers to it. An item that is
+// Remove takes item out, so that the heap no longer refers to it. An item that is
 // not in the heap is left alone.
-func (d *deadlines[T]) remove(item T) {
+func (d *Heap[T]) Remove(item T) {
 	if s := item.slot(); s.pos != 0 {
 		d.delete(int(s.pos) - 1)
 	}
 }
 
-// next returns the earliest instant at which an item may be due, or never. It is
+// Next returns the earliest instant at which an item may be due, or [Never]. It is
 // never later than the earliest deadline.
-func (d *deadlines[T]) next() time.Duration {
+func (d *Heap[T]) Next() time.Duration {
 	if len(d.heap) == 0 {
-		return never
+		return Never
 	}
 	return d.heap[0].key
 }
 
-// due takes out and returns the item with the earliest deadline if that is at or
-// before now. The caller gives it its next deadline with update. Items come in the
+// Due takes out and returns the item with the earliest deadline if that is at or
+// before now. The caller gives it its next deadline with [Heap.Update]. Items come in the
 // order of their deadlines.
-func (d *deadlines[T]) due(now time.Duration) (item T, ok bool) {
+func (d *Heap[T]) Due(now time.Duration) (item T, ok bool) {
 	for len(d.heap) > 0 && d.heap[0].key <= now {
 		top := &d.heap[0]
 		switch at := top.slot.at; {
@@ -103,7 +105,7 @@ func (d *deadlines[T]) due(now time.Duration) (item T, ok bool) {
 			item = top.item
 			d.delete(0)
 			return item, true
-		case at == never:
+		case at == Never:
 			d.delete(0)
 		default:
 			top.key = at
@@ -114,11 +116,11 @@ func (d *deadlines[T]) due(now time.Duration) (item T, ok bool) {
 }
 
 // delete removes the entry at index i and marks its item as not held.
-func (d *deadlines[T]) delete(i int) {
+func (d *Heap[T]) delete(i int) {
 	d.heap[i].slot.pos = 0
 	last := len(d.heap) - 1
 	moved := d.heap[last]
-	d.heap[last] = deadline[T]{} // the array must not keep the item alive
+	d.heap[last] = entry[T]{} // the array must not keep the item alive
 	d.heap = d.heap[:last]
 	if i < last {
 		d.heap[i] = moved
@@ -128,12 +130,12 @@ func (d *deadlines[T]) delete(i int) {
 	// Give memory back after a peak. The factor of four leaves the slice half empty,
 	// so that the next growth and the next shrinking are both far away.
 	if c := cap(d.heap); c > heapKeep && len(d.heap) < c/4 {
-		d.heap = append(make([]deadline[T], 0, c/2), d.heap...)
+		d.heap = append(make([]entry[T], 0, c/2), d.heap...)
 	}
 }
 
 // up moves the entry at index i towards the root until its parent is not later.
-func (d *deadlines[T]) up(i int) {
+func (d *Heap[T]) up(i int) {
 	e := d.heap[i]
 	for i > 0 {
 		parent := (i - 1) / heapArity
@@ -147,7 +149,7 @@ func (d *deadlines[T]) up(i int) {
 }
 
 // down moves the entry at index i away from the root until no child is earlier.
-func (d *deadlines[T]) down(i int) {
+func (d *Heap[T]) down(i int) {
 	e := d.heap[i]
 	for {
 		first := heapArity*i + 1
@@ -170,7 +172,7 @@ func (d *deadlines[T]) down(i int) {
 }
 
 // put stores an entry at index i and tells its item so.
-func (d *deadlines[T]) put(i int, e deadline[T]) {
+func (d *Heap[T]) put(i int, e entry[T]) {
 	d.heap[i] = e
 	e.slot.pos = int32(i + 1)
 }

@@ -1,4 +1,4 @@
-package gateway
+package deadline
 
 import (
 	"math/rand/v2"
@@ -8,15 +8,15 @@ import (
 )
 
 type sleeper struct {
-	timerSlot
+	Slot
 	id int
 }
 
 // checkHeap verifies the invariants that the comment of deadlines promises.
-func checkHeap(t *testing.T, d *deadlines[*sleeper]) {
+func checkHeap(t *testing.T, d *Heap[*sleeper]) {
 	t.Helper()
 	for i, e := range d.heap {
-		if int(e.slot.pos) != i+1 || e.slot != &e.item.timerSlot {
+		if int(e.slot.pos) != i+1 || e.slot != &e.item.Slot {
 			t.Fatalf("entry %d: its item believes to be at %d", i, e.slot.pos-1)
 		}
 		if e.key > e.slot.at {
@@ -38,7 +38,7 @@ func checkHeap(t *testing.T, d *deadlines[*sleeper]) {
 func TestDeadlinesAgreeWithAPlainMap(t *testing.T) {
 	for seed := range uint64(30) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		var d deadlines[*sleeper]
+		var d Heap[*sleeper]
 		model := make(map[*sleeper]time.Duration)
 		items := make([]*sleeper, 1+r.IntN(400))
 		for i := range items {
@@ -49,39 +49,39 @@ func TestDeadlinesAgreeWithAPlainMap(t *testing.T) {
 			item := items[r.IntN(len(items))]
 			switch r.IntN(10) {
 			case 0:
-				d.remove(item)
+				d.Remove(item)
 				delete(model, item)
 			case 1:
-				d.update(item, never)
+				d.Update(item, Never)
 				delete(model, item)
 			case 2:
 				now += time.Duration(r.IntN(50))
 				drainAndCompare(t, &d, model, now)
 			default:
 				at := now + time.Duration(r.IntN(1000))
-				d.update(item, at)
+				d.Update(item, at)
 				model[item] = at
 			}
 		}
 		checkHeap(t, &d)
 		drainAndCompare(t, &d, model, now+2000)
-		if len(model) != 0 || d.len() != 0 || d.next() != never {
+		if len(model) != 0 || d.len() != 0 || d.Next() != Never {
 			t.Fatalf("seed %d: %d items left in the model, %d in the heap", seed, len(model), d.len())
 		}
 	}
 }
 
-func drainAndCompare(t *testing.T, d *deadlines[*sleeper], model map[*sleeper]time.Duration, now time.Duration) {
+func drainAndCompare(t *testing.T, d *Heap[*sleeper], model map[*sleeper]time.Duration, now time.Duration) {
 	t.Helper()
 	checkHeap(t, d)
 	for _, at := range model {
-		if next := d.next(); next > at {
+		if next := d.Next(); next > at {
 			t.Fatalf("next is %s, but an item is due at %s", next, at)
 		}
 	}
 	last := time.Duration(-1)
 	for {
-		item, ok := d.due(now)
+		item, ok := d.Due(now)
 		if !ok {
 			break
 		}
@@ -100,44 +100,44 @@ func drainAndCompare(t *testing.T, d *deadlines[*sleeper], model map[*sleeper]ti
 			t.Fatalf("item %d was due at %s and did not come out at %s", item.id, at, now)
 		}
 	}
-	if next := d.next(); next <= now {
+	if next := d.Next(); next <= now {
 		t.Fatalf("next is %s after all up to %s came out: the loop would spin", next, now)
 	}
 }
 
 func TestDeadlineMovedLaterLeavesTheHeapAlone(t *testing.T) {
-	var d deadlines[*sleeper]
+	var d Heap[*sleeper]
 	a, b := &sleeper{id: 1}, &sleeper{id: 2}
-	d.update(a, 10)
-	d.update(b, 20)
-	d.update(a, 100)
-	if d.next() != 10 {
-		t.Errorf("next = %d, want the entry to stay at 10", d.next())
+	d.Update(a, 10)
+	d.Update(b, 20)
+	d.Update(a, 100)
+	if d.Next() != 10 {
+		t.Errorf("next = %d, want the entry to stay at 10", d.Next())
 	}
-	if item, ok := d.due(15); ok {
+	if item, ok := d.Due(15); ok {
 		t.Errorf("item %d is due at 15", item.id)
 	}
-	if d.next() != 20 {
-		t.Errorf("next = %d, want 20 after the early entry was re-keyed", d.next())
+	if d.Next() != 20 {
+		t.Errorf("next = %d, want 20 after the early entry was re-keyed", d.Next())
 	}
-	d.update(a, 5)
-	if item, ok := d.due(15); !ok || item != a {
+	d.Update(a, 5)
+	if item, ok := d.Due(15); !ok || item != a {
 		t.Error("an earlier deadline did not move the entry")
 	}
 }
 
 func TestDeadlinesGiveMemoryBack(t *testing.T) {
-	var d deadlines[*sleeper]
+	var d Heap[*sleeper]
 	items := make([]*sleeper, 20000)
 	for i := range items {
 		items[i] = &sleeper{id: i}
-		d.update(items[i], time.Duration(i*7919%20000))
+		d.Update(items[i], time.Duration(i*7919%20000))
 	}
 	freed := make(chan struct{})
 	last := &sleeper{id: -1}
-	d.update(last, 77)
+	d.Update(last, 77)
 	runtime.AddCleanup(last, func(c chan struct{}) { close(c) }, freed)
-	d.remove(last)
+	d.Remove(last)
 	last = nil
 	runtime.GC()
 	select {
@@ -146,8 +146,8 @@ func TestDeadlinesGiveMemoryBack(t *testing.T) {
 		t.Error("a removed item is still referred to")
 	}
 	for _, item := range items[:19900] {
-		d.remove(item)
-		d.remove(item) // harmless
+		d.Remove(item)
+		d.Remove(item) // harmless
 	}
 	checkHeap(t, &d)
 	if d.len() != 100 || cap(d.heap) > 2*heapKeep {
@@ -156,19 +156,19 @@ func TestDeadlinesGiveMemoryBack(t *testing.T) {
 }
 
 func TestDeadlineUpdatesDoNotAllocate(t *testing.T) {
-	var d deadlines[*sleeper]
+	var d Heap[*sleeper]
 	items := make([]*sleeper, 1000)
 	for i := range items {
 		items[i] = &sleeper{id: i}
-		d.update(items[i], time.Duration(i))
+		d.Update(items[i], time.Duration(i))
 	}
 	now := time.Duration(0)
 	if n := testing.AllocsPerRun(5000, func() {
 		now += 3
-		d.update(items[int(now)%1000], now+500) // later
-		d.update(items[int(now*7)%1000], now+1) // mostly earlier
-		if item, ok := d.due(now); ok {
-			d.update(item, now+1000)
+		d.Update(items[int(now)%1000], now+500) // later
+		d.Update(items[int(now*7)%1000], now+1) // mostly earlier
+		if item, ok := d.Due(now); ok {
+			d.Update(item, now+1000)
 		}
 	}); n != 0 {
 		t.Errorf("%.1f allocations per turn", n)
@@ -177,11 +177,11 @@ func TestDeadlineUpdatesDoNotAllocate(t *testing.T) {
 
 func BenchmarkDeadlines(b *testing.B) {
 	const sessions = 100_000
-	setUp := func() (*deadlines[*sleeper], []*sleeper) {
-		d, items := new(deadlines[*sleeper]), make([]*sleeper, sessions)
+	setUp := func() (*Heap[*sleeper], []*sleeper) {
+		d, items := new(Heap[*sleeper]), make([]*sleeper, sessions)
 		for i := range items {
 			items[i] = &sleeper{id: i}
-			d.update(items[i], time.Minute+time.Duration(i)*time.Millisecond)
+			d.Update(items[i], time.Minute+time.Duration(i)*time.Millisecond)
 		}
 		return d, items
 	}
@@ -191,7 +191,7 @@ func BenchmarkDeadlines(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			now += time.Microsecond
-			d.update(items[i], now+2*time.Minute)
+			d.Update(items[i], now+2*time.Minute)
 			if i++; i == sessions {
 				i = 0
 			}
@@ -204,7 +204,7 @@ func BenchmarkDeadlines(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			at--
-			d.update(items[i], at)
+			d.Update(items[i], at)
 			if i--; i < 0 {
 				i = sessions - 1
 			}
@@ -214,9 +214,9 @@ func BenchmarkDeadlines(b *testing.B) {
 		d, _ := setUp()
 		b.ReportAllocs()
 		for b.Loop() {
-			now := d.next()
-			if item, ok := d.due(now); ok {
-				d.update(item, now+2*time.Minute)
+			now := d.Next()
+			if item, ok := d.Due(now); ok {
+				d.Update(item, now+2*time.Minute)
 			}
 		}
 	})
