@@ -21,7 +21,7 @@ func (c *Client) Connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, m := range []sn12.Message{c.willTopic(), c.willMessage()} {
+	for _, m := range []sn12.Message{c.o.Will.topic(), c.o.Will.message()} {
 		if _, err := m.Append(nil); err != nil {
 			return fmt.Errorf("%v: %w", m.Type(), err)
 		}

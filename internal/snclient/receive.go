@@ -114,9 +114,9 @@ func (c *Client) answer(m sn12.Message) bool {
 	case sn12.ConnAck:
 		c.connAck(m)
 	case sn12.WillTopicReq:
-		c.dialogue(1, c.willTopic())
+		c.dialogue(1, c.o.Will.topic())
 	case sn12.WillMsgReq:
-		c.dialogue(2, c.willMessage())
+		c.dialogue(2, c.o.Will.message())
 	case sn12.RegAck:
 		c.complete(key{opRegister, m.MsgID}, m, func(ex *exchange) {
 			if m.ReturnCode == sn12.Accepted {
@@ -198,16 +198,16 @@ func (c *Client) dialogue(step int, m sn12.Message) {
 	_ = c.send(m) // a failure is a lost datagram: the exchange repeats it
 }
 
-func (c *Client) willTopic() sn12.Message {
-	w := c.o.Will
+// topic is the message for WILLTOPICREQ; without a will it is empty.
+func (w *Will) topic() sn12.Message {
 	if w == nil {
 		return sn12.WillTopic{Empty: true}
 	}
 	return sn12.WillTopic{QoS: w.QoS, Retain: w.Retain, Topic: []byte(w.Topic)}
 }
 
-func (c *Client) willMessage() sn12.Message {
-	w := c.o.Will
+// message is the message for WILLMSGREQ.
+func (w *Will) message() sn12.Message {
 	if w == nil {
 		return sn12.WillMsg{}
 	}
