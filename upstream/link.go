@@ -230,7 +230,10 @@ func (l *dedicated) Advance(now time.Duration) {
 }
 
 // AppendEvents implements Link.
-func (l *dedicated) AppendEvents(dst []Event) []Event { return l.events.appendTo(dst) }
+func (l *dedicated) AppendEvents(dst []Event) []Event {
+	l.t.renewed.taken()
+	return l.events.appendTo(dst)
+}
 
 // Flush implements Link.
 func (l *dedicated) Flush(now time.Duration) {

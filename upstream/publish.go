@@ -30,7 +30,7 @@ func (t *traffic) publish(m Publish) {
 		out.id = t.newID()
 	} else if m.Again || m.Released {
 		out.again = true
-		if m.Released && !t.renewed { // a session that has begun since does not know of it
+		if m.Released && t.renewed == noRenewal { // a session that has begun since does not know of it
 			out.step = releasing
 		}
 	}

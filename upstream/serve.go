@@ -18,7 +18,7 @@ func (t *traffic) opened(present bool, keepAlive uint16) (dropped []outgoing) {
 	t.keep.opened(t.now, every, limit)
 	if !present {
 		t.in.clear()
-		t.renewed = true
+		t.renewed = renewed
 	}
 	return t.win.out.restart(present)
 }

@@ -14,7 +14,7 @@ type traffic struct {
 	events  *eventLog
 	w       *output
 	now     time.Duration // of the call in progress, where it has one
-	renewed bool          // the broker has begun a session with this Link
+	renewed renewal
 	win     window
 	in      inbound
 	keep    keepAlive
@@ -55,5 +55,25 @@ func (t *traffic) newID() uint16 {
 		if id := t.win.out.lastID; !t.win.out.uses(id) && t.win.requests.find(id) < 0 {
 			return id
 		}
+	}
+}
+
+// renewal is whether the broker has begun a session of which the owner does not know yet: what
+// it hands over meanwhile as released is of the one before.
+type renewal uint8
+
+const (
+	noRenewal   renewal = iota
+	renewed             // the event that tells it has not been taken
+	renewalTold         // it has been taken, and may not have been handled
+)
+
+// taken notes that the owner takes the events. It has handled those of the last time then.
+func (r *renewal) taken() {
+	switch *r {
+	case renewed:
+		*r = renewalTold
+	case renewalTold:
+		*r = noRenewal
 	}
 }

@@ -94,9 +94,11 @@ type Publish struct {
 	// Again: an earlier process may have written the message. DUP is set from the first
 	// time, and Cancel does not take it back before.
 	Again bool
-	// Released: an earlier process had the broker's PUBREC. Only PUBREL is sent, as after
-	// Link.Release, unless the broker has lost the session: then the message is published
-	// again and everything begins anew.
+	// Released: an earlier process, or an earlier time that the message was with the Link, had
+	// the broker's PUBREC. Only PUBREL is sent, as after Link.Release, unless the broker has
+	// lost the session since, or has and the owner has not handled the event that says so: then
+	// the message is published again and everything begins anew. An owner that has handled it
+	// does not set this for messages of the session before.
 	Released bool
 }
 
