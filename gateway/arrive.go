@@ -3,7 +3,6 @@ package gateway
 import (
 	"sngate/gateway/listen"
 	"sngate/gateway/session"
-	"sngate/snpacket"
 	"sngate/snpacket/sn12"
 )
 
@@ -40,7 +39,7 @@ func (s *shard) arrive(a *arrival) {
 // shard that relays it without a session.
 func (s *shard) passOn(a *arrival) bool {
 	e := a.entry
-	if e == nil || !unsolicited(a.body) || !e.gone && e.bound && e.peer == a.peer && connected(e.session.State()) {
+	if e == nil || !unsolicited(a.frame) || !e.gone && e.bound && e.peer == a.peer && connected(e.session.State()) {
 		return false
 	}
 	a.kind, a.entry = byTopic, nil
@@ -69,7 +68,7 @@ func (s *shard) arriveAddress(a *arrival) {
 		s.handOver(e, a)
 	case e.gone || !e.bound || e.peer != a.peer:
 		s.disown(a, session.ReasonUnknownSender)
-	case !live(e.session.State()) && messageType(a.body) == byte(sn12.TypeDisconnect) && !s.farewells.Allow(s.now):
+	case !live(e.session.State()) && a.frame.Type == byte(sn12.TypeDisconnect) && !s.farewells.Allow(s.now):
 		s.counters.Drop(session.ReasonRateLimited) // as for strangers: see farewellsPerSecond
 		s.report.remember(s.now, e, session.ReasonRateLimited)
 	default:
@@ -79,7 +78,7 @@ func (s *shard) arriveAddress(a *arrival) {
 
 // handOver gives what belongs to a session of another shard to that one.
 func (s *shard) handOver(e *entry, a *arrival) {
-	b := arrival{datagram: a.datagram, body: a.body, peer: a.peer, entry: e}
+	b := arrival{datagram: a.datagram, frame: a.frame, peer: a.peer, entry: e}
 	if !e.shard.queues.offer(b) {
 		s.counters.Drop(session.ReasonShardFull)
 		return
@@ -93,8 +92,8 @@ func (s *shard) handle(e *entry, a *arrival) {
 		e.link.Nudge(s.now)
 	}
 	e.heardAt = s.now
-	e.session.Datagram(s.envFor(e), a.body, &s.out)
-	s.report.cause.datagram = a.body
+	e.session.Frame(s.envFor(e), a.frame, &s.out)
+	s.report.cause.datagram = a.frame.Message
 	s.carryOut(e)
 	s.report.cause.datagram = nil
 	if s.settle(e); e.claim {
@@ -129,8 +128,7 @@ func live(st session.State) bool {
 // because it loses its NAT binding; an active device has to connect again.
 func (s *shard) arriveWake(a *arrival) {
 	var m sn12.PingReq
-	_, body, err := snpacket.Split(a.body)
-	if err != nil || m.Parse(body) != nil {
+	if m.Parse(a.frame.Body()) != nil {
 		s.report.refusedWithout(s.now, a, session.ReasonMalformed)
 		return
 	}

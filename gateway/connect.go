@@ -8,18 +8,13 @@ import (
 	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/internal/deadline"
-	"sngate/snpacket"
 	"sngate/snpacket/sn12"
 )
 
 // arriveConnect handles CONNECT: the only message that makes a session.
 func (s *shard) arriveConnect(a *arrival) {
 	var c sn12.Connect
-	_, body, err := snpacket.Split(a.body)
-	if err == nil {
-		err = c.Parse(body)
-	}
-	if err != nil {
+	if err := c.Parse(a.frame.Body()); err != nil {
 		if errors.Is(err, sn12.ErrNoClientID) {
 			s.arriveNameless(a, &c)
 			return

@@ -6,7 +6,6 @@ import (
 	"sngate/gateway/session"
 	"sngate/internal/deadline"
 	"sngate/internal/rate"
-	"sngate/snpacket"
 	"sngate/snpacket/sn12"
 	"sngate/topicreg"
 	"sngate/upstream"
@@ -111,11 +110,10 @@ func (o *ownConnection) publish(a *arrival) {
 func (o *ownConnection) relay(a *arrival) session.Reason {
 	s := o.shard
 	var m sn12.Publish
-	_, body, err := snpacket.Split(a.body)
 	switch {
 	case !s.gw.opts.Session.QoSMinusOne:
 		return session.ReasonQoSMinusOneDisabled
-	case err != nil || m.Parse(body) != nil:
+	case m.Parse(a.frame.Body()) != nil:
 		return session.ReasonMalformed
 	}
 	topic, data := "", m.Data

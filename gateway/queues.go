@@ -5,13 +5,14 @@ import (
 
 	"sngate/gateway/listen"
 	"sngate/gateway/metrics"
+	"sngate/snpacket"
 	"sngate/upstream"
 )
 
 // arrival is one datagram on its way to a shard.
 type arrival struct {
 	datagram *listen.Datagram // recycled by the shard
-	body     []byte           // the MQTT-SN message in it, without encapsulation
+	frame    snpacket.Frame   // the MQTT-SN message in it, without encapsulation
 	peer     listen.Peer
 	entry    *entry      // whose address it came from; nil when it is to be found by client id
 	connect  *connecting // of a CONNECT in the queue for strangers

@@ -54,27 +54,27 @@ func newReceiver(gw *Gateway, listener int) *receiver {
 
 // handle takes over a datagram.
 func (r *receiver) handle(d *listen.Datagram) {
-	a := arrival{datagram: d, body: d.Bytes(), peer: listen.Peer{Listener: r.listener, Addr: d.From}}
+	a := arrival{datagram: d, frame: snpacket.Frame{Message: d.Bytes()}, peer: listen.Peer{Listener: r.listener, Addr: d.From}}
 	why := r.unwrap(&a)
-	r.gw.tracer.Datagram(false, a.peer, a.body)
+	r.gw.tracer.Datagram(false, a.peer, a.frame.Message)
 	if why != session.ReasonNone {
 		r.drop(&a, nil, why)
 		return
 	}
-	t, body, err := snpacket.Split(a.body)
-	if err != nil {
+	var err error
+	if a.frame, err = snpacket.ParseFrame(a.frame.Message); err != nil {
 		r.drop(&a, nil, session.ReasonMalformed)
 		return
 	}
-	r.counters.Received(t, len(d.Bytes()))
-	if r.discovery(&a, t, body) {
+	r.counters.Received(a.frame.Type, len(d.Bytes()))
+	if r.discovery(&a) {
 		d.Recycle()
 		return
 	}
-	s, sender := r.route(&a, sn12.Type(t), body)
+	s, sender := r.route(&a)
 	switch {
 	case s == nil:
-		r.unknown(&a, sn12.Type(t))
+		r.unknown(&a, sn12.Type(a.frame.Type))
 	case sender != nil && !sender.flow.Take(r.rate, r.gw.now(), 1):
 		r.drop(&a, sender, session.ReasonDatagramRate)
 	case sender == nil && !r.offerStranger(s, &a):
@@ -108,20 +108,20 @@ func (r *receiver) drop(a *arrival, sender *entry, why session.Reason) {
 func (r *receiver) note(a *arrival, sender *entry, why session.Reason) {
 	r.counters.Drop(why)
 	if sender == nil {
-		r.gw.lines.Stranger(r.seen, r.gw.now(), a.peer, a.body, why)
+		r.gw.lines.Stranger(r.seen, r.gw.now(), a.peer, a.frame.Message, why)
 		return
 	}
 	sender.overload.note(r.gw.now(), why)
-	r.gw.lines.Sender(r.seen, r.gw.now(), sender.session.ClientID(), a.peer, a.body, why)
+	r.gw.lines.Sender(r.seen, r.gw.now(), sender.session.ClientID(), a.peer, a.frame.Message, why)
 }
 
 // unwrap takes off the encapsulation of a forwarder (MQTT-SN 1.2 section 5.5).
 func (r *receiver) unwrap(a *arrival) session.Reason {
-	if !sn12.IsEncapsulated(a.body) {
+	if !sn12.IsEncapsulated(a.frame.Message) {
 		return session.ReasonNone
 	}
 	var m sn12.Encapsulated
-	switch err := m.Parse(a.body); {
+	switch err := m.Parse(a.frame.Message); {
 	case err != nil:
 		return session.ReasonMalformed
 	case m.Nested() || len(m.NodeID) == 0:
@@ -130,22 +130,23 @@ func (r *receiver) unwrap(a *arrival) session.Reason {
 		return session.ReasonForwarderNotAllowed
 	}
 	r.counters.Received(byte(sn12.TypeEncapsulated), 0)
-	a.body, a.peer.Node = m.Inner, string(m.NodeID)
+	a.frame.Message, a.peer.Node = m.Inner, string(m.NodeID)
 	return session.ReasonNone
 }
 
-func (r *receiver) discovery(a *arrival, t byte, body []byte) bool {
+func (r *receiver) discovery(a *arrival) bool {
 	via, node := discovery.ViaListener, []byte(nil)
 	if a.peer.Node != "" {
 		via, node = discovery.ViaForwarder, []byte(a.peer.Node)
 	}
-	return r.gw.discoverer.Message(via, r.listener, a.peer.Addr, node, t, body)
+	return r.gw.discoverer.Message(via, r.listener, a.peer.Addr, node, a.frame.Type, a.frame.Body())
 }
 
 // route finds the shard for an arrival; nil when the sender has no session and the
 // message makes none. The entry is that of the device that has sent it, as far as an
 // address can tell: nil for a stranger, and for a message in another device's name.
-func (r *receiver) route(a *arrival, t sn12.Type, body []byte) (*shard, *entry) {
+func (r *receiver) route(a *arrival) (*shard, *entry) {
+	t, body := sn12.Type(a.frame.Type), a.frame.Body()
 	behind := r.connecting.find(a.peer) // before the directory: that is changed first
 	sender := r.gw.directory.find(a.peer)
 	if behind != nil && sender != nil && len(behind.shard.queues.strangers) > turnSize {
@@ -159,14 +160,14 @@ func (r *receiver) route(a *arrival, t sn12.Type, body []byte) (*shard, *entry) 
 			a.assigned = r.assign(body, sender, behind)
 			id = []byte(a.assigned)
 		}
-	case behind != nil && !unsolicited(a.body):
+	case behind != nil && !unsolicited(a.frame):
 		return behind.shard, nil // kind is byAddress, and there is no entry yet
 	case t == sn12.TypePingReq && len(body) > 0:
 		a.kind, id = byWake, body
 	case sender != nil:
 		a.entry = sender
 		return sender.shard, sender
-	case unsolicited(a.body):
+	case unsolicited(a.frame):
 		a.kind = byTopic
 		return r.gw.shards[0], nil
 	default:
@@ -196,9 +197,9 @@ func (r *receiver) assign(body []byte, sender *entry, behind *connecting) string
 }
 
 // unsolicited reports whether a message is a PUBLISH of QoS -1, which needs no session.
-func unsolicited(message []byte) bool {
-	t, body, err := snpacket.Split(message)
-	return err == nil && sn12.Type(t) == sn12.TypePublish && len(body) > 0 && body[0]>>5&3 == sn12.QoSMinusOne
+func unsolicited(f snpacket.Frame) bool {
+	body := f.Body()
+	return sn12.Type(f.Type) == sn12.TypePublish && len(body) > 0 && body[0]>>5&3 == sn12.QoSMinusOne
 }
 
 // unknown answers a sender without a session: DISCONNECT says that it has to connect

@@ -87,7 +87,7 @@ func (r *reporter) refusal(now time.Duration, e *entry, why session.Reason, abou
 // of the client id that they name: there it shows.
 func (r *reporter) refusedWithout(now time.Duration, a *arrival, why session.Reason) {
 	r.counters.Drop(why)
-	id, x := r.log.Stranger(r.seen, now, a.peer, a.body, why)
+	id, x := r.log.Stranger(r.seen, now, a.peer, a.frame.Message, why)
 	if x == nil || id == "" || len(id) > r.maxClientID {
 		return
 	}

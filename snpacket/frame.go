@@ -41,6 +41,26 @@ var (
 	ErrTooLong = errors.New("message too long")
 )
 
+// Frame is one message whose frame has been checked.
+type Frame struct {
+	Message []byte // all of it, with the header
+	Type    byte   // MsgType, which need not be a known one
+	header  uint8  // octets before the body
+}
+
+// Body is what follows the header: a part of Message that cannot grow into what is behind it.
+func (f Frame) Body() []byte { return f.Message[f.header:len(f.Message):len(f.Message)] }
+
+// ParseFrame is Split for who hands the message on, so that its frame is checked once. Where
+// it fails, the Frame has nothing but Message.
+func ParseFrame(message []byte) (Frame, error) {
+	t, body, err := Split(message)
+	if err != nil {
+		return Frame{Message: message}, err
+	}
+	return Frame{Message: message, Type: t, header: uint8(len(message) - len(body))}, nil
+}
+
 // Split checks the frame of one datagram and returns its message type and body.
 // Both forms of the Length field are accepted at any size, so a PINGREQ may
 // arrive as 02 16 or as 01 00 04 16 (MQTT-SN 1.2 section 5.2.1). The checks, in

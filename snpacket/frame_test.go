@@ -111,3 +111,19 @@ func TestSplitReadsEveryLengthThatAppendHeaderWrites(t *testing.T) {
 		}
 	}
 }
+
+// A frame has the parts that Split finds, and the whole message.
+func TestParseFrameAgreesWithSplit(t *testing.T) {
+	for _, message := range []string{
+		"", "\x02", "\x02\x16", "\x05\x16dev", "\x01\x00\x07\x16dev", "\x01\x00\x04\x16", "\x05\x16de", "\x01\x00\x03", "\x00\x16", "\x03\xffx",
+	} {
+		msgType, body, want := snpacket.Split([]byte(message))
+		f, err := snpacket.ParseFrame([]byte(message))
+		if err != want || string(f.Message) != message || f.Type != msgType {
+			t.Errorf("%q: %+v, %v, want type %#02x, %v", message, f, err, msgType, want)
+		}
+		if got := f.Body(); err == nil && (string(got) != string(body) || cap(got) != len(got)) {
+			t.Errorf("%q: body %q, room for %d, want %q", message, got, cap(got), body)
+		}
+	}
+}

@@ -49,19 +49,26 @@ func New(cfg *Config, clientID string) *Session {
 // Datagram handles one datagram of the device, without any encapsulation. b is not
 // kept.
 func (s *Session) Datagram(env Env, b []byte, out *Out) {
-	st := &step{env, out}
-	t, body, err := snpacket.Split(b)
+	f, err := snpacket.ParseFrame(b)
 	if err != nil {
+		st := &step{env, out}
 		st.drop(ReasonMalformed)
 		return
 	}
+	s.Frame(env, f, out)
+}
+
+// Frame is Datagram for a message whose frame has been checked.
+func (s *Session) Frame(env Env, f snpacket.Frame, out *Out) {
+	st := &step{env, out}
+	t, body := f.Type, f.Body()
 	if why := stray(sn12.Type(t)); why != ReasonNone {
 		st.drop(why)
 		return
 	}
 	parked, bounded := s.presence.parked, s.addr.reach != nil
 	s.addr.reach.beginStep(st.Out)
-	s.addr.reach.credit(len(b))
+	s.addr.reach.credit(len(f.Message))
 	switch {
 	case sn12.Type(t) == sn12.TypeConnect:
 		s.handshake.onConnect(st, body)
