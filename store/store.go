@@ -83,6 +83,12 @@ type Record struct {
 	Key, Value []byte
 }
 
+// Migration converts a record from one meaning to the next: it returns its value as it is to
+// be from now on, or value itself. It is called for every record of a file that was written
+// before. key and value are valid during the call only and must not be changed; what it
+// returns belongs to the store. An error ends the start and leaves the file as it was.
+type Migration func(b Bucket, key, value []byte) ([]byte, error)
+
 // Store keeps keys and values. All methods may be called from several goroutines.
 type Store interface {
 	// Durable reports whether what is stored survives the process.

@@ -241,7 +241,7 @@ func (e *engine) recheck() error {
 		return err
 	}
 	defer f.Close()
-	found, err := inspect(f, e.path, e.opts.schema)
+	found, err := inspect(f, e.path, e.opts.Migrations)
 	if err == nil && found.damage != nil {
 		if err = found.damage; found.counted == e.digest {
 			err = discardRoot(e.path, found.discard)

@@ -129,7 +129,7 @@ func (e *engine) start() (*Report, error) {
 // prepare brings an open file to the current schema and size. found is nil for a new
 // file.
 func (e *engine) prepare(found *content, rep *Report) error {
-	s := e.opts.schema
+	s := schema(e.opts.Migrations)
 	err := guard(func() error {
 		return e.db.Update(func(tx *bbolt.Tx) error {
 			if found == nil || found.empty() {
@@ -139,7 +139,7 @@ func (e *engine) prepare(found *content, rep *Report) error {
 				}
 			} else if h, err := decodeHeader(found.header); err != nil {
 				return err
-			} else if h.version < s.version {
+			} else if h.version < s.version() {
 				rep.SchemaFrom = h.version
 				if e.digest, err = s.migrate(tx, h); err != nil {
 					return err
@@ -200,7 +200,7 @@ func examine(path string, opts Options, rep *Report) (*content, error) {
 	if lock != nil {
 		defer lock.Close()
 	}
-	found, err := inspect(f, path, opts.schema)
+	found, err := inspect(f, path, opts.Migrations)
 	if err != nil {
 		return nil, err
 	}
@@ -222,7 +222,7 @@ type finding struct {
 }
 
 // inspect looks for the newest transaction that is complete.
-func inspect(f io.ReaderAt, path string, s *schema) (finding, error) {
+func inspect(f io.ReaderAt, path string, s schema) (finding, error) {
 	var roots []metaPage
 	var damage error
 	discard := 0
@@ -250,7 +250,7 @@ func inspect(f io.ReaderAt, path string, s *schema) (finding, error) {
 }
 
 // inspectTree checks everything below one root page.
-func inspectTree(f io.ReaderAt, m metaPage, path string, s *schema) (*content, error) {
+func inspectTree(f io.ReaderAt, m metaPage, path string, s schema) (*content, error) {
 	if c, err := walkMeta(f, m); err == nil {
 		if h, err := decodeHeader(c.header); err == nil && s.tooNew(path, h) != nil {
 			return nil, s.tooNew(path, h)

@@ -26,7 +26,11 @@ type Options struct {
 	// Default 1 s.
 	LockTimeout time.Duration
 
-	schema   *schema      // nil: the current one; tests bring their own
+	// Migrations lead from each older meaning of the records to the next one, the first of
+	// them from schema version 1 to 2. So their number says which version the files have that
+	// are written with them, and that a file of a later one is refused. None is ever taken out.
+	Migrations []store.Migration
+
 	openFile openFileFunc // nil: os.OpenFile
 	noSync   bool         // do not wait for the disk; for tests that open many files
 }
@@ -38,9 +42,6 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.TxBytes, 4<<20)
 	setDefault(&o.MaxBytes, 1<<30)
 	setDefault(&o.LockTimeout, time.Second)
-	if o.schema == nil {
-		o.schema = currentSchema()
-	}
 	return o
 }
 

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -19,15 +20,11 @@ const (
 	digestKey  = "digest"
 )
 
-// schema is the meaning of the records: a version, and for each older version the step
-// to the next one: steps[0] leads from version 1 to version 2. All steps of a file run
-// in one transaction.
-type schema struct {
-	version uint32
-	steps   []func(tx *bbolt.Tx) error
-}
+// schema is the way to the present meaning of the records, see [Options]. All migrations of a
+// file run in one transaction.
+type schema []store.Migration
 
-func currentSchema() *schema { return &schema{version: 1} }
+func (s schema) version() uint32 { return 1 + uint32(len(s)) }
 
 // header is the first thing that is read of a file. Its form must never change, so
 // that every version of the program can tell which version a file has: version (4
@@ -131,17 +128,17 @@ func (d *digest) records() (n int) {
 }
 
 // tooNew returns the error for a file of a newer version, or nil.
-func (s *schema) tooNew(path string, h header) error {
-	if h.version <= s.version {
+func (s schema) tooNew(path string, h header) error {
+	if h.version <= s.version() {
 		return nil
 	}
 	return fmt.Errorf("%w: %s has schema version %d (made by %q), this program knows versions up to %d; "+
 		"start the newer program again, or move the file away to begin without sessions and messages",
-		ErrNewerSchema, path, h.version, h.createdBy, s.version)
+		ErrNewerSchema, path, h.version, h.createdBy, s.version())
 }
 
 // create makes the buckets of an empty file.
-func (s *schema) create(tx *bbolt.Tx, createdBy string) error {
+func (s schema) create(tx *bbolt.Tx, createdBy string) error {
 	for b := store.Sessions; b <= store.Spool; b++ {
 		if _, err := tx.CreateBucketIfNotExists([]byte(b.String())); err != nil {
 			return err
@@ -151,17 +148,17 @@ func (s *schema) create(tx *bbolt.Tx, createdBy string) error {
 	if err != nil {
 		return err
 	}
-	return meta.Put([]byte(headerKey), header{s.version, createdBy}.encode())
+	return meta.Put([]byte(headerKey), header{s.version(), createdBy}.encode())
 }
 
 // migrate brings a file of an older version up to this one and counts its records anew.
-func (s *schema) migrate(tx *bbolt.Tx, h header) (d digest, err error) {
-	for v := h.version; v < s.version; v++ {
-		if v < 1 || int(v) > len(s.steps) {
-			return d, fmt.Errorf("there is no way from schema version %d to %d", v, v+1)
-		}
-		if err := s.steps[v-1](tx); err != nil {
-			return d, fmt.Errorf("migrating from schema version %d to %d: %w", v, v+1, err)
+func (s schema) migrate(tx *bbolt.Tx, h header) (d digest, err error) {
+	if h.version < 1 {
+		return d, errors.New("there is no schema version 0")
+	}
+	for ; h.version < s.version(); h.version++ {
+		if err := rewrite(tx, s[h.version-1]); err != nil {
+			return d, fmt.Errorf("migrating from schema version %d to %d: %w", h.version, h.version+1, err)
 		}
 	}
 	for b := store.Sessions; b <= store.Spool; b++ {
@@ -174,6 +171,28 @@ func (s *schema) migrate(tx *bbolt.Tx, h header) (d digest, err error) {
 			return d, err
 		}
 	}
-	h.version = s.version
 	return d, tx.Bucket([]byte(metaBucket)).Put([]byte(headerKey), h.encode())
+}
+
+// rewrite makes one migration. Buckets that the file does not have yet are left out.
+func rewrite(tx *bbolt.Tx, migrate store.Migration) error {
+	for b := store.Sessions; b <= store.Spool; b++ {
+		bucket := tx.Bucket([]byte(b.String()))
+		if bucket == nil {
+			continue
+		}
+		c := bucket.Cursor()
+		for k, v := c.First(); k != nil; k, v = c.Next() {
+			migrated, err := migrate(b, k, v)
+			if err == nil && !bytes.Equal(migrated, v) {
+				if err = bucket.Put(k, migrated); err == nil {
+					c.Seek(k) // a change makes the place of a cursor invalid
+				}
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

@@ -19,16 +19,12 @@ import (
 )
 
 // upper is a migration to be recognized by: it writes the values of a bucket in capitals.
-func upper(b store.Bucket) func(*bbolt.Tx) error {
-	return func(tx *bbolt.Tx) error {
-		bucket := tx.Bucket([]byte(b.String()))
-		c := bucket.Cursor()
-		for k, v := c.First(); k != nil; k, v = c.Next() {
-			if err := bucket.Put(k, bytes.ToUpper(v)); err != nil {
-				return err
-			}
+func upper(of store.Bucket) store.Migration {
+	return func(b store.Bucket, _, value []byte) ([]byte, error) {
+		if b == of {
+			return bytes.ToUpper(value), nil
 		}
-		return nil
+		return value, nil
 	}
 }
 
@@ -36,7 +32,7 @@ func TestOlderSchemaIsMigrated(t *testing.T) {
 	s, path := newStore(t)
 	mustWrite(t, s, put(store.Held, "k", "held"), put(store.Topics, "k", "topic"))
 	closeStore(t, s)
-	v3 := Options{schema: &schema{version: 3, steps: []func(*bbolt.Tx) error{upper(store.Held), upper(store.Topics)}}}
+	v3 := Options{Migrations: []store.Migration{upper(store.Held), upper(store.Topics)}}
 	for _, from := range []uint32{1, 0} { // 0: not again
 		s, rep := open(t, path, v3)
 		if rep.SchemaFrom != from || rep.Lost() || rep.Created || rep.Records != 2 {
@@ -49,17 +45,37 @@ func TestOlderSchemaIsMigrated(t *testing.T) {
 	}
 }
 
+// Every record is converted once, though the first changes move those that follow.
+func TestMigrationReachesEveryRecord(t *testing.T) {
+	s, path := newStore(t)
+	want, ops := records{}, []store.Op(nil)
+	for i := range 1000 {
+		key := fmt.Sprintf("%04d", i)
+		ops = append(ops, put(store.Held, key, "v"))
+		want["held/"+key] = strings.Repeat("long", 100) + "v"
+	}
+	mustWrite(t, s, ops...)
+	closeStore(t, s)
+	n := 0
+	s, _ = open(t, path, Options{Migrations: []store.Migration{func(_ store.Bucket, _, value []byte) ([]byte, error) {
+		n++
+		return append(bytes.Repeat([]byte("long"), 100), value...), nil
+	}}})
+	if diff := cmp.Diff(want, dump(t, s)); diff != "" || n != 1000 {
+		t.Errorf("%d of 1000 records: %s", n, diff)
+	}
+}
+
 func TestFailedMigrationChangesNothing(t *testing.T) {
 	s, path := newStore(t)
 	mustWrite(t, s, put(store.Held, "k", "v"))
 	closeStore(t, s)
 	fail := errors.New("cannot be done")
-	for name, steps := range map[string][]func(*bbolt.Tx) error{
-		"error":   {upper(store.Held), func(*bbolt.Tx) error { return fail }},
-		"panic":   {upper(store.Held), func(*bbolt.Tx) error { panic("oops") }},
-		"no step": {upper(store.Held)},
+	for name, last := range map[string]store.Migration{
+		"error": func(store.Bucket, []byte, []byte) ([]byte, error) { return nil, fail },
+		"panic": func(store.Bucket, []byte, []byte) ([]byte, error) { panic("oops") },
 	} {
-		_, _, err := Open(path, Options{schema: &schema{version: 3, steps: steps}})
+		_, _, err := Open(path, Options{Migrations: []store.Migration{upper(store.Held), last}})
 		if err == nil || name == "error" && (!errors.Is(err, fail) || !strings.Contains(err.Error(), "from schema version 2 to 3")) {
 			t.Errorf("%s: err = %v", name, err)
 		}
@@ -72,7 +88,7 @@ func TestFailedMigrationChangesNothing(t *testing.T) {
 
 func TestNewerSchemaIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "db")
-	s, _ := open(t, path, Options{Version: "9.8.7", schema: &schema{version: 7}})
+	s, _ := open(t, path, Options{Version: "9.8.7", Migrations: make([]store.Migration, 6)})
 	mustWrite(t, s, put(store.Held, "k", "v"))
 	// A form of data that this version knows nothing of is no damage.
 	err := s.engine.db.Update(func(tx *bbolt.Tx) error {
