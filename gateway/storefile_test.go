@@ -3,39 +3,57 @@ package gateway
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"flag"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"sngate/gateway/persist"
 	"sngate/gateway/session"
 	"sngate/snpacket/sn12"
+	"sngate/store"
 	"sngate/store/bolt"
+	"sngate/store/storetest"
 )
 
-// storeFile is what a gateway of an earlier version has left behind when it was killed: it is
+// storeFiles are what gateways of all versions have left behind when they were killed: they are
 // never written again, so that what a later version does with such a file is tested with one
-// that is real. A file of another version gets another name, and is made by
+// that is real. A file of another version is added to them, and is made by
 //
 //	go test ./gateway -run TestStoreFileOfAnEarlierVersion -write-store-file testdata/store-NAME.db.gz
-const storeFile = "testdata/store-schema1.db.gz"
+var storeFiles = []struct {
+	path string
+	from uint32 // its schema version; 0: the present one
+}{
+	{"testdata/store-schema1.db.gz", 1},
+	{"testdata/store-schema2.db.gz", 0},
+}
 
 var writeStoreFile = flag.String("write-store-file", "", "make a store file with sessions and messages in all states, compressed, and test it")
 
-// newStoreFileRig is a rig whose gateway is yet to be started, on the store in path.
-func newStoreFileRig(t *testing.T, path string) *rig {
+// openStoreFile opens a file that is migrated from a schema version; 0: it is not.
+func openStoreFile(t *testing.T, path string, from uint32) store.Store {
 	t.Helper()
-	s, report, err := bolt.Open(path, bolt.Options{Version: "test"})
+	s, report, err := bolt.Open(path, bolt.Options{Version: "test", Migrations: persist.Migrations()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if report.Lost() || report.SchemaFrom != 0 {
-		t.Fatalf("the file is not taken as it is: %v", report)
+	if report.Lost() || report.SchemaFrom != from {
+		t.Fatalf("the file is not taken as one of schema version %d: %v", from, report)
 	}
+	return s
+}
+
+// newStoreFileRig is a rig whose gateway is yet to be started, on the store in path.
+func newStoreFileRig(t *testing.T, path string, from uint32) *rig {
+	t.Helper()
+	s := openStoreFile(t, path, from)
 	t.Cleanup(func() { // when the gateway has stopped
 		if err := s.Close(); err != nil {
 			t.Error(err)
@@ -53,7 +71,7 @@ func newStoreFileRig(t *testing.T, path string) *rig {
 
 // fillStoreFile makes the file: a gateway with devices in many states is killed.
 func fillStoreFile(t *testing.T, path string) {
-	r := newStoreFileRig(t, path)
+	r := newStoreFileRig(t, path, 0)
 	r.start()
 	sleeper := r.device("10.0.1.1:5000")
 	sleeper.connectWith(false, 60, "sleeper")
@@ -103,20 +121,106 @@ func fillStoreFile(t *testing.T, path string) {
 }
 
 func TestStoreFileOfAnEarlierVersion(t *testing.T) {
-	path, packed := filepath.Join(t.TempDir(), "sngate.db"), storeFile
 	if *writeStoreFile != "" {
-		packed = *writeStoreFile
+		path := filepath.Join(t.TempDir(), "sngate.db")
 		synctest.Test(t, func(t *testing.T) { fillStoreFile(t, path) })
-		pack(t, path, packed)
+		pack(t, path, *writeStoreFile)
 	}
-	unpack(t, packed, path)
-	synctest.Test(t, func(t *testing.T) { takeUpStoreFile(t, path) })
+	for _, f := range storeFiles {
+		t.Run(filepath.Base(f.path), func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "sngate.db")
+			unpack(t, f.path, path)
+			synctest.Test(t, func(t *testing.T) { takeUpStoreFile(t, path, f.from) })
+			wantPresentForm(t, path, 0)
+		})
+		t.Run(filepath.Base(f.path)+" opened before", func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "sngate.db")
+			unpack(t, f.path, path)
+			wantPresentForm(t, path, f.from)
+			if _, _, err := bolt.Open(path, bolt.Options{}); !errors.Is(err, bolt.ErrNewerSchema) {
+				t.Errorf("a program of schema version 1 opens it: %v", err)
+			}
+			synctest.Test(t, func(t *testing.T) { takeUpStoreFile(t, path, 0) })
+		})
+	}
+}
+
+// wantPresentForm opens the file and expects its six sessions in the present form.
+func wantPresentForm(t *testing.T, path string, from uint32) {
+	t.Helper()
+	s := openStoreFile(t, path, from)
+	defer storetest.Close(t, s)
+	sessions := 0
+	l, err := keeperOf(s).Load(func(clientID []byte, kind session.RecordKind, _, value []byte, _ *persist.Entry) error {
+		if kind == session.RecordSession {
+			sessions++
+			if value[0] != 2 {
+				t.Errorf("%s has version %d", clientID, value[0])
+			}
+		}
+		return nil
+	})
+	if err != nil || l.Bad > 0 || sessions != 6 {
+		t.Errorf("%d sessions, %d bad records, %v", sessions, l.Bad, err)
+	}
+}
+
+func keeperOf(s store.Store) *persist.Keeper {
+	return persist.New(s, func() time.Duration { return 0 })
+}
+
+// A session of another version keeps the gateway from starting, and stays as it is, as do all
+// others.
+func TestSessionOfAnotherVersionEndsTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newDurableRig(t, nil)
+		for id, addr := range map[string]string{"before": "10.0.1.1:5000", "dev": "10.0.1.2:5000", "late": "10.0.1.3:5000"} {
+			r.device(addr).connectWith(false, 60, id)
+		}
+		r.crash()
+		version := setVersion(t, r.store, "dev", 3)
+		keys, submitted := len(r.store.Keys()), r.store.Submitted()
+		_, err := Start(r.opts)
+		if !errors.Is(err, session.ErrRecordVersion) || !strings.Contains(err.Error(), `client id "dev"`) {
+			t.Errorf("err = %v", err)
+		}
+		if len(r.store.Keys()) != keys || r.store.Submitted() != submitted {
+			t.Errorf("%d keys are left of %d after %d batches", len(r.store.Keys()), keys, r.store.Submitted()-submitted)
+		}
+		setVersion(t, r.store, "dev", version)
+		r.start()
+		r.wantSessions("all are there again", 3)
+	})
+}
+
+// setVersion changes the version of a session's records, and returns what it was.
+func setVersion(t *testing.T, s store.Store, id string, version uint8) (was uint8) {
+	t.Helper()
+	var record []byte
+	var where persist.Entry
+	k := keeperOf(s)
+	_, err := k.Load(func(clientID []byte, kind session.RecordKind, _, value []byte, at *persist.Entry) error {
+		if string(clientID) == id && kind == session.RecordSession {
+			record, where = bytes.Clone(value), *at
+		}
+		return nil
+	})
+	if err != nil || record == nil {
+		t.Fatalf("no session of %s: %v", id, err)
+	}
+	was, record[0] = record[0], version
+	answered := make(chan error, 1)
+	k.Submit(id, []session.Record{{Kind: session.RecordSession, Value: record}}, func() persist.Entry { return where }, func(err error) { answered <- err })
+	if err := <-answered; err != nil {
+		t.Fatal(err)
+	}
+	return was
 }
 
 // takeUpStoreFile expects that all devices go on as if nothing had happened. The broker has
 // forgotten what it knew, so all that they get comes from the file.
-func takeUpStoreFile(t *testing.T, path string) {
-	r := newStoreFileRig(t, path)
+func takeUpStoreFile(t *testing.T, path string, from uint32) {
+	r := newStoreFileRig(t, path, from)
 	got := r.observe()
 	r.start()
 	r.wantSessions("all of them", 6)

@@ -44,7 +44,7 @@ func layers() map[string][]string {
 		"conf":                  {"topicreg"},
 		"embeddedbroker":        {"internal/rate"},
 		"internal":              {"snpacket", "topicreg"},
-		"cmd":                   {"snpacket", "topicreg", "gateway", "gateway/listen", "gateway/admin", "gateway/session", "upstream", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/rate"},
+		"cmd":                   {"snpacket", "topicreg", "gateway", "gateway/listen", "gateway/admin", "gateway/persist", "gateway/session", "upstream", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/rate"},
 		"test":                  {"snpacket", "topicreg", "gateway", "gateway/listen", "gateway/admin", "gateway/session", "upstream", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/binrec", "internal/rate", "cmd"},
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"sngate/conf"
+	"sngate/gateway/persist"
 	"sngate/store"
 	"sngate/store/bolt"
 )
@@ -81,7 +82,7 @@ func writeBolt(t *testing.T, path, bucket, key string, value []byte) {
 
 func openTestStore(t *testing.T, path string) store.Store {
 	t.Helper()
-	s, _, err := bolt.Open(path, bolt.Options{})
+	s, _, err := bolt.Open(path, bolt.Options{Migrations: persist.Migrations()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,6 +99,23 @@ func TestStoreIsMadeAndClosedAtTheEnd(t *testing.T) {
 		if err := openTestStore(t, path).Close(); err != nil { // it would be locked
 			t.Error(err)
 		}
+	}
+}
+
+func TestStoreOfAnOlderVersionIsMigrated(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sngate.db")
+	s, _, err := bolt.Open(path, bolt.Options{})
+	if err == nil {
+		err = s.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, log := runWithStore(t, path); code != exitOK || !strings.Contains(log, "migrated from schema version 1") {
+		t.Errorf("code %d\n%s", code, log)
+	}
+	if _, _, err := bolt.Open(path, bolt.Options{}); !errors.Is(err, bolt.ErrNewerSchema) {
+		t.Errorf("an older program opens it: %v", err)
 	}
 }
 

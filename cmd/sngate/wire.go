@@ -20,6 +20,7 @@ import (
 	"sngate/gateway"
 	"sngate/gateway/admin"
 	"sngate/gateway/listen"
+	"sngate/gateway/persist"
 	"sngate/gateway/session"
 	"sngate/internal/rate"
 	"sngate/internal/version"
@@ -247,8 +248,9 @@ func openStore(c conf.Store, log zerolog.Logger) (store.Store, error) {
 		return nil, fmt.Errorf("store.path: %w", err)
 	}
 	s, report, err := bolt.Open(path, bolt.Options{
-		Version:  version.Version,
-		MaxBytes: int(min(c.MaxBytes, math.MaxInt)),
+		Version:    version.Version,
+		MaxBytes:   int(min(c.MaxBytes, math.MaxInt)),
+		Migrations: persist.Migrations(),
 	})
 	switch {
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):

@@ -2,6 +2,7 @@ package persist
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"time"
 
@@ -21,14 +22,17 @@ type Loaded struct {
 // Load reads the whole store, before anything is submitted to it. take is called for each
 // record of a session; at is what the shell has added to session.RecordSession, nil for all
 // others. It keeps nothing of what it is given. A record that it refuses is counted as bad; the
-// value of one that is malformed here already is nil.
+// value of one that is malformed here already is nil. One of another version ends the loading:
+// [session.ErrRecordVersion].
 func (k *Keeper) Load(take func(clientID []byte, kind session.RecordKind, key, value []byte, at *Entry) error) (Loaded, error) {
 	var l Loaded
 	err := k.store.Load(func(b store.Bucket, key, value []byte) error {
 		if k.loadOwn(&l, key, value) {
 			return nil
 		}
-		if err := k.loadRecord(b, key, value, take); err != nil {
+		if err := k.loadRecord(b, key, value, take); errors.Is(err, session.ErrRecordVersion) {
+			return err
+		} else if err != nil {
 			if l.Bad++; l.Why == nil {
 				l.Why = fmt.Errorf("%v %q: %w", b, key, err)
 			}
@@ -65,7 +69,7 @@ func (k *Keeper) loadRecord(b store.Bucket, key, value []byte, take func([]byte,
 		return errEntry
 	}
 	if kind != session.RecordSession {
-		return take(clientID, kind, rest, value, nil)
+		return aboutVersion(clientID, take(clientID, kind, rest, value, nil))
 	}
 	at, record, err := parseEntry(value)
 	if err != nil {
@@ -73,5 +77,5 @@ func (k *Keeper) loadRecord(b store.Bucket, key, value []byte, take func([]byte,
 		return err
 	}
 	k.lived = max(k.lived, at.Ended) // newer than the clock that a crash has left
-	return take(clientID, kind, rest, record, &at)
+	return aboutVersion(clientID, take(clientID, kind, rest, record, &at))
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // loadScript feeds Load the records of script: kind, length of the key, length of the
-// value, key, value. It returns the session, and whether there is one.
+// value, key, value. Of RecordSession there are both versions. It returns the session, and whether there is one.
 func loadScript(script []byte) (s *Session, out Out, known bool) {
 	cfg := testConfig()
 	cfg.Durable, cfg.Spool, cfg.SpoolMessages, cfg.SpoolBytes, cfg.SpoolAge = true, true, 100, 1<<20, 1e12
@@ -20,7 +20,11 @@ func loadScript(script []byte) (s *Session, out Out, known bool) {
 		k = min(k, len(script))
 		key := script[:k]
 		v = min(v, len(script)-k)
-		_ = s.Load(kind, key, script[k:k+v])
+		value := script[k : k+v]
+		if migrated, err := MigrateFrom1(kind, value); err == nil {
+			value = migrated
+		}
+		_ = s.Load(kind, key, value)
 		script = script[k+v:]
 	}
 	known = s.Resume(envAt(epoch), &out)
@@ -40,6 +44,7 @@ func appendScript(script []byte, records []Record) []byte {
 func FuzzLoad(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(appendScript(nil, richRecords(f)))
+	f.Add(appendScript(nil, goldenRecords(f, 1)))
 	f.Fuzz(func(t *testing.T, script []byte) {
 		s, out, known := loadScript(script[:min(len(script), 4096)])
 		if !known {

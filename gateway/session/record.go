@@ -2,9 +2,9 @@ package session
 
 import (
 	"errors"
+	"fmt"
 
 	"sngate/internal/binrec"
-	"sngate/snpacket/sn12"
 )
 
 // RecordKind says what a [Record] holds.
@@ -45,8 +45,37 @@ type Record struct {
 func key16(n uint16) []byte { return binrec.New(2).U16(n) }
 func key32(n uint32) []byte { return binrec.New(4).U32(n) }
 
-// errRecord says that a record is not one this version has written.
+// recordVersion is the version of the form of all records of a session. It is the first octet of
+// RecordSession; the other kinds carry none, because a store never has records of two versions:
+// it migrates those of an older one when it is opened, before [Session.Load] sees any. Whoever
+// changes the form of any kind adds a version and a function like [MigrateFrom1].
+//
+//	1  The first octet was protocolSN12.
+//	2  protocolSN12 follows the version.
+const recordVersion = 2
+
+// protocolSN12 is the ProtocolId in CONNECT of MQTT-SN 1.2, the only one of stored sessions.
+const protocolSN12 = 1
+
+// errRecord says that a record is not one that a program with this version has written.
 var errRecord = errors.New("session: malformed record")
+
+// ErrRecordVersion says that only another version of the program can read a record. It is
+// no rubbish, so whoever gets this must leave what is stored as it is.
+var ErrRecordVersion = errors.New("session: record of another version")
+
+// MigrateFrom1 converts a record of version 1 to version 2, and returns its value. Where that
+// is the same, it is the value given. One that is not of version 1 is [ErrRecordVersion]. An empty
+// RecordSession, which has no version, stays as it is, and Load refuses it.
+func MigrateFrom1(kind RecordKind, value []byte) ([]byte, error) {
+	switch {
+	case kind != RecordSession || len(value) == 0:
+		return value, nil
+	case value[0] != protocolSN12:
+		return nil, fmt.Errorf("%w: it has version %d, not 1", ErrRecordVersion, value[0])
+	}
+	return binrec.New(1 + len(value)).U8(2).Octets(value), nil
+}
 
 // Bits of the octet in which RecordSession keeps what is true or false.
 const (
@@ -81,7 +110,7 @@ func bit(set bool, b uint8) uint8 {
 func (s *Session) appendSession() []byte {
 	bits := bit(s.clean, bitClean) | bit(s.kept, bitKept) | bit(s.presence.accepted.will, bitWill) | bit(s.wills.current != nil, bitHasWill) |
 		bit(s.wills.due, bitWillDue) | bit(s.assigned, bitAssigned) | bit(s.Proven(), bitProven)
-	b := binrec.New(64).U8(sn12.ProtocolID, bits, byte(s.lasting())).U16(s.presence.duration).U16(s.presence.sleepFor).U16(s.presence.accepted.duration)
+	b := binrec.New(64).U8(recordVersion, protocolSN12, bits, byte(s.lasting())).U16(s.presence.duration).U16(s.presence.sleepFor).U16(s.presence.accepted.duration)
 	if w := s.wills.current; w != nil {
 		b = b.U8(w.QoS, bit(w.Retain, bitRetain)).Text32(w.Topic).Octets(w.Message)
 	}
@@ -101,7 +130,10 @@ func (s *Session) lasting() State {
 
 func (s *Session) loadSession(value []byte) error {
 	f := binrec.NewReader(value)
-	version, bits, state := f.U8(), f.U8(), State(f.U8())
+	if version := f.U8(); version != recordVersion && !f.Malformed() {
+		return fmt.Errorf("%w: it has version %d, this program reads %d", ErrRecordVersion, version, recordVersion)
+	}
+	protocol, bits, state := f.U8(), f.U8(), State(f.U8())
 	duration, sleepFor, accepted := f.U16(), f.U16(), f.U16()
 	var w *Will
 	if bits&bitHasWill != 0 {
@@ -113,7 +145,7 @@ func (s *Session) loadSession(value []byte) error {
 	default:
 		f.Check(false)
 	}
-	if !f.Done() || version != sn12.ProtocolID {
+	if !f.Done() || protocol != protocolSN12 {
 		return errRecord
 	}
 	s.clean, s.kept, s.assigned, s.state = bits&bitClean != 0, bits&bitKept != 0, bits&bitAssigned != 0, state
@@ -142,7 +174,8 @@ func copyOf(part []byte) []byte { return append(make([]byte, 0, len(part)), part
 
 // Load takes one record of the session back; records may come in any order, those of a
 // kind in the order of their keys. key and value are not kept. Resume is called after
-// the last one. A record that makes no sense is an error, and leaves the session as it is.
+// the last one. A record that makes no sense is an error, and leaves the session as it is; so
+// is one of another version, [ErrRecordVersion].
 func (s *Session) Load(kind RecordKind, key, value []byte) error {
 	k, f := binrec.NewReader(key), binrec.NewReader(value)
 	var take func()

@@ -1,24 +1,96 @@
 package session
 
 import (
+	"bytes"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
 
 // Records are what a restart finds, perhaps of another version: their octets are a format of
-// files. testdata/records.golden has one of each kind; no line of it may ever change.
+// files. testdata/records-N.golden has records of each kind in version N; no line of one may
+// ever change.
 func TestRecordsKeepTheirOctets(t *testing.T) {
 	var got strings.Builder
 	for _, r := range richRecords(t) {
 		fmt.Fprintf(&got, "%s key=%x value=%x\n", recordNames[r.Kind], r.Key, r.Value)
 	}
-	want, err := os.ReadFile("testdata/records.golden")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got.String() != string(want) {
+	want := readFile(t, fmt.Sprintf("testdata/records-%d.golden", recordVersion))
+	if got.String() != want {
 		t.Errorf("got\n%swant\n%s", &got, want)
+	}
+}
+
+func readFile(tb testing.TB, path string) string {
+	tb.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return string(b)
+}
+
+// goldenRecords reads the records of an older version.
+func goldenRecords(tb testing.TB, version int) (records []Record) {
+	tb.Helper()
+	for line := range strings.Lines(readFile(tb, fmt.Sprintf("testdata/records-%d.golden", version))) {
+		name, rest, _ := strings.Cut(strings.TrimSpace(line), " key=")
+		key, value, ok := strings.Cut(rest, " value=")
+		k, err1 := hex.DecodeString(key)
+		v, err2 := hex.DecodeString(value)
+		kind := slices.Index(recordNames[:], name)
+		if err := errors.Join(err1, err2); err != nil || !ok || kind < 1 {
+			tb.Fatalf("%q: %v", line, err)
+		}
+		records = append(records, Record{Kind: RecordKind(kind), Key: k, Value: v})
+	}
+	return records
+}
+
+// What is in records of version 1 is what was in them.
+func TestRecordsOfVersion1AreMigrated(t *testing.T) {
+	records := goldenRecords(t, 1)
+	for i := range records {
+		r := &records[i]
+		before := bytes.Clone(r.Value)
+		migrated, err := MigrateFrom1(r.Kind, r.Value)
+		if err != nil || !bytes.Equal(r.Value, before) {
+			t.Fatalf("%s: %v; it was %x and is %x", describeRecord(*r), err, before, r.Value)
+		}
+		r.Value = migrated
+	}
+	sameRecords(t, records, richRecords(t))
+	for _, r := range richRecords(t) {
+		if _, err := MigrateFrom1(r.Kind, r.Value); errors.Is(err, ErrRecordVersion) != (r.Kind == RecordSession) {
+			t.Errorf("a %s of version 2 is migrated once more: %v", describeRecord(r), err)
+		}
+	}
+	if v, err := MigrateFrom1(RecordSession, nil); err != nil || len(v) > 0 {
+		t.Errorf("an empty record: %x, %v", v, err)
+	}
+}
+
+// A record of another version is not taken, and told from one that makes no sense.
+func TestRecordsOfAnotherVersionAreRefused(t *testing.T) {
+	value := richRecords(t)[0].Value
+	for version := range 256 {
+		value[0] = byte(version)
+		s := New(durableConfig(), "dev")
+		err := s.Load(RecordSession, nil, value)
+		if errors.Is(err, ErrRecordVersion) != (version != recordVersion) || s.journal.known != (version == recordVersion) {
+			t.Errorf("version %d: %v", version, err)
+		}
+	}
+	s := New(durableConfig(), "dev")
+	if err := s.Load(RecordSession, nil, nil); err == nil || errors.Is(err, ErrRecordVersion) {
+		t.Errorf("an empty record has no version: %v", err)
+	}
+	value[0], value[1] = recordVersion, 2
+	if err := s.Load(RecordSession, nil, value); err == nil || errors.Is(err, ErrRecordVersion) {
+		t.Errorf("another version of MQTT-SN: %v", err)
 	}
 }

@@ -14,7 +14,7 @@ func resumedRig(t *testing.T) *rig {
 	cfg.Durable, cfg.Spool = true, true
 	cfg.SpoolMessages, cfg.SpoolBytes, cfg.SpoolAge = 10, 10_000, 3600e9
 	r := newRig(t, cfg)
-	if err := r.s.Load(RecordSession, nil, []byte{1, bitKept, byte(StateActive), 0, 60, 0, 0, 0, 60}); err != nil {
+	if err := r.s.Load(RecordSession, nil, []byte{recordVersion, protocolSN12, bitKept, byte(StateActive), 0, 60, 0, 0, 0, 60}); err != nil {
 		t.Fatal(err)
 	}
 	r.step("resume", func() { r.s.Resume(r.at(), &r.out) })
