@@ -130,6 +130,14 @@ func (e *engine) start() (*Report, error) {
 // file.
 func (e *engine) prepare(found *content, rep *Report) error {
 	s := schema(e.opts.Migrations)
+	// A migration writes records anew before the old ones are free, and must not fail because
+	// the file is as large as it may be.
+	e.db.MaxSize = 0
+	defer func() {
+		if e.db != nil {
+			e.db.MaxSize = e.opts.MaxBytes
+		}
+	}()
 	err := guard(func() error {
 		return e.db.Update(func(tx *bbolt.Tx) error {
 			if found == nil || found.empty() {
@@ -148,6 +156,9 @@ func (e *engine) prepare(found *content, rep *Report) error {
 			return e.digest.stamp(tx)
 		})
 	})
+	if err != nil && rep.SchemaFrom != 0 {
+		err = fmt.Errorf("migrating %s from schema version %d, which needs room on the disk: %w", e.path, rep.SchemaFrom, err)
+	}
 	if err == nil && rep.Created {
 		err = syncDir(e.path)
 	}

@@ -330,3 +330,30 @@ func TestRetriesOnceASecond(t *testing.T) {
 		closeStore(t, s)
 	})
 }
+
+// Records are written anew before the old ones are free.
+func TestMigrationOfAFileThatIsFull(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	const limit = 2 << 20
+	s, _ := open(t, path, Options{MaxBytes: limit, noSync: true})
+	for i := range 1500 {
+		mustWrite(t, s, put(store.Sessions, fmt.Sprintf("dev%05d", i), strings.Repeat("s", 60)))
+	}
+	for i := 0; ; i++ {
+		if _, err := answer(s, put(store.Spool, fmt.Sprintf("dev%05d", i), strings.Repeat("x", 1000))); err != nil {
+			break
+		}
+	}
+	_ = s.Close() // full as it is
+	longer := func(b store.Bucket, _, value []byte) ([]byte, error) {
+		if b == store.Sessions {
+			value = append([]byte{2}, value...)
+		}
+		return value, nil
+	}
+	s, rep := open(t, path, Options{MaxBytes: limit, noSync: true, Migrations: []store.Migration{longer}})
+	if rep.SchemaFrom != 1 || rep.Lost() {
+		t.Errorf("report %+v", rep)
+	}
+	closeStore(t, s)
+}
