@@ -40,6 +40,9 @@ const (
 	waiting                       // an id that can be given to another name
 )
 
+// futile reports whether a registration is under way that a wake does not wait for.
+func (an *announcer) futile() bool { return an.reg != nil && an.reg.futile }
+
 // addressed reports whether a message can be sent without REGISTER. A predefined or short
 // id that the device has refused does not count.
 func (an *announcer) addressed(m *outgoing) bool {

@@ -12,6 +12,7 @@ import (
 type exchange struct {
 	packetID uint16 // 0: none
 	msgID    uint16
+	sum      uint64 // of the contents: an identifier may have come to mean something else unseen
 }
 
 // takenOver names a QoS 2 message of the broker that the broker has been told about and
@@ -153,13 +154,7 @@ func (cu *custody) isTaken(st *step, ev *Event) bool {
 // wasSent reports whether a QoS 2 message that the broker sends again is the one that
 // the device was being sent when the connection, or the gateway, went away.
 func (cu *custody) wasSent(ev *Event) bool {
-	if ev.QoS != 2 || !ev.Dup || ev.PacketID != cu.lastQoS2.packetID {
-		return false
-	}
-	if cu.outgoing.packetID != ev.PacketID {
-		return true
-	}
-	return cu.outgoing.sum == contentSum(ev.Topic, ev.Payload)
+	return ev.QoS == 2 && ev.Dup && ev.PacketID == cu.lastQoS2.packetID && cu.lastQoS2.sum == contentSum(ev.Topic, ev.Payload)
 }
 
 // onReleased takes the broker's PUBREL. PUBCOMP lets the broker use the identifier for
@@ -225,7 +220,13 @@ func (cu *custody) forgetTaken(st *step) (any bool) {
 
 // sent notes under which MsgId a QoS 2 message goes to the device.
 func (cu *custody) sent(m *outgoing) {
-	cu.lastQoS2 = exchange{packetID: m.packetID, msgID: m.msgID}
+	cu.lastQoS2 = exchange{packetID: m.packetID, msgID: m.msgID, sum: contentSum(m.topic, m.payload)}
+}
+
+// sentBefore is sent, for what the store has of it.
+func (cu *custody) sentBefore() {
+	o := &cu.outgoing
+	cu.lastQoS2 = exchange{packetID: o.packetID, msgID: o.msgID, sum: o.sum}
 }
 
 // forgetSent ends that: the broker has been acknowledged the message, or has forgotten it.

@@ -173,7 +173,7 @@ func (dl *downlink) halted(st *step, withheld bool) bool {
 	case dl.queue.len() == 0, dl.resumeAt != Never, dl.s.wake.tired(), withheld:
 		return true
 	}
-	return dl.gated(st) || dl.s.announcer.reg != nil && dl.s.announcer.reg.futile
+	return dl.gated(st) || dl.s.announcer.futile()
 }
 
 // deliver starts the delivery of m.

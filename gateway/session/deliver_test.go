@@ -457,11 +457,13 @@ func TestDeliverPacketIdentifierOfAnotherMessage(t *testing.T) {
 		name    string
 		present bool
 		dup     bool
+		payload string
 		msgID   uint16
 	}{
-		{"redelivered", true, true, 1},
-		{"without DUP", true, false, 3},
-		{"of another session of the broker", false, true, 3},
+		{"redelivered", true, true, "x", 1},
+		{"without DUP", true, false, "x", 3},
+		{"of another session of the broker", false, true, "x", 3},
+		{"of another session, of which no CONNACK has told", true, true, "y", 3},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r, id := subscriber(t, nil, false, "a/b")
@@ -477,12 +479,12 @@ func TestDeliverPacketIdentifierOfAnotherMessage(t *testing.T) {
 			r.want("bye", sn12.Disconnect{})
 			r.wantAction("bye", Action{Kind: ActionCloseClean})
 			r.comeBack(false)
-			ev := fromBroker("a/b", "y", 2, 7)
+			ev := fromBroker("a/b", tc.payload, 2, 7)
 			ev.Dup = tc.dup
 			r.event(ev)
 			r.want("the id is told again", sn12.Register{TopicID: id, MsgID: 2, TopicName: []byte("a/b")})
 			r.send(sn12.RegAck{TopicID: id, MsgID: 2})
-			want := pub(2, id, tc.msgID, "y")
+			want := pub(2, id, tc.msgID, tc.payload)
 			want.DUP = tc.msgID == 1
 			r.want("PUBLISH", want)
 		})

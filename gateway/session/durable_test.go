@@ -807,3 +807,20 @@ func TestMsgIDOfAnInterruptedDeliveryIsNotGivenToAnotherHeldMessage(t *testing.T
 	r.wantAction("lost", Action{Kind: ActionCloseAbort})
 	r.want("and told so", sn12.Disconnect{})
 }
+
+// A waking sleeper that changes its mind twice before the store has the first CONNECT: the
+// CONNACK comes when all of it is stored, and what the device sends behind it is taken.
+func TestRepeatedConnectsAreAnsweredByOneConnAck(t *testing.T) {
+	r := newDurableRig(t, nil)
+	connect := sn12.Connect{ProtocolID: 1, Duration: 600, ClientID: []byte("dev")}
+	r.send(connect)
+	r.wantAction("", Action{Kind: ActionConnect, KeepAlive: 600})
+	r.event(Event{Kind: EventConnected})
+	r.send(sn12.Disconnect{HasDuration: true, Duration: 10})
+	r.send(connect)
+	r.wantAction("awake for good", Action{Kind: ActionSetWill})
+	r.stored()
+	r.want("one", sn12.ConnAck{})
+	r.send(sn12.Publish{QoS: 1, MsgID: 5, TopicIDType: sn12.TopicIDShort, TopicID: sn12.ShortID("ab"), Data: []byte("x")})
+	r.wantAction("taken", Action{Kind: ActionPublish, Topic: "ab", Payload: []byte("x"), QoS: 1})
+}

@@ -80,5 +80,5 @@ func (dl *downlink) resumeOutgoing() {
 			}
 		}
 	}
-	dl.s.custody.sent(&outgoing{packetID: o.packetID, msgID: o.msgID})
+	dl.s.custody.sentBefore()
 }

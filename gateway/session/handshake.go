@@ -228,6 +228,8 @@ func (hs *handshake) accept(st *step, p connectParams, wake bool) {
 	hs.s.up.settled()
 	hs.s.presence.heard(st.Now)
 	hs.s.up.drain(st)
+	// One CONNACK answers them all: the device would go on behind the first, too early.
+	hs.s.journal.forget(func(c *continuation) bool { return c.kind == thenConnAck })
 	hs.s.after(st, goOnWhenDown, continuation{kind: thenConnAck})
 }
 

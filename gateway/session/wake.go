@@ -82,6 +82,8 @@ func (wk *waking) onPingReq(st *step, body []byte) {
 // barrier if the broker may have more for it.
 func (wk *waking) finish(st *step) {
 	switch {
+	case wk.s.down.paused && wk.s.announcer.futile():
+		// No answer of the broker is read before the device takes what is held, and it does not.
 	case wk.barrier.token != 0 && !wk.tired(): // its answer may be behind messages that are not read
 		return
 	case wk.s.custody.completing() && !wk.barrier.done && !wk.tired(): // the broker goes on behind PUBCOMP
