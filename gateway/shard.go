@@ -154,6 +154,7 @@ func (s *shard) settle(e *entry) {
 	s.carryOut(e)
 	s.tell()
 	for e.link != nil {
+		// The session handles all of these before the link is asked again, which takes it so.
 		s.events = e.link.AppendEvents(s.events[:0])
 		if len(s.events) == 0 {
 			break

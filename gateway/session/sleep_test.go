@@ -503,3 +503,29 @@ func TestWakeBehindAnUnansweredSubscribeAsksTheBroker_Case127(t *testing.T) {
 	r.event(Event{Kind: EventPong, Token: ping.Token})
 	r.want("that was all", sn12.PingResp{})
 }
+
+// What is held fills its room and needs a REGISTER that the device does not answer: no answer
+// of the broker is read before the device takes something, so the wake does not wait for one.
+func TestWakeDoesNotWaitForAnAnswerThatIsNotRead(t *testing.T) {
+	cfg := testConfig()
+	cfg.MaxMessages = 2
+	r, _ := subscriber(t, cfg, true, "c/+")
+	r.sleep(600)
+	r.event(fromBroker("c/d", "1", 1, 1))
+	r.event(fromBroker("c/d", "2", 1, 2))
+	r.wantAction("as much as may be held", Action{Kind: ActionPause})
+	register := sn12.Register{TopicID: 1, TopicName: []byte("c/d")}
+	for wake := range uint16(2) {
+		register.MsgID = wake + 1
+		r.send(sn12.PingReq{ClientID: []byte("dev")})
+		r.want("", register)
+		r.advance(cfg.RetryInterval)
+		r.want("again", register)
+		if wake == 0 {
+			r.sleep(600) // it does not know REGISTER, and goes back by itself
+		}
+	}
+	r.advance(cfg.RetryInterval)
+	r.want("nothing else can come", sn12.PingResp{})
+	r.wantState("asleep", StateAsleep)
+}
