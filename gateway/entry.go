@@ -51,7 +51,6 @@ type entry struct {
 
 	accepted   bool          // it has been active
 	acceptedAt time.Duration // since when
-	parked     bool          // the session has been told that the link is parked
 	gone       bool          // forgotten; what still refers to it is late
 
 	counted counted
@@ -73,11 +72,12 @@ func toWill(w *session.Will) *upstream.Will {
 }
 
 // eventKinds translates what a link reports into what a session is told.
-var eventKinds = map[upstream.EventKind]session.EventKind{
+var eventKinds = [...]session.EventKind{
 	upstream.EventConnected:     session.EventConnected,
 	upstream.EventRefused:       session.EventRefused,
 	upstream.EventDown:          session.EventDown,
 	upstream.EventUp:            session.EventUp,
+	upstream.EventParked:        session.EventParked,
 	upstream.EventPublished:     session.EventPublished,
 	upstream.EventPublishFailed: session.EventPublishFailed,
 	upstream.EventSubscribed:    session.EventSubscribed,
@@ -176,6 +176,8 @@ func (e *entry) do(s *shard, a *session.Action) {
 		e.link.Pause()
 	case session.ActionResume:
 		e.link.Resume()
+	case session.ActionWant:
+		e.link.Want(now, a.Wanted)
 	}
 }
 

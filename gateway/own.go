@@ -23,6 +23,8 @@ type ownConnection struct {
 
 	strays rate.Limiter // QoS -1 without a session
 
+	parked bool // the link is, so retryAt is when it is nudged
+
 	announcing bool // "online" is published and not acknowledged
 }
 
@@ -56,29 +58,28 @@ func (o *ownConnection) connect() {
 func (o *ownConnection) advance() {
 	switch {
 	case o.shard.now < o.retryAt:
-	case o.entry.link.Parked():
-		o.retryAt = deadline.Never
+	case o.parked:
+		o.parked, o.retryAt = false, deadline.Never
 		o.entry.link.Nudge(o.shard.now)
 	default:
 		o.connect()
 	}
 }
 
-// parked lets the gateway's own connection come back when it was lost alone, as no
-// device will speak for it. It is not at once: another gateway with the same client id
-// may have it.
-func (o *ownConnection) parked() { o.retryAt = o.shard.now + ownRetryMax }
-
 // event takes what the link reports.
 func (o *ownConnection) event(ev *upstream.Event) {
 	s := o.shard
 	switch ev.Kind {
 	case upstream.EventConnected, upstream.EventUp:
-		o.wait, o.retryAt = ownRetryMin, deadline.Never
+		o.parked, o.wait, o.retryAt = false, ownRetryMin, deadline.Never
 		s.gw.broker.up()
 		o.sayOnline()
 	case upstream.EventPublished, upstream.EventPublishFailed:
 		o.announced(ev)
+	case upstream.EventParked:
+		// It was lost alone, and no device will speak for it. It does not come back at once:
+		// another gateway with the same client id may have it.
+		o.parked, o.retryAt = true, s.now+ownRetryMax
 	case upstream.EventReleased:
 		o.entry.link.Complete(ev.PacketID)
 	case upstream.EventDoubted:

@@ -121,6 +121,8 @@ func (r *reporter) link(now time.Duration, e *entry, ev *upstream.Event) {
 	case ev.Kind == upstream.EventUp:
 		r.deviceLine(oplog.Devices, zerolog.DebugLevel, e, "").Bool("session_present", ev.SessionPresent).
 			Msg("connection of a device to the broker is up again")
+	case ev.Kind == upstream.EventParked:
+		r.deviceLine(oplog.Devices, zerolog.DebugLevel, e, "").Msg("connection of a device to the broker waits for the device to speak")
 	}
 }
 
@@ -131,11 +133,6 @@ func (r *reporter) linkFault(now time.Duration, e *entry, kind oplog.Kind, level
 	}
 	level = e.refusalsOf().LinkLevel(now, kind == oplog.Devices, level)
 	r.deviceLine(kind, level, e, why.Error()).Err(why).Msg(message)
-}
-
-// parked logs that a link waits for its device.
-func (r *reporter) parked(e *entry) {
-	r.deviceLine(oplog.Devices, zerolog.DebugLevel, e, "").Msg("connection of a device to the broker waits for the device to speak")
 }
 
 // givenUp logs a message for a device that has been given up. The operator can tell by

@@ -137,7 +137,7 @@ func (s *shard) input(in *upstream.Input) {
 func (s *shard) advance(e *entry) {
 	if e.link != nil && s.now >= e.link.Deadline() {
 		e.link.Advance(s.now)
-		s.noteParked(e) // before the session decides by it
+		s.tellEvents(e) // before the session decides by them
 	}
 	if e.isOwn() {
 		s.own.advance()
@@ -153,11 +153,37 @@ func (s *shard) advance(e *entry) {
 func (s *shard) settle(e *entry) {
 	s.carryOut(e)
 	s.tell()
-	for e.link != nil {
+	if e.link != nil {
+		s.tellEvents(e)
+		e.link.Flush(s.now)
+	}
+	s.noteClosed()
+	if e.gone {
+		return
+	}
+	at := deadline.Never
+	if e.link != nil {
+		at = e.link.Deadline()
+	}
+	if e.isOwn() {
+		at = min(at, s.own.retryAt)
+	} else {
+		if !s.frozen {
+			at = min(at, e.session.Deadline())
+		}
+		s.countHeld(e)
+	}
+	s.timers.Update(e, at)
+}
+
+// tellEvents tells the session of e what its link reports, and what that has brought on the
+// link, until there is nothing more.
+func (s *shard) tellEvents(e *entry) {
+	for {
 		// The session handles all of these before the link is asked again, which takes it so.
 		s.events = e.link.AppendEvents(s.events[:0])
 		if len(s.events) == 0 {
-			break
+			return
 		}
 		for i := range s.events {
 			if s.events[i].Kind == upstream.EventClosed {
@@ -180,28 +206,6 @@ func (s *shard) settle(e *entry) {
 		}
 		clear(s.events)
 	}
-	if e.link != nil {
-		s.noteParked(e)
-		s.tell()
-		e.link.Flush(s.now)
-	}
-	s.noteClosed()
-	if e.gone {
-		return
-	}
-	at := deadline.Never
-	if e.link != nil {
-		at = e.link.Deadline()
-	}
-	if e.isOwn() {
-		at = min(at, s.own.retryAt)
-	} else {
-		if !s.frozen {
-			at = min(at, e.session.Deadline())
-		}
-		s.countHeld(e)
-	}
-	s.timers.Update(e, at)
 }
 
 // answer is an event for the session of an entry that was made while that, or another one,
@@ -229,25 +233,6 @@ func (s *shard) tell() {
 		a.entry.session.Upstream(s.envFor(a.entry), &a.event, &s.out)
 		s.carryOut(a.entry)
 	}
-}
-
-// noteParked tells the session when its link waits for the device to speak, and the link
-// whether there are messages for the broker.
-func (s *shard) noteParked(e *entry) {
-	if !e.isOwn() {
-		e.link.Want(s.now, e.session.Delivering())
-	}
-	parked := e.link.Parked()
-	switch {
-	case !parked || e.parked:
-	case e.isOwn():
-		s.own.parked()
-	default:
-		s.report.parked(e)
-		e.session.Upstream(s.envFor(e), &session.Event{Kind: session.EventParked}, &s.out)
-		s.carryOut(e)
-	}
-	e.parked = parked
 }
 
 // stop ends all sessions of the shard, or lets time pass without them from now on. left

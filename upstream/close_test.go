@@ -126,7 +126,7 @@ func TestEveryCloseIsAnsweredInEveryState(t *testing.T) {
 					o.want(upstream.EventClosed, name)
 				}
 				o.wantQuiet(name)
-				if o.Deadline() != upstream.Never || o.Parked() {
+				if o.Deadline() != upstream.Never || upstream.Parked(o.Link) {
 					t.Errorf("%s: a closed link has a deadline or is parked", name)
 				}
 			})

@@ -213,7 +213,8 @@ func (l *dedicated) again(now time.Duration) {
 		case yes:
 			l.d.stats.Parkings.Add(1)
 			l.state = stateParked
-			l.retry.park(now, &l.d.opt)
+			l.retry.park()
+			l.events.report(Event{Kind: EventParked})
 			return
 		}
 	}

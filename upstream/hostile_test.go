@@ -174,8 +174,8 @@ func TestDisconnectFromTheBrokerIsAClose_Case157(t *testing.T) {
 				o.want(upstream.EventDown, "closed")
 				p.WantEOF("by both")
 				r.pass(5 * time.Second)
-				if o.Parked() != c.parks {
-					t.Errorf("parked %v", o.Parked())
+				if upstream.Parked(o.Link) != c.parks {
+					t.Errorf("parked %v", upstream.Parked(o.Link))
 				}
 				if n := r.d.Stats().ProtocolErrors.Load(); n != 0 {
 					t.Errorf("%d protocol errors", n)

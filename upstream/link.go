@@ -165,9 +165,6 @@ func (l *dedicated) setPaused(paused bool) {
 	}
 }
 
-// Parked implements Link.
-func (l *dedicated) Parked() bool { return l.state == stateParked }
-
 // Home implements Link.
 func (l *dedicated) Home() string {
 	if l.home == nil {
@@ -181,11 +178,8 @@ func (l *dedicated) Nudge(now time.Duration) { l.spoke(now) }
 
 // Want implements Link.
 func (l *dedicated) Want(now time.Duration, wanted bool) {
-	if l.retry.wanted == wanted {
-		return
-	}
-	if l.retry.wanted = wanted; l.state == stateParked {
-		l.retry.planReturn(now, &l.d.opt)
+	if l.state == stateParked {
+		l.retry.want(now, wanted, &l.d.opt)
 	}
 }
 

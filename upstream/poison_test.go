@@ -455,7 +455,6 @@ func TestParkedLinkThatIsWantedIsTriedAgain_Case157(t *testing.T) {
 		bubble(t, fast, func(r *rig) {
 			r.up(&upstream.Connect{ClientID: "other"}, false)
 			o, p := r.up(&upstream.Connect{ClientID: "dev", Will: &upstream.Will{Topic: "w"}}, false)
-			o.Want(r.now(), c.wanted)
 			end := func() {
 				if c.said {
 					p.SendRaw(0xe0, 1, 0x8e)
@@ -464,9 +463,8 @@ func TestParkedLinkThatIsWantedIsTriedAgain_Case157(t *testing.T) {
 				}
 				o.want(upstream.EventDown, "taken over")
 				r.pass(time.Second)
-				if !o.Parked() {
-					t.Fatal("not parked")
-				}
+				o.want(upstream.EventParked, "each time")
+				o.Want(r.now(), c.wanted)
 			}
 			end()
 			var pauses []time.Duration

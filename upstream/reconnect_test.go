@@ -22,9 +22,7 @@ func parkedLink(r *rig) *owned {
 	p.Conn.Close()
 	r.pass(time.Second)
 	o.want(upstream.EventDown, "lost")
-	if !o.Parked() {
-		r.t.Fatal("not parked")
-	}
+	o.want(upstream.EventParked, "alone")
 	return o
 }
 
@@ -125,7 +123,7 @@ func TestLossAloneParksUntilTheDeviceSpeaks_Case157(t *testing.T) {
 	bubble(t, upstream.Options{}, func(r *rig) {
 		o := parkedLink(r)
 		r.pass(70 * time.Second) // longer, and the other would miss its PINGRESP
-		if r.lis.Dialled() != 0 || !o.Parked() {
+		if r.lis.Dialled() != 0 || !upstream.Parked(o.Link) {
 			t.Fatal("reconnected though the device is silent")
 		}
 		if r.d.Stats().Parkings.Load() != 1 {
@@ -134,7 +132,7 @@ func TestLossAloneParksUntilTheDeviceSpeaks_Case157(t *testing.T) {
 		o.Nudge(r.now())
 		o.accept(true)
 		o.want(upstream.EventUp, "the device has spoken here")
-		if o.Parked() {
+		if upstream.Parked(o.Link) {
 			t.Error("still parked")
 		}
 	})
@@ -185,7 +183,7 @@ func TestLossTogetherReconnectsAll_Case152(t *testing.T) {
 				r.pass(2 * time.Second)
 				parked := 0
 				for _, o := range r.links {
-					if o.Parked() {
+					if upstream.Parked(o.Link) {
 						parked++
 					}
 				}
@@ -218,7 +216,7 @@ func TestBrokerThatDiesSlowlyParksNobody_Case152(t *testing.T) {
 		}
 		r.pass(2 * time.Second)
 		for i, o := range r.links {
-			if o.Parked() {
+			if upstream.Parked(o.Link) {
 				t.Errorf("link %d is parked", i)
 			}
 		}
@@ -248,7 +246,7 @@ func TestLossTogetherIsRecognisedByTheLastToRetry(t *testing.T) {
 		}
 		r.settle()
 		for i, o := range r.links {
-			if o.Parked() {
+			if upstream.Parked(o.Link) {
 				t.Errorf("link %d is parked", i)
 			}
 		}
@@ -267,7 +265,8 @@ func TestLoneLinkParksWhenItIsTakenOverAgain_Case157(t *testing.T) {
 		p.Conn.Close()
 		o.want(upstream.EventDown, "closed again within 10 s")
 		r.pass(10 * time.Second)
-		if !o.Parked() || r.lis.Dialled() != 0 {
+		o.want(upstream.EventParked, "a fight with another gateway would begin")
+		if r.lis.Dialled() != 0 {
 			t.Fatal("a fight with another gateway has begun")
 		}
 		o.Nudge(r.now())

@@ -136,8 +136,8 @@ func TestDormantLinkWakesWhenTheDeviceSpeaks(t *testing.T) {
 				o.Reopen(r.now(), persistent, upstream.ReopenWhenNudged)
 				r.pass(24 * time.Hour)
 				o.wantQuiet("dormant")
-				if r.lis.Dialled() != 0 || o.Parked() || o.Deadline() != upstream.Never {
-					t.Fatalf("dialled %d, parked %v, deadline %v", r.lis.Dialled(), o.Parked(), o.Deadline())
+				if r.lis.Dialled() != 0 || upstream.Parked(o.Link) || o.Deadline() != upstream.Never {
+					t.Fatalf("dialled %d, parked %v, deadline %v", r.lis.Dialled(), upstream.Parked(o.Link), o.Deadline())
 				}
 				speak(o)
 				r.settle()

@@ -38,7 +38,7 @@ type retry struct {
 	attempts int           // since a connection settled
 	brokers  int           // taken into use since one has accepted
 	parks    int           // since the device spoke, or a connection lived for long
-	wanted   bool          // see Link.Want
+	wanted   bool          // parked: see Link.Want
 	spokeAt  time.Duration // last sign of life of the device
 
 	// Of the open or last connection.
@@ -128,15 +128,19 @@ func (r *retry) elsewhere(now time.Duration, all *losses) (yes, soon bool) {
 	return true, false
 }
 
-// park plans to wait for the device, or for a long pause if there are messages for the broker.
-func (r *retry) park(now time.Duration, o *Options) {
+// park has the Link wait for the device.
+func (r *retry) park() {
 	r.parks++
-	r.planReturn(now, o)
+	r.at, r.wanted = Never, false
 }
 
-func (r *retry) planReturn(now time.Duration, o *Options) {
-	r.at = Never
-	if r.wanted {
+// want has a parked Link wait for a long pause, if there are messages for the broker.
+func (r *retry) want(now time.Duration, wanted bool, o *Options) {
+	if r.wanted == wanted {
+		return
+	}
+	r.wanted, r.at = wanted, Never
+	if wanted {
 		span := max(o.ReconnectMax/2, o.ReconnectMin) << min(r.parks-1, maxParks)
 		r.at = now + span + time.Duration(o.Rand()*float64(span))
 	}

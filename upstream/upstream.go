@@ -145,7 +145,7 @@ const (
 	EventRefused
 	// EventDown: an accepted connection was lost, or ended because another broker is in
 	// use now (ErrMoved). The Link tries again by itself
-	// (see Link.Parked for the exception). Requests in progress stay in progress. It
+	// (see EventParked for the exception). Requests in progress stay in progress. It
 	// comes again for each try that fails, with Err, or Refusal if the broker refused.
 	EventDown
 	// EventUp: the Link has reconnected after EventDown. SessionPresent tells
@@ -196,6 +196,10 @@ const (
 	// EventBadPacket: a packet from the broker was dropped, and acknowledged if it was a
 	// PUBLISH, because of what is in it. Err says what; Topic is set if it was a PUBLISH.
 	EventBadPacket
+	// EventParked: the Link lost its connection alone, probably because the device is
+	// connected through another gateway now. It does not connect before Nudge, unless Want
+	// says that it is wanted. It comes each time the Link would have connected.
+	EventParked
 )
 
 // Event is one thing that happened on a Link. See EventKind for the fields in use.
@@ -314,14 +318,12 @@ type Link interface {
 	Pause()
 	Resume()
 
-	// Parked reports that the Link lost its connection alone, probably because the
-	// device is connected through another gateway now, and waits for Nudge before it
-	// reconnects, or for a long pause if it is wanted. Nudge says that the device has spoken.
-	Parked() bool
+	// Nudge says that the device has spoken.
 	Nudge(now time.Duration)
 
-	// Want says whether there are messages for the broker: then a Link that is parked is
-	// tried again all the same, after pauses that grow, and without a will.
+	// Want says, after EventParked, whether there are messages for the broker: then the Link
+	// is tried again all the same, after pauses that grow, and without a will. Otherwise it
+	// waits for Nudge, as it does until Want is called.
 	Want(now time.Duration, wanted bool)
 
 	// Home is the address of the broker that accepted last, and may have the session; ""

@@ -11,7 +11,7 @@ type Handle uint32
 // ActionKind says what an Action asks for.
 type ActionKind uint8
 
-// What a session asks of its shell. Those up to ActionComplete concern the upstream link.
+// What a session asks of its shell. Those up to ActionWant concern the upstream link.
 const (
 	ActionConnect     ActionKind = iota + 1 // open the upstream session: Clean, KeepAlive, Will
 	ActionSetWill                           // Will, for later reconnects
@@ -31,6 +31,7 @@ const (
 	ActionReopen                            // open it as after a loss, until it succeeds: Clean, KeepAlive, Will; Lazy
 	ActionRelease                           // Token: PUBREL may be sent
 	ActionComplete                          // PacketID: PUBCOMP may be sent
+	ActionWant                              // after EventParked: Wanted
 	ActionState                             // the session has entered State because of Reason (to log)
 	ActionFree                              // the session is over; forget it
 	ActionGivenUp                           // a message for the device is given up: Reason, Topic, Payload, QoS (to log)
@@ -54,6 +55,9 @@ type Action struct {
 
 	// Lazy: not before the device speaks.
 	Lazy bool
+
+	// Wanted: there are messages for the broker, so the link is to be tried again.
+	Wanted bool
 
 	// PacketID is not 0 when the session has chosen it, for a QoS 2 message that is in the
 	// store: then EventReceived is answered with ActionRelease. Again: it may have been

@@ -62,6 +62,12 @@ func (br *brokerLink) onRefused(st *step, ev *Event) {
 	}
 }
 
+// delivering reports whether the session has anything for the broker, whatever has become
+// of the device.
+func (br *brokerLink) delivering() bool {
+	return br.s.wills.due || br.s.up.spool.len() > 0 || br.s.up.relays()
+}
+
 func (br *brokerLink) draining() bool { return br.closeAs != 0 }
 
 // brokerLink is the connection to the broker.
@@ -71,6 +77,22 @@ type brokerLink struct {
 	link      linkState
 	closeAs   ActionKind // how it is closed when the spool is empty; 0: the device is connected, or nothing is left
 	lastToken Token      // of what has been asked of it
+	parked    bool       // EventParked is the last that it has said
+	wanted    bool       // what it has been told since
+}
+
+func (br *brokerLink) onParked() { br.parked, br.wanted = true, false }
+
+// want tells a parked link when there is something for the broker, and when there is not
+// any more.
+func (br *brokerLink) want(st *step) {
+	if br.parked = br.parked && br.link == linkDown; !br.parked {
+		return
+	}
+	if now := br.delivering(); now != br.wanted {
+		br.wanted = now
+		st.do(Action{Kind: ActionWant, Wanted: now})
+	}
 }
 
 // close ends the connection to the broker, or has it ended when the spool is empty. A

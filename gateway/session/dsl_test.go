@@ -402,5 +402,8 @@ func describeAction(a Action) string {
 	if a.Will != nil {
 		s += fmt.Sprintf(" will=%+v", *a.Will)
 	}
+	if a.Wanted {
+		s += " wanted"
+	}
 	return s
 }

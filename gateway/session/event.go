@@ -9,7 +9,7 @@ const (
 	EventRefused                            // answers ActionConnect: Refused, or NotRefused when there was no answer
 	EventDown                               // connection lost; the link tries again
 	EventUp                                 // connected again: SessionPresent
-	EventParked                             // the link waits for the device to speak before it tries again
+	EventParked                             // the link waits for the device to speak before it tries again, or for ActionWant
 	EventPublished                          // Token: the message is with the broker
 	EventPublishFailed                      // Token: not sent, and will not be
 	EventSubscribed                         // Token: Code or Refused, or Failed

@@ -89,12 +89,6 @@ func (s *Session) HalfOpen() bool {
 // deliver what has been acknowledged to the device.
 func (s *Session) Draining() bool { return s.broker.draining() }
 
-// Delivering reports whether the session has anything for the broker, whatever has become
-// of the device.
-func (s *Session) Delivering() bool {
-	return s.wills.due || s.up.spool.len() > 0 || s.up.relays()
-}
-
 // Stored reports whether anything of the session may be in the store.
 func (s *Session) Stored() bool { return s.journal.known }
 

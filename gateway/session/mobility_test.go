@@ -437,3 +437,25 @@ func TestMobilityProbedDeviceIsParked_Case157(t *testing.T) {
 	}
 	r.wantAction("gone", Action{Kind: ActionCloseAbort})
 }
+
+// A link that is parked is told whether there is anything for the broker: each time it parks,
+// and when that changes.
+func TestMobilityParkedLinkIsToldWhetherItIsWanted_Case157(t *testing.T) {
+	r := newRig(t, nil)
+	r.connect(true, 600)
+	id := r.register("a/b")
+	r.send(sn12.Publish{QoS: 1, TopicID: id, MsgID: 9, Data: []byte("x")})
+	r.wantAction("relayed", Action{Kind: ActionPublish, QoS: 1, Topic: "a/b", Payload: []byte("x")})
+	r.event(Event{Kind: EventDown})
+	for range 2 {
+		r.event(Event{Kind: EventParked})
+		r.wantAction("the broker has not got the message", Action{Kind: ActionWant, Wanted: true})
+	}
+	r.advance(time.Duration(r.s.cfg.Hold))
+	r.want("the device is told to send it again later", sn12.PubAck{TopicID: id, MsgID: 9, ReturnCode: sn12.RejectedCongestion})
+	r.wantDrop("later", ReasonBrokerDown)
+	r.wantAction("taken back", Action{Kind: ActionCancel})
+	r.wantAction("nothing is left", Action{Kind: ActionWant})
+	r.event(Event{Kind: EventParked})
+	r.wantQuiet("a link that parks waits for the device by itself")
+}

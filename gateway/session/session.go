@@ -102,6 +102,7 @@ func (s *Session) finish(st *step) {
 	s.presence.endStep()
 	s.down.pump(st)
 	s.down.regulate(st)
+	s.broker.want(st)
 	s.save(st)
 	s.addr.reach.charge(st.Out)
 }
@@ -184,6 +185,7 @@ func (s *Session) Upstream(env Env, ev *Event, out *Out) {
 	case EventUp:
 		s.broker.onUp(st, ev)
 	case EventParked:
+		s.broker.onParked()
 		s.presence.onParked(st.Now)
 	case EventPublished:
 		if !s.up.onSpoolPublished(st, ev.Token) {

@@ -29,11 +29,10 @@ type Call struct {
 }
 
 // Link is an upstream.Link that connects to nothing: it lists the calls made, and
-// reports the events a test gives it. Deadline, Events, Parked, Want, Advance, Input and
+// reports the events a test gives it. Deadline, Events, Want, Advance, Input and
 // Flush are not listed. It belongs to one goroutine, as every Link does.
 type Link struct {
 	Calls    []Call
-	IsParked bool          // what Parked says; Nudge clears it
 	IsPaused bool          // Pause was called last
 	HomeIs   string        // what Home says
 	Wanted   bool          // as Want was called last
@@ -150,15 +149,11 @@ func (l *Link) Resume() {
 	l.record(Call{Method: "Resume"})
 }
 
-// Parked implements upstream.Link.
-func (l *Link) Parked() bool { return l.IsParked }
-
 // Home implements upstream.Link.
 func (l *Link) Home() string { return l.HomeIs }
 
 // Nudge implements upstream.Link.
 func (l *Link) Nudge(time.Duration) {
-	l.IsParked = false
 	l.record(Call{Method: "Nudge"})
 }
 
