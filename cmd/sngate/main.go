@@ -13,26 +13,11 @@ import (
 	"syscall"
 )
 
-// The exit codes.
-const (
-	exitOK      = 0
-	exitFailure = 1
-	exitUsage   = 2
-	exitUnknown = 3  // client: there is no session of that client id
-	exitTimeout = 27 // sub -W: the time is over, as mosquitto_sub has it
-)
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the program at once.
 	context.AfterFunc(ctx, stop)
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
-}
-
-// streams is what a subcommand has of the world besides its arguments.
-type streams struct {
-	stdin          io.Reader
-	stdout, stderr io.Writer
 }
 
 // command is one subcommand.
@@ -44,8 +29,6 @@ type command struct {
 	// parsed. operands are the arguments that are no options.
 	setup func() (options, action)
 }
-
-type action func(ctx context.Context, s streams, operands []string) error
 
 func commands() []command {
 	return []command{
@@ -60,20 +43,6 @@ func commands() []command {
 		{"version", "", "print the version", setupVersion},
 	}
 }
-
-// usageError is a fault of the command line: the exit code is 2.
-type usageError struct{ msg string }
-
-func (e *usageError) Error() string { return e.msg }
-
-func usagef(format string, args ...any) error {
-	return &usageError{fmt.Sprintf(format, args...)}
-}
-
-// exitError ends the program with a code of its own and without a further message.
-type exitError struct{ code int }
-
-func (e *exitError) Error() string { return fmt.Sprintf("exit code %d", e.code) }
 
 // run is the program without its process: args are those behind the program's name.
 // It returns the exit code. A done ctx is the wish to end cleanly.
@@ -170,11 +139,3 @@ func (c command) usage(opts options) string {
 
 // line is the command with its arguments.
 func (c command) line() string { return strings.TrimSpace("sngate " + c.name + " " + c.synopsis) }
-
-// noOperands refuses arguments that are no options.
-func noOperands(operands []string) error {
-	if len(operands) > 0 {
-		return usagef("unexpected argument %q", operands[0])
-	}
-	return nil
-}
