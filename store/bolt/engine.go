@@ -44,8 +44,6 @@ var (
 	errStuck    = errors.New("store engine failed beyond repair; restart the gateway")
 )
 
-type openFileFunc = func(name string, flag int, perm os.FileMode) (*os.File, error)
-
 // openBolt opens a file with the engine and returns the descriptor as well. A panic
 // inside would leave the descriptor open, and with it the lock.
 func openBolt(path string, readOnly bool, opts Options) (db *bbolt.DB, raw *os.File, err error) {

@@ -19,7 +19,7 @@ const (
 	compactRetry = time.Hour
 )
 
-// fileStore is the queue in front of the file and the goroutine that writes it.
+// fileStore is the queue in front of the file and, in writer.go, the goroutine that writes it.
 type fileStore struct {
 	opts Options
 	wake chan struct{} // one slot: something was queued, or the store is closing
@@ -45,24 +45,18 @@ type fileStore struct {
 	compactAt time.Time
 }
 
-func newFileStore(e *engine) *fileStore {
-	s := &fileStore{
-		opts:   e.opts,
-		wake:   make(chan struct{}, 1),
-		gone:   make(chan struct{}),
-		engine: e,
-	}
-	s.publish()
-	go s.run()
-	return s
-}
-
 func (s *fileStore) Durable() bool { return true }
 
 // request is an entry of the queue: a batch or, with load, the reading of some records.
 type request struct {
 	batch store.Batch
 	load  *load
+}
+
+// load is a call of LoadPrefix.
+type load struct {
+	prefix []byte
+	done   func([]store.Record, error)
 }
 
 func (r *request) size() int {

@@ -10,12 +10,6 @@ import (
 	"sngate/store"
 )
 
-// load is a call of LoadPrefix.
-type load struct {
-	prefix []byte
-	done   func([]store.Record, error)
-}
-
 func (s *fileStore) LoadPrefix(prefix []byte, done func([]store.Record, error)) bool {
 	return s.enqueue(request{load: &load{prefix, done}})
 }

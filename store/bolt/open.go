@@ -3,7 +3,6 @@ package bolt
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 
@@ -85,10 +84,11 @@ func Open(path string, opts Options) (store.Store, *Report, error) {
 }
 
 func (e *engine) start() (*Report, error) {
-	link, err := e.followLink()
+	path, link, err := followLink(e.path)
 	if err != nil {
 		return nil, err
 	}
+	e.path = path
 	if err := checkPlace(e.path); err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func (e *engine) start() (*Report, error) {
 				"what a link leads to is not moved aside: move it away yourself, or correct the link", e.path, d)
 		}
 		rep.Damage, rep.RolledBack = d.Error(), false
-		if err = e.closeToOthers(rep); err != nil {
+		if rep.ModeWas, err = closeToOthers(e.path); err != nil {
 			return nil, err
 		}
 		if rep.MovedTo, err = moveAside(e.path); err != nil {
@@ -109,7 +109,7 @@ func (e *engine) start() (*Report, error) {
 		found = nil
 	} else if err != nil {
 		return nil, err
-	} else if err = e.closeToOthers(rep); err != nil {
+	} else if rep.ModeWas, err = closeToOthers(e.path); err != nil {
 		return nil, err
 	}
 	if err = e.open(); err == nil {
@@ -181,12 +181,6 @@ func (e *engine) prepare(found *content, rep *Report) error {
 	return nil
 }
 
-// damageError says why a file cannot be used.
-type damageError struct{ reason error }
-
-func (d *damageError) Error() string { return d.reason.Error() }
-func (d *damageError) Unwrap() error { return d.reason }
-
 // examine checks the file under a shared lock, so that no other process writes it
 // meanwhile, and takes back its last transaction if that makes it good. It returns nil
 // if there is no file or nothing in it, and a *damageError if it cannot be used.
@@ -223,69 +217,4 @@ func examine(path string, opts Options, rep *Report) (*content, error) {
 		err = discardRoot(path, found.discard)
 	}
 	return found.content, err
-}
-
-// finding is what inspect found in a usable file.
-type finding struct {
-	*content
-	damage  error // what is wrong with the other root page, or with what is below it
-	discard int   // with damage: that root page, which has to be taken out
-}
-
-// inspect looks for the newest transaction that is complete.
-func inspect(f io.ReaderAt, path string, s schema) (finding, error) {
-	var roots []metaPage
-	var damage error
-	discard := 0
-	for slot := range 2 {
-		if m, err := readMeta(f, slot); err != nil {
-			damage, discard = err, slot
-		} else {
-			roots = append(roots, m)
-		}
-	}
-	if len(roots) == 2 && roots[0].txid < roots[1].txid {
-		roots[0], roots[1] = roots[1], roots[0]
-	}
-	for _, m := range roots {
-		c, err := inspectTree(f, m, path, s)
-		if err == nil {
-			return finding{c, damage, discard}, nil
-		}
-		if errors.Is(err, ErrNewerSchema) || errors.Is(err, ErrForeign) {
-			return finding{}, err
-		}
-		damage, discard = err, m.slot
-	}
-	return finding{}, &damageError{damage}
-}
-
-// inspectTree checks everything below one root page.
-func inspectTree(f io.ReaderAt, m metaPage, path string, s schema) (*content, error) {
-	if c, err := walkMeta(f, m); err == nil {
-		if h, err := decodeHeader(c.header); err == nil && s.tooNew(path, h) != nil {
-			return nil, s.tooNew(path, h)
-		}
-	}
-	c, err := walk(f, m)
-	if err != nil || c.empty() {
-		return c, err
-	}
-	if c.foreign() {
-		return nil, fmt.Errorf("%w: %s is a bbolt file without a bucket of a store; choose another path", ErrForeign, path)
-	}
-	if _, err := decodeHeader(c.header); err != nil {
-		return nil, err
-	}
-	return c, c.matches(m.txid)
-}
-
-// discardRoot clears a root page, which makes the engine use the other one.
-func discardRoot(path string, slot int) error {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteAt(make([]byte, pageSize), int64(slot)*pageSize)
-	return errors.Join(err, f.Sync(), f.Close())
 }

@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"errors"
+	"os"
 	"time"
 
 	"sngate/store"
@@ -34,6 +35,9 @@ type Options struct {
 	openFile openFileFunc // nil: os.OpenFile
 	noSync   bool         // do not wait for the disk; for tests that open many files
 }
+
+// openFileFunc opens a file as os.OpenFile does.
+type openFileFunc = func(name string, flag int, perm os.FileMode) (*os.File, error)
 
 func (o Options) withDefaults() Options {
 	setDefault(&o.QueueBatches, store.DefaultQueueBatches)

@@ -40,39 +40,37 @@ func checkPlace(path string) error {
 	return checkOwner(path, info)
 }
 
-// followLink makes e.path the name of the file itself where it is a link, because
-// renaming has to happen beside the file. A link that leads nowhere is refused: whoever
-// made it would choose where the file of the store is made.
-func (e *engine) followLink() (link bool, err error) {
-	info, err := os.Lstat(e.path)
+// followLink returns the name of the file itself where path is a link, because renaming
+// has to happen beside the file. A link that leads nowhere is refused: whoever made it
+// would choose where the file of the store is made.
+func followLink(path string) (target string, link bool, err error) {
+	info, err := os.Lstat(path)
 	if err != nil || info.Mode()&fs.ModeSymlink == 0 {
-		return false, nil // checkPlace says what is wrong, if anything is
+		return path, false, nil // checkPlace says what is wrong, if anything is
 	}
-	if err := checkOwner(e.path, info); err != nil {
-		return true, err
+	if err := checkOwner(path, info); err != nil {
+		return "", true, err
 	}
-	target, err := filepath.EvalSymlinks(e.path)
-	if err != nil {
-		return true, fmt.Errorf("%s is a link that leads nowhere: %w", e.path, err)
+	if target, err = filepath.EvalSymlinks(path); err != nil {
+		return "", true, fmt.Errorf("%s is a link that leads nowhere: %w", path, err)
 	}
-	e.path = target
-	return true, nil
+	return target, true, nil
 }
 
 // closeToOthers takes the access of anybody but the owner away from an existing file: it
-// holds what devices have sent.
-func (e *engine) closeToOthers(rep *Report) error {
-	info, err := os.Stat(e.path)
+// holds what devices have sent. It returns the mode the file had, or 0 if nobody else had
+// access.
+func closeToOthers(path string) (was fs.FileMode, err error) {
+	info, err := os.Stat(path)
 	if errors.Is(err, os.ErrNotExist) || err == nil && (info.Mode().Perm()&0o077 == 0 || runtime.GOOS == "windows") {
-		return nil
+		return 0, nil
 	} else if err != nil {
-		return err
+		return 0, err
 	}
-	if err := os.Chmod(e.path, 0o600); err != nil {
-		return fmt.Errorf("others have access to %s and it cannot be taken from them: %w", e.path, err)
+	if err := os.Chmod(path, 0o600); err != nil {
+		return 0, fmt.Errorf("others have access to %s and it cannot be taken from them: %w", path, err)
 	}
-	rep.ModeWas = info.Mode().Perm()
-	return nil
+	return info.Mode().Perm(), nil
 }
 
 // install gives the complete file temp its final name.

@@ -6,6 +6,19 @@ import (
 	"sngate/store"
 )
 
+// newFileStore takes over an open engine and starts its writer.
+func newFileStore(e *engine) *fileStore {
+	s := &fileStore{
+		opts:   e.opts,
+		wake:   make(chan struct{}, 1),
+		gone:   make(chan struct{}),
+		engine: e,
+	}
+	s.publish()
+	go s.run()
+	return s
+}
+
 // run is the writer: the only goroutine that touches the engine until Close.
 func (s *fileStore) run() {
 	defer close(s.gone)
