@@ -101,12 +101,6 @@ func (c *Client) receive(datagram []byte) {
 	c.count(&c.stats.Unexpected)
 }
 
-func (c *Client) count(counter *uint64) {
-	c.mu.Lock()
-	*counter++
-	c.mu.Unlock()
-}
-
 // answer handles the messages that answer, or carry on, a request of ours. Answers
 // to nothing are late repetitions and ignored.
 func (c *Client) answer(m sn12.Message) bool {
@@ -196,22 +190,6 @@ func (c *Client) dialogue(step int, m sn12.Message) {
 	}
 	c.mu.Unlock()
 	_ = c.send(m) // a failure is a lost datagram: the exchange repeats it
-}
-
-// topic is the message for WILLTOPICREQ; without a will it is empty.
-func (w *Will) topic() sn12.Message {
-	if w == nil {
-		return sn12.WillTopic{Empty: true}
-	}
-	return sn12.WillTopic{QoS: w.QoS, Retain: w.Retain, Topic: []byte(w.Topic)}
-}
-
-// message is the message for WILLMSGREQ.
-func (w *Will) message() sn12.Message {
-	if w == nil {
-		return sn12.WillMsg{}
-	}
-	return sn12.WillMsg{Message: w.Message}
 }
 
 // pubAck ends a QoS 1 PUBLISH, or a QoS 2 one that is refused. It is also how the
