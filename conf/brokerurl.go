@@ -14,15 +14,6 @@ const (
 	brokerPort  = "1883" // of a broker.url without one
 )
 
-// Embedded reports whether the built-in broker is to run.
-func (b Broker) Embedded() bool { return b.URL == embeddedURL }
-
-// Address is the "host:port" of a broker that is not embedded.
-func (b Broker) Address() string {
-	address, _ := parseBrokerURL(b.URL)
-	return address
-}
-
 // parseBrokerURL returns the "host:port" of a broker.url, or "" for the built-in broker. What
 // has no scheme is a host, with or without a port. The errors do not show the URL, which may
 // have a password in it.

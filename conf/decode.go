@@ -256,30 +256,6 @@ func (d *decoder) mismatch(path, want string, v any) {
 	d.fault(path, "want %s, got %s%s", want, got(v), hint)
 }
 
-// wants says what a field holds.
-func wants(dst reflect.Value) string {
-	switch dst.Interface().(type) {
-	case time.Duration:
-		return `a duration such as "10s"`
-	case Secret, netip.Prefix:
-		return "a string"
-	}
-	switch dst.Kind() {
-	case reflect.Struct:
-		return "a table"
-	case reflect.Slice:
-		if wants(reflect.New(dst.Type().Elem()).Elem()) == "a table" {
-			return "an array of tables"
-		}
-		return "an array of strings"
-	case reflect.String:
-		return "a string"
-	case reflect.Bool:
-		return "true or false"
-	}
-	return "an integer"
-}
-
 // got says what the parser found.
 func got(v any) string {
 	switch v.(type) {

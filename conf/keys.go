@@ -1,9 +1,11 @@
 package conf
 
 import (
+	"net/netip"
 	"reflect"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // keyOf is a field's key: its tag, or its name for topicreg.Entry, which has no tags.
@@ -74,29 +76,26 @@ func didYouMean(name string) string {
 	return "; did you mean " + name + "?"
 }
 
-// maxName bounds the names that are compared: no known one is as long.
-const maxName = 64
-
-// distance is the number of characters to insert, delete or replace to make b of a.
-func distance(a, b string) int {
-	if len(a) > maxName {
-		return len(a)
+// wants says what a field holds.
+func wants(dst reflect.Value) string {
+	switch dst.Interface().(type) {
+	case time.Duration:
+		return `a duration such as "10s"`
+	case Secret, netip.Prefix:
+		return "a string"
 	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+	switch dst.Kind() {
+	case reflect.Struct:
+		return "a table"
+	case reflect.Slice:
+		if wants(reflect.New(dst.Type().Elem()).Elem()) == "a table" {
+			return "an array of tables"
 		}
+		return "an array of strings"
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
 	}
-	return row[len(b)]
+	return "an integer"
 }

@@ -7,6 +7,9 @@ import (
 	"strings"
 )
 
+// maxMQTTText bounds a text that MQTT carries, in octets: it writes the length in 16 bits.
+const maxMQTTText = 65535
+
 // credentialsVariable names the directory where systemd puts what LoadCredential= loads.
 const credentialsVariable = "CREDENTIALS_DIRECTORY"
 

@@ -1,10 +1,5 @@
 package conf
 
-import (
-	"os"
-	"path/filepath"
-)
-
 // store checks that the file of the store is a file of its own, and that nothing is asked
 // for that needs one where there is none. What stands in the defaults was not asked for.
 func (d *decoder) store(cfg *Config) {
@@ -27,22 +22,6 @@ func (d *decoder) store(cfg *Config) {
 	if cfg.Spool.QoS0 && !d.bad[qos0] {
 		d.fault(qos0, "needs a store in a file, and store.path is empty; want false, or a file in store.path")
 	}
-}
-
-// sameFile reports whether two paths name one file, by other names and links too as far as
-// it exists. An empty path names none.
-func sameFile(a, b string) bool {
-	if a == "" || b == "" {
-		return false
-	}
-	absA, errA := filepath.Abs(a)
-	absB, errB := filepath.Abs(b)
-	if errA == nil && errB == nil && absA == absB {
-		return true
-	}
-	infoA, errA := os.Stat(a)
-	infoB, errB := os.Stat(b)
-	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
 }
 
 // spool checks that each limit fits into the one around it: a smaller one outside would

@@ -2,19 +2,14 @@ package conf
 
 import (
 	"errors"
-	"net"
 	"net/netip"
-	"strconv"
-	"strings"
 	"time"
 
 	"sngate/topicreg"
 )
 
-const (
-	maxMQTTText = 65535 // octets: MQTT writes the length of a text in 16 bits
-	maxMQTTID   = 1024  // octets of gateway.client_id
-)
+// maxMQTTID bounds gateway.client_id, in octets.
+const maxMQTTID = 1024
 
 // validate applies the rules that a type and a range cannot say. A key that has a fault
 // already is not looked at again.
@@ -130,27 +125,6 @@ func (d *decoder) discovery(cfg *Config) {
 	d.fault(at, "needs a listener with a multicast group; set multicast in [[listener]]")
 }
 
-func (d *decoder) broker(b *Broker) {
-	if _, err := parseBrokerURL(b.URL); err != nil && !d.bad["broker.url"] {
-		d.fault("broker.url", "%v", err)
-	}
-	d.fallbacks(b)
-	d.password(b)
-	if len(b.Username) > maxMQTTText {
-		d.fault("broker.username", "is longer than %d octets", maxMQTTText)
-	}
-	if len(b.Password.Reveal()) > maxMQTTText {
-		d.fault("broker.password", "is longer than %d octets", maxMQTTText)
-	}
-	if b.ReconnectMin > b.ReconnectMax && !d.bad["broker.reconnect_min"] && !d.bad["broker.reconnect_max"] {
-		at := "broker.reconnect_max"
-		if !d.given[at] {
-			at = "broker.reconnect_min"
-		}
-		d.fault(at, "reconnect_min (%v) is above reconnect_max (%v)", b.ReconnectMin, b.ReconnectMax)
-	}
-}
-
 // tcpServers checks the addresses of the built-in broker and of the operator's pages.
 func (d *decoder) tcpServers(cfg *Config) {
 	const embedded, ops = "embedded_broker.address", "ops.address"
@@ -174,42 +148,6 @@ func (d *decoder) address(path, text string) (hostPort, bool) {
 		d.fault(path, "%s is not an address; want host:port, such as \":1883\", \"192.0.2.1:1883\" or \"[::1]:1883\"", quote(text))
 	}
 	return h, err == nil
-}
-
-type hostPort struct {
-	name string // "" for every address
-	port int    // 0: the system chooses
-}
-
-// String is the same for addresses that cannot be used together.
-func (h hostPort) String() string {
-	addr, err := netip.ParseAddr(h.name)
-	switch {
-	case err == nil && addr.IsUnspecified():
-		return ":" + strconv.Itoa(h.port)
-	case err == nil:
-		return netip.AddrPortFrom(addr.Unmap(), uint16(h.port)).String()
-	}
-	return strings.ToLower(h.name) + ":" + strconv.Itoa(h.port)
-}
-
-func parseAddress(text string) (hostPort, error) {
-	host, port, err := net.SplitHostPort(text)
-	if err != nil {
-		return hostPort{}, err
-	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil {
-		return hostPort{}, err
-	}
-	if _, err := netip.ParseAddr(host); err != nil {
-		for _, c := range []byte(host) {
-			if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '.' || c == '_') {
-				return hostPort{}, errors.New("not a host name")
-			}
-		}
-	}
-	return hostPort{host, int(n)}, nil
 }
 
 // predefined checks the predefined topics. Entries with a fault in a type or range are

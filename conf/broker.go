@@ -2,14 +2,26 @@ package conf
 
 import "time"
 
-// Fallbacks are the "host:port" of the brokers behind FallbackURLs.
-func (b Broker) Fallbacks() []string {
-	var list []string
-	for _, text := range b.FallbackURLs {
-		address, _ := parseBrokerURL(text)
-		list = append(list, address)
+// broker checks what is said of the broker, and reads the password's file.
+func (d *decoder) broker(b *Broker) {
+	if _, err := parseBrokerURL(b.URL); err != nil && !d.bad["broker.url"] {
+		d.fault("broker.url", "%v", err)
 	}
-	return list
+	d.fallbacks(b)
+	d.password(b)
+	if len(b.Username) > maxMQTTText {
+		d.fault("broker.username", "is longer than %d octets", maxMQTTText)
+	}
+	if len(b.Password.Reveal()) > maxMQTTText {
+		d.fault("broker.password", "is longer than %d octets", maxMQTTText)
+	}
+	if b.ReconnectMin > b.ReconnectMax && !d.bad["broker.reconnect_min"] && !d.bad["broker.reconnect_max"] {
+		at := "broker.reconnect_max"
+		if !d.given[at] {
+			at = "broker.reconnect_min"
+		}
+		d.fault(at, "reconnect_min (%v) is above reconnect_max (%v)", b.ReconnectMin, b.ReconnectMax)
+	}
 }
 
 // minFailBack keeps a preferred broker that comes and goes from moving the devices all the

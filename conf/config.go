@@ -1,0 +1,224 @@
+package conf
+
+import (
+	"fmt"
+	"net/netip"
+	"sngate/topicreg"
+	"strings"
+	"time"
+)
+
+// Config is the whole configuration. The meaning of each key is in example.toml and in
+// docs/CONFIG.md; the comments here add what matters in Go.
+type Config struct {
+	Gateway        Gateway        `toml:"gateway"`
+	Listener       []Listener     `toml:"listener"` // at least one
+	Discovery      Discovery      `toml:"discovery"`
+	Broker         Broker         `toml:"broker"`
+	EmbeddedBroker EmbeddedBroker `toml:"embedded_broker"`
+	Session        Session        `toml:"session"`
+	Sleep          Sleep          `toml:"sleep"`
+	Store          Store          `toml:"store"`
+	Spool          Spool          `toml:"spool"`
+	Topics         Topics         `toml:"topics"`
+	QoSMinusOne    QoSMinusOne    `toml:"qos_minus_one"`
+	Forwarder      Forwarder      `toml:"forwarder"`
+	Ops            Ops            `toml:"ops"`
+	Log            Log            `toml:"log"`
+}
+
+// Gateway is what the gateway says of itself.
+type Gateway struct {
+	ID       uint8  `toml:"id" range:"0..255"` // GwId, MQTT-SN 1.2 section 5.3.9
+	ClientID string `toml:"client_id"`         // see MQTTClientID
+	Shards   int    `toml:"shards" range:"1..64"`
+	// Octets; 0: a quarter of the machine's memory. Otherwise at least MinMemoryLimit.
+	MemoryLimit int64 `toml:"memory_limit" range:"0..1099511627776"`
+
+	StatusTopic string `toml:"status_topic"`                    // "": none
+	OnStop      string `toml:"on_stop" enum:",keep,disconnect"` // see Config.KeepsOnStop
+}
+
+// MinMemoryLimit is the smallest Gateway.MemoryLimit but for 0.
+const MinMemoryLimit = 1 << 20
+
+// MQTTClientID is the client id of the gateway's own connection to the broker:
+// client_id, or a name made of the host's name and the gateway's id. Some brokers refuse
+// a client id with other characters than letters, digits and "-".
+func (g Gateway) MQTTClientID(hostname string) string {
+	if g.ClientID != "" {
+		return g.ClientID
+	}
+	plain := func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}
+	if host := strings.Trim(strings.Map(plain, hostname), "-"); host != "" {
+		return fmt.Sprintf("sngate-%s-%d", host, g.ID)
+	}
+	return fmt.Sprintf("sngate-%d", g.ID)
+}
+
+// KeepsOnStop reports whether a stop leaves the sessions of the devices as they are: what
+// gateway.on_stop says, or, where it says nothing, whether there is a file they survive in.
+func (c *Config) KeepsOnStop() bool {
+	if c.Gateway.OnStop == "" {
+		return c.Store.Path != ""
+	}
+	return c.Gateway.OnStop == "keep"
+}
+
+// Listener is one socket for devices.
+type Listener struct {
+	Type               string `toml:"type" enum:"udp" later:"dtls"`
+	Address            string `toml:"address"`             // host:port; an empty host is every address
+	Multicast          string `toml:"multicast"`           // a group address, or ""
+	MulticastInterface string `toml:"multicast_interface"` // "": the system's choice
+	ReceiveBuffer      int    `toml:"receive_buffer" range:"4096..1073741824"`
+}
+
+// Discovery is about gateways announcing themselves (MQTT-SN 1.2 section 6.1).
+type Discovery struct {
+	AdvertiseInterval time.Duration `toml:"advertise_interval" range:"0s..65535s"` // whole seconds; 0: never
+}
+
+// PacketSize is the largest datagram towards the clients that match a pattern.
+type PacketSize struct {
+	Client string `toml:"client"` // for topicreg.Match; required
+	Octets int    `toml:"octets" range:"32..65535"`
+}
+
+// Broker is the MQTT broker and how to reach it.
+type Broker struct {
+	URL            string        `toml:"url"`                       // see Embedded and Address
+	FallbackURLs   []string      `toml:"fallback_urls"`             // see Fallbacks
+	FailBack       time.Duration `toml:"fail_back" range:"0s..24h"` // 0: never
+	Mode           string        `toml:"mode" enum:"dedicated" later:"shared"`
+	Username       string        `toml:"username"`
+	Password       Secret        `toml:"password"` // also holds the content of PasswordFile
+	PasswordFile   Secret        `toml:"password_file"`
+	ConnectTimeout time.Duration `toml:"connect_timeout" range:"1s..5m"`
+	MaxDials       int           `toml:"max_dials" range:"1..1024"`
+	DialRate       int           `toml:"dial_rate" range:"0..100000"` // per second; 0: no limit
+	PingInterval   time.Duration `toml:"ping_interval" range:"1s..65535s"`
+	AnswerTimeout  time.Duration `toml:"answer_timeout" range:"1s..10m"`
+	ReconnectMin   time.Duration `toml:"reconnect_min" range:"100ms..1h"`
+	ReconnectMax   time.Duration `toml:"reconnect_max" range:"100ms..24h"`
+}
+
+// Embedded reports whether the built-in broker is to run.
+func (b Broker) Embedded() bool { return b.URL == embeddedURL }
+
+// Address is the "host:port" of a broker that is not embedded.
+func (b Broker) Address() string {
+	address, _ := parseBrokerURL(b.URL)
+	return address
+}
+
+// Fallbacks are the "host:port" of the brokers behind FallbackURLs.
+func (b Broker) Fallbacks() []string {
+	var list []string
+	for _, text := range b.FallbackURLs {
+		address, _ := parseBrokerURL(text)
+		list = append(list, address)
+	}
+	return list
+}
+
+// EmbeddedBroker is the built-in broker; it runs only when Broker.Embedded.
+type EmbeddedBroker struct {
+	Address string `toml:"address"`
+}
+
+// Session holds the limits and times of one device's session.
+type Session struct {
+	MaxSessions        int           `toml:"max_sessions" range:"1..1000000"`
+	Expiry             time.Duration `toml:"expiry" range:"0s..8760h"`        // 0: never; otherwise at least 1 minute
+	ConnectRate        int           `toml:"connect_rate" range:"0..1000000"` // per second; 0: no limit
+	ConnectBurst       int           `toml:"connect_burst" range:"1..1000000"`
+	SourceConnectRate  int           `toml:"source_connect_rate" range:"0..1000000"` // per second; 0: no limit
+	SourceConnectBurst int           `toml:"source_connect_burst" range:"1..1000000"`
+	MaxPacketSize      int           `toml:"max_packet_size" range:"32..65535"`
+	MaxPacketSizes     []PacketSize  `toml:"max_packet_sizes"` // the first one that fits a client goes before MaxPacketSize
+	MaxClientID        int           `toml:"max_client_id" range:"1..1024"`
+	AssignClientIDs    bool          `toml:"assign_client_ids"`
+	MaxInflight        int           `toml:"max_inflight" range:"1..1024"`
+	MessageRate        int           `toml:"message_rate" range:"0..1000000"` // per second; 0: no limit
+	MessageBurst       int           `toml:"message_burst" range:"1..1000000"`
+	ByteRate           int           `toml:"byte_rate" range:"0..1000000000"` // octets per second; 0: no limit
+	ByteBurst          int           `toml:"byte_burst" range:"65535..1000000000"`
+	DatagramRate       int           `toml:"datagram_rate" range:"0..1000000"` // per second; 0: no limit
+	MaxTopics          int           `toml:"max_topics" range:"1..65534"`
+	MaxSubscriptions   int           `toml:"max_subscriptions" range:"1..65535"`
+	MaxWill            int           `toml:"max_will" range:"1..131072"`        // octets of topic and message
+	RetryInterval      time.Duration `toml:"retry_interval" range:"100ms..10m"` // Tretry, MQTT-SN 1.2 section 6.13
+	RetryCount         int           `toml:"retry_count" range:"0..20"`         // Nretry
+	Hold               time.Duration `toml:"hold" range:"1s..10m"`
+	CongestionWait     time.Duration `toml:"congestion_wait" range:"0s..24h"`
+	AddressChange      string        `toml:"address_change" enum:"allow,connect,deny"`
+	ProveAddress       bool          `toml:"prove_address"`
+	WillKeeper         string        `toml:"will_keeper" enum:"broker,gateway"`
+	ToleranceShort     int           `toml:"tolerance_short" range:"0..1000"` // percent
+	ToleranceLong      int           `toml:"tolerance_long" range:"0..1000"`  // percent
+	IdleProbe          time.Duration `toml:"idle_probe" range:"0s..720h"`     // 0: never
+	Allow              []string      `toml:"allow"`                           // for topicreg.Match; empty: every client
+}
+
+// Sleep holds the limits of a sleeping device's buffer.
+type Sleep struct {
+	MaxMessages    int           `toml:"max_messages" range:"1..100000"`
+	MaxBytes       int           `toml:"max_bytes" range:"256..1073741824"`
+	BarrierTimeout time.Duration `toml:"barrier_timeout" range:"100ms..5m"`
+}
+
+// Store is the file that sessions and messages survive a restart in.
+type Store struct {
+	Path     string `toml:"path"` // "": nothing is kept over a restart
+	MaxBytes int64  `toml:"max_bytes" range:"1048576..1099511627776"`
+}
+
+// Spool holds the limits of what devices send while the broker is away.
+type Spool struct {
+	Enabled     bool          `toml:"enabled"`
+	QoS0        bool          `toml:"qos0"`
+	MaxMessages int           `toml:"max_messages" range:"1..1000000"` // of one device
+	MaxBytes    int           `toml:"max_bytes" range:"256..1073741824"`
+	TotalBytes  int64         `toml:"total_bytes" range:"4096..1099511627776"`
+	MaxAge      time.Duration `toml:"max_age" range:"1s..8760h"`
+	Full        string        `toml:"full" enum:"refuse,drop_oldest"`
+}
+
+// Topics are the topics known beforehand to the gateway and its devices. A valid Config has
+// entries of which topicreg.NewPredefined makes a set.
+type Topics struct {
+	Predefined []topicreg.Entry `toml:"predefined"`
+}
+
+// QoSMinusOne switches PUBLISH without a session (MQTT-SN 1.2 section 6.8).
+type QoSMinusOne struct {
+	Enabled     bool `toml:"enabled"`
+	MessageRate int  `toml:"message_rate" range:"0..1000000"` // per second; 0: no limit
+	LongNames   bool `toml:"long_names"`                      // for session.LongName
+}
+
+// Forwarder is about encapsulated messages (MQTT-SN 1.2 section 5.5).
+type Forwarder struct {
+	Enabled bool           `toml:"enabled"`
+	Allow   []netip.Prefix `toml:"allow"` // empty: any
+}
+
+// Ops is the HTTP server for metrics and health.
+type Ops struct {
+	Address string `toml:"address"` // "": none
+}
+
+// Log is about the log.
+type Log struct {
+	Level  string `toml:"level" enum:"trace,debug,info,warn,error"`
+	Format string `toml:"format" enum:",console,json"` // "": console on a terminal, otherwise json
+	// Sessions: a line for each device that connects, sleeps or goes.
+	Sessions     bool     `toml:"sessions"`
+	TraceClients []string `toml:"trace_clients"` // for topicreg.Match, at level trace; empty: every client
+}
