@@ -59,9 +59,16 @@ type entry struct {
 // isOwn reports whether this is the gateway's own connection.
 func (e *entry) isOwn() bool { return e.session == nil }
 
+// The link has room for every exchange that the session can name.
+const _ = uint(upstream.MaxExchanges - session.MaxExchanges)
+
 // toConnect translates what a session asks for into what a link is asked for.
 func toConnect(clientID string, a *session.Action) *upstream.Connect {
-	return &upstream.Connect{ClientID: clientID, CleanSession: a.Clean, KeepAlive: a.KeepAlive, Will: toWill(a.Will)}
+	c := &upstream.Connect{ClientID: clientID, CleanSession: a.Clean, KeepAlive: a.KeepAlive, Will: toWill(a.Will)}
+	for _, message := range a.Taken {
+		c.Taken = append(c.Taken, upstream.Identity(message))
+	}
+	return c
 }
 
 func toWill(w *session.Will) *upstream.Will {
@@ -87,6 +94,7 @@ var eventKinds = [...]session.EventKind{
 	upstream.EventClosed:        session.EventClosed,
 	upstream.EventReceived:      session.EventReceived,
 	upstream.EventReleased:      session.EventReleased,
+	upstream.EventForgotten:     session.EventForgotten,
 	upstream.EventRepeated:      session.EventRepeated,
 	upstream.EventDoubted:       session.EventDoubted,
 }
@@ -94,13 +102,13 @@ var eventKinds = [...]session.EventKind{
 func toEvent(ev *upstream.Event) session.Event {
 	return session.Event{
 		Kind:           eventKinds[ev.Kind],
-		Code:           ev.Granted,
+		Granted:        ev.Granted,
 		Refused:        toRefusal(ev.Refusal.Kind),
 		SessionPresent: ev.SessionPresent,
 		Failed:         ev.Err != nil,
 		Token:          session.Token(ev.Token),
 		Handle:         session.Handle(ev.Handle),
-		PacketID:       max(ev.PacketID, ev.Handle.PacketID()), // one of them is 0
+		Identity:       session.Identity(ev.Identity),
 		Congested:      errors.Is(ev.Err, upstream.ErrCongested),
 		Rejected:       errors.Is(ev.Err, upstream.ErrRejected),
 		NoWill:         ev.NoWill,
@@ -146,16 +154,14 @@ func (e *entry) do(s *shard, a *session.Action) {
 	case session.ActionPublish:
 		e.link.Publish(now, upstream.Publish{
 			Token: t, Topic: a.Topic, Payload: a.Payload, QoS: a.QoS, Retain: a.Retain,
-			ID: a.PacketID, Again: a.Again, Released: a.Released,
+			Exchange: a.Exchange, Again: a.Again, Released: a.Released,
 		})
 	case session.ActionRelease:
 		e.link.Release(now, t)
-	case session.ActionCancel:
-		e.link.Cancel(t)
+	case session.ActionAwait:
+		e.link.Await(t, a.Awaited)
 	case session.ActionRetract:
 		s.answer(e, retracted(e.link, t))
-	case session.ActionKeep:
-		e.link.Keep(t)
 	case session.ActionSubscribe:
 		e.link.Subscribe(now, t, a.Topic, a.QoS)
 	case session.ActionUnsubscribe:
@@ -163,7 +169,7 @@ func (e *entry) do(s *shard, a *session.Action) {
 	case session.ActionAck:
 		e.link.Ack(now, upstream.Handle(a.Handle))
 	case session.ActionComplete:
-		e.link.Complete(a.PacketID)
+		e.link.Complete(upstream.Identity(a.Identity))
 	case session.ActionPing:
 		e.link.Ping(now, t)
 	case session.ActionCloseClean:

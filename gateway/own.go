@@ -81,9 +81,9 @@ func (o *ownConnection) event(ev *upstream.Event) {
 		// another gateway with the same client id may have it.
 		o.parked, o.retryAt = true, s.now+ownRetryMax
 	case upstream.EventReleased:
-		o.entry.link.Complete(ev.PacketID)
+		o.entry.link.Complete(ev.Identity)
 	case upstream.EventDoubted:
-		o.entry.link.Cancel(ev.Token) // the connection is worth more than the status
+		o.entry.link.Await(ev.Token, false) // the connection is worth more than the status
 	case upstream.EventDown:
 		s.gw.broker.down(ev)
 	case upstream.EventRefused:

@@ -76,11 +76,7 @@ func (r *reporter) refusal(now time.Duration, e *entry, why session.Reason, abou
 		f.Untold()
 		return // link has told it
 	}
-	level := zerolog.InfoLevel
-	if why == session.ReasonDuplicate { // the broker's, and no loss
-		level = zerolog.DebugLevel
-	}
-	r.log.Refusal(kind, level, e.session.ClientID(), e.peer, why, &f.Explanation, f.Untold())
+	r.log.Refusal(kind, zerolog.InfoLevel, e.session.ClientID(), e.peer, why, &f.Explanation, f.Untold())
 }
 
 // refusedWithout notes what was refused to somebody who has no session here, or not that

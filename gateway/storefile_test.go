@@ -32,7 +32,8 @@ var storeFiles = []struct {
 	from uint32 // its schema version; 0: the present one
 }{
 	{"testdata/store-schema1.db.gz", 1},
-	{"testdata/store-schema2.db.gz", 0},
+	{"testdata/store-schema2.db.gz", 2},
+	{"testdata/store-schema3.db.gz", 0},
 }
 
 var writeStoreFile = flag.String("write-store-file", "", "make a store file with sessions and messages in all states, compressed, and test it")
@@ -154,7 +155,7 @@ func wantPresentForm(t *testing.T, path string, from uint32) {
 	l, err := keeperOf(s).Load(func(clientID []byte, kind session.RecordKind, _, value []byte, _ *persist.Entry) error {
 		if kind == session.RecordSession {
 			sessions++
-			if value[0] != 2 {
+			if value[0] != 3 {
 				t.Errorf("%s has version %d", clientID, value[0])
 			}
 		}
@@ -178,7 +179,7 @@ func TestSessionOfAnotherVersionEndsTheStart(t *testing.T) {
 			r.device(addr).connectWith(false, 60, id)
 		}
 		r.crash()
-		version := setVersion(t, r.store, "dev", 3)
+		version := setVersion(t, r.store, "dev", 4)
 		keys, submitted := len(r.store.Keys()), r.store.Submitted()
 		_, err := Start(r.opts)
 		if !errors.Is(err, session.ErrRecordVersion) || !strings.Contains(err.Error(), `client id "dev"`) {

@@ -32,7 +32,19 @@ type received struct {
 	qos   uint8
 	conn  uint8 // the last one it has come in
 	acked bool
+	told  bool // the owner has said that it is taken, and it has not come since
 }
+
+// repeats reports whether a PUBLISH repeats the message. A QoS 1 message without DUP is a new
+// one, whatever its identifier was used for, and so is one of QoS 2 while nothing but the
+// owner's word tells of the message. So is one with other content: a broker that was killed may
+// come back with an old state, in which identifiers are free that are in use here.
+func (m *received) repeats(qos uint8, dup bool, sum uint64) bool {
+	return m.qos == qos && m.sum == sum && (dup || qos == 2 && !m.told)
+}
+
+// identity is how the owner knows a message with the identifier id.
+func (m *received) identity(id uint16) Identity { return identityOf(id, m.sum) }
 
 // opened begins a connection.
 func (r *inbound) opened() {
@@ -50,6 +62,16 @@ func (r *inbound) owe(id uint16, qos uint8) {
 
 func (r *inbound) clear() { r.held = nil }
 
+// take notes messages of which the owner says that they are taken, where nothing newer is
+// known: see Connect.Taken.
+func (r *inbound) take(taken []Identity) {
+	for _, message := range taken {
+		if _, known := r.held[message.id()]; !known {
+			r.add(message.id(), received{sum: message.sum(), qos: 2, acked: true, told: true})
+		}
+	}
+}
+
 // release forgets what the owner has not acknowledged, so that the broker's sending it
 // again is not taken for a repetition.
 func (r *inbound) release() {
@@ -66,11 +88,13 @@ func (r *inbound) remove(id uint16) {
 	}
 }
 
-func (r *inbound) add(id uint16, qos uint8, sum uint64) Handle {
+// add adds a message, in place of one that has had its identifier.
+func (r *inbound) add(id uint16, m received) Handle {
 	if r.held == nil {
 		r.held = make(map[uint16]received)
 	}
 	r.seq++
-	r.held[id] = received{sum: sum, seq: r.seq, qos: qos, conn: r.conn}
+	m.seq, m.conn = r.seq, r.conn
+	r.held[id] = m
 	return Handle(r.seq)<<16 | Handle(id)
 }

@@ -9,11 +9,6 @@ import (
 // keys identify packets by their content, the same in all Links of a Dialer.
 type keys struct{ seed maphash.Seed }
 
-// sum returns a hash of the content of a PUBLISH.
-func (k keys) sum(p *mqtt.Packet) uint64 {
-	return maphash.String(k.seed, p.Topic) ^ maphash.Bytes(k.seed, p.Payload)
-}
-
 // packet identifies a packet by its content: PUBLISH without DUP and its identifier.
 func (k keys) packet(kind, qos uint8, retain bool, topic string, payload []byte) uint64 {
 	return k.topic(kind, qos, retain, topic) ^ maphash.Bytes(k.seed, payload)

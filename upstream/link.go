@@ -11,12 +11,12 @@ import (
 // before it has been answered gets no answer of its own.
 func (l *dedicated) Connect(now time.Duration, c *Connect) {
 	l.t.now = now
+	// What the owner had not acknowledged it has not got any more: the broker sends it again.
+	l.t.in.release()
 	l.setParams(c)
 	l.drainBy = Never
 	l.retry.begin()
 	l.retry.spokeAt = now
-	// What the owner had not acknowledged it has not got any more: the broker sends it again.
-	l.t.in.release()
 	// The device is back: a will that has not been published yet would be false.
 	l.t.forgo()
 	if c.CleanSession {
@@ -34,6 +34,8 @@ func (l *dedicated) Connect(now time.Duration, c *Connect) {
 // setParams takes over what later connects carry.
 func (l *dedicated) setParams(c *Connect) {
 	l.params = *c
+	l.params.Taken = nil
+	l.t.in.take(c.Taken)
 	l.SetWill(c.Will)
 	if l.home == nil {
 		l.home = l.d.dial.BrokerAt(c.Home)
@@ -116,14 +118,11 @@ func (l *dedicated) Publish(now time.Duration, m Publish) {
 // Release implements Link.
 func (l *dedicated) Release(_ time.Duration, t Token) { l.t.release(t) }
 
-// Cancel implements Link.
-func (l *dedicated) Cancel(t Token) { l.t.cancel(t) }
+// Await implements Link.
+func (l *dedicated) Await(t Token, awaited bool) { l.t.await(t, awaited) }
 
 // Retract implements Link.
 func (l *dedicated) Retract(t Token) (Publish, bool) { return l.t.retract(t) }
-
-// Keep implements Link.
-func (l *dedicated) Keep(t Token) { l.t.uncancel(t) }
 
 // Subscribe implements Link.
 func (l *dedicated) Subscribe(now time.Duration, t Token, filter string, qos uint8) {
@@ -145,7 +144,7 @@ func (l *dedicated) Ack(now time.Duration, h Handle) {
 }
 
 // Complete implements Link.
-func (l *dedicated) Complete(packetID uint16) { l.out.putAck(mqtt.TypePubcomp, packetID) }
+func (l *dedicated) Complete(message Identity) { l.out.putAck(mqtt.TypePubcomp, message.id()) }
 
 // Ping implements Link.
 func (l *dedicated) Ping(now time.Duration, t Token) {

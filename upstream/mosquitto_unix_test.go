@@ -157,9 +157,9 @@ func (s *shard) collect(o *device) {
 			o.pongs++
 		case upstream.EventClosed:
 			o.closed++
-		case upstream.EventRepeated:
+		case upstream.EventRepeated, upstream.EventForgotten:
 		case upstream.EventReleased:
-			defer o.Complete(e.PacketID)
+			defer o.Complete(e.Identity)
 			o.released++
 		default:
 			s.t.Errorf("event %+v", e)

@@ -114,7 +114,7 @@ type Options struct {
 	Rand func() float64
 }
 
-// maxInFlightLimit leaves packet identifiers below MinOwnerID for SUBSCRIBE and
+// maxInFlightLimit leaves packet identifiers up to lastOwnID for SUBSCRIBE and
 // UNSUBSCRIBE.
 const maxInFlightLimit = 32000
 

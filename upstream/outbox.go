@@ -8,7 +8,7 @@ import (
 
 // step is how far the exchange of a message has come. These are the legal transitions:
 //
-//	publishing   held (PUBREC, if the owner has chosen the identifier), releasing (PUBREC)
+//	publishing   held (PUBREC, of an exchange of the owner), releasing (PUBREC)
 //	held         releasing (Link.Release), publishing (the broker has lost the session)
 //	releasing    publishing (the broker has lost the session)
 //
@@ -26,11 +26,11 @@ const (
 // while the Link is cautious, and are answered by PINGRESP.
 type outgoing struct {
 	token    Token
-	id       uint16
+	id       uint16 // packet identifier; above lastOwnID it is of an exchange of the owner
 	qos      uint8
 	step     step
 	written  bool         // to the connection that is open: what step says
-	given    bool         // given up by the owner, see Cancel
+	given    bool         // nobody awaits it, see Link.Await
 	alone    bool         // nothing else is written before it is answered
 	silent   bool         // it is known that it is not answered: others do not wait for it
 	rejected bool         // QoS 0 only: it has been counted as given up
@@ -38,8 +38,19 @@ type outgoing struct {
 	raw      mqtt.Publish // kept until the end
 }
 
-// owned reports whether the owner of the Link has chosen the packet identifier.
-func (m *outgoing) owned() bool { return m.id >= MinOwnerID }
+// lastOwnID is the greatest packet identifier that a Link chooses, for messages, SUBSCRIBE and
+// UNSUBSCRIBE. Those above stand for exchanges of the owner. Files of stores count on it that
+// this does not change: the broker may be in the middle of an exchange of an earlier process.
+const lastOwnID = 65534 - MaxExchanges
+
+// exchangeID is the packet identifier of an exchange of the owner.
+func exchangeID(exchange uint16) uint16 { return lastOwnID + exchange }
+
+// exchange is the number that the owner has given the exchange; 0: none.
+func (m *outgoing) exchange() uint16 { return max(m.id, lastOwnID) - lastOwnID }
+
+// owned reports whether the owner of the Link has numbered the exchange.
+func (m *outgoing) owned() bool { return m.exchange() != 0 }
 
 // awaitsBroker reports whether the broker has to answer m next.
 func (m *outgoing) awaitsBroker() bool { return m.written && m.step != held }

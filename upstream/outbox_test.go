@@ -42,7 +42,7 @@ func TestExchangeSteps(t *testing.T) {
 		for i, do := range does {
 			m := outgoing{id: 1, qos: c.qos, step: c.at}
 			if c.owned {
-				m.id = MinOwnerID
+				m.id = exchangeID(1)
 			}
 			got := "end"
 			if !do.f(&m) {

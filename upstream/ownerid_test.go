@@ -11,11 +11,16 @@ import (
 	"sngate/upstream/upstreamtest"
 )
 
-const ownID = 0x9001
+// ownID is what exchange ownExchange has to be on the wire: the broker may know it from an
+// earlier process, perhaps of another version.
+const (
+	ownID       = 0x9001
+	ownExchange = 0x1002
+)
 
-// publishOwn publishes with an identifier of the owner.
+// publishOwn publishes a message with an exchange of the owner.
 func (o *owned) publishOwn(token upstream.Token, payload string, change ...func(m *upstream.Publish)) {
-	m := upstream.Publish{Token: token, Topic: "t", Payload: []byte(payload), QoS: 2, ID: ownID}
+	m := upstream.Publish{Token: token, Topic: "t", Payload: []byte(payload), QoS: 2, Exchange: ownExchange}
 	for _, f := range change {
 		f(&m)
 	}
@@ -26,7 +31,9 @@ func (o *owned) publishOwn(token upstream.Token, payload string, change ...func(
 func again(m *upstream.Publish)    { m.Again = true }
 func released(m *upstream.Publish) { m.Released = true }
 
-func withID(id uint16) func(*upstream.Publish) { return func(m *upstream.Publish) { m.ID = id } }
+func numbered(exchange uint16) func(*upstream.Publish) {
+	return func(m *upstream.Publish) { m.Exchange = exchange }
+}
 
 func (o *owned) release(token upstream.Token) {
 	o.Link.Release(o.r.now(), token)
@@ -183,8 +190,8 @@ func TestMessageOfAnEarlierProcessGoesOn(t *testing.T) {
 		bubble(t, upstream.Options{}, func(r *rig) {
 			o := r.link()
 			o.publishOwn(1, "x", again)
-			o.Cancel(1)
-			o.Keep(1)
+			o.Await(1, false)
+			o.Await(1, true)
 			o.wantQuiet("it may be with the broker, so it is not taken back")
 			o.Reopen(r.now(), persistent, upstream.ReopenNow)
 			p := o.accept(present)
@@ -235,19 +242,18 @@ func TestIdentifiersOfOwnerAndLinkDoNotCollide(t *testing.T) {
 		bubble(t, upstream.Options{Rand: func() float64 { return first }, MaxInFlight: 70, SendWindow: 70}, func(r *rig) {
 			o, p := r.up(persistent, false)
 			for i := range uint16(35) {
-				id := 65535 - i
-				o.publishOwn(upstream.Token(100+i), "x", withID(id))
-				if got := wantPublish(p, "x", 2, false, "with the owner's identifier"); got != id {
-					t.Fatalf("identifier %#x, want %#x", got, id)
+				o.publishOwn(upstream.Token(100+i), "x", numbered(upstream.MaxExchanges-i))
+				if got := wantPublish(p, "x", 2, false, "of an exchange"); got != 0xFFFE-i {
+					t.Fatalf("identifier %#x, want %#x", got, 0xFFFE-i)
 				}
 				o.Publish(r.now(), 1, "u", nil, 1, false)
 				r.settle()
-				if got := wantPublish(p, "", 1, false, "with the link's"); got == 0 || got >= upstream.MinOwnerID {
+				if got := wantPublish(p, "", 1, false, "with the link's"); got == 0 || got >= 0x8000 {
 					t.Fatalf("identifier %#x", got)
 				}
 				o.Subscribe(r.now(), 1, "f", 0)
 				r.settle()
-				if got := upstreamtest.Want[*packets.SubscribePacket](p, "with the link's").MessageID; got == 0 || got >= upstream.MinOwnerID {
+				if got := upstreamtest.Want[*packets.SubscribePacket](p, "with the link's").MessageID; got == 0 || got >= 0x8000 {
 					t.Fatalf("identifier %#x", got)
 				}
 			}
@@ -255,15 +261,15 @@ func TestIdentifiersOfOwnerAndLinkDoNotCollide(t *testing.T) {
 	}
 }
 
-func TestIdentifierOfTheOwnerIsChecked(t *testing.T) {
+func TestNumberOfAnExchangeIsChecked(t *testing.T) {
 	bubble(t, upstream.Options{}, func(r *rig) {
 		o, p := r.up(persistent, false)
 		o.publishOwn(1, "x")
 		wantOwn(p, false, "first")
-		for _, id := range []uint16{1, upstream.MinOwnerID - 1, ownID} {
-			o.publishOwn(2, "y", withID(id))
+		for _, exchange := range []uint16{upstream.MaxExchanges + 1, 0xFFFF, ownExchange} {
+			o.publishOwn(2, "y", numbered(exchange))
 			if e := o.want(upstream.EventPublishFailed, "out of range, or in use"); e.Token != 2 || !errors.Is(e.Err, upstream.ErrInvalid) {
-				t.Errorf("%#x: got %+v", id, e)
+				t.Errorf("%#x: got %+v", exchange, e)
 			}
 		}
 		for _, change := range []func(m *upstream.Publish){
@@ -271,8 +277,8 @@ func TestIdentifierOfTheOwnerIsChecked(t *testing.T) {
 			func(m *upstream.Publish) { m.Token = 0 },
 		} {
 			o.publishOwn(3, "z", change, again)
-			m := upstreamtest.Want[*packets.PublishPacket](p, "the identifier is ignored")
-			if m.MessageID >= upstream.MinOwnerID || m.Dup {
+			m := upstreamtest.Want[*packets.PublishPacket](p, "the number is ignored")
+			if m.MessageID >= 0x8000 || m.Dup {
 				t.Errorf("got %v", m)
 			}
 		}

@@ -8,7 +8,7 @@ import "sngate/upstream/mqtt"
 func (t *traffic) publish(m Publish) {
 	m.QoS = min(m.QoS, 2)
 	if m.QoS < 2 || m.Token == 0 {
-		m.ID = 0
+		m.Exchange = 0
 	}
 	size := mqtt.PublishLen(m.Topic, m.Payload, m.QoS) + 5
 	if err := t.checkPublish(&m, size); err != nil {
@@ -25,8 +25,8 @@ func (t *traffic) publish(m Publish) {
 		t.publishFailed(&m, ErrCongested)
 		return
 	}
-	out := outgoing{token: m.Token, id: m.ID, qos: m.QoS}
-	if m.ID == 0 {
+	out := outgoing{token: m.Token, id: exchangeID(m.Exchange), qos: m.QoS}
+	if m.Exchange == 0 {
 		out.id = t.newID()
 	} else if m.Again || m.Released {
 		out.again = true
@@ -44,7 +44,7 @@ func (t *traffic) checkPublish(m *Publish, size int) error {
 	switch {
 	case len(m.Topic) > mqtt.MaxString || size > mqtt.MaxRemaining:
 		return ErrTooLarge
-	case !mqtt.ValidTopic(m.Topic), m.ID != 0 && (m.ID < MinOwnerID || t.win.out.uses(m.ID)):
+	case !mqtt.ValidTopic(m.Topic), m.Exchange > MaxExchanges, m.Exchange != 0 && t.win.out.uses(exchangeID(m.Exchange)):
 		return ErrInvalid
 	}
 	return nil
@@ -89,16 +89,16 @@ func (t *traffic) release(token Token) {
 	t.pump() // what waited for it to be passed on
 }
 
-// cancel takes a message back: see Link.Cancel.
-func (t *traffic) cancel(token Token) {
+// await says whether anybody awaits a message: see Link.Await.
+func (t *traffic) await(token Token, awaited bool) {
 	i := t.win.out.byToken(token)
 	switch {
 	case i < 0:
-	case !t.win.out.list[i].again:
+	case !awaited && !t.win.out.list[i].again:
 		t.win.out.remove(i)
 		t.events.report(Event{Kind: EventPublishFailed, Token: token, Err: ErrCancelled})
 	default:
-		t.win.out.list[i].given = true
+		t.win.out.list[i].given = !awaited
 	}
 }
 
@@ -110,16 +110,9 @@ func (t *traffic) retract(token Token) (Publish, bool) {
 	}
 	m := t.win.out.list[i]
 	t.win.out.remove(i)
-	p := Publish{Token: token, QoS: m.qos, Retain: m.raw.Retain(), Again: m.again}
+	p := Publish{Token: token, QoS: m.qos, Retain: m.raw.Retain(), Exchange: m.exchange(), Again: m.again, Released: m.step == releasing}
 	p.Topic, p.Payload = m.raw.Split()
 	return p, true
-}
-
-// uncancel takes cancel back: see Link.Keep.
-func (t *traffic) uncancel(token Token) {
-	if i := t.win.out.byToken(token); i >= 0 {
-		t.win.out.list[i].given = false
-	}
 }
 
 // acked takes PUBACK, PUBREC and PUBCOMP. One that fits no message, or not the

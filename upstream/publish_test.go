@@ -167,7 +167,7 @@ func TestWrongAcknowledgementsAreCountedAndIgnored(t *testing.T) {
 		if comp := upstreamtest.Want[*packets.PubcompPacket](p, "PUBREL is always answered"); comp.MessageID != 77 {
 			t.Errorf("PUBCOMP %d", comp.MessageID)
 		}
-		if e := o.want(upstream.EventReleased, "the owner may know the identifier"); e.PacketID != 77 {
+		if e := o.want(upstream.EventReleased, "the owner may know the message"); e.Identity != unknown(77) {
 			t.Errorf("got %+v", e)
 		}
 		ack(p, puback, a)
@@ -179,21 +179,21 @@ func TestCancelTakesBackWhatIsNotOnItsWay(t *testing.T) {
 	bubble(t, upstream.Options{}, func(r *rig) {
 		o, p := r.up(persistent, false)
 		o.Publish(r.now(), 1, "t", []byte("written"), 1, false)
-		o.Cancel(1)
+		o.Await(1, false)
 		o.wantQuiet("it is on its way")
 		wantPublish(p, "written", 1, false, "written")
 		p.Conn.Close()
 		o.want(upstream.EventDown, "lost")
 		o.Publish(r.now(), 2, "t", []byte("held"), 1, false)
 		o.Publish(r.now(), 3, "t", []byte("later"), 1, false)
-		o.Cancel(1)
+		o.Await(1, false)
 		o.wantQuiet("it may be at the broker")
-		o.Cancel(2)
+		o.Await(2, false)
 		if e := o.want(upstream.EventPublishFailed, "cancelled"); e.Token != 2 || !errors.Is(e.Err, upstream.ErrCancelled) {
 			t.Errorf("got %+v", e)
 		}
-		o.Cancel(2)
-		o.Cancel(0)
+		o.Await(2, false)
+		o.Await(0, false)
 		o.wantQuiet("once")
 		r.pass(time.Second)
 		p = o.accept(true)
@@ -242,7 +242,7 @@ func TestExchangeOfQoS2IsFinishedThoughItWasGivenUp_Case152(t *testing.T) {
 	bubble(t, upstream.Options{}, func(r *rig) {
 		o, p := r.up(persistent, false)
 		o.Publish(r.now(), 1, "t", []byte("x"), 2, false)
-		o.Cancel(1)
+		o.Await(1, false)
 		o.wantQuiet("it is on its way")
 		id := wantPublish(p, "x", 2, false, "written")
 		p = o.reconnect(p, true)
@@ -317,9 +317,9 @@ func TestSendWindowBoundsWhatIsUnacknowledged(t *testing.T) {
 		o.want(upstream.EventPublished, "first")
 		wantPublish(p, "2", 1, false, "third")
 		p.WantQuiet("full again")
-		o.Cancel(3)
+		o.Await(3, false)
 		o.wantQuiet("written")
-		o.Cancel(4)
+		o.Await(4, false)
 		o.want(upstream.EventPublishFailed, "not written")
 	})
 }
@@ -476,10 +476,10 @@ func TestKeptMessageIsSentAgain(t *testing.T) {
 	bubble(t, upstream.Options{}, func(r *rig) {
 		o, p := r.up(persistent, false)
 		o.Publish(r.now(), 1, "t", []byte("x"), 1, false)
-		o.Cancel(1)
-		o.Keep(1)
-		o.Keep(0)
-		o.Keep(9)
+		o.Await(1, false)
+		o.Await(1, true)
+		o.Await(0, true)
+		o.Await(9, true)
 		o.wantQuiet("it is on its way")
 		wantPublish(p, "x", 1, false, "written")
 		p = o.reconnect(p, true)

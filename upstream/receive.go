@@ -16,45 +16,55 @@ func (t *traffic) badPacket(p *mqtt.Packet) {
 	}
 	t.in.owe(p.ID, p.QoS)
 	if p.QoS == 2 {
-		h := t.in.add(p.ID, 2, 0)
-		m := t.in.held[h.PacketID()]
-		m.acked = true
-		t.in.held[p.ID] = m
+		t.begin(p.ID, received{qos: 2, acked: true})
 	}
 	t.acknowledge(p.ID, p.QoS)
 }
 
-// message takes a PUBLISH. One that the owner holds already, or has acknowledged, is
-// not reported again: that makes QoS 2 exactly once, and spares a QoS 1 message that
-// waits for its device a second copy after a reconnect. A QoS 1 message without DUP
-// is a new one, whatever its identifier was used for. So is one with other content: a
-// broker that was killed may come back with an old state, in which identifiers are
-// free that are in use here.
+// message takes a PUBLISH. One that the owner holds already, or has acknowledged, in this
+// process or an earlier one, is not reported again: that makes QoS 2 exactly once, and spares
+// a QoS 1 message that waits for its device a second copy after a reconnect.
 func (t *traffic) message(p *mqtt.Packet) {
 	if !t.w.open {
 		return // not acknowledged: the broker sends it again in the next connection
 	}
-	var h Handle
+	e := Event{
+		Kind: EventMessage, Topic: p.Topic, Payload: p.Payload,
+		QoS: p.QoS, Retain: p.Retain, Dup: p.Dup, Oversize: p.Oversize,
+	}
 	if p.QoS > 0 {
-		sum := t.d.keys.sum(p)
+		m := received{sum: contentSum(p.Topic, p.Payload), qos: p.QoS}
 		t.in.owe(p.ID, p.QoS)
-		old, known := t.in.held[p.ID]
-		if known && old.qos == p.QoS && old.sum == sum && (p.QoS == 2 || p.Dup) {
-			t.d.stats.Duplicates.Add(1)
-			old.conn = t.in.conn
-			t.in.held[p.ID] = old
-			if old.acked {
-				t.acknowledge(p.ID, p.QoS)
-				t.events.report(Event{Kind: EventRepeated, QoS: p.QoS})
-			}
+		if old, known := t.in.held[p.ID]; known && old.repeats(p.QoS, p.Dup, m.sum) {
+			t.repeated(p.ID, old)
 			return
 		}
-		h = t.in.add(p.ID, p.QoS, sum)
+		e.Handle = t.begin(p.ID, m)
+		if p.QoS == 2 {
+			e.Identity = m.identity(p.ID)
+		}
 	}
-	t.events.report(Event{
-		Kind: EventMessage, Handle: h, Topic: p.Topic, Payload: p.Payload,
-		QoS: p.QoS, Retain: p.Retain, Dup: p.Dup, Oversize: p.Oversize,
-	})
+	t.events.report(e)
+}
+
+// repeated takes a message once more.
+func (t *traffic) repeated(id uint16, m received) {
+	t.d.stats.Duplicates.Add(1)
+	m.conn, m.told = t.in.conn, false
+	t.in.held[id] = m
+	if m.acked {
+		t.acknowledge(id, m.qos)
+		t.events.report(Event{Kind: EventRepeated, QoS: m.qos})
+	}
+}
+
+// begin adds a message, and tells the owner of one of QoS 2 that it takes the place of. A bad
+// packet, which has no sum, was never the owner's.
+func (t *traffic) begin(id uint16, m received) Handle {
+	if old := t.in.held[id]; old.qos == 2 && old.sum != 0 {
+		t.events.report(Event{Kind: EventForgotten, Identity: old.identity(id)})
+	}
+	return t.in.add(id, m)
 }
 
 // ack acknowledges a received message, and reports whether h is one: see Link.Ack.
@@ -96,20 +106,22 @@ func (t *traffic) acknowledge(id uint16, qos uint8) {
 // released takes PUBREL. It is answered even when the message is not known: it may be
 // one from before a restart, and the broker asks until it hears PUBCOMP. One that
 // comes before the PUBREC it answers is wrong and leaves the message held. The owner is
-// told of all others, because it may keep identifiers for longer than the Link, and
-// answers by Complete.
+// told of all others, and answers by Complete.
 func (t *traffic) released(id uint16) {
+	if !t.w.open {
+		return // it comes again in the next connection
+	}
 	m, known := t.in.held[id]
 	if known && m.qos == 2 && !m.acked {
 		t.d.stats.StaleAcks.Add(1)
 		return
 	}
+	e := Event{Kind: EventReleased, Identity: identityOf(id, 0)}
 	if known && m.qos == 2 {
+		e.Identity = m.identity(id)
 		t.in.remove(id)
 	} else {
 		t.d.stats.StaleAcks.Add(1)
 	}
-	if t.w.open { // otherwise it comes again in the next connection
-		t.events.report(Event{Kind: EventReleased, PacketID: id})
-	}
+	t.events.report(e)
 }

@@ -60,7 +60,8 @@ func TestQoS2IsDeliveredOnce(t *testing.T) {
 	bubble(t, upstream.Options{}, func(r *rig) {
 		o, p := r.up(persistent, false)
 		p.Publish("t", "x", 2, 5, false)
-		h := o.wantMessage("x", "first").Handle
+		first := o.wantMessage("x", "first")
+		h := first.Handle
 		p.Publish("t", "x", 2, 5, true)
 		p.Publish("t", "x", 2, 5, false)
 		o.wantQuiet("held by the owner")
@@ -79,8 +80,8 @@ func TestQoS2IsDeliveredOnce(t *testing.T) {
 		r.settle()
 		upstreamtest.Want[*packets.PubcompPacket](p, "done")
 		upstreamtest.Want[*packets.PubcompPacket](p, "a repetition is answered")
-		for range 2 {
-			if e := o.want(upstream.EventReleased, "each is reported"); e.PacketID != 5 {
+		for _, message := range []upstream.Identity{first.Identity, unknown(5)} {
+			if e := o.want(upstream.EventReleased, "each is reported"); e.Identity != message {
 				t.Errorf("got %+v", e)
 			}
 		}
@@ -143,14 +144,18 @@ func TestOtherContentWithTheSameIdentifierIsAnotherMessage(t *testing.T) {
 		o, p := r.up(persistent, false)
 		p.Publish("t", "one", 1, 1, false)
 		p.Publish("t", "two", 2, 2, false)
-		h1, h2 := o.wantMessage("one", "first").Handle, o.wantMessage("two", "second").Handle
-		o.Ack(r.now(), h2)
+		h1, two := o.wantMessage("one", "first").Handle, o.wantMessage("two", "second")
+		o.Ack(r.now(), two.Handle)
 		r.settle()
 		upstreamtest.Want[*packets.PubrecPacket](p, "two")
 		p = o.reconnect(p, true)
 		p.Publish("t", "three", 1, 1, true)
 		p.Publish("t", "four", 2, 2, false)
-		h3, h4 := o.wantMessage("three", "not one").Handle, o.wantMessage("four", "not two").Handle
+		h3 := o.wantMessage("three", "not one").Handle
+		if e := o.want(upstream.EventForgotten, "two will not come again"); e.Identity != two.Identity {
+			t.Errorf("got %+v", e)
+		}
+		h4 := o.wantMessage("four", "not two").Handle
 		o.Ack(r.now(), h1)
 		r.settle()
 		p.WantQuiet("the handle of one is stale")

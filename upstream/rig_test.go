@@ -37,7 +37,7 @@ type owned struct {
 	past   []upstream.Event // those a test has set aside
 
 	repeated  int // EventRepeated
-	completes []uint16
+	completes []upstream.Identity
 	forgetful bool // PUBREL is not answered
 }
 
@@ -110,7 +110,7 @@ func (o *owned) collect() {
 		}
 		o.events = append(o.events, e)
 		if e.Kind == upstream.EventReleased && !o.forgetful {
-			o.completes = append(o.completes, e.PacketID)
+			o.completes = append(o.completes, e.Identity)
 		}
 	}
 	for ; len(o.completes) > 0; o.completes = o.completes[1:] {

@@ -178,7 +178,7 @@ func eventTexts(events []upstream.Event) (list []string) {
 		upstream.EventConnected: "connected", upstream.EventRefused: "refused", upstream.EventDown: "down", upstream.EventUp: "up",
 		upstream.EventPublished: "published", upstream.EventPublishFailed: "publish failed", upstream.EventSubscribed: "subscribed",
 		upstream.EventUnsubscribed: "unsubscribed", upstream.EventMessage: "message", upstream.EventPong: "pong",
-		upstream.EventClosed: "closed", upstream.EventReceived: "received", upstream.EventReleased: "released",
+		upstream.EventClosed: "closed", upstream.EventReceived: "received", upstream.EventReleased: "released", upstream.EventForgotten: "forgotten",
 		upstream.EventParked: "parked", upstream.EventDoubted: "doubted", upstream.EventRepeated: "repeated", upstream.EventBadPacket: "bad packet",
 	}
 	refusals := [...]string{upstream.RefusedForNow: "for now", upstream.RefusedClientID: "for the client id",

@@ -23,7 +23,7 @@ type traffic struct {
 func newTraffic(d *shared, events *eventLog, w *output) traffic {
 	// A broker that remembers packet identifiers of an earlier life of the gateway
 	// would take a new QoS 2 message with one of them for a repetition.
-	first := uint16(d.opt.Rand() * MinOwnerID)
+	first := uint16(d.opt.Rand() * (lastOwnID + 1))
 	return traffic{d: d, events: events, w: w, win: window{d: d, events: events, out: outbox{lastID: first}}}
 }
 
@@ -51,7 +51,7 @@ func (t *traffic) sendPing(p ping) {
 // 3.1.1 section 2.3.1). Options.MaxInFlight leaves enough of them.
 func (t *traffic) newID() uint16 {
 	for {
-		t.win.out.lastID = t.win.out.lastID%(MinOwnerID-1) + 1
+		t.win.out.lastID = t.win.out.lastID%lastOwnID + 1
 		if id := t.win.out.lastID; !t.win.out.uses(id) && t.win.requests.find(id) < 0 {
 			return id
 		}

@@ -50,8 +50,11 @@ type Token uint32
 // 0 means that there is nothing to acknowledge (QoS 0).
 type Handle uint32
 
-// PacketID returns the broker's packet identifier of the message; 0 for QoS 0.
-func (h Handle) PacketID() uint16 { return uint16(h) }
+// Identity names one QoS 2 message of the broker, the same in all its deliveries, connections
+// and processes, and another one than any other message that the broker has under way. The
+// zero Identity is none's. What is in it is the Link's business; an owner may compare and
+// store it.
+type Identity [10]byte
 
 // Connect holds what one MQTT CONNECT carries (MQTT 3.1.1 section 3.1).
 type Connect struct {
@@ -63,6 +66,11 @@ type Connect struct {
 	// connected in this one. Another broker's session is taken for one from before, and
 	// SessionPresent is false.
 	Home string
+	// Taken are the QoS 2 messages for which the owner answers, and of which it has not had
+	// EventReleased or EventForgotten, in whichever process that was: the Link acknowledges
+	// their redelivery (one with DUP), and does not report it, until the broker has lost the
+	// session. It does not keep the slice.
+	Taken []Identity
 }
 
 // Will is the message the broker publishes when the connection ends without a
@@ -83,14 +91,15 @@ type Publish struct {
 	QoS     uint8 // 0..2
 	Retain  bool
 
-	// ID, of a QoS 2 message with a Token, is the packet identifier, which the owner
-	// has chosen because it keeps the message itself and goes on with it after a
-	// restart: MinOwnerID..65535 and not in use, or the message fails with ErrInvalid.
-	// 0: the Link chooses one below MinOwnerID. For other messages it is ignored, as
-	// Again and Released are where it is 0.
+	// Exchange, of a QoS 2 message with a Token, is a number by which the owner names the
+	// exchange, because it keeps the message itself and goes on with it after a restart:
+	// 1..MaxExchanges and not in use, or the message fails with ErrInvalid. The Link makes
+	// the same packet identifier of the same number, in every process. 0: the owner does
+	// not go on with it. For other messages it is ignored, as Again and Released are where
+	// it is 0.
 	//
-	// With an ID, PUBREC is reported by EventReceived and answered by Link.Release.
-	ID uint16
+	// With a number, PUBREC is reported by EventReceived and answered by Link.Release.
+	Exchange uint16
 	// Again: an earlier process may have written the message. DUP is set from the first
 	// time, and Cancel does not take it back before.
 	Again bool
@@ -102,9 +111,9 @@ type Publish struct {
 	Released bool
 }
 
-// MinOwnerID is the least packet identifier an owner may choose (Publish.ID). Those
-// below are the Link's own, for its other messages, SUBSCRIBE and UNSUBSCRIBE.
-const MinOwnerID = 0x8000
+// MaxExchanges is the greatest number of an exchange (Publish.Exchange), and so how many an
+// owner may have under way.
+const MaxExchanges = 0x7FFF
 
 // ReopenMode says when Link.Reopen connects.
 type ReopenMode uint8
@@ -159,10 +168,10 @@ const (
 	// discarded (ErrCancelled), or what connections ended of, time and again, while other
 	// messages passed (ErrRejected; Topic, QoS and Retain are set, also where Token is 0
 	// because nobody waits for it). The Link has forgotten it. If it was written, the broker may
-	// have it all the same. The owner of its ID may then publish it once more with the
-	// same ID and Again, at once or later, which goes on with the same exchange; or give
-	// it up, and then not use the ID for another message before the broker has begun a
-	// new session.
+	// have it all the same. The owner of its Exchange may then publish it once more with
+	// the same number and Again, at once or later, which goes on with the same exchange; or
+	// give it up, and then not use the number for another message before the broker has
+	// begun a new session.
 	EventPublishFailed
 	// EventSubscribed: the broker answered SUBSCRIBE to Topic: Granted, or Refusal. Err is set
 	// when the connection went away first; it is ErrRejected, and Refusal RefusedForGood, when
@@ -178,15 +187,18 @@ const (
 	// EventClosed answers Close: the connection is gone. It comes exactly once for
 	// every Close, also when there was none to close.
 	EventClosed
-	// EventReceived: PUBREC for the message of Token, which has an ID of its owner. The
+	// EventReceived: PUBREC for the message of Token, which has an Exchange. The
 	// Link waits for Release. It comes once per session of the broker: again only when
 	// the broker has come back without the session and the message was published anew.
 	EventReceived
-	// EventReleased: the broker's PUBREL for the QoS 2 message it had sent with PacketID,
-	// or one it repeats. The broker does not send that message again, so the owner may
-	// forget the identifier, and then has PUBCOMP sent by Link.Complete: from then on the
-	// broker may use it for another message.
+	// EventReleased: the broker's PUBREL for the QoS 2 message of Identity, or one it
+	// repeats. The broker does not send that message again, so the owner may forget the
+	// identity, and then has PUBCOMP sent by Link.Complete.
 	EventReleased
+	// EventForgotten: the broker has begun to send another message in place of the QoS 2
+	// message of Identity, and so does not send that one again: the owner may forget the
+	// identity. A broker that was killed may have lost the end of its work.
+	EventForgotten
 	// EventDoubted: connections have ended of the message of Token. Other messages go before
 	// it now, but for those to its topic.
 	EventDoubted
@@ -214,7 +226,7 @@ type Event struct {
 	NoWill bool
 	Err    error
 
-	PacketID uint16 // EventReleased only
+	Identity Identity // EventReleased, EventForgotten, and EventMessage of QoS 2
 
 	// EventMessage only.
 	Handle  Handle // to be acknowledged; 0 for QoS 0
@@ -239,7 +251,7 @@ var (
 	ErrTooLarge         = errors.New("upstream: message too large for MQTT")
 	ErrRejected         = errors.New("upstream: the broker ends the connection on this message")
 	ErrUnanswered       = errors.New("upstream: the broker left a packet unanswered")
-	ErrInvalid          = errors.New("upstream: not a valid MQTT topic, filter or packet identifier")
+	ErrInvalid          = errors.New("upstream: not a valid MQTT topic, filter or exchange number")
 )
 
 // Link is one device's MQTT session with the broker. All methods are called by its
@@ -277,20 +289,19 @@ type Link interface {
 	// times it does nothing.
 	Release(now time.Duration, t Token)
 
-	// Cancel takes back the message of t if it has never been written to a
-	// connection: EventPublishFailed with ErrCancelled follows. A message that was
-	// written stays in flight, and no event follows now; if the connection is lost, one of
-	// QoS 1 is not written to another one, and the event follows then. An exchange of QoS 2
-	// is finished.
-	Cancel(t Token)
+	// Await says whether anybody awaits that the broker takes the message of t, as it is
+	// when it is published. One that nobody awaits is taken back if it has never been
+	// written to a connection: EventPublishFailed with ErrCancelled follows. A message that
+	// was written stays in flight, and no event follows now; if the connection is lost, one
+	// of QoS 1 is not written to another one, and the event follows then. An exchange of
+	// QoS 2 is finished.
+	Await(t Token, awaited bool)
 
-	// Retract gives the QoS 1 or 2 message of t back to the owner, and forgets it: no event
-	// follows. It may have been written. Topic and Payload are the owner's. It reports false
-	// when the Link does not have the message.
+	// Retract gives the QoS 1 or 2 message of t back to the owner as it was published, and
+	// forgets it: no event follows. Again is set if it may have been written, Released if its
+	// PUBREL may have been. Topic and Payload are the owner's. It reports false when the Link
+	// does not have the message.
 	Retract(t Token) (Publish, bool)
-
-	// Keep takes Cancel back for a message that is still in flight.
-	Keep(t Token)
 
 	// Subscribe and Unsubscribe: one event each. The Link does not remember
 	// subscriptions; after EventUp without SessionPresent the owner repeats them.
@@ -302,7 +313,7 @@ type Link interface {
 
 	// Complete sends PUBCOMP, after EventReleased in this connection. In a later one the
 	// broker asks again.
-	Complete(packetID uint16)
+	Complete(message Identity)
 
 	// Ping sends PINGREQ as a barrier: EventPong.
 	Ping(now time.Duration, t Token)

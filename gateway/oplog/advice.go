@@ -63,7 +63,6 @@ var adviceFor = map[session.Reason]string{
 	session.ReasonRegisterUnanswered: "the device does not answer REGISTER: subscribe to the topic by its name, or give it a predefined id",
 	session.ReasonReleaseUnanswered:  "the device has the message, and does not answer PUBREL",
 	session.ReasonSessionEnded:       "the session had ended when the message came",
-	session.ReasonDuplicate:          "the broker has sent a QoS 2 message again that was taken already; nothing is lost",
 	session.ReasonCleanSession:       "the device began anew with CleanSession=1, and what was held for it went",
 	session.ReasonSessionExpired:     "the device was away for longer than session.expiry",
 }

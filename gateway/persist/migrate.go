@@ -13,14 +13,14 @@ import (
 // Whoever opens a file for a gateway has to pass them to the store, which also makes older
 // versions refuse the file. A new one goes to the end, and none is ever taken out.
 func Migrations() []store.Migration {
-	return []store.Migration{migration(session.MigrateFrom1)}
+	return []store.Migration{migration(session.MigrateFrom1), migration(session.MigrateFrom2)}
 }
 
 // migration applies a migration of sessions' records to those in the store. The gateway's own
 // records, those that make no sense, and what the shell adds to RecordSession stay as they are.
-func migration(migrate func(session.RecordKind, []byte) ([]byte, error)) store.Migration {
+func migration(migrate session.Migration) store.Migration {
 	return func(b store.Bucket, key, value []byte) ([]byte, error) {
-		clientID, kind, _, ok := splitKey(b, key)
+		clientID, kind, rest, ok := splitKey(b, key)
 		record := value
 		if ok && kind == session.RecordSession {
 			var err error
@@ -30,7 +30,7 @@ func migration(migrate func(session.RecordKind, []byte) ([]byte, error)) store.M
 		if !ok {
 			return value, nil
 		}
-		migrated, err := migrate(kind, record)
+		migrated, err := migrate(kind, rest, record)
 		if err != nil {
 			return nil, aboutVersion(clientID, err)
 		}

@@ -37,6 +37,27 @@ func TestMigrationFromSchema1(t *testing.T) {
 	wantVersionError(t, err, `client id "dev"`, "version 3")
 }
 
+// A record is migrated by its own key, without the client id.
+func TestMigrationFromSchema2(t *testing.T) {
+	at := Entry{Ended: -1, Home: "h"}
+	before := string(at.append(nil))
+	for name, tt := range map[string]struct {
+		bucket           store.Bucket
+		key, value, want string
+	}{
+		"a session":             {store.Sessions, "a\x00S", before + "\x02rest", before + "\x03rest"},
+		"a message of a broker": {store.Sessions, "a\x00X\x00\x05", "12345678", "\x00\x0512345678"},
+		"a message for one":     {store.Spool, "a\x00\x00\x00\x00\x01", "\x80\x01rest", "\x00\x02rest"},
+	} {
+		got, err := Migrations()[1](tt.bucket, []byte(tt.key), []byte(tt.value))
+		if err != nil || string(got) != tt.want {
+			t.Errorf("%s: %q, %v, want %q", name, got, err, tt.want)
+		}
+	}
+	_, err := Migrations()[1](store.Sessions, []byte("dev\x00S"), []byte(before+"\x04rest"))
+	wantVersionError(t, err, `client id "dev"`, "version 4")
+}
+
 func wantVersionError(t *testing.T, err error, parts ...string) {
 	t.Helper()
 	if !errors.Is(err, session.ErrRecordVersion) {

@@ -8,16 +8,19 @@ type Token uint32
 // acknowledged; 0 for QoS 0.
 type Handle uint32
 
+// Identity names a QoS 2 message of the broker, in all its deliveries, after a restart too. What
+// is in it is the link's business. The zero Identity is none's.
+type Identity [10]byte
+
 // ActionKind says what an Action asks for.
 type ActionKind uint8
 
 // What a session asks of its shell. Those up to ActionWant concern the upstream link.
 const (
-	ActionConnect     ActionKind = iota + 1 // open the upstream session: Clean, KeepAlive, Will
+	ActionConnect     ActionKind = iota + 1 // open the upstream session: Clean, KeepAlive, Will, Taken
 	ActionSetWill                           // Will, for later reconnects
-	ActionPublish                           // Token, Topic, Payload, QoS, Retain; PacketID, Again, Released
-	ActionCancel                            // Token: take the PUBLISH back if it was never written
-	ActionKeep                              // Token: take ActionCancel back
+	ActionPublish                           // Token, Topic, Payload, QoS, Retain; Exchange, Again, Released
+	ActionAwait                             // Token, Awaited: whether the device waits for the PUBLISH; if not, take it back if it was never written
 	ActionRetract                           // Token: give the message back, to be stored
 	ActionSubscribe                         // Token, Topic, QoS
 	ActionUnsubscribe                       // Token, Topic
@@ -28,9 +31,9 @@ const (
 	ActionCloseAbort                        // close without DISCONNECT: the broker publishes the will
 	ActionPause                             // stop reading from the broker
 	ActionResume                            // go on reading
-	ActionReopen                            // open it as after a loss, until it succeeds: Clean, KeepAlive, Will; Lazy
+	ActionReopen                            // open it as after a loss, until it succeeds: Clean, KeepAlive, Will, Taken; Lazy
 	ActionRelease                           // Token: PUBREL may be sent
-	ActionComplete                          // PacketID: PUBCOMP may be sent
+	ActionComplete                          // Identity: PUBCOMP may be sent
 	ActionWant                              // after EventParked: Wanted
 	ActionState                             // the session has entered State because of Reason (to log)
 	ActionFree                              // the session is over; forget it
@@ -53,16 +56,20 @@ type Action struct {
 	Payload   []byte // aliases the datagram that is being handled, or is shared: copy it
 	Will      *Will
 
+	Taken    []Identity // QoS 2 messages of the broker that are ours: the link acknowledges their redelivery
+	Identity Identity
+
 	// Lazy: not before the device speaks.
 	Lazy bool
-
 	// Wanted: there are messages for the broker, so the link is to be tried again.
-	Wanted bool
+	Wanted  bool
+	Awaited bool
 
-	// PacketID is not 0 when the session has chosen it, for a QoS 2 message that is in the
-	// store: then EventReceived is answered with ActionRelease. Again: it may have been
-	// sent before. Released: its PUBREL may have been.
-	PacketID uint16
+	// Exchange, 1..MaxExchanges, is the number of the exchange of a QoS 2 message that is in
+	// the store, the same whenever and wherever it is sent, and no other's before it is over:
+	// then EventReceived is answered with ActionRelease. 0: there is none. Again: it may have
+	// been sent before. Released: its PUBREL may have been.
+	Exchange uint16
 	Again    bool
 	Released bool
 }

@@ -166,7 +166,7 @@ func TestAnnounceIsAnsweredBySubAck(t *testing.T) {
 	r := toldBefore(t, 1)
 	r.send(sn12.Subscribe{QoS: 1, MsgID: 0x1235, TopicName: []byte("w/1")})
 	a := r.wantAction("SUBSCRIBE", Action{Kind: ActionSubscribe, Topic: "w/1", QoS: 1})
-	r.event(Event{Kind: EventSubscribed, Token: a.Token, Code: 1})
+	r.event(Event{Kind: EventSubscribed, Token: a.Token, Granted: 1})
 	r.wantHex("SUBACK", "08 13 20 0001 1235 00")
 	r.wantHex("that answers the REGISTER", "08 0C 20 0001 0003 78")
 	r.send(sn12.PubAck{TopicID: 1, MsgID: 3})

@@ -128,20 +128,20 @@ func (br *brokerLink) close(st *step, how ActionKind) {
 func (br *brokerLink) reopenToDrain(st *step) {
 	br.s.wills.carry(nil)
 	br.link = linkDown
-	st.do(Action{Kind: ActionReopen, Clean: br.s.clean, KeepAlive: br.s.presence.duration})
+	st.do(Action{Kind: ActionReopen, Clean: br.s.clean, KeepAlive: br.s.presence.duration, Taken: br.s.custody.identities()})
 }
 
 // open opens it for a CONNECT of the device.
 func (br *brokerLink) open(st *step) {
 	br.link, br.closeAs = linkOpening, 0
 	br.s.custody.uncomplete()
-	st.do(Action{Kind: ActionConnect, Clean: br.s.clean, KeepAlive: br.s.presence.duration, Will: br.s.wills.carried})
+	st.do(Action{Kind: ActionConnect, Clean: br.s.clean, KeepAlive: br.s.presence.duration, Will: br.s.wills.carried, Taken: br.s.custody.identities()})
 }
 
 // reopen has it opened as after a loss. lazy: not before the device speaks.
 func (br *brokerLink) reopen(st *step, lazy bool) {
 	br.link = linkDown
-	st.do(Action{Kind: ActionReopen, Clean: br.s.clean, KeepAlive: br.s.presence.duration, Will: br.s.wills.brokersWill(), Lazy: lazy})
+	st.do(Action{Kind: ActionReopen, Clean: br.s.clean, KeepAlive: br.s.presence.duration, Will: br.s.wills.brokersWill(), Taken: br.s.custody.identities(), Lazy: lazy})
 }
 
 // keep keeps it for the device, which is back.

@@ -1,39 +1,37 @@
 package session
 
 import (
-	"encoding/binary"
-	"hash/crc32"
+	"bytes"
+	"slices"
 
 	"sngate/internal/binrec"
 )
 
-// exchange remembers under which MsgId a QoS 2 message of the broker was sent to the
+// sentAs remembers under which MsgId a QoS 2 message of the broker was sent to the
 // device, until it is acknowledged, so that the broker's redelivery of it does not look new to the device.
-type exchange struct {
-	packetID uint16 // 0: none
-	msgID    uint16
-	sum      uint64 // of the contents: an identifier may have come to mean something else unseen
+type sentAs struct {
+	identity Identity // zero: it was held here
+	msgID    uint16   // 0: none
 }
 
 // takenOver names a QoS 2 message of the broker that the broker has been told about and
-// has not released: its redelivery is none.
+// has not released. The link acknowledges its redelivery.
 type takenOver struct {
-	packetID uint16
-	sum      uint64
+	slot     uint16 // of its record
+	identity Identity
 }
 
 // outgoingRecord names the QoS 2 delivery to the device that is in progress.
 type outgoingRecord struct {
 	msgID     uint16
-	packetID  uint16 // of the broker; 0: the message is held here
-	number    uint32 // of RecordHeld; 0: the message is the broker's
-	sum       uint64
+	identity  Identity // zero: the broker does not send the message again
+	number    uint32   // of RecordHeld; 0: the message is the broker's
+	sum       uint64   // of its content: the number may have come to be another one's
 	releasing bool
 }
 
-// contentSum tells a redelivery from another message with the same packet identifier.
-func contentSum(topic string, payload []byte) uint64 {
-	return uint64(crc32.ChecksumIEEE([]byte(topic)))<<32 | uint64(crc32.ChecksumIEEE(payload))
+func outgoingOf(m *outgoing) outgoingRecord {
+	return outgoingRecord{msgID: m.msgID, identity: m.identity, number: m.number, sum: contentSum(m.topic, m.payload)}
 }
 
 // custody is what the gateway answers for of messages of the broker: those held in the store,
@@ -43,8 +41,9 @@ type custody struct {
 
 	taken    []takenOver    // QoS 2 messages of the broker that are acknowledged, until its PUBREL
 	outgoing outgoingRecord // as in the store; msgID 0: none
-	lastQoS2 exchange       // the last QoS 2 delivery, for its redelivery by the broker
+	lastQoS2 sentAs         // the last QoS 2 delivery, for its redelivery by the broker
 	lastHeld uint32         // number of the newest RecordHeld
+	lastSlot uint16         // of the newest RecordExchange
 }
 
 // maxTaken bounds the QoS 2 messages of the broker that it has not released.
@@ -55,7 +54,7 @@ func (m *outgoing) put(st *step, j *journal) {
 }
 
 func (t *takenOver) put(st *step, j *journal) {
-	j.put(st, RecordExchange, key16(t.packetID), binary.BigEndian.AppendUint64(nil, t.sum))
+	j.put(st, RecordExchange, key16(t.slot), bytes.Clone(t.identity[:]))
 }
 
 // holdDurably has the messages held for a sleeping device stored, to acknowledge them
@@ -76,7 +75,7 @@ func (cu *custody) holdDurably(st *step) {
 		}
 		if m.qos == 2 && m.msgID != 0 { // it had been sent before it was held
 			o := &cu.outgoing
-			*o = outgoingRecord{msgID: m.msgID, packetID: m.packetID, number: m.number, sum: contentSum(m.topic, m.payload)}
+			*o = outgoingOf(m)
 			o.put(st, &cu.s.journal)
 		}
 		cu.s.after(st, refuseWhenDown, continuation{kind: thenAckHeld, number: m.number})
@@ -94,7 +93,7 @@ func (cu *custody) onHeldStored(st *step, c *continuation, ok bool) {
 		cu.s.journal.remove(st, RecordHeld, key32(c.number))
 		cu.notHeld(st, c.number)
 		if m.qos == 2 {
-			cu.release(st, m.packetID)
+			cu.release(st, m.identity)
 		}
 	default:
 		m.keeper = ours
@@ -115,66 +114,66 @@ func (cu *custody) heldAs(number uint32) *outgoing {
 
 // take notes that a QoS 2 message is ours now.
 func (cu *custody) take(st *step, m *outgoing) {
-	t := takenOver{packetID: m.packetID, sum: contentSum(m.topic, m.payload)}
-	if m.packetID == 0 || cu.takenAs(t.packetID) >= 0 || len(cu.taken) >= maxTaken {
+	if m.identity == (Identity{}) || cu.takenAs(m.identity) >= 0 || len(cu.taken) >= maxTaken {
 		return
 	}
-	cu.taken = append(cu.taken, t)
-	t.put(st, &cu.s.journal)
+	cu.taken = append(cu.taken, takenOver{slot: cu.newSlot(), identity: m.identity})
+	cu.taken[len(cu.taken)-1].put(st, &cu.s.journal)
 }
 
-func (cu *custody) takenAs(packetID uint16) int {
-	for i := range cu.taken {
-		if cu.taken[i].packetID == packetID {
-			return i
+// newSlot returns a slot that no RecordExchange has; maxTaken leaves some.
+func (cu *custody) newSlot() uint16 {
+	for {
+		cu.lastSlot++
+		if !slices.ContainsFunc(cu.taken, func(t takenOver) bool { return t.slot == cu.lastSlot }) {
+			return cu.lastSlot
 		}
 	}
-	return -1
 }
 
-// isTaken reports whether the broker sends a QoS 2 message again that it has been told is
-// ours: it has not heard it. Another message with that packet identifier shows that it
-// has. Of QoS 1 nothing is remembered: once it is acknowledged the identifier is free, and
-// what comes with it may be another message with the same content.
-func (cu *custody) isTaken(st *step, ev *Event) bool {
-	if ev.QoS != 2 {
-		return false
+func (cu *custody) takenAs(message Identity) int {
+	return slices.IndexFunc(cu.taken, func(t takenOver) bool { return t.identity == message })
+}
+
+// identities is what a link has to know of: the messages of which it acknowledges a redelivery.
+func (cu *custody) identities() (taken []Identity) {
+	for i := range cu.taken {
+		taken = append(taken, cu.taken[i].identity)
 	}
-	i := cu.takenAs(ev.PacketID)
-	if i < 0 {
-		return false
-	}
-	if ev.Dup && cu.taken[i].sum == contentSum(ev.Topic, ev.Payload) {
-		return true
-	}
-	cu.release(st, ev.PacketID)
-	return false
+	return taken
 }
 
 // wasSent reports whether a QoS 2 message that the broker sends again is the one that
 // the device was being sent when the connection, or the gateway, went away.
 func (cu *custody) wasSent(ev *Event) bool {
-	return ev.QoS == 2 && ev.Dup && ev.PacketID == cu.lastQoS2.packetID && cu.lastQoS2.sum == contentSum(ev.Topic, ev.Payload)
+	return ev.QoS == 2 && ev.Dup && ev.Identity == cu.lastQoS2.identity
 }
 
-// onReleased takes the broker's PUBREL. PUBCOMP lets the broker use the identifier for
-// another message, so it waits until a restart would not take that for a repeat.
-func (cu *custody) onReleased(st *step, packetID uint16) {
-	known := cu.takenAs(packetID) >= 0
-	cu.release(st, packetID)
+// onReleased takes the broker's PUBREL. PUBCOMP lets the broker go on to another message, so
+// it waits until a restart would not take that for a repeat.
+func (cu *custody) onReleased(st *step, message Identity) {
+	known := cu.takenAs(message) >= 0
+	cu.release(st, message)
 	if known {
-		cu.s.after(st, goOnWhenDown, continuation{kind: thenPubComp, id: packetID})
+		cu.s.after(st, goOnWhenDown, continuation{kind: thenPubComp, identity: message})
 		return
 	}
-	cu.complete(st, packetID)
+	cu.complete(st, message)
+}
+
+// onForgotten takes it that the broker does not know of a message any more. One that is held is
+// still delivered.
+func (cu *custody) onForgotten(st *step, message Identity) {
+	cu.release(st, message)
+	cu.s.down.forgetIdentity(message)
 }
 
 // complete has PUBCOMP sent, behind which the broker may go on. Where the connection has
 // been given up meanwhile the broker asks again in the next one.
-func (cu *custody) complete(st *step, packetID uint16) {
+func (cu *custody) complete(st *step, message Identity) {
 	if cu.s.broker.link == linkUp {
 		cu.s.wake.owe(1)
-		st.do(Action{Kind: ActionComplete, PacketID: packetID})
+		st.do(Action{Kind: ActionComplete, Identity: message})
 	}
 }
 
@@ -189,24 +188,24 @@ func (cu *custody) uncomplete() {
 	cu.s.journal.forget(func(c *continuation) bool { return c.kind == thenPubComp })
 }
 
-// release forgets a packet identifier.
-func (cu *custody) release(st *step, packetID uint16) {
-	i := cu.takenAs(packetID)
+// release forgets a message that the broker does not send again.
+func (cu *custody) release(st *step, message Identity) {
+	i := cu.takenAs(message)
 	if i < 0 {
 		return
 	}
-	if cu.taken = append(cu.taken[:i], cu.taken[i+1:]...); len(cu.taken) == 0 {
+	cu.s.journal.remove(st, RecordExchange, key16(cu.taken[i].slot))
+	if cu.taken = slices.Delete(cu.taken, i, i+1); len(cu.taken) == 0 {
 		cu.taken = nil
 	}
-	cu.s.journal.remove(st, RecordExchange, key16(packetID))
 }
 
-// forgetTaken forgets the packet identifiers of a broker that has forgotten them: they
-// are going to stand for other messages. It reports whether there were any.
+// forgetTaken forgets the messages of a broker that has forgotten them. It reports whether
+// there were any.
 func (cu *custody) forgetTaken(st *step) (any bool) {
-	cu.s.down.forgetPacketIDs()
-	if cu.outgoing.packetID != 0 {
-		cu.outgoing.packetID = 0
+	cu.s.down.forgetIdentities()
+	if cu.outgoing.identity != (Identity{}) {
+		cu.outgoing.identity = Identity{}
 		cu.outgoing.put(st, &cu.s.journal)
 		any = true
 	}
@@ -220,22 +219,21 @@ func (cu *custody) forgetTaken(st *step) (any bool) {
 
 // sent notes under which MsgId a QoS 2 message goes to the device.
 func (cu *custody) sent(m *outgoing) {
-	cu.lastQoS2 = exchange{packetID: m.packetID, msgID: m.msgID, sum: contentSum(m.topic, m.payload)}
+	cu.lastQoS2 = sentAs{identity: m.identity, msgID: m.msgID}
 }
 
 // sentBefore is sent, for what the store has of it.
 func (cu *custody) sentBefore() {
-	o := &cu.outgoing
-	cu.lastQoS2 = exchange{packetID: o.packetID, msgID: o.msgID, sum: o.sum}
+	cu.lastQoS2 = sentAs{identity: cu.outgoing.identity, msgID: cu.outgoing.msgID}
 }
 
 // forgetSent ends that: the broker has been acknowledged the message, or has forgotten it.
-func (cu *custody) forgetSent() { cu.lastQoS2 = exchange{} }
+func (cu *custody) forgetSent() { cu.lastQoS2 = sentAs{} }
 
 // putOutgoing stores under which MsgId a QoS 2 message is going to be sent, so that the
 // device knows it again after a restart.
 func (cu *custody) putOutgoing(st *step, m *outgoing) {
-	cu.outgoing = outgoingRecord{msgID: m.msgID, packetID: m.packetID, number: m.number, sum: contentSum(m.topic, m.payload)}
+	cu.outgoing = outgoingOf(m)
 	cu.outgoing.put(st, &cu.s.journal)
 }
 
@@ -260,13 +258,24 @@ func (cu *custody) forgetOutgoing(st *step) {
 	}
 }
 
+// load takes a RecordExchange.
+func (cu *custody) load(t takenOver) {
+	cu.taken = append(cu.taken, t)
+	cu.lastSlot = t.slot
+}
+
 // load reads RecordOutgoing.
 func (o *outgoingRecord) load(f *binrec.Reader) {
-	*o = outgoingRecord{msgID: f.U16(), packetID: f.U16(), number: f.U32(), sum: f.U64(), releasing: f.U8()&bitReleasing != 0}
+	*o = outgoingRecord{msgID: f.U16(), identity: readIdentity(f), number: f.U32(), sum: f.U64(), releasing: f.U8()&bitReleasing != 0}
 }
 
 func (o *outgoingRecord) put(st *step, j *journal) {
-	j.put(st, RecordOutgoing, nil, binrec.New(17).U16(o.msgID).U16(o.packetID).U32(o.number).U64(o.sum).U8(bit(o.releasing, bitReleasing)))
+	j.put(st, RecordOutgoing, nil, binrec.New(25).U16(o.msgID).Octets(o.identity[:]).U32(o.number).U64(o.sum).U8(bit(o.releasing, bitReleasing)))
+}
+
+func readIdentity(f *binrec.Reader) (x Identity) {
+	copy(x[:], f.Octets(len(x)))
+	return x
 }
 
 // forget forgets all of it, because the session has been forgotten.

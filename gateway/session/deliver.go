@@ -56,13 +56,9 @@ const (
 
 // onMessage takes a message of the broker for the device.
 func (dl *downlink) onMessage(st *step, ev *Event) {
-	m := outgoing{topic: ev.Topic, payload: ev.Payload, handle: ev.Handle, packetID: ev.PacketID, qos: ev.QoS, retain: ev.Retain}
+	m := outgoing{topic: ev.Topic, payload: ev.Payload, handle: ev.Handle, identity: ev.Identity, qos: ev.QoS, retain: ev.Retain}
 	if dl.s.broker.link.over() || dl.s.broker.draining() {
 		dl.leave(st, &m, ReasonSessionEnded)
-		return
-	}
-	if dl.s.custody.isTaken(st, ev) {
-		dl.discard(st, &m, ReasonDuplicate)
 		return
 	}
 	if ev.Oversize {
@@ -112,7 +108,7 @@ func (dl *downlink) leave(st *step, m *outgoing, why Reason) {
 		dl.s.journal.remove(st, RecordHeld, key32(m.number))
 		dl.s.custody.notHeld(st, m.number)
 		if m.qos == 2 && m.keeper != ours {
-			dl.s.custody.release(st, m.packetID) // not acknowledged: it is going to be sent again
+			dl.s.custody.release(st, m.identity) // not acknowledged: it is going to be sent again
 		}
 	}
 }

@@ -121,7 +121,7 @@ func TestDeliverQoS1UnansweredIsRepeatedWithDUPThenLost_Case89(t *testing.T) {
 
 	// The message comes again after the device has come back, and has not been acked.
 	r.comeBack(false)
-	r.event(Event{Kind: EventMessage, Topic: "a/b", Payload: []byte("x"), QoS: 1, Dup: true, Handle: 9, PacketID: 1})
+	r.event(Event{Kind: EventMessage, Topic: "a/b", Payload: []byte("x"), QoS: 1, Dup: true, Handle: 9})
 	r.want("told the id again", sn12.Register{TopicID: id, MsgID: 2, TopicName: []byte("a/b")})
 	r.send(sn12.RegAck{TopicID: id, MsgID: 2})
 	r.want("delivered", pub(1, id, 3, "x"))
@@ -308,7 +308,7 @@ func TestDeliverSizes_Case6_7(t *testing.T) {
 			t.Run(fmt.Sprintf("%d_QoS%d", tc.size, qos), func(t *testing.T) {
 				r, id := subscriber(t, nil, true, "a/b")
 				data := bytes.Repeat([]byte{0x5A}, tc.size)
-				r.event(Event{Kind: EventMessage, Topic: "a/b", Payload: bytes.Clone(data), QoS: qos, Handle: Handle(qos), PacketID: uint16(qos)})
+				r.event(fromBroker("a/b", string(data), qos, uint16(qos)))
 				if head := unhex(t, tc.header); len(r.sent) != 1 || !bytes.HasPrefix(r.sent[0], head) {
 					t.Fatalf("want one datagram with Length %x", head)
 				}
@@ -350,7 +350,7 @@ func TestDeliverRedeliveredQoS2KeepsItsMsgID(t *testing.T) {
 	r.send(sn12.PubComp{MsgID: 1})
 
 	r.event(fromBroker("a/b", "new", 2, 7))
-	r.want("the packet identifier again, without DUP: a new message", pub(2, id, 3, "new"))
+	r.want("without DUP: a new message", pub(2, id, 3, "new"))
 }
 
 func TestDeliverReleasingGoesOnAfterReconnect(t *testing.T) {
@@ -451,8 +451,8 @@ func TestDeliverReleasingIsNotDisturbedByTheLink(t *testing.T) {
 	r.want("a link that is up cannot be parked", pub(0, id, 0, "y"))
 }
 
-func TestDeliverPacketIdentifierOfAnotherMessage(t *testing.T) {
-	// The broker may use a packet identifier again: the message is known by more.
+func TestDeliverIdentityOfAnotherMessage(t *testing.T) {
+	// The broker may use a number again: the message is known by more.
 	for _, tc := range []struct {
 		name    string
 		present bool
@@ -473,7 +473,7 @@ func TestDeliverPacketIdentifierOfAnotherMessage(t *testing.T) {
 			r.event(Event{Kind: EventUp, SessionPresent: tc.present})
 			if !tc.present {
 				a := r.wantAction("restored", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 2})
-				r.event(Event{Kind: EventSubscribed, Token: a.Token, Code: 2})
+				r.event(Event{Kind: EventSubscribed, Token: a.Token, Granted: 2})
 			}
 			r.send(sn12.Disconnect{})
 			r.want("bye", sn12.Disconnect{})

@@ -105,7 +105,14 @@
 //	ours      the connection ends, CleanSession=0     ours
 //	ours      the session is forgotten                -         its record is removed
 //
-// A message of QoS 1 or 2 of the device (upState), in the window or in the spool:
+// A message of QoS 1 or 2 of the device (upState), in the window or in the spool. It has one
+// custodian at each moment. While relaying and refused that is the device: the link has the
+// message, the session only what it takes to answer, and what the link loses the device sends
+// again. From the record on it is the spool, whose messages the link has on loan while sent,
+// received and released: it may lose them with the process, and the spool hands them over once
+// more, under the same Action.Exchange. Without a record, a message of QoS 2 that is answered is
+// the broker's. The link tells of each how it ended; ActionRetract takes one back, and from
+// then on the link does not know it.
 //
 //	from      event                                   to        done
 //	--------  --------------------------------------  --------  ---------------------------------------

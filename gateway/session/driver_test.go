@@ -286,7 +286,7 @@ func (d *driver) serve() {
 			ev.Kind = EventPublishFailed
 		}
 	case ActionSubscribe:
-		ev.Kind, ev.Code, ev.Failed = EventSubscribed, uint8(d.octet(3)), bad
+		ev.Kind, ev.Granted, ev.Failed = EventSubscribed, uint8(d.octet(3)), bad
 	case ActionUnsubscribe:
 		ev.Kind, ev.Failed = EventUnsubscribed, bad
 	case ActionPing:
@@ -303,7 +303,11 @@ func (d *driver) fromBroker() {
 	ev.Oversize = d.octet(32) == 0
 	if ev.QoS > 0 {
 		d.handles++
-		ev.Handle, ev.PacketID, ev.Dup = d.handles, uint16(1+d.octet(3)), d.octet(3) == 0
+		n := uint16(1 + d.octet(3))
+		if ev.QoS == 2 {
+			ev.Identity = identityOf(n, ev.Topic, string(ev.Payload))
+		}
+		ev.Handle, ev.Dup = d.handles, d.octet(3) == 0
 		d.unacked[ev.Handle] = true
 	}
 	d.event(ev)

@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -329,7 +330,7 @@ func (r *rig) subscribe(filter string, qos uint8) uint16 {
 	r.t.Helper()
 	r.send(sn12.Subscribe{QoS: qos, MsgID: 0x7002, TopicName: []byte(filter)})
 	a := r.wantAction("SUBSCRIBE goes up", Action{Kind: ActionSubscribe, Topic: filter, QoS: qos})
-	r.event(Event{Kind: EventSubscribed, Token: a.Token, Code: qos})
+	r.event(Event{Kind: EventSubscribed, Token: a.Token, Granted: qos})
 	var ack sn12.SubAck
 	if len(r.sent) != 1 {
 		r.t.Fatalf("SUBSCRIBE %q: %d answers", filter, len(r.sent))
@@ -350,13 +351,23 @@ func (r *rig) sleep(seconds uint16) {
 	r.wantState("asleep", StateAsleep)
 }
 
-// fromBroker is an EventMessage; QoS 1 and 2 carry a handle and packet id of n.
+// fromBroker is an EventMessage; those of QoS 1 and 2 have a handle of n, and those of QoS 2 an
+// identity of n and their content, as a link makes it.
 func fromBroker(topic, payload string, qos uint8, n uint16) Event {
 	ev := Event{Kind: EventMessage, Topic: topic, Payload: []byte(payload), QoS: qos}
 	if qos > 0 {
-		ev.Handle, ev.PacketID = Handle(n), n
+		ev.Handle = Handle(n)
+	}
+	if qos == 2 {
+		ev.Identity = identityOf(n, topic, payload)
 	}
 	return ev
+}
+
+func identityOf(n uint16, topic, payload string) (x Identity) {
+	binary.BigEndian.PutUint16(x[:], n)
+	binary.BigEndian.PutUint64(x[2:], contentSum(topic, []byte(payload)))
+	return x
 }
 
 // semanticVector is a datagram that parses but means nothing good.
@@ -397,8 +408,8 @@ func describe(b []byte) string {
 }
 
 func describeAction(a Action) string {
-	s := fmt.Sprintf("%v token=%d qos=%d retain=%v clean=%v keepalive=%d handle=%d topic=%q payload=%q",
-		a.Kind, a.Token, a.QoS, a.Retain, a.Clean, a.KeepAlive, a.Handle, a.Topic, a.Payload)
+	s := fmt.Sprintf("%v token=%d qos=%d retain=%v clean=%v keepalive=%d handle=%d awaited=%v identity=%x topic=%q payload=%q",
+		a.Kind, a.Token, a.QoS, a.Retain, a.Clean, a.KeepAlive, a.Handle, a.Awaited, a.Identity, a.Topic, a.Payload)
 	if a.Will != nil {
 		s += fmt.Sprintf(" will=%+v", *a.Will)
 	}

@@ -234,7 +234,7 @@ func (w *world) drainLink() {
 }
 
 func (w *world) event(ev Event) {
-	w.step(fmt.Sprintf("event %d token=%d failed=%v present=%v id=%d dup=%v %q", ev.Kind, ev.Token, ev.Failed, ev.SessionPresent, ev.PacketID, ev.Dup, ev.Payload),
+	w.step(fmt.Sprintf("event %d token=%d failed=%v present=%v id=%x dup=%v %q", ev.Kind, ev.Token, ev.Failed, ev.SessionPresent, ev.Identity, ev.Dup, ev.Payload),
 		func(s *Session, out *Out) {
 			own := ev
 			own.Payload = bytes.Clone(ev.Payload)
@@ -407,7 +407,7 @@ func (w *world) step(what string, f func(*Session, *Out)) {
 		w.note("    -> %s", describe(w.out.Datagram(i)))
 	}
 	for _, a := range w.out.Actions {
-		w.note("    ** %s id=%d again=%v released=%v", showAction(a), a.PacketID, a.Again, a.Released)
+		w.note("    ** %s id=%d again=%v released=%v", showAction(a), a.Exchange, a.Again, a.Released)
 	}
 	if len(w.out.Records) > 0 || w.out.Batch != 0 {
 		w.note("    ++ batch %d: %s", w.out.Batch, describeRecords(w.out.Records))

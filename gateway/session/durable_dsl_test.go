@@ -1,6 +1,7 @@
 package session
 
 import (
+	"slices"
 	"testing"
 
 	"sngate/snpacket/sn12"
@@ -107,7 +108,7 @@ func (r durableRig) subscribed() {
 	r.t.Helper()
 	r.send(sn12.Subscribe{QoS: 2, MsgID: 2, TopicName: []byte("a/b")})
 	a := r.wantAction("SUBSCRIBE goes up", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 2})
-	r.event(Event{Kind: EventSubscribed, Token: a.Token, Code: 2})
+	r.event(Event{Kind: EventSubscribed, Token: a.Token, Granted: 2})
 	r.wantQuiet("SUBACK waits for the store")
 	r.wantRecords("the subscription", "+subscription")
 	r.stored()
@@ -124,9 +125,17 @@ func (r durableRig) slept() {
 	r.want("stored", sn12.Disconnect{})
 }
 
-// up reconnects the link after a restart.
-func (r durableRig) up() {
+// up reconnects the link after a restart. It returns what the link is told to be taken.
+func (r durableRig) up() (taken []Identity) {
 	r.t.Helper()
-	r.wantAction("the link is opened again", Action{Kind: ActionReopen, KeepAlive: 600})
+	a := r.wantAction("the link is opened again", Action{Kind: ActionReopen, KeepAlive: 600})
 	r.event(Event{Kind: EventUp, SessionPresent: true})
+	return a.Taken
+}
+
+func (r durableRig) wantTaken(why string, got []Identity, want ...Identity) {
+	r.t.Helper()
+	if !slices.Equal(got, want) {
+		r.t.Fatalf("%s: the link is told of %x, want %x", why, got, want)
+	}
 }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"slices"
 )
@@ -48,14 +49,18 @@ type linkMessage struct {
 }
 
 type linkReceived struct {
-	seq     uint16
-	payload string
-	qos     uint8
-	acked   bool
+	seq      uint16
+	identity Identity
+	qos      uint8
+	acked    bool
+	told     bool // by the session only
 }
 
+// beyond is what the packet identifier of an exchange is greater by than its number.
+const beyond = 0x7FFF
+
 func newModelLink(b *modelBroker, rng *rand.Rand) *modelLink {
-	return &modelLink{b: b, rng: rng, in: map[uint16]linkReceived{}, lastID: uint16(rng.IntN(firstPacketID))}
+	return &modelLink{b: b, rng: rng, in: map[uint16]linkReceived{}, lastID: uint16(rng.IntN(beyond + 1))}
 }
 
 func (l *modelLink) report(ev Event) { l.events = append(l.events, ev) }
@@ -75,12 +80,14 @@ func (l *modelLink) do(a Action) bool {
 			}
 			l.out, l.in = nil, map[uint16]linkReceived{}
 		}
+		l.take(a.Taken)
 		l.params, l.answer, l.state, l.paused, l.dormant, l.open = a, true, mOpening, false, false, true
 		return true
 	case ActionReopen:
 		if l.state != mIdle {
 			return false
 		}
+		l.take(a.Taken)
 		l.params, l.answer, l.state, l.dormant, l.paused, l.open = a, false, mDown, a.Lazy, false, true
 		return true
 	case ActionRelease:
@@ -103,16 +110,10 @@ func (l *modelLink) do(a Action) bool {
 	switch a.Kind {
 	case ActionPublish:
 		l.publish(a)
-	case ActionCancel:
-		l.cancel(a.Token)
+	case ActionAwait:
+		l.await(a.Token, a.Awaited)
 	case ActionRetract:
 		l.retract(a.Token)
-	case ActionKeep:
-		for i := range l.out {
-			if l.out[i].token == a.Token {
-				l.out[i].given = false
-			}
-		}
 	case ActionSubscribe, ActionUnsubscribe, ActionPing:
 		if l.state == mUp {
 			l.requests = append(l.requests, a)
@@ -141,7 +142,10 @@ func (l *modelLink) passWills() {
 }
 
 func (l *modelLink) publish(a Action) {
-	m := linkMessage{token: a.Token, topic: a.Topic, id: a.PacketID, qos: a.QoS, payload: string(a.Payload)}
+	m := linkMessage{token: a.Token, topic: a.Topic, qos: a.QoS, payload: string(a.Payload)}
+	if a.Exchange != 0 {
+		m.id = beyond + a.Exchange
+	}
 	switch {
 	case a.QoS == 0:
 		if l.state == mUp {
@@ -153,7 +157,7 @@ func (l *modelLink) publish(a Action) {
 		return
 	case m.id == 0:
 		for m.id == 0 || slices.ContainsFunc(l.out, func(o linkMessage) bool { return o.id == m.id }) {
-			l.lastID = l.lastID%(firstPacketID-1) + 1
+			l.lastID = l.lastID%beyond + 1
 			m.id = l.lastID
 		}
 	case a.Again || a.Released:
@@ -164,14 +168,24 @@ func (l *modelLink) publish(a Action) {
 	l.out = append(l.out, m)
 }
 
-func (l *modelLink) cancel(t Token) {
+func (l *modelLink) await(t Token, awaited bool) {
 	for i := range l.out {
-		if m := &l.out[i]; m.token == t && m.tries == 0 {
+		if m := &l.out[i]; m.token == t && m.tries == 0 && !awaited {
 			l.out = slices.Delete(l.out, i, i+1)
 			l.report(Event{Kind: EventPublishFailed, Token: t})
 			return
 		} else if m.token == t {
-			m.given = true
+			m.given = !awaited
+		}
+	}
+}
+
+// take notes what the session says to be its own.
+func (l *modelLink) take(taken []Identity) {
+	for _, message := range taken {
+		id := binary.BigEndian.Uint16(message[:])
+		if _, known := l.in[id]; !known {
+			l.in[id] = linkReceived{identity: message, qos: 2, acked: true, told: true}
 		}
 	}
 }
@@ -323,7 +337,7 @@ func (l *modelLink) exchange(i int) {
 	case m.qos == 1:
 		l.finish(i)
 	case !m.received:
-		if m.received = true; m.id >= firstPacketID {
+		if m.received = true; m.id > beyond {
 			l.report(Event{Kind: EventReceived, Token: m.token})
 		} else {
 			m.released = true
@@ -368,15 +382,24 @@ func (l *modelLink) receive() {
 			l.report(ev)
 			return
 		}
-		if old, known := l.in[m.id]; known && old.qos == m.qos && old.payload == m.payload && (m.qos == 2 || m.dup) {
+		message := identityOf(m.id, m.topic, m.payload)
+		old, known := l.in[m.id]
+		if known && old.qos == m.qos && old.identity == message && (m.qos == 2 && !old.told || m.dup) {
+			old.told = false
+			l.in[m.id] = old
 			if old.acked && !slices.Contains(l.acks, m.id) {
 				l.acks = append(l.acks, m.id)
 			}
 			return
 		}
+		if old.qos == 2 {
+			l.report(Event{Kind: EventForgotten, Identity: old.identity})
+		}
 		l.seq++
-		l.in[m.id] = linkReceived{seq: l.seq, payload: m.payload, qos: m.qos}
-		ev.Handle, ev.PacketID = Handle(l.seq)<<16|Handle(m.id), m.id
+		l.in[m.id] = linkReceived{seq: l.seq, identity: message, qos: m.qos}
+		if ev.Handle = Handle(l.seq)<<16 | Handle(m.id); m.qos == 2 {
+			ev.Identity = message
+		}
 		l.report(ev)
 		return
 	}
@@ -418,9 +441,8 @@ func (l *modelLink) acked(id uint16) {
 func (l *modelLink) askRelease() {
 	for i := range l.b.out {
 		if m := &l.b.out[i]; m.taken && !l.paused {
-			id := m.id
-			delete(l.in, id)
-			l.report(Event{Kind: EventReleased, PacketID: id})
+			l.report(Event{Kind: EventReleased, Identity: l.in[m.id].identity})
+			delete(l.in, m.id)
 			l.b.out = slices.Delete(l.b.out, i, i+1)
 			return
 		}
@@ -436,7 +458,7 @@ func (l *modelLink) serve() {
 	l.requests = l.requests[1:]
 	switch a.Kind {
 	case ActionSubscribe:
-		l.report(Event{Kind: EventSubscribed, Token: a.Token, Code: a.QoS})
+		l.report(Event{Kind: EventSubscribed, Token: a.Token, Granted: a.QoS})
 	case ActionUnsubscribe:
 		l.report(Event{Kind: EventUnsubscribed, Token: a.Token})
 	default:

@@ -98,7 +98,7 @@ func TestFailedSubscribeTakesNothingAway(t *testing.T) {
 	r.want("", sn12.ConnAck{})
 	r.send(sn12.Subscribe{QoS: 1, MsgID: 5, TopicName: []byte("a/b")})
 	a := r.wantAction("SUBSCRIBE", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 1})
-	r.event(Event{Kind: EventSubscribed, Token: a.Token, Code: 1})
+	r.event(Event{Kind: EventSubscribed, Token: a.Token, Granted: 1})
 	r.storeFailed()
 	r.want("not as asked for", sn12.SubAck{MsgID: 5, ReturnCode: sn12.RejectedCongestion})
 	r.send(sn12.Publish{TopicID: id, Data: []byte("x")})
@@ -114,7 +114,7 @@ func TestFailedNewSubscriptionIsTakenBackFromTheBroker(t *testing.T) {
 	r.stored()
 	r.send(sn12.Subscribe{QoS: 1, MsgID: 5, TopicName: []byte("a/+")})
 	a := r.wantAction("SUBSCRIBE", Action{Kind: ActionSubscribe, Topic: "a/+", QoS: 1})
-	r.event(Event{Kind: EventSubscribed, Token: a.Token, Code: 1})
+	r.event(Event{Kind: EventSubscribed, Token: a.Token, Granted: 1})
 	r.storeFailed()
 	r.wantAction("the device is told no", Action{Kind: ActionUnsubscribe, Topic: "a/+"})
 	r.want("", sn12.SubAck{MsgID: 5, ReturnCode: sn12.RejectedCongestion})
@@ -130,7 +130,7 @@ func TestAnswersOfAnEarlierConnectionAreNotGiven(t *testing.T) {
 			r.send(sn12.Register{MsgID: 1, TopicName: []byte("a/b")})
 			r.send(sn12.Subscribe{QoS: 1, MsgID: 2, TopicName: []byte("a/+")})
 			a := r.wantAction("SUBSCRIBE", Action{Kind: ActionSubscribe, Topic: "a/+", QoS: 1})
-			r.event(Event{Kind: EventSubscribed, Token: a.Token, Code: 1})
+			r.event(Event{Kind: EventSubscribed, Token: a.Token, Granted: 1})
 			r.send(sn12.Disconnect{HasDuration: true, Duration: 60})
 			r.send(sn12.Disconnect{})
 			r.wantAction("", Action{Kind: ActionCloseClean})
@@ -198,11 +198,8 @@ func TestHeldMessagesAreAcknowledgedWhenStoredAndOutliveARestart(t *testing.T) {
 	r.wantAction("one", Action{Kind: ActionAck, Handle: 1})
 	r.wantAction("two", Action{Kind: ActionAck, Handle: 2})
 	r.crash()
-	r.up()
-	again := fromBroker("a/b", "two", 2, 2)
-	again.Dup = true
-	r.event(again)
-	r.wantAction("PUBREC was lost with the process", Action{Kind: ActionAck, Handle: 2})
+	two := identityOf(2, "a/b", "two")
+	r.wantTaken("PUBREC may have been lost with the process", r.up(), two)
 	r.send(sn12.PingReq{ClientID: []byte("dev")})
 	r.want("in order", sn12.Publish{QoS: 1, TopicID: id, MsgID: 0x4001, Data: []byte("one")})
 	r.send(sn12.PubAck{TopicID: id, MsgID: 0x4001})
@@ -218,12 +215,17 @@ func TestHeldMessagesAreAcknowledgedWhenStoredAndOutliveARestart(t *testing.T) {
 	r.stored()
 	r.want("", sn12.PubRel{MsgID: 0x4002})
 	r.crash()
-	r.up()
+	r.wantTaken("the broker may not have released it", r.up(), two)
 	r.send(sn12.PingReq{ClientID: []byte("dev")})
 	r.want("only PUBREL is left", sn12.PubRel{MsgID: 0x4002})
 	r.send(sn12.PubComp{MsgID: 0x4002})
 	r.pong("barrier")
 	r.want("nothing is left", sn12.PingResp{})
+	r.event(Event{Kind: EventReleased, Identity: two})
+	r.stored()
+	r.wantAction("released", Action{Kind: ActionComplete, Identity: two})
+	r.crash()
+	r.wantTaken("it does not come again", r.up())
 }
 
 func TestMessagesTheStoreDoesNotTakeStayTheBrokers(t *testing.T) {
@@ -311,8 +313,8 @@ func TestQoS2OfTheDeviceOutlivesACrashAtEveryStep(t *testing.T) {
 				case "stored":
 					r.stored()
 					r.want("safe", sn12.PubRec{MsgID: 7})
-					if a = r.wantAction("", want); a.PacketID < firstPacketID {
-						t.Fatalf("packet identifier %d is the link's", a.PacketID)
+					if a = r.wantAction("", want); a.Exchange == 0 {
+						t.Fatal("no exchange to go on with")
 					}
 				case "received":
 					r.event(Event{Kind: EventReceived, Token: a.Token})
@@ -331,8 +333,8 @@ func TestQoS2OfTheDeviceOutlivesACrashAtEveryStep(t *testing.T) {
 			r.event(Event{Kind: EventUp, SessionPresent: true})
 			if crash >= 1 && crash < 5 {
 				b := r.wantAction("the same exchange goes on", want)
-				if b.PacketID != a.PacketID || !b.Again || b.Released != (crash >= 3) {
-					t.Fatalf("%+v, want packet identifier %d", b, a.PacketID)
+				if b.Exchange != a.Exchange || !b.Again || b.Released != (crash >= 3) {
+					t.Fatalf("%+v, want exchange %d", b, a.Exchange)
 				}
 				a = b
 			}
@@ -571,16 +573,16 @@ func TestConnectOfANewSessionWhileTheBrokerIsAwayIsRefused(t *testing.T) {
 	r.want("", sn12.ConnAck{ReturnCode: sn12.RejectedCongestion})
 }
 
-func TestPacketIdentifiersAreNotCountedFromTheStartAgain(t *testing.T) {
+func TestExchangesAreNotCountedFromTheStartAgain(t *testing.T) {
 	used := map[uint16]bool{}
 	for _, first := range []uint16{1, 0x1234, 0x7FFE, 0xFFF0} {
 		s := New(durableConfig(), "dev")
 		s.StartMsgIDs(first)
-		id := s.up.spool.newPacketID()
-		if used[id] || id < firstPacketID || id > lastPacketID {
-			t.Errorf("StartMsgIDs(%#x): packet identifier %#x", first, id)
+		n := s.up.spool.newExchange()
+		if used[n] || n == 0 || n > MaxExchanges {
+			t.Errorf("StartMsgIDs(%#x): exchange %#x", first, n)
 		}
-		used[id] = true
+		used[n] = true
 	}
 }
 

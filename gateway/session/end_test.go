@@ -91,7 +91,7 @@ func TestEndPublishWhileTheBrokerIsAway_Case152(t *testing.T) {
 	r.wantQuiet("for Hold")
 	r.advance(1)
 	r.want("then congestion", sn12.PubAck{TopicID: id, MsgID: 1, ReturnCode: sn12.RejectedCongestion})
-	r.wantAction("and taken back", Action{Kind: ActionCancel, Token: a.Token})
+	r.wantAction("and taken back", Action{Kind: ActionAwait, Token: a.Token})
 	r.event(Event{Kind: EventPublishFailed, Token: a.Token})
 	r.event(Event{Kind: EventUp})
 	r.wantAction("restored", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 2})

@@ -24,7 +24,7 @@ func (ul *uplink) enqueue(st *step, topic string, m *sn12.Publish) (uint32, bool
 	}
 	v.number = p.last + 1
 	if v.qos == 2 {
-		v.packetID = p.newPacketID()
+		v.exchange = p.newExchange()
 	}
 	p.push(v)
 	v.put(st, &ul.s.journal)

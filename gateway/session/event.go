@@ -12,13 +12,14 @@ const (
 	EventParked                             // the link waits for the device to speak before it tries again, or for ActionWant
 	EventPublished                          // Token: the message is with the broker
 	EventPublishFailed                      // Token: not sent, and will not be
-	EventSubscribed                         // Token: Code or Refused, or Failed
+	EventSubscribed                         // Token: Granted or Refused, or Failed
 	EventUnsubscribed                       // Token, or Failed
 	EventMessage                            // a message from the broker
 	EventPong                               // Token, or Failed
 	EventClosed                             // answers the ActionClose kinds
-	EventReceived                           // Token: PUBREC for a message with PacketID
-	EventReleased                           // PacketID: the broker may use it for another message
+	EventReceived                           // Token: PUBREC for a message with an Exchange
+	EventReleased                           // Identity: the broker does not send the message again, and waits for ActionComplete
+	EventForgotten                          // Identity: the broker does not send the message again, and does not know of it
 	EventStored                             // Token: the batch is in the store, or Failed
 	EventRepeated                           // QoS: the broker has been acknowledged a message once more, and may go on
 	EventDoubted                            // Token: connections have ended of the message; others may go before it
@@ -39,7 +40,7 @@ const (
 // session from then on.
 type Event struct {
 	Kind           EventKind
-	Code           uint8 // EventSubscribed: the granted QoS, 0..2
+	Granted        uint8 // EventSubscribed: the QoS, 0..2
 	Refused        Refusal
 	SessionPresent bool
 	Failed         bool
@@ -48,7 +49,7 @@ type Event struct {
 	NoWill         bool // EventUp: the connection carries no will
 	Token          Token
 
-	PacketID uint16 // of the broker; 0 for QoS 0
+	Identity Identity // EventReleased, EventForgotten, and EventMessage of QoS 2
 
 	// EventMessage only.
 	Handle   Handle

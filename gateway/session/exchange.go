@@ -50,11 +50,25 @@ func (dl *downlink) released(st *step) {
 	dl.pump(st) // there may be room now to go on reading
 }
 
-// forgetPacketIDs forgets how the broker has called the messages: it has begun anew.
-func (dl *downlink) forgetPacketIDs() {
-	dl.delivery.msg.packetID = 0
+// forgetIdentities forgets what the broker knew the messages by: it has begun anew.
+func (dl *downlink) forgetIdentities() {
+	dl.delivery.msg.identity = Identity{}
 	for i := range dl.queue.len() {
-		dl.queue.at(i).packetID = 0
+		dl.queue.at(i).identity = Identity{}
+	}
+}
+
+// forgetIdentity forgets that of one message.
+func (dl *downlink) forgetIdentity(message Identity) {
+	dl.delivery.msg.forget(message)
+	for i := range dl.queue.len() {
+		dl.queue.at(i).forget(message)
+	}
+}
+
+func (m *outgoing) forget(message Identity) {
+	if m.identity == message {
+		m.identity = Identity{}
 	}
 }
 

@@ -41,10 +41,10 @@ func TestRepeatAfterReconnectIsRefusedInTime(t *testing.T) {
 	r.advance(time.Minute)
 	r.wantQuiet("the device waits for nothing")
 	r.send(sn12.Publish{DUP: true, QoS: 2, TopicID: id, MsgID: 5, Data: []byte("x")})
-	r.wantAction("it joins what is with the link already", Action{Kind: ActionKeep, Token: tok})
+	r.wantAction("it joins what is with the link already", Action{Kind: ActionAwait, Token: tok, Awaited: true})
 	r.advance(20 * time.Second)
 	r.want("Hold is over", sn12.PubAck{TopicID: id, MsgID: 5, ReturnCode: sn12.RejectedCongestion})
-	r.wantAction("", Action{Kind: ActionCancel, Token: tok})
+	r.wantAction("", Action{Kind: ActionAwait, Token: tok})
 }
 
 func TestMsgIDOfAnEarlierConnectionMayBeUsedAnew(t *testing.T) {
@@ -69,7 +69,7 @@ func TestPublishIsHeldWhileTheBrokerIsAway(t *testing.T) {
 			r.wantQuiet("neither acknowledged nor refused for as long as Hold allows")
 			r.advance(1)
 			r.want("Hold is over", sn12.PubAck{TopicID: id, MsgID: 5, ReturnCode: sn12.RejectedCongestion})
-			r.wantAction("taken back, if it was never written", Action{Kind: ActionCancel, Token: tok})
+			r.wantAction("taken back, if it was never written", Action{Kind: ActionAwait, Token: tok})
 			r.wantDrop("", ReasonBrokerDown)
 			r.event(Event{Kind: EventPublishFailed, Token: tok})
 			r.wantQuiet("it was; the device knows already")
@@ -99,10 +99,10 @@ func TestHoldIsPerMessage(t *testing.T) {
 	two := r.publish(sn12.Publish{QoS: 1, TopicID: id, MsgID: 2})
 	r.advance(5 * time.Second)
 	r.want("the first", sn12.PubAck{TopicID: id, MsgID: 1, ReturnCode: sn12.RejectedCongestion})
-	r.wantAction("", Action{Kind: ActionCancel, Token: one})
+	r.wantAction("", Action{Kind: ActionAwait, Token: one})
 	r.advance(15 * time.Second)
 	r.want("the second", sn12.PubAck{TopicID: id, MsgID: 2, ReturnCode: sn12.RejectedCongestion})
-	r.wantAction("", Action{Kind: ActionCancel, Token: two})
+	r.wantAction("", Action{Kind: ActionAwait, Token: two})
 }
 
 func TestSlowBrokerIsHeldToHoldAsWell(t *testing.T) {
@@ -110,7 +110,7 @@ func TestSlowBrokerIsHeldToHoldAsWell(t *testing.T) {
 	tok := r.publish(sn12.Publish{QoS: 1, TopicID: id, MsgID: 1})
 	r.advance(20 * time.Second)
 	r.want("connected, but no answer", sn12.PubAck{TopicID: id, MsgID: 1, ReturnCode: sn12.RejectedCongestion})
-	r.wantAction("", Action{Kind: ActionCancel, Token: tok})
+	r.wantAction("", Action{Kind: ActionAwait, Token: tok})
 	r.event(Event{Kind: EventPublished, Token: tok})
 	r.wantQuiet("too late: the device has been told otherwise")
 }
@@ -121,15 +121,15 @@ func TestRepeatOfARefusedPublishJoinsIt(t *testing.T) {
 	r.event(Event{Kind: EventDown}) // written, not acknowledged: it stays in flight
 	r.advance(20 * time.Second)
 	r.want("", sn12.PubAck{TopicID: id, MsgID: 5, ReturnCode: sn12.RejectedCongestion})
-	r.wantAction("", Action{Kind: ActionCancel, Token: tok})
+	r.wantAction("", Action{Kind: ActionAwait, Token: tok})
 	r.advance(5 * time.Minute)
 	r.send(sn12.Publish{DUP: true, QoS: 1, TopicID: id, MsgID: 5, Data: []byte("x")})
-	r.wantAction("the same message: not sent twice", Action{Kind: ActionKeep, Token: tok})
+	r.wantAction("the same message: not sent twice", Action{Kind: ActionAwait, Token: tok, Awaited: true})
 	r.advance(20 * time.Second)
 	r.want("held anew, refused anew", sn12.PubAck{TopicID: id, MsgID: 5, ReturnCode: sn12.RejectedCongestion})
-	r.wantAction("", Action{Kind: ActionCancel, Token: tok})
+	r.wantAction("", Action{Kind: ActionAwait, Token: tok})
 	r.send(sn12.Publish{DUP: true, QoS: 1, TopicID: id, MsgID: 5, Data: []byte("x")})
-	r.wantAction("joins", Action{Kind: ActionKeep, Token: tok})
+	r.wantAction("joins", Action{Kind: ActionAwait, Token: tok, Awaited: true})
 	r.event(Event{Kind: EventUp, SessionPresent: true})
 	r.event(Event{Kind: EventPublished, Token: tok})
 	r.want("", sn12.PubAck{TopicID: id, MsgID: 5})
@@ -145,11 +145,11 @@ func TestRefusedQoS2CompletesOnce_Case66(t *testing.T) {
 			r.event(Event{Kind: EventDown})
 			r.advance(20 * time.Second)
 			r.want("", sn12.PubAck{TopicID: id, MsgID: 5, ReturnCode: sn12.RejectedCongestion})
-			r.wantAction("", Action{Kind: ActionCancel, Token: tok})
+			r.wantAction("", Action{Kind: ActionAwait, Token: tok})
 			again := sn12.Publish{DUP: true, QoS: 2, TopicID: id, MsgID: 5, Data: []byte("x")}
 			if repeat == "before the broker answers" {
 				r.send(again)
-				r.wantAction("joins", Action{Kind: ActionKeep, Token: tok})
+				r.wantAction("joins", Action{Kind: ActionAwait, Token: tok, Awaited: true})
 			}
 			r.event(Event{Kind: EventUp, SessionPresent: true})
 			r.event(Event{Kind: EventPublished, Token: tok})
@@ -177,7 +177,7 @@ func TestRefusedPublishesMakeRoomForNewOnes_Case83(t *testing.T) {
 		r.advance(20 * time.Second)
 		for i := range 2 {
 			r.want("", sn12.PubAck{TopicID: id, MsgID: uint16(2*round + i + 1), ReturnCode: sn12.RejectedCongestion})
-			r.wantAction("", Action{Kind: ActionCancel, Token: Token(2*round + i + 1)})
+			r.wantAction("", Action{Kind: ActionAwait, Token: Token(2*round + i + 1)})
 		}
 	}
 }
@@ -200,7 +200,7 @@ func TestRepeatAfterReconnectIsAnsweredByTheBrokersLateAnswer_Case66(t *testing.
 	r.close()
 	r.connect(false, 0)
 	r.send(sn12.Publish{DUP: true, QoS: 2, TopicID: id, MsgID: 5, Data: []byte("x")})
-	r.wantAction("with the link already", Action{Kind: ActionKeep, Token: tok})
+	r.wantAction("with the link already", Action{Kind: ActionAwait, Token: tok, Awaited: true})
 	r.event(Event{Kind: EventPublished, Token: tok})
 	r.want("", sn12.PubRec{MsgID: 5})
 }
@@ -237,7 +237,7 @@ func TestAbandonedExchangesMakeRoom_Case83(t *testing.T) {
 				r.advance(20 * time.Second)
 				for i, tok := range toks {
 					r.want("", sn12.PubAck{TopicID: id, MsgID: uint16(i + 1), ReturnCode: sn12.RejectedCongestion})
-					r.wantAction("", Action{Kind: ActionCancel, Token: tok})
+					r.wantAction("", Action{Kind: ActionAwait, Token: tok})
 				}
 				for _, tok := range toks {
 					r.event(Event{Kind: EventPublished, Token: tok})

@@ -54,9 +54,9 @@ func TestEqualMessageWithAFreeIdentifierIsNew_Case173(t *testing.T) {
 		r.stored()
 		r.wantAction("it is ours now", Action{Kind: ActionAck, Handle: 1})
 		if qos == 2 {
-			r.event(Event{Kind: EventReleased, PacketID: 1})
+			r.event(Event{Kind: EventReleased, Identity: identityOf(1, "a/b", "toggle")})
 			r.stored()
-			r.wantAction("released", Action{Kind: ActionComplete, PacketID: 1})
+			r.wantAction("released", Action{Kind: ActionComplete, Identity: identityOf(1, "a/b", "toggle")})
 		}
 		r.event(Event{Kind: EventDown})
 		r.event(Event{Kind: EventUp, SessionPresent: true})
@@ -82,16 +82,16 @@ func TestPubcompWaitsForTheStore(t *testing.T) {
 		r.stored()
 		r.wantAction("", Action{Kind: ActionAck, Handle: 1})
 		r.records = nil
-		r.event(Event{Kind: EventReleased, PacketID: 1})
+		r.event(Event{Kind: EventReleased, Identity: identityOf(1, "a/b", "toggle")})
 		r.wantRecords("the identifier is free", "-exchange")
 		r.wantQuiet("not before a restart knows it")
 		return r
 	}
 	r := begin()
 	r.stored()
-	r.wantAction("now", Action{Kind: ActionComplete, PacketID: 1})
-	r.event(Event{Kind: EventReleased, PacketID: 1})
-	r.wantAction("it was lost: at once", Action{Kind: ActionComplete, PacketID: 1})
+	r.wantAction("now", Action{Kind: ActionComplete, Identity: identityOf(1, "a/b", "toggle")})
+	r.event(Event{Kind: EventReleased, Identity: identityOf(1, "a/b", "toggle")})
+	r.wantAction("it was lost: at once", Action{Kind: ActionComplete, Identity: identityOf(1, "a/b", "toggle")})
 
 	r = begin()
 	r.event(Event{Kind: EventDown})
@@ -103,12 +103,106 @@ func TestPubcompWaitsForTheStore(t *testing.T) {
 	r.send(sn12.Connect{ProtocolID: 1, Duration: 600, ClientID: []byte("dev")})
 	r.wantAction("the device is back", Action{Kind: ActionSetWill})
 	r.stored()
-	r.wantAction("the broker has not been told yet", Action{Kind: ActionComplete, PacketID: 1})
+	r.wantAction("the broker has not been told yet", Action{Kind: ActionComplete, Identity: identityOf(1, "a/b", "toggle")})
 	r.want("", sn12.ConnAck{})
 
 	r = begin()
 	r.storeFailed()
-	r.wantAction("a store that fails holds nothing up", Action{Kind: ActionComplete, PacketID: 1})
+	r.wantAction("a store that fails holds nothing up", Action{Kind: ActionComplete, Identity: identityOf(1, "a/b", "toggle")})
+}
+
+// What the broker has forgotten is forgotten here, and the message is delivered all the same. Its
+// name is not taken again, be it for a message that was still on its way to the store.
+func TestForgottenMessageIsDeliveredAndNotTaken(t *testing.T) {
+	r := newDurableRig(t, nil)
+	id := r.begin()
+	r.subscribed()
+	one, two := identityOf(1, "a/b", "one"), identityOf(1, "a/b", "two")
+	r.event(fromBroker("a/b", "one", 2, 1))
+	r.stored()
+	r.want("on its way", pub(2, id, 1, "one"))
+	r.event(Event{Kind: EventForgotten, Identity: one})
+	r.wantQuiet("nothing of it is kept yet")
+	r.records = nil
+	r.send(sn12.Disconnect{HasDuration: true, Duration: 600})
+	r.wantRecords("the message, and how it was sent", "+held +outgoing +session")
+	r.stored()
+	r.wantAction("stale", Action{Kind: ActionAck, Handle: 1})
+	r.want("", sn12.Disconnect{})
+	r.event(fromBroker("a/b", "two", 2, 1))
+	r.stored()
+	r.wantAction("it is taken", Action{Kind: ActionAck, Handle: 1})
+	r.records = nil
+	r.event(Event{Kind: EventForgotten, Identity: two})
+	r.wantRecords("its name", "-exchange")
+	if n, _ := r.s.Held(); n != 2 {
+		t.Errorf("%d messages held, want both", n)
+	}
+	r.restart()
+	r.wantTaken("neither", r.up())
+}
+
+// The link is told by every way in which a connection begins.
+func TestLinkIsToldWhatIsTaken(t *testing.T) {
+	r := newDurableRig(t, nil)
+	r.begin()
+	r.subscribed()
+	r.slept()
+	toggle := identityOf(1, "a/b", "toggle")
+	r.event(fromBroker("a/b", "toggle", 2, 1))
+	r.stored()
+	r.wantAction("", Action{Kind: ActionAck, Handle: 1})
+	r.send(sn12.Disconnect{})
+	r.wantAction("bye", Action{Kind: ActionCloseClean})
+	r.stored()
+	r.want("bye", sn12.Disconnect{})
+	r.event(Event{Kind: EventClosed})
+	r.send(sn12.Connect{ProtocolID: 1, Duration: 600, ClientID: []byte("dev")})
+	a := r.wantAction("back", Action{Kind: ActionConnect, KeepAlive: 600})
+	r.wantTaken("a connect of the device", a.Taken, toggle)
+	r.event(Event{Kind: EventRefused})
+	a = r.wantAction("the broker is away", Action{Kind: ActionReopen, KeepAlive: 600})
+	r.wantTaken("the link's own", a.Taken, toggle)
+	r.event(Event{Kind: EventUp})
+	r.stored()
+	r.want("", sn12.ConnAck{})
+	r.sent, r.acts = nil, nil
+	r.send(sn12.Disconnect{})
+	r.acts = nil
+	r.stored()
+	r.want("bye", sn12.Disconnect{})
+	r.event(Event{Kind: EventClosed})
+	r.send(sn12.Connect{ProtocolID: 1, Duration: 600, ClientID: []byte("dev")})
+	a = r.wantAction("back", Action{Kind: ActionConnect, KeepAlive: 600})
+	r.wantTaken("the broker has lost the session", a.Taken)
+}
+
+// A store that has failed is given all that is taken, and a restart goes on with it.
+func TestSnapshotHasAllThatIsTaken(t *testing.T) {
+	r := newDurableRig(t, nil)
+	r.begin()
+	r.subscribed()
+	r.slept()
+	var want []Identity
+	for n := range uint16(5) {
+		r.event(fromBroker("a/b", "same", 2, n+1))
+		r.stored()
+		r.wantAction("", Action{Kind: ActionAck, Handle: Handle(n + 1)})
+		want = append(want, identityOf(n+1, "a/b", "same"))
+	}
+	r.event(Event{Kind: EventReleased, Identity: want[1]})
+	r.stored()
+	r.wantAction("", Action{Kind: ActionComplete, Identity: want[1]})
+	want = slices.Delete(want, 1, 2)
+	r.store = newModelStore()
+	r.step("the store works again", func() { r.s.Snapshot(r.at(), &r.out) })
+	r.restart()
+	r.wantTaken("all but the one that is released", r.up(), want...)
+	r.event(fromBroker("a/b", "more", 2, 9))
+	r.stored()
+	r.wantAction("", Action{Kind: ActionAck, Handle: 9})
+	r.restart()
+	r.wantTaken("and one more", r.up(), append(want, identityOf(9, "a/b", "more"))...)
 }
 
 // A device of which connections end on one message of QoS 2 has its other topics served.

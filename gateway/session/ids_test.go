@@ -345,7 +345,7 @@ func (r *rig) subscribe2(filter string) uint16 {
 	r.t.Helper()
 	r.send(sn12.Subscribe{QoS: 1, MsgID: 0x7002, TopicName: []byte(filter)})
 	a := r.wantAction("SUBSCRIBE goes up", Action{Kind: ActionSubscribe, Topic: filter, QoS: 1})
-	r.event(Event{Kind: EventSubscribed, Token: a.Token, Code: 1})
+	r.event(Event{Kind: EventSubscribed, Token: a.Token, Granted: 1})
 	m, _ := sn12.Parse(r.sent[0])
 	r.sent = r.sent[1:]
 	return m.(sn12.SubAck).TopicID

@@ -22,9 +22,9 @@ func TestInspectShowsTheSessionWithoutPayloads(t *testing.T) {
 	feed(sn12.Subscribe{QoS: 1, MsgID: 3, TopicName: []byte("cmd/#")})
 	token := r.out.Actions[0].Token
 	r.out.Reset()
-	r.s.Upstream(r.at(), &Event{Kind: EventSubscribed, Token: token, Code: 1}, &r.out)
+	r.s.Upstream(r.at(), &Event{Kind: EventSubscribed, Token: token, Granted: 1}, &r.out)
 	feed(sn12.Disconnect{HasDuration: true, Duration: 300})
-	r.s.Upstream(r.at(), &Event{Kind: EventMessage, QoS: 1, Handle: 1, PacketID: 1, Topic: "cmd/x", Payload: []byte("open")}, &r.out)
+	r.s.Upstream(r.at(), &Event{Kind: EventMessage, QoS: 1, Handle: 1, Topic: "cmd/x", Payload: []byte("open")}, &r.out)
 	want := View{
 		State: StateAsleep, CleanSession: true, KeepAlive: 60, Sleep: 300, BrokerLink: "up",
 		Topics:        []TopicView{{ID: 1, Name: "site/7/temperature", Announced: true}},

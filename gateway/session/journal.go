@@ -228,16 +228,17 @@ func (j *journal) disown() {
 
 // continuation is something that goes on when a batch is in the store.
 type continuation struct {
-	batch  Token
-	kind   continuationKind
-	msgID  uint16
-	id     uint16 // topic id, or packet identifier of the broker
-	number uint32 // of a message
-	code   uint8  // granted QoS
-	fresh  bool   // a new subscription
-	allots bool   // id is new as well
-	claims bool   // id is the device's own from now on
-	req    request
+	batch    Token
+	kind     continuationKind
+	msgID    uint16
+	id       uint16 // topic id
+	number   uint32 // of a message
+	granted  uint8  // QoS
+	fresh    bool   // a new subscription
+	allots   bool   // id is new as well
+	claims   bool   // id is the device's own from now on
+	identity Identity
+	req      request
 }
 
 type continuationKind uint8

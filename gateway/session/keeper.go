@@ -19,7 +19,7 @@ const (
 	upRefused                 // the same, but the device has been told "congestion"
 	upSaving                  // on its way to the store; the device waits
 
-	// In the spool: the gateway answers for it.
+	// In the spool, which answers for it; the link has it on loan.
 	upWaiting  // for the link
 	upSent     // with the link
 	upReceived // QoS 2: PUBREC has come; that is on the way to the store

@@ -9,7 +9,7 @@ import (
 )
 
 // loadScript feeds Load the records of script: kind, length of the key, length of the
-// value, key, value. Of RecordSession there are both versions. It returns the session, and whether there is one.
+// value, key, value. Of RecordSession there are all versions. It returns the session, and whether there is one.
 func loadScript(script []byte) (s *Session, out Out, known bool) {
 	cfg := testConfig()
 	cfg.Durable, cfg.Spool, cfg.SpoolMessages, cfg.SpoolBytes, cfg.SpoolAge = true, true, 100, 1<<20, 1e12
@@ -21,8 +21,10 @@ func loadScript(script []byte) (s *Session, out Out, known bool) {
 		key := script[:k]
 		v = min(v, len(script)-k)
 		value := script[k : k+v]
-		if migrated, err := MigrateFrom1(kind, value); err == nil {
-			value = migrated
+		for _, migrate := range []Migration{MigrateFrom1, MigrateFrom2} {
+			if migrated, err := migrate(kind, key, value); err == nil {
+				value = migrated
+			}
 		}
 		_ = s.Load(kind, key, value)
 		script = script[k+v:]
@@ -45,6 +47,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(appendScript(nil, richRecords(f)))
 	f.Add(appendScript(nil, goldenRecords(f, 1)))
+	f.Add(appendScript(nil, goldenRecords(f, 2)))
 	f.Fuzz(func(t *testing.T, script []byte) {
 		s, out, known := loadScript(script[:min(len(script), 4096)])
 		if !known {
@@ -131,11 +134,11 @@ func richRecords(tb testing.TB) []Record {
 		s.ids.topics.Restore(7, "p/q", topicreg.State{Told: true, Own: true}) != nil {
 		tb.Fatal("topic ids")
 	}
-	s.custody.taken = []takenOver{{packetID: 9, sum: 1 << 40}}
-	s.custody.outgoing = outgoingRecord{msgID: 5, packetID: 9, number: 2}
+	s.custody.taken = []takenOver{{slot: 9, identity: Identity{0, 9, 0, 0, 1}}}
+	s.custody.outgoing = outgoingRecord{msgID: 5, identity: Identity{0, 9}, number: 2}
 	s.up.window = []inflight{{msgID: 4, topicID: 3, sum: 77, qos: 2, stage: upAnswered, kept: true, holdAt: Never}}
 	s.down.queue.push(outgoing{number: 2, keeper: ours, qos: 2, topic: "a/b", payload: []byte("down"), retain: true})
-	s.up.spool.push(spooled{number: 6, packetID: firstPacketID + 3, qos: 2, topic: "a/b", payload: []byte("up"), stage: upReleased, released: true})
+	s.up.spool.push(spooled{number: 6, exchange: 4, qos: 2, topic: "a/b", payload: []byte("up"), stage: upReleased, released: true})
 	s.up.spool.push(spooled{number: 8, qos: 1, topic: "a/b", stage: upWaiting})
 	s.Snapshot(envAt(epoch), &out)
 	m := newModelStore()

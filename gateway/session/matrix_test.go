@@ -274,7 +274,7 @@ func show(b []byte) string {
 }
 
 var actionNames = map[ActionKind]string{
-	ActionConnect: "connect", ActionSetWill: "set will", ActionPublish: "publish", ActionCancel: "cancel",
+	ActionConnect: "connect", ActionSetWill: "set will", ActionPublish: "publish", ActionAwait: "await",
 	ActionSubscribe: "subscribe", ActionUnsubscribe: "unsubscribe", ActionAck: "ack", ActionPing: "ping",
 	ActionCloseClean: "close clean", ActionCloseDrain: "close drain", ActionCloseAbort: "close abort",
 	ActionPause: "pause", ActionResume: "resume", ActionState: "state", ActionFree: "free", ActionGivenUp: "given up",

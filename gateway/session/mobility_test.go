@@ -454,7 +454,7 @@ func TestMobilityParkedLinkIsToldWhetherItIsWanted_Case157(t *testing.T) {
 	r.advance(time.Duration(r.s.cfg.Hold))
 	r.want("the device is told to send it again later", sn12.PubAck{TopicID: id, MsgID: 9, ReturnCode: sn12.RejectedCongestion})
 	r.wantDrop("later", ReasonBrokerDown)
-	r.wantAction("taken back", Action{Kind: ActionCancel})
+	r.wantAction("taken back", Action{Kind: ActionAwait})
 	r.wantAction("nothing is left", Action{Kind: ActionWant})
 	r.event(Event{Kind: EventParked})
 	r.wantQuiet("a link that parks waits for the device by itself")

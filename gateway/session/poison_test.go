@@ -28,7 +28,7 @@ func TestRestoredSubscriptionThatEndsConnectionsIsAskedForAgain_Case107(t *testi
 	r.event(Event{Kind: EventSubscribed, Token: bad.Token, Failed: true})
 	r.event(Event{Kind: EventUp})
 	good := r.wantAction("the other one goes on", Action{Kind: ActionSubscribe, Topic: "c/d", QoS: 1})
-	r.event(Event{Kind: EventSubscribed, Token: good.Token, Topic: "c/d", Code: 1})
+	r.event(Event{Kind: EventSubscribed, Token: good.Token, Topic: "c/d", Granted: 1})
 	if !r.s.Restoring() {
 		t.Error("the broker has all of the session")
 	}
@@ -50,7 +50,7 @@ func TestRestoredSubscriptionThatEndsConnectionsIsAskedForAgain_Case107(t *testi
 	r.event(Event{Kind: EventUp, SessionPresent: true})
 	again = r.wantAction("that connection had another end", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 2})
 	r.wantQuiet("and nothing else")
-	r.event(Event{Kind: EventSubscribed, Token: again.Token, Topic: "a/b", Code: 2})
+	r.event(Event{Kind: EventSubscribed, Token: again.Token, Topic: "a/b", Granted: 2})
 	if r.s.Restoring() {
 		t.Error("the broker is well")
 	}
@@ -73,7 +73,7 @@ func TestRestoredSubscriptionWithoutRoomIsAskedForAgain_Case147(t *testing.T) {
 		r.advance(2 * time.Minute)
 	}
 	a := r.wantAction("once more", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 2})
-	r.event(Event{Kind: EventSubscribed, Token: a.Token, Topic: "a/b", Code: 2})
+	r.event(Event{Kind: EventSubscribed, Token: a.Token, Topic: "a/b", Granted: 2})
 	if r.s.Restoring() {
 		t.Error("complete")
 	}

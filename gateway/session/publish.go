@@ -174,7 +174,7 @@ func (ul *uplink) repeated(st *step, m *sn12.Publish) bool {
 		case f.holdAt == Never: // refused, or of an earlier connection: the device waits again
 			f.stage = upRelaying
 			f.holdAt = st.Now + ul.s.cfg.Hold
-			st.do(Action{Kind: ActionKeep, Token: f.token})
+			st.do(Action{Kind: ActionAwait, Token: f.token, Awaited: true})
 		}
 		return true
 	}
@@ -303,7 +303,7 @@ func (ul *uplink) expireHeld(st *step) {
 		f.stage = upRefused
 		st.drop(ReasonBrokerDown)
 		send(st, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID, ReturnCode: sn12.RejectedCongestion})
-		st.do(Action{Kind: ActionCancel, Token: f.token})
+		st.do(Action{Kind: ActionAwait, Token: f.token})
 	}
 	ul.s.subs.expireAsked(st)
 }
@@ -357,9 +357,9 @@ func (ul *uplink) settled() { ul.resuming = false }
 
 func (ul *uplink) forget() { ul.window = nil }
 
-// startIDs sets what the packet identifiers of the spool count from. The broker may remember
-// identifiers of messages that have been given up.
-func (ul *uplink) startIDs(after uint16) { ul.spool.packetID = firstPacketID | after }
+// startExchanges sets what the numbers of exchanges count from. The broker may remember those
+// of messages that have been given up.
+func (ul *uplink) startExchanges(after uint16) { ul.spool.exchange = after }
 
 // deviceIDs tells devices that count their MsgIds from those that use one for all their
 // messages: of the former, a QoS 2 PUBLISH with the MsgId of an exchange that has just been

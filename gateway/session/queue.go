@@ -7,8 +7,8 @@ type outgoing struct {
 	topic    string
 	payload  []byte
 	handle   Handle
-	packetID uint16 // of the broker
-	msgID    uint16 // under which it has been sent before; 0: never
+	identity Identity // with the broker; QoS 2
+	msgID    uint16   // under which it has been sent before; 0: never
 	qos      uint8
 	retain   bool
 	refusal  refusal

@@ -189,19 +189,19 @@ func TestQueueKeepsOrderUnderAnyUse(t *testing.T) {
 	for step := range 20000 {
 		switch op := (step*7919 + step/13) % 11; {
 		case op < 5 || len(model) == 0:
-			q.push(outgoing{packetID: next, qos: uint8(next % 3), topic: "t"})
+			q.push(outgoing{msgID: next, qos: uint8(next % 3), topic: "t"})
 			model = append(model, next)
 			next++
 			canUnpop = false
 		case op < 8:
 			last = q.pop()
-			if last.packetID != model[0] {
-				t.Fatalf("step %d: pop %d, want %d", step, last.packetID, model[0])
+			if last.msgID != model[0] {
+				t.Fatalf("step %d: pop %d, want %d", step, last.msgID, model[0])
 			}
 			model, canUnpop = model[1:], true
 		case op == 8 && canUnpop:
 			q.unpop(last)
-			model, canUnpop = append([]uint16{last.packetID}, model...), false
+			model, canUnpop = append([]uint16{last.msgID}, model...), false
 		default:
 			i := 0
 			for i < len(model) && model[i]%3 != 0 {
@@ -217,7 +217,7 @@ func TestQueueKeepsOrderUnderAnyUse(t *testing.T) {
 		}
 		if step%3 == 0 { // as holdDurably does, but for a third of them
 			if m := q.unnumbered(); m != nil {
-				m.number = uint32(m.packetID)
+				m.number = uint32(m.msgID)
 			}
 		}
 		if m := q.numberedAs(uint32(next) - 2); m != nil && step%17 == 0 {
@@ -234,7 +234,7 @@ func TestQueueKeepsOrderUnderAnyUse(t *testing.T) {
 					t.Fatalf("step %d: message %d is the oldest without a number and is not found", step, want)
 				}
 			}
-			if got := q.msgs[q.head+i].packetID; got != want {
+			if got := q.msgs[q.head+i].msgID; got != want {
 				t.Fatalf("step %d: place %d holds %d, want %d", step, i, got, want)
 			}
 			if want%3 == 0 {

@@ -66,7 +66,7 @@ func TestForgedSubscriberGetsLittle(t *testing.T) {
 				s.in += sn12.Subscribe{TopicName: []byte(filter)}.Len()
 				s.inDatagrams++
 				a := s.wantAction("SUBSCRIBE goes up", Action{Kind: ActionSubscribe, Topic: filter, QoS: qos})
-				s.event(Event{Kind: EventSubscribed, Token: a.Token, Code: qos})
+				s.event(Event{Kind: EventSubscribed, Token: a.Token, Granted: qos})
 				s.weigh()
 				topic := map[string]string{"a/b": "a/b", "#": "any/topic", "ab": "ab"}[filter]
 				for i := range 200 {
@@ -424,7 +424,7 @@ func TestSubAckIsReadWhileTheAddressIsAsked(t *testing.T) {
 			}
 			r.wantDrop("nothing")
 			r.wantQuiet("the connection is read on")
-			r.event(Event{Kind: EventSubscribed, Token: a.Token, Code: 1})
+			r.event(Event{Kind: EventSubscribed, Token: a.Token, Granted: 1})
 			r.want("nothing of it needs a proof", sn12.SubAck{QoS: 1, MsgID: 9})
 			r.wantAction("now the rest can wait", Action{Kind: ActionPause})
 		})

@@ -67,7 +67,6 @@ const (
 	ReasonRegisterUnanswered // its topic id could not be told to the device
 	ReasonReleaseUnanswered  // delivered, but PUBREL was not answered
 	ReasonSessionEnded
-	ReasonDuplicate
 
 	// Sessions ended.
 	ReasonClientDisconnect
@@ -127,7 +126,6 @@ var reasonNames = [numReasons]string{
 	ReasonSpoolExpired:        "spool_expired",
 	ReasonSpoolRejected:       "spool_rejected",
 	ReasonPublishRejected:     "publish_rejected",
-	ReasonDuplicate:           "duplicate",
 	ReasonAddressUnproven:     "address_unproven",
 	ReasonBufferFull:          "buffer_full",
 	ReasonMemoryLimit:         "memory_limit",

@@ -224,7 +224,7 @@ func TestConnectEndsThePauseOfACongestedDevice(t *testing.T) {
 }
 
 // The broker numbers its messages from the beginning when it has lost its session: the
-// same packet id is another message, and must not go under the old MsgId.
+// same number is another message, and must not go under the old MsgId.
 func TestQoS2OfANewBrokerSessionIsANewMessage_Case173(t *testing.T) {
 	r := newRig(t, nil)
 	r.connect(false, 0)

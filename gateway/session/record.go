@@ -14,7 +14,7 @@ type RecordKind uint8
 const (
 	RecordSession      RecordKind = iota + 1 // no key: state, times, will
 	RecordSubscription                       // key: the filter
-	RecordExchange                           // key: packet identifier of the broker. A QoS 2 message of the broker that is ours
+	RecordExchange                           // key: slot. A QoS 2 message of the broker that is ours, until its PUBREL
 	RecordOutgoing                           // no key: the QoS 2 delivery to the device in progress
 	RecordReceived                           // key: MsgId. A QoS 2 message of the device that is ours, until its PUBREL
 	RecordReleased                           // key: number in the spool. Its PUBREL may have been sent to the broker
@@ -48,11 +48,12 @@ func key32(n uint32) []byte { return binrec.New(4).U32(n) }
 // recordVersion is the version of the form of all records of a session. It is the first octet of
 // RecordSession; the other kinds carry none, because a store never has records of two versions:
 // it migrates those of an older one when it is opened, before [Session.Load] sees any. Whoever
-// changes the form of any kind adds a version and a function like [MigrateFrom1].
+// changes the form of any kind adds a version and a [Migration].
 //
 //	1  The first octet was protocolSN12.
 //	2  protocolSN12 follows the version.
-const recordVersion = 2
+//	3  RecordExchange and RecordOutgoing have an Identity, RecordSpool has the number of the exchange.
+const recordVersion = 3
 
 // protocolSN12 is the ProtocolId in CONNECT of MQTT-SN 1.2, the only one of stored sessions.
 const protocolSN12 = 1
@@ -63,19 +64,6 @@ var errRecord = errors.New("session: malformed record")
 // ErrRecordVersion says that only another version of the program can read a record. It is
 // no rubbish, so whoever gets this must leave what is stored as it is.
 var ErrRecordVersion = errors.New("session: record of another version")
-
-// MigrateFrom1 converts a record of version 1 to version 2, and returns its value. Where that
-// is the same, it is the value given. One that is not of version 1 is [ErrRecordVersion]. An empty
-// RecordSession, which has no version, stays as it is, and Load refuses it.
-func MigrateFrom1(kind RecordKind, value []byte) ([]byte, error) {
-	switch {
-	case kind != RecordSession || len(value) == 0:
-		return value, nil
-	case value[0] != protocolSN12:
-		return nil, fmt.Errorf("%w: it has version %d, not 1", ErrRecordVersion, value[0])
-	}
-	return binrec.New(1 + len(value)).U8(2).Octets(value), nil
-}
 
 // Bits of the octet in which RecordSession keeps what is true or false.
 const (
@@ -192,8 +180,8 @@ func (s *Session) Load(kind RecordKind, key, value []byte) error {
 	case RecordTopic:
 		return s.ids.load(&k, &f)
 	case RecordExchange:
-		v := takenOver{packetID: k.U16(), sum: f.U64()}
-		take = func() { s.custody.taken = append(s.custody.taken, v) }
+		v := takenOver{slot: k.U16(), identity: readIdentity(&f)}
+		take = func() { s.custody.load(v) }
 	case RecordOutgoing:
 		var v outgoingRecord
 		v.load(&f)
@@ -213,9 +201,9 @@ func (s *Session) Load(kind RecordKind, key, value []byte) error {
 			s.custody.lastHeld = m.number
 		}
 	case RecordSpool:
-		m := spooled{number: k.U32(), packetID: f.U16(), stage: upWaiting, again: true}
+		m := spooled{number: k.U32(), exchange: f.U16(), stage: upWaiting, again: true}
 		m.qos, m.retain, m.topic, m.payload = readMessage(&f)
-		f.Check(m.number != 0 && (m.qos != 2 || m.packetID >= firstPacketID))
+		f.Check(m.number != 0 && m.exchange <= MaxExchanges && (m.qos != 2 || m.exchange != 0))
 		take = func() { s.up.spool.push(m) }
 	default:
 		return errRecord

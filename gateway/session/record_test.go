@@ -51,26 +51,56 @@ func goldenRecords(tb testing.TB, version int) (records []Record) {
 	return records
 }
 
-// What is in records of version 1 is what was in them.
-func TestRecordsOfVersion1AreMigrated(t *testing.T) {
-	records := goldenRecords(t, 1)
-	for i := range records {
-		r := &records[i]
-		before := bytes.Clone(r.Value)
-		migrated, err := MigrateFrom1(r.Kind, r.Value)
-		if err != nil || !bytes.Equal(r.Value, before) {
-			t.Fatalf("%s: %v; it was %x and is %x", describeRecord(*r), err, before, r.Value)
+// What is in records of an older version is what was in them.
+func TestRecordsOfOlderVersionsAreMigrated(t *testing.T) {
+	for i, migrate := range []Migration{MigrateFrom1, MigrateFrom2} {
+		version := i + 1
+		records := goldenRecords(t, version)
+		for i := range records {
+			r := &records[i]
+			before := bytes.Clone(r.Value)
+			migrated, err := migrate(r.Kind, r.Key, r.Value)
+			if err != nil || !bytes.Equal(r.Value, before) {
+				t.Fatalf("%s: %v; it was %x and is %x", describeRecord(*r), err, before, r.Value)
+			}
+			r.Value = migrated
 		}
-		r.Value = migrated
-	}
-	sameRecords(t, records, richRecords(t))
-	for _, r := range richRecords(t) {
-		if _, err := MigrateFrom1(r.Kind, r.Value); errors.Is(err, ErrRecordVersion) != (r.Kind == RecordSession) {
-			t.Errorf("a %s of version 2 is migrated once more: %v", describeRecord(r), err)
+		sameRecords(t, records, goldenRecords(t, version+1))
+		for _, r := range goldenRecords(t, version+1) {
+			if _, err := migrate(r.Kind, r.Key, r.Value); errors.Is(err, ErrRecordVersion) != (r.Kind == RecordSession) {
+				t.Errorf("a %s of version %d is migrated once more: %v", describeRecord(r), version+1, err)
+			}
+		}
+		if v, err := migrate(RecordSession, nil, nil); err != nil || len(v) > 0 {
+			t.Errorf("an empty record: %x, %v", v, err)
 		}
 	}
-	if v, err := MigrateFrom1(RecordSession, nil); err != nil || len(v) > 0 {
-		t.Errorf("an empty record: %x, %v", v, err)
+}
+
+// The broker knows the exchanges of version 2 by the packet identifiers that were in the records,
+// and so does the link after the migration.
+func TestExchangesOfVersion2GoOn(t *testing.T) {
+	for _, c := range []struct {
+		kind             RecordKind
+		key, value, want string
+	}{
+		{RecordSpool, "00000006", "8000" + "02", "0001" + "02"},
+		{RecordSpool, "00000006", "fffe" + "0200", "7fff" + "0200"},
+		{RecordSpool, "00000006", "0000" + "01", "0000" + "01"},
+		{RecordSpool, "00000006", "00", "00"}, // makes no sense
+		{RecordExchange, "0005", "856a5aa88cdc1683", "0005" + "856a5aa88cdc1683"},
+		{RecordExchange, "05", "856a5aa88cdc1683", "856a5aa88cdc1683"},
+		{RecordExchange, "0005", "856a5aa88cdc16", "856a5aa88cdc16"},
+		{RecordOutgoing, "", "0001" + "0005" + "00000000" + "856a5aa88cdc1683" + "00", "0001" + "0005856a5aa88cdc1683" + "00000000" + "856a5aa88cdc1683" + "00"},
+		{RecordOutgoing, "", "0001" + "0000" + "00000007" + "856a5aa88cdc1683" + "08", "0001" + "00000000000000000000" + "00000007" + "856a5aa88cdc1683" + "08"},
+		{RecordOutgoing, "", "0001" + "0005" + "00000000" + "856a5aa88cdc1683", "0001" + "0005" + "00000000" + "856a5aa88cdc1683"},
+	} {
+		key, _ := hex.DecodeString(c.key)
+		value, _ := hex.DecodeString(c.value)
+		got, err := MigrateFrom2(c.kind, key, value)
+		if err != nil || hex.EncodeToString(got) != c.want {
+			t.Errorf("%s %s: %x, %v, want %s", recordNames[c.kind], c.value, got, err, c.want)
+		}
 	}
 }
 

@@ -75,7 +75,7 @@ func TestDeliverTooLargeIsCountedAndAcknowledged_Case7(t *testing.T) {
 			}
 			big := Event{Kind: EventMessage, Topic: "a/b", Oversize: true, QoS: qos}
 			if qos > 0 {
-				big.Handle, big.PacketID = 2, 2
+				big.Handle = 2
 			}
 			r.event(big)
 			r.wantDrop("not even read", ReasonTooLarge)
@@ -213,7 +213,7 @@ func TestDeliverPubAckRefused(t *testing.T) {
 		r.send(sn12.PubAck{TopicID: id, MsgID: 1, ReturnCode: code})
 		r.wantDrop("refused", ReasonClientRejected)
 		r.wantAck("given up", 1)
-		// The broker uses the packet identifier for another message, which is new.
+		// The broker uses the number for another message, which is new.
 		ev := fromBroker("a/b", "y", 2, 1)
 		ev.Dup, ev.Handle = true, 2
 		r.event(ev)

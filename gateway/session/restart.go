@@ -34,7 +34,7 @@ func (s *Session) goOn(st *step, c *continuation, ok bool) {
 			s.up.onReleasedStored(st, c.number)
 		}
 	case thenPubComp:
-		s.custody.complete(st, c.id)
+		s.custody.complete(st, c.identity)
 	case thenSleep:
 		if s.state == StateAsleep { // or it would take it for the end of what it has begun since
 			send(st, sn12.Disconnect{})

@@ -18,7 +18,7 @@ const (
 	lastRestorePause  = Time(3600e9)
 )
 
-// restoreSubscriptions begins the repetition. forgot: packet identifiers have been forgotten
+// restoreSubscriptions begins the repetition. forgot: identities have been forgotten
 // with the broker's session. Then the store has to have that first: the broker's new session
 // has no messages before it has a subscription, and a restart would take the first of them
 // for repeats.

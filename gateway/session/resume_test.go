@@ -70,7 +70,7 @@ func TestRecordIsWrittenWhenARestorationBeginsAndEnds(t *testing.T) {
 	if !r.s.Restoring() {
 		t.Fatal("the broker has not answered")
 	}
-	r.event(Event{Kind: EventSubscribed, Token: a.Token, Code: 2})
+	r.event(Event{Kind: EventSubscribed, Token: a.Token, Granted: 2})
 	r.wantRecords("it has", "+session")
 	if r.s.Restoring() {
 		t.Fatal("complete")

@@ -198,7 +198,9 @@ func (s *Session) Upstream(env Env, ev *Event, out *Out) {
 	case EventReceived:
 		s.up.onReceived(st, ev.Token)
 	case EventReleased:
-		s.custody.onReleased(st, ev.PacketID)
+		s.custody.onReleased(st, ev.Identity)
+	case EventForgotten:
+		s.custody.onForgotten(st, ev.Identity)
 	case EventRepeated:
 		s.wake.owe(ev.QoS)
 	case EventDoubted:

@@ -38,12 +38,12 @@ func (s *Session) AddressChanged() {
 }
 
 // StartMsgIDs sets what the identifiers of the gateway's own messages count from: MsgIds
-// towards the device, and packet identifiers of the spool towards the broker. A shell
+// towards the device, and numbers of exchanges with the broker. A shell
 // passes a random one, so that neither takes a new message for one of which it remembers
 // an exchange that the gateway has forgotten.
 func (s *Session) StartMsgIDs(after uint16) {
 	s.down.startMsgIDs(after)
-	s.up.startIDs(after)
+	s.up.startExchanges(after)
 }
 
 // Adopt carries out a CONNECT with Will=1 that has come from another address than the

@@ -9,13 +9,13 @@ import (
 // the broker has them: those of QoS 2, and all while the broker is away or older ones
 // wait. It is in the order in which the device sent them.
 type spool struct {
-	msgs     []spooled
-	octets   int
-	last     uint32              // number of the newest
-	packetID uint16              // last one chosen
-	ids      map[uint16]struct{} // packet identifiers in use
-	retryAt  Time                // when the link, which had no room, is asked again
-	before   []uint32            // while loading: of RecordReleased
+	msgs      []spooled
+	octets    int
+	last      uint32              // number of the newest
+	exchange  uint16              // last one begun
+	exchanges map[uint16]struct{} // those that are not over
+	retryAt   Time                // when the link, which had no room, is asked again
+	before    []uint32            // while loading: of RecordReleased
 }
 
 // spooled is one of them.
@@ -25,7 +25,7 @@ type spooled struct {
 	at       Time   // when it came
 	topic    string
 	payload  []byte
-	packetID uint16 // towards the broker; QoS 2
+	exchange uint16 // QoS 2: its number, see Action.Exchange; 0: none
 	qos      uint8
 	retain   bool
 	stage    upState
@@ -35,10 +35,8 @@ type spooled struct {
 }
 
 const (
-	// Packet identifiers of spooled messages; the link's own are below.
-	firstPacketID = 0x8000
-	lastPacketID  = 0xFFFE
-
+	// MaxExchanges is the greatest number of an exchange.
+	MaxExchanges = 0x7FFF
 	// maxSpooledQoS2 is from how many messages on the spool takes no more of QoS 2.
 	maxSpooledQoS2 = 30_000
 
@@ -49,7 +47,7 @@ const (
 
 func (m *spooled) size() int { return len(m.topic) + len(m.payload) + messageOverhead }
 
-func (p *spool) begin() { p.retryAt, p.packetID = Never, firstPacketID }
+func (p *spool) begin() { p.retryAt = Never }
 
 func (p *spool) len() int { return len(p.msgs) }
 
@@ -57,17 +55,17 @@ func (p *spool) push(m spooled) {
 	p.msgs = append(p.msgs, m)
 	p.octets += m.size()
 	p.last = max(p.last, m.number)
-	if m.packetID != 0 {
-		if p.ids == nil {
-			p.ids = make(map[uint16]struct{})
+	if m.exchange != 0 {
+		if p.exchanges == nil {
+			p.exchanges = make(map[uint16]struct{})
 		}
-		p.ids[m.packetID] = struct{}{}
+		p.exchanges[m.exchange] = struct{}{}
 	}
 }
 
 func (p *spool) remove(i int) {
 	p.octets -= p.msgs[i].size()
-	delete(p.ids, p.msgs[i].packetID)
+	delete(p.exchanges, p.msgs[i].exchange)
 	if i == 0 { // nearly always: a long spool is not to be moved for each
 		p.msgs[0] = spooled{}
 		p.msgs = p.msgs[1:]
@@ -77,7 +75,7 @@ func (p *spool) remove(i int) {
 		p.msgs = p.msgs[:len(p.msgs)-1]
 	}
 	if len(p.msgs) == 0 {
-		p.msgs, p.ids = nil, nil
+		p.msgs, p.exchanges = nil, nil
 	}
 }
 
@@ -104,14 +102,12 @@ func (p *spool) byToken(t Token) int {
 	return -1
 }
 
-// newPacketID returns one that no message in the spool has; maxSpooledQoS2 leaves some.
-func (p *spool) newPacketID() uint16 {
+// newExchange returns a number that no message in the spool has; maxSpooledQoS2 leaves some.
+func (p *spool) newExchange() uint16 {
 	for {
-		if p.packetID++; p.packetID < firstPacketID || p.packetID > lastPacketID {
-			p.packetID = firstPacketID
-		}
-		if _, used := p.ids[p.packetID]; !used {
-			return p.packetID
+		p.exchange = p.exchange%MaxExchanges + 1
+		if _, used := p.exchanges[p.exchange]; !used {
+			return p.exchange
 		}
 	}
 }
@@ -141,7 +137,7 @@ func (ul *uplink) unspool(st *step, i int) {
 }
 
 func (m *spooled) put(st *step, j *journal) {
-	v := binary.BigEndian.AppendUint16(make([]byte, 0, m.size()), m.packetID)
+	v := binary.BigEndian.AppendUint16(make([]byte, 0, m.size()), m.exchange)
 	j.put(st, RecordSpool, key32(m.number), appendMessage(v, m.qos, m.retain, m.topic, m.payload))
 }
 
@@ -215,7 +211,7 @@ func (ul *uplink) onDoubted(st *step, t Token) {
 func (ul *uplink) hand(st *step, m *spooled) {
 	st.do(Action{
 		Kind: ActionPublish, Token: m.token, Topic: m.topic, Payload: m.payload, QoS: m.qos, Retain: m.retain,
-		PacketID: m.packetID, Again: m.again, Released: m.released,
+		Exchange: m.exchange, Again: m.again, Released: m.released,
 	})
 	m.again = true
 }

@@ -165,7 +165,7 @@ func (sb *subscriptions) onSubscribed(st *step, ev *Event) {
 	case r.quiet:
 		sb.note(st, &r)
 	default:
-		sb.granted(st, &r, ev.Code)
+		sb.granted(st, &r, ev.Granted)
 	}
 }
 
@@ -210,7 +210,7 @@ func (sb *subscriptions) granted(st *step, r *request, qos uint8) {
 		answer.TopicID = id
 	}
 	sb.note(st, r)
-	sb.s.after(st, refuseWhenDown, continuation{kind: thenSubAck, id: answer.TopicID, code: qos, fresh: fresh, allots: allots, claims: claims && !allots, req: *r})
+	sb.s.after(st, refuseWhenDown, continuation{kind: thenSubAck, id: answer.TopicID, granted: qos, fresh: fresh, allots: allots, claims: claims && !allots, req: *r})
 }
 
 // answerSubscribe sends SUBACK. A short name is returned as it came: the field is not
@@ -280,7 +280,7 @@ func (sb *subscriptions) onSubscribeStored(st *step, v *continuation, ok bool) {
 			send(st, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedCongestion})
 		}
 	case !r.quiet:
-		sb.answerSubscribe(st, r, sn12.SubAck{QoS: v.code, MsgID: r.msgID, TopicID: v.id})
+		sb.answerSubscribe(st, r, sn12.SubAck{QoS: v.granted, MsgID: r.msgID, TopicID: v.id})
 	}
 	sb.s.announcer.goOn(st, v.id)
 }

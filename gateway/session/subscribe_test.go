@@ -15,7 +15,7 @@ func TestSubscribeByName_Case102(t *testing.T) {
 	r.sendHex("09 12 20 0007 61626344")
 	a := r.wantAction("", Action{Kind: ActionSubscribe, Topic: "abcD", QoS: 1})
 	r.wantQuiet("SUBACK only after the broker's")
-	r.event(Event{Kind: EventSubscribed, Token: a.Token, Code: 1})
+	r.event(Event{Kind: EventSubscribed, Token: a.Token, Granted: 1})
 	r.wantHex("granted QoS, id, MsgId; other flags zero", "08 13 20 0001 0007 00")
 	r.send(sn12.Publish{TopicID: 1, Data: []byte("x")})
 	r.wantAction("the id is good for PUBLISH too", Action{Kind: ActionPublish, Topic: "abcD", Payload: []byte("x")})
@@ -41,11 +41,11 @@ func TestSubscribeRepeatedBeforeTheAnswer_Case102(t *testing.T) {
 	m.DUP = true
 	r.send(m)
 	r.wantQuiet("asked already")
-	r.event(Event{Kind: EventSubscribed, Token: a.Token, Code: 1})
+	r.event(Event{Kind: EventSubscribed, Token: a.Token, Granted: 1})
 	r.want("", sn12.SubAck{QoS: 1, TopicID: 1, MsgID: 7})
 	r.send(m)
 	a = r.wantAction("the SUBACK was lost: the broker is asked again", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 1})
-	r.event(Event{Kind: EventSubscribed, Token: a.Token, Code: 1})
+	r.event(Event{Kind: EventSubscribed, Token: a.Token, Granted: 1})
 	r.want("the same answer", sn12.SubAck{QoS: 1, TopicID: 1, MsgID: 7})
 }
 
@@ -88,7 +88,7 @@ func TestSubscribeToAPredefinedTopic_Case105(t *testing.T) {
 	r.connect(true, 60)
 	r.sendHex("07 12 21 0007 0005")
 	a := r.wantAction("", Action{Kind: ActionSubscribe, Topic: "site/alarm", QoS: 1})
-	r.event(Event{Kind: EventSubscribed, Token: a.Token, Code: 1})
+	r.event(Event{Kind: EventSubscribed, Token: a.Token, Granted: 1})
 	r.wantHex("", "08 13 20 0005 0007 00")
 	for _, id := range []string{"0006", "0007", "0000", "ffff"} {
 		r.sendHex("07 12 21 0007" + id)
@@ -104,7 +104,7 @@ func TestGrantedQoSIsTheBrokers_Case106(t *testing.T) {
 			r.connect(true, 60)
 			r.send(sn12.Subscribe{QoS: asked, MsgID: 1, TopicName: []byte("a/#")})
 			a := r.wantAction("", Action{Kind: ActionSubscribe, Topic: "a/#", QoS: asked})
-			r.event(Event{Kind: EventSubscribed, Token: a.Token, Code: granted})
+			r.event(Event{Kind: EventSubscribed, Token: a.Token, Granted: granted})
 			r.wantHex(fmt.Sprint("asked ", asked), fmt.Sprintf("08 13 %02x 0000 0001 00", granted<<5))
 		}
 	}
@@ -237,7 +237,7 @@ func TestSubscribeWaitsForTheBroker(t *testing.T) {
 	r.event(Event{Kind: EventUp, SessionPresent: true})
 	sub := r.wantAction("", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 1})
 	unsub := r.wantAction("in order", Action{Kind: ActionUnsubscribe, Topic: "c"})
-	r.event(Event{Kind: EventSubscribed, Token: sub.Token, Code: 1})
+	r.event(Event{Kind: EventSubscribed, Token: sub.Token, Granted: 1})
 	r.want("", sn12.SubAck{QoS: 1, TopicID: 1, MsgID: 7})
 	r.event(Event{Kind: EventUnsubscribed, Token: unsub.Token})
 	r.want("", sn12.UnsubAck{MsgID: 8})
@@ -276,7 +276,7 @@ func TestSubscribeLostWithTheConnectionIsAskedAgain(t *testing.T) {
 	second := r.wantAction("", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 1})
 	r.event(Event{Kind: EventSubscribed, Token: first.Token, Refused: RefusedForGood})
 	r.wantQuiet("not an answer to the second")
-	r.event(Event{Kind: EventSubscribed, Token: second.Token, Code: 1})
+	r.event(Event{Kind: EventSubscribed, Token: second.Token, Granted: 1})
 	r.want("", sn12.SubAck{QoS: 1, TopicID: 1, MsgID: 7})
 }
 
@@ -293,8 +293,8 @@ func TestSubscriptionsComeBackWithTheBroker(t *testing.T) {
 		r.event(Event{Kind: EventUp})
 		one := r.wantAction("", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 1})
 		r.wantAction("", Action{Kind: ActionSubscribe, Topic: "c/#", QoS: 2, Token: one.Token})
-		r.event(Event{Kind: EventSubscribed, Token: one.Token, Code: 1})
-		r.event(Event{Kind: EventSubscribed, Token: one.Token, Code: 2})
+		r.event(Event{Kind: EventSubscribed, Token: one.Token, Granted: 1})
+		r.event(Event{Kind: EventSubscribed, Token: one.Token, Granted: 2})
 		r.wantQuiet("the device has not asked for anything")
 	}
 }
@@ -310,7 +310,7 @@ func TestRepetitionOfSubscriptionsThatIsCutShortBeginsAnew(t *testing.T) {
 	r.event(Event{Kind: EventUp})
 	cut := r.wantAction("", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 1})
 	r.wantAction("", Action{Kind: ActionSubscribe, Topic: "c/#", QoS: 2, Token: cut.Token})
-	r.event(Event{Kind: EventSubscribed, Token: cut.Token, Code: 1})
+	r.event(Event{Kind: EventSubscribed, Token: cut.Token, Granted: 1})
 	r.event(Event{Kind: EventDown})
 	r.event(Event{Kind: EventSubscribed, Token: cut.Token, Failed: true})
 	r.event(Event{Kind: EventUp, SessionPresent: true})
@@ -334,7 +334,7 @@ func TestManySubscriptionsAreRepeatedAFewAtATime(t *testing.T) {
 		r.wantAction("", Action{Kind: ActionSubscribe, Topic: fmt.Sprintf("t/%d/#", i), QoS: 1, Token: token})
 		pending := r.acts
 		r.acts = nil
-		r.event(Event{Kind: EventSubscribed, Token: token, Code: 1})
+		r.event(Event{Kind: EventSubscribed, Token: token, Granted: 1})
 		r.acts = append(pending, r.acts...)
 	}
 }
@@ -418,7 +418,7 @@ func TestRestoredSubscriptionHasTheLastRequestedQoS(t *testing.T) {
 	r.subscribe("a/#", 0)
 	r.send(sn12.Subscribe{QoS: 2, MsgID: 3, TopicName: []byte("a/#")})
 	a := r.wantAction("", Action{Kind: ActionSubscribe, Topic: "a/#", QoS: 2})
-	r.event(Event{Kind: EventSubscribed, Token: a.Token, Code: 1})
+	r.event(Event{Kind: EventSubscribed, Token: a.Token, Granted: 1})
 	r.want("the broker grants less today", sn12.SubAck{QoS: 1, MsgID: 3})
 	r.event(Event{Kind: EventDown})
 	r.event(Event{Kind: EventUp})

@@ -1,5 +1,7 @@
 package session
 
+import "hash/crc32"
+
 // tally counts what has been sent for a message without an answer, over the connections of
 // the device. The broker repeats a message under another handle, so it is known by its
 // content. The counts begin anew with the gateway.
@@ -8,6 +10,11 @@ type tally struct {
 	qos       uint8
 	sends     uint8 // of PUBLISH
 	registers uint8 // of REGISTER
+}
+
+// contentSum tells a message from others with the same name for it.
+func contentSum(topic string, payload []byte) uint64 {
+	return uint64(crc32.ChecksumIEEE([]byte(topic)))<<32 | uint64(crc32.ChecksumIEEE(payload))
 }
 
 // attempts counts how often one thing has been sent without an answer.

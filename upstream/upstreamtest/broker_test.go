@@ -61,7 +61,7 @@ func (u *user) run(d time.Duration) {
 			for _, e := range u.events[len(u.events)-len(list):] {
 				u.Ack(u.now(), e.Handle)
 				if e.Kind == upstream.EventReleased {
-					u.Complete(e.PacketID)
+					u.Complete(e.Identity)
 				}
 			}
 		}

@@ -4,6 +4,7 @@
 package upstreamtest
 
 import (
+	"slices"
 	"time"
 
 	"sngate/upstream"
@@ -20,7 +21,9 @@ type Call struct {
 	Payload  []byte
 	QoS      uint8
 	Retain   bool
-	ID       uint16
+	Exchange uint16
+	Identity upstream.Identity
+	Awaited  bool
 	Again    bool
 	Released bool
 	Handle   upstream.Handle
@@ -72,7 +75,7 @@ func (l *Link) Reopen(_ time.Duration, c *upstream.Connect, when upstream.Reopen
 
 func cloneConnect(c *upstream.Connect) *upstream.Connect {
 	own := *c
-	own.Will = cloneWill(c.Will)
+	own.Will, own.Taken = cloneWill(c.Will), slices.Clone(c.Taken)
 	return &own
 }
 
@@ -92,7 +95,7 @@ func cloneWill(w *upstream.Will) *upstream.Will {
 func (l *Link) Publish(_ time.Duration, m upstream.Publish) {
 	l.record(Call{
 		Method: "Publish", Token: m.Token, Topic: m.Topic, Payload: append([]byte{}, m.Payload...), QoS: m.QoS, Retain: m.Retain,
-		ID: m.ID, Again: m.Again, Released: m.Released,
+		Exchange: m.Exchange, Again: m.Again, Released: m.Released,
 	})
 }
 
@@ -102,10 +105,9 @@ func (l *Link) Release(_ time.Duration, t upstream.Token) {
 }
 
 // Complete implements upstream.Link.
-func (l *Link) Complete(packetID uint16) { l.record(Call{Method: "Complete", ID: packetID}) }
-
-// Keep implements upstream.Link.
-func (l *Link) Keep(t upstream.Token) { l.record(Call{Method: "Keep", Token: t}) }
+func (l *Link) Complete(message upstream.Identity) {
+	l.record(Call{Method: "Complete", Identity: message})
+}
 
 // Retract implements upstream.Link. The link has nothing to give back.
 func (l *Link) Retract(t upstream.Token) (upstream.Publish, bool) {
@@ -113,8 +115,10 @@ func (l *Link) Retract(t upstream.Token) (upstream.Publish, bool) {
 	return upstream.Publish{}, false
 }
 
-// Cancel implements upstream.Link.
-func (l *Link) Cancel(t upstream.Token) { l.record(Call{Method: "Cancel", Token: t}) }
+// Await implements upstream.Link.
+func (l *Link) Await(t upstream.Token, awaited bool) {
+	l.record(Call{Method: "Await", Token: t, Awaited: awaited})
+}
 
 // Subscribe implements upstream.Link.
 func (l *Link) Subscribe(_ time.Duration, t upstream.Token, filter string, qos uint8) {
