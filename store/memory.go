@@ -13,9 +13,13 @@ type memory struct {
 	closed bool
 }
 
-func (m *memory) Durable() bool                                      { return false }
-func (m *memory) Load(func(b Bucket, key, value []byte) error) error { return nil }
-func (m *memory) Health() error                                      { return nil }
+func (m *memory) Durable() bool { return false }
+func (m *memory) Health() error { return nil }
+
+func (m *memory) Load(_ func(b Bucket, key, value []byte) error, buckets ...Bucket) error {
+	_, err := Wanted(buckets)
+	return err
+}
 
 func (m *memory) Submit(b Batch) bool {
 	err := b.Check()

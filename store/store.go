@@ -94,11 +94,12 @@ type Store interface {
 	// Durable reports whether what is stored survives the process.
 	Durable() bool
 
-	// Load calls yield for all records, bucket after bucket, in the order of the keys.
-	// key and value are valid during the call only and must not be changed. It is
-	// meant for the start: yield must not wait for a batch to be committed. An error
-	// of yield ends it and is returned.
-	Load(yield func(b Bucket, key, value []byte) error) error
+	// Load calls yield for all records of the buckets, or of all buckets if none is named,
+	// bucket after bucket, in the order of the keys. key and value are valid during the
+	// call only and must not be changed. It is meant for the start: yield must not wait for
+	// a batch to be committed. An error of yield ends it and is returned. A bucket that does
+	// not exist is an error, [ErrInvalid], before any call.
+	Load(yield func(b Bucket, key, value []byte) error, buckets ...Bucket) error
 
 	// LoadPrefix queues the reading of all records whose keys begin with prefix, as those of
 	// one client do, and never blocks. It takes its turn among the batches: it finds what
@@ -176,6 +177,19 @@ func (b Batch) Size() int {
 		n += opOverhead + len(b.Ops[i].Key) + len(b.Ops[i].Value)
 	}
 	return n
+}
+
+// Wanted returns the buckets that a call of Load names: all of them if it names none.
+func Wanted(buckets []Bucket) ([]Bucket, error) {
+	for _, b := range buckets {
+		if !b.valid() {
+			return nil, fmt.Errorf("%w: %v does not exist", ErrInvalid, b)
+		}
+	}
+	if len(buckets) == 0 {
+		return []Bucket{Sessions, Topics, Held, Spool}, nil
+	}
+	return buckets, nil
 }
 
 // CheckPrefix is Check for a call of LoadPrefix.

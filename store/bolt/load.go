@@ -52,7 +52,11 @@ func (e *engine) find(prefix []byte) (records []store.Record, err error) {
 	return records, nil
 }
 
-func (s *fileStore) Load(yield func(b store.Bucket, key, value []byte) error) error {
+func (s *fileStore) Load(yield func(b store.Bucket, key, value []byte) error, buckets ...store.Bucket) error {
+	wanted, err := store.Wanted(buckets)
+	if err != nil {
+		return err
+	}
 	s.swap.RLock()
 	defer s.swap.RUnlock()
 	db := s.engine.db
@@ -63,9 +67,9 @@ func (s *fileStore) Load(yield func(b store.Bucket, key, value []byte) error) er
 		return store.ErrClosed
 	}
 	var panicked any // of yield, which is not the engine's
-	err := guard(func() error {
+	err = guard(func() error {
 		return db.View(func(tx *bbolt.Tx) error {
-			for b := store.Sessions; b <= store.Spool; b++ {
+			for _, b := range wanted {
 				c := tx.Bucket([]byte(b.String())).Cursor()
 				for k, v := c.First(); k != nil; k, v = c.Next() {
 					if err := call(yield, b, k, v, &panicked); err != nil {

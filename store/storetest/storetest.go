@@ -150,16 +150,25 @@ func (s *Store) Submitted() uint64 {
 func (s *Store) Durable() bool { return true }
 
 // Load implements store.Store.
-func (s *Store) Load(yield func(b store.Bucket, key, value []byte) error) error {
+func (s *Store) Load(yield func(b store.Bucket, key, value []byte) error, buckets ...store.Bucket) error {
+	wanted, err := store.Wanted(buckets)
+	if err != nil {
+		return err
+	}
 	s.mu.Lock()
 	all, closed := s.find(""), s.closed
 	s.mu.Unlock()
 	if closed {
 		return store.ErrClosed
 	}
-	for _, r := range all {
-		if err := yield(r.Bucket, r.Key, r.Value); err != nil {
-			return err
+	for _, b := range wanted {
+		for _, r := range all {
+			if r.Bucket != b {
+				continue
+			}
+			if err := yield(r.Bucket, r.Key, r.Value); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -29,6 +29,7 @@ func Run(t *testing.T, e Engine) {
 		{"operations", operations},
 		{"prefixes over many pages", manyPages},
 		{"load in order", loadInOrder},
+		{"load some buckets", loadSomeBuckets},
 		{"load with a panic", loadWithAPanic},
 		{"invalid batches fail alone", invalidBatches},
 		{"random operations", randomOperations},
@@ -140,6 +141,39 @@ func loadInOrder(t *testing.T, e Engine) {
 	}
 	if !slices.Equal(order, want) {
 		t.Errorf("got %q, want %q", order, want)
+	}
+}
+
+func loadSomeBuckets(t *testing.T, e Engine) {
+	s := e.Open(t)
+	ops, all := someOfEach()
+	MustWrite(t, s, ops...)
+	for _, tt := range []struct {
+		buckets []store.Bucket
+		want    []string
+	}{
+		{nil, all},
+		{[]store.Bucket{store.Sessions}, all[:1]},
+		{[]store.Bucket{store.Topics, store.Held}, all[1:3]},
+		{[]store.Bucket{store.Spool}, all[3:]},
+	} {
+		var got []string
+		err := s.Load(func(b store.Bucket, key, _ []byte) error {
+			got = append(got, fmt.Sprintf("%v/%s", b, key))
+			return nil
+		}, tt.buckets...)
+		if !s.Durable() {
+			tt.want = nil
+		}
+		if err != nil || !slices.Equal(got, tt.want) {
+			t.Errorf("%v: got %q, %v, want %q", tt.buckets, got, err, tt.want)
+		}
+	}
+	for _, b := range []store.Bucket{0, 9} {
+		err := s.Load(func(store.Bucket, []byte, []byte) error { t.Error("a record"); return nil }, store.Sessions, b)
+		if !errors.Is(err, store.ErrInvalid) {
+			t.Errorf("%v: err = %v", b, err)
+		}
 	}
 }
 
