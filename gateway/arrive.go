@@ -118,12 +118,6 @@ func (s *shard) reply(p listen.Peer, m sn12.Message) {
 	}
 }
 
-// live reports whether a session in this state could be stolen: one that has ended and
-// is kept may come back from anywhere.
-func live(st session.State) bool {
-	return st != session.StateNew && st != session.StateDisconnected && st != session.StateLost
-}
-
 // arriveWake handles PINGREQ with a client id. A sleeper's may come from a new address,
 // because it loses its NAT binding; an active device has to connect again.
 func (s *shard) arriveWake(a *arrival) {
@@ -147,10 +141,6 @@ func (s *shard) arriveWake(a *arrival) {
 	}
 	s.bind(e, a.peer)
 	s.handle(e, a)
-}
-
-func connected(st session.State) bool {
-	return st == session.StateActive || st == session.StateAsleep || st == session.StateAwake
 }
 
 // holds reports whether p is the address of e: by what the shard knows, and not taken

@@ -3,7 +3,6 @@ package gateway
 import (
 	"errors"
 	"math"
-	"time"
 
 	"sngate/gateway/listen"
 	"sngate/gateway/session"
@@ -113,10 +112,6 @@ func (s *shard) arriveNameless(a *arrival, c *sn12.Connect) {
 	}
 	s.connect(e, a)
 }
-
-// keptFor is how long a session of a device that has gone (CleanSession=0) is kept
-// however full the gateway is, so that a crowd of strangers cannot push it out.
-const keptFor = time.Hour
 
 // admit makes the entry of a client id that has none, or tells why not.
 func (s *shard) admit(p listen.Peer, clientID string) (*entry, session.Reason) {

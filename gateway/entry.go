@@ -231,10 +231,24 @@ func (e *entry) idle() bool {
 	return spooled == 0 && (e.link == nil || e.link.Deadline() == deadline.Never)
 }
 
+// keptFor is how long a session of a device that has gone (CleanSession=0) is kept
+// however full the gateway is, so that a crowd of strangers cannot push it out.
+const keptFor = time.Hour
+
 // known reports whether e has been here for long enough, or has shown that it is where it
 // says it is, so that it is not one of a crowd that has just come.
 func (e *entry) known(now time.Duration) bool {
 	return e.accepted && (now-e.acceptedAt >= keptFor || e.session.Proven())
+}
+
+// live reports whether a session in this state could be stolen: one that has ended and
+// is kept may come back from anywhere.
+func live(st session.State) bool {
+	return st != session.StateNew && st != session.StateDisconnected && st != session.StateLost
+}
+
+func connected(st session.State) bool {
+	return st == session.StateActive || st == session.StateAsleep || st == session.StateAwake
 }
 
 // retracted takes a message back from a link.

@@ -87,3 +87,13 @@ const (
 	// process goes on with what is stored.
 	StopKeep
 )
+
+// AddressChange says which messages may move a session to the address they come from.
+type AddressChange uint8
+
+// The policies of session.address_change.
+const (
+	AddressChangeAllow   AddressChange = iota // CONNECT, and PINGREQ with the client id
+	AddressChangeConnect                      // CONNECT only
+	AddressChangeDeny                         // none while the session is live
+)

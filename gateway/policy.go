@@ -10,16 +10,6 @@ import (
 
 // What the options say of who may do what: one question for each decision.
 
-// AddressChange says which messages may move a session to the address they come from.
-type AddressChange uint8
-
-// The policies of session.address_change.
-const (
-	AddressChangeAllow   AddressChange = iota // CONNECT, and PINGREQ with the client id
-	AddressChangeConnect                      // CONNECT only
-	AddressChangeDeny                         // none while the session is live
-)
-
 // checkConnect decides what can be decided about a CONNECT before there is a session.
 func (o *Options) checkConnect(c *sn12.Connect) (sn12.ReturnCode, session.Reason) {
 	if string(c.ClientID) == o.ClientID { // the broker would end our own connection
