@@ -57,6 +57,12 @@ func (s *shard) passOn(a *arrival) bool {
 // that may have changed hands, or come into the hands of a device whose CONNECT was before
 // this in the queue.
 func (s *shard) arriveAddress(a *arrival) {
+	if a.connect != nil {
+		if e := s.roster.find(a.connect.awaits); e != nil && e.loading.on {
+			s.loads.await(s.now, e, a)
+			return
+		}
+	}
 	e := a.entry
 	if e == nil || e.gone || !e.bound || e.peer != a.peer {
 		e = s.gw.directory.find(a.peer)
@@ -68,6 +74,8 @@ func (s *shard) arriveAddress(a *arrival) {
 		s.handOver(e, a)
 	case e.gone || !e.bound || e.peer != a.peer:
 		s.disown(a, session.ReasonUnknownSender)
+	case e.loading.on:
+		s.loads.await(s.now, e, a)
 	case !live(e.session.State()) && a.frame.Type == byte(sn12.TypeDisconnect) && !s.farewells.Allow(s.now):
 		s.counters.Drop(session.ReasonRateLimited) // as for strangers: see farewellsPerSecond
 		s.report.remember(s.now, e, session.ReasonRateLimited)
@@ -131,6 +139,9 @@ func (s *shard) arriveWake(a *arrival) {
 	case e == nil:
 		s.disown(a, session.ReasonUnknownSender)
 		return
+	case e.loading.on:
+		s.loads.await(s.now, e, a)
+		return
 	case s.holds(e, a.peer): // also while its CONNECT is being carried out
 	case !connected(e.session.State()):
 		s.disown(a, session.ReasonUnknownSender)
@@ -179,6 +190,10 @@ func (s *shard) evict(e *entry, p listen.Peer) {
 		return
 	}
 	e.bound = false
+	if e.loading.on {
+		e.loading.evicted = true // it is told when it is loaded
+		return
+	}
 	e.session.AddressTaken(s.envFor(e), &s.out)
 	s.settle(e)
 }
@@ -191,7 +206,7 @@ func (s *shard) unbind(e *entry) {
 }
 
 func (s *shard) markUnreachable(e *entry, p listen.Peer) {
-	if e.gone || s.frozen || !s.holds(e, p) {
+	if e.gone || s.frozen || e.loading.on || !s.holds(e, p) { // nothing has been sent to one that is being loaded
 		return
 	}
 	e.session.Unreachable(s.envFor(e), &s.out)

@@ -33,6 +33,9 @@ func (s *shard) arriveConnect(a *arrival) {
 			s.refuse(a, sn12.RejectedCongestion, why)
 			return
 		}
+	case e.loading.on:
+		s.loads.await(s.now, e, a)
+		return
 	case e.bound && e.peer != a.peer && s.gw.opts.AddressChange == AddressChangeDeny && s.defends(e):
 		s.disown(a, session.ReasonAddressChange)
 		return
@@ -98,6 +101,10 @@ func (s *shard) arriveNameless(a *arrival, c *sn12.Connect) {
 	}
 	id := s.free(a.assigned, a.peer)
 	e := s.roster.find(id)
+	if e != nil && e.loading.on {
+		s.loads.await(s.now, e, a)
+		return
+	}
 	if e == nil {
 		why := session.ReasonClientID
 		if id != "" {
@@ -134,14 +141,20 @@ func (s *shard) admit(p listen.Peer, clientID string) (*entry, session.Reason) {
 // on for longest without ever having been accepted: forged CONNECTs with Will=1 leave
 // such behind, and could fill the gateway with them; a device in the middle of one
 // answers within a round trip, or connects again. Then the session that has been kept
-// for longest for a device that has gone, or such sessions would fill it with the years.
+// for longest for a device that has gone, or such sessions would fill it with the years;
+// not before it is loaded, because it may have messages for the broker.
 func (s *shard) makeRoom() {
 	if e := s.spares.oldestHalfOpen(); e != nil {
 		e.session.GiveWay(s.envFor(e), &s.out)
 		s.settle(e)
 		return
 	}
-	if e := s.spares.oldestEnded(); e != nil && s.now >= e.endedAt+keptFor && e.idle() {
+	e := s.spares.oldestEnded()
+	switch {
+	case e == nil || s.now < e.endedAt+keptFor:
+	case e.loading.on:
+		s.loads.hurry(e)
+	case e.idle():
 		s.counters.Drop(session.ReasonMaxSessions)
 		s.report.remember(s.now, e, session.ReasonMaxSessions)
 		s.forget(e)

@@ -14,6 +14,8 @@ type connecting struct {
 	shard *shard
 	id    string      // the client id it gets, if it has none
 	done  atomic.Bool // the shard has handled it
+
+	awaits string // the shard's: the client id whose session it waits for, while that is being loaded
 }
 
 // connectingSlots is how many of them a reader remembers. Which one gives way is a matter

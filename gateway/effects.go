@@ -142,6 +142,10 @@ func (s *shard) expire() {
 		return
 	}
 	e := s.spares.oldestEnded()
+	if e.loading.on { // its turn comes again, and nobody's before
+		s.loads.hurry(e)
+		return
+	}
 	s.spares.noteEnded(e, false, s.now)
 	if !e.session.Expire(s.envFor(e), &s.out) { // the spool is not empty: for another period
 		s.spares.noteEnded(e, true, s.now)

@@ -37,6 +37,8 @@ type entry struct {
 	unreachable atomic.Bool
 	bound       bool // the directory maps peer to this entry
 
+	loading loading
+
 	ended   *list.Element // in shard.ended; nil: not there
 	endedAt time.Duration // when it was put there
 
@@ -54,6 +56,17 @@ type entry struct {
 	gone       bool          // forgotten; what still refers to it is late
 
 	counted counted
+}
+
+// loading is how far an entry has come whose session is being loaded from the store. Until then
+// the session knows what its RecordSession says, and nothing else: it is shown and counted, but
+// no step is made with it, and nothing of it is stored or erased. The zero value is a session
+// that is loaded, as those are that have not come from the store.
+type loading struct {
+	on      bool
+	asked   bool // the store, or it has failed and will be
+	urgent  bool // the device has spoken
+	evicted bool // its address is another device's now, and it has yet to be told
 }
 
 // isOwn reports whether this is the gateway's own connection.

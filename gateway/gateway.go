@@ -130,8 +130,9 @@ func (g *Gateway) open() error {
 	if g.metrics, err = metrics.New(g.observed()); err != nil {
 		return err
 	}
+	count := newLoadCount(g.opts.Log)
 	for range max(g.opts.Shards, 1) {
-		g.shards = append(g.shards, newShard(g, len(g.shards)))
+		g.shards = append(g.shards, newShard(g, len(g.shards), count))
 	}
 	open := g.opts.Listen
 	if open == nil {

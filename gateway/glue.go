@@ -48,6 +48,9 @@ func (g *Gateway) opsOptions() admin.Options {
 			if g.stopping.Load() {
 				faults = append(faults, "stopping")
 			}
+			if g.shards.loading() {
+				faults = append(faults, "loading sessions")
+			}
 			if !g.broker.ready.Load() {
 				faults = append(faults, g.broker.unavailable())
 			}

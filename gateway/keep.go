@@ -86,6 +86,9 @@ func (s *shard) repair() {
 		}
 		s.repairs.remove(clientID)
 		e := s.roster.find(clientID)
+		if e != nil && e.loading.on { // nothing of it has been changed
+			continue
+		}
 		if e == nil || !e.session.Stored() {
 			s.erase(clientID)
 			continue

@@ -15,7 +15,7 @@ type arrival struct {
 	frame    snpacket.Frame   // the MQTT-SN message in it, without encapsulation
 	peer     listen.Peer
 	entry    *entry      // whose address it came from; nil when it is to be found by client id
-	connect  *connecting // of a CONNECT in the queue for strangers
+	connect  *connecting // of a CONNECT in the queue for strangers; of what is behind one, that CONNECT
 	assigned string      // the client id for a CONNECT that has none; "": it gets none
 	kind     arrivalKind
 }
@@ -101,8 +101,8 @@ func (q *queues) offerStranger(a arrival) bool {
 func (q *queues) post(f func()) { q.posted.post(f) }
 
 // mailbox takes functions from other goroutines to be run by the shard. It is bounded
-// by what posts: each entry once at a time, the gateway itself, and the few questions of
-// operators that Gateway.inspections has room for.
+// by what posts: each entry once at a time, the loads that are asked of the store, the gateway
+// itself, and the few questions of operators that Gateway.inspections has room for.
 type mailbox struct {
 	mu   sync.Mutex
 	jobs []func()

@@ -92,7 +92,7 @@ func (r *receiver) offerStranger(s *shard, a *arrival) bool {
 	if s.queues.offerStranger(*a) {
 		return true
 	}
-	if a.connect != nil {
+	if a.kind == byConnect {
 		a.connect.done.Store(true)
 	}
 	return false
@@ -161,6 +161,7 @@ func (r *receiver) route(a *arrival) (*shard, *entry) {
 			id = []byte(a.assigned)
 		}
 	case behind != nil && !unsolicited(a.frame):
+		a.connect = behind
 		return behind.shard, nil // kind is byAddress, and there is no entry yet
 	case t == sn12.TypePingReq && len(body) > 0:
 		a.kind, id = byWake, body

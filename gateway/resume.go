@@ -12,7 +12,8 @@ import (
 	"sngate/snpacket/sn12"
 )
 
-// resumption is the taking up of sessions from the store, before the shards run.
+// resumption is the making of an entry for each session that the store has, before the shards
+// run. What is in a session is loaded when they do.
 type resumption struct {
 	gw      *Gateway
 	entries map[string]*entry
@@ -22,7 +23,7 @@ type resumption struct {
 	refused map[session.Reason]int // sessions that are not taken up
 }
 
-// resume takes up the sessions that the store has.
+// resume finds the sessions that the store has, and has the shards take them up.
 func (g *Gateway) resume() error {
 	r := resumption{gw: g, entries: make(map[string]*entry), records: make(map[*entry]persist.Entry), claims: make(map[listen.Peer]int), refused: make(map[session.Reason]int)}
 	loaded, err := g.keeper.Load(r.record)
@@ -40,36 +41,39 @@ func (g *Gateway) resume() error {
 			e.shard.erase(e.session.ClientID())
 			continue
 		}
-		r.goOn(e)
+		if !e.session.Stored() { // nothing says what the session was
+			e.shard.erase(e.session.ClientID())
+			continue
+		}
+		r.expect(e)
 	}
 	r.warnRefused()
 	if g.opts.Store.Durable() {
 		g.comparePredefined(loaded.Predefined)
 	}
-	if loaded.Bad > 0 {
-		g.opts.Log.Error().Int("records", loaded.Bad).Err(loaded.Why).Msg("records of the store make no sense and are ignored")
+	for _, s := range g.shards {
+		s.queues.post(takeUp{s}.more)
 	}
-	if n := g.limits.sessions.Load(); n > 0 {
-		g.opts.Log.Info().Int64("sessions", n).Msg("sessions taken up from the store")
-	}
+	g.shards[0].loads.count.done(0, loaded.Faults)
 	return nil
 }
 
-// record takes one record of a session; see persist.Keeper.Load.
-func (r *resumption) record(clientID []byte, kind session.RecordKind, key, value []byte, at *persist.Entry) error {
+// record takes the record of a session; see persist.Keeper.Load.
+func (r *resumption) record(clientID, record []byte, at *persist.Entry) error {
 	e := r.entries[string(clientID)]
 	if e == nil {
 		e = r.gw.shardOf(clientID).newEntry(string(clientID))
 		r.entries[string(clientID)] = e
 		r.order = append(r.order, e)
 	}
-	if at != nil {
-		if p, ok := r.gw.peerOf(at); ok {
-			r.claims[p]++
-		}
-		r.records[e] = *at
+	if at == nil {
+		return nil
 	}
-	return e.session.Load(kind, key, value)
+	if p, ok := r.gw.peerOf(at); ok {
+		r.claims[p]++
+	}
+	r.records[e] = *at
+	return e.session.Load(session.RecordSession, nil, record)
 }
 
 // comparePredefined tells the operator when the predefined topics are others than those
@@ -117,25 +121,20 @@ func (r *resumption) warnRefused() {
 	line.Msg("the configuration no longer allows sessions that the store has: they are given up")
 }
 
-// goOn lets a session go on where it was.
-func (r *resumption) goOn(e *entry) {
+// expect makes e the entry of a session that is loaded when its shard runs. From now on it is
+// counted, found by its client id and its address, and has its place among those that have ended.
+func (r *resumption) expect(e *entry) {
 	s, g := e.shard, r.gw
 	s.now = g.now()
 	g.limits.sessions.Add(1)
 	s.roster.add(e)
 	at := r.records[e]
-	e.setHome(at.Home)
+	e.home = at.Home
 	// Where a crash came between one session losing an address and another one getting it,
 	// neither has it: what comes from there could be taken for the other device's.
 	if p, ok := g.peerOf(&at); ok && r.claims[p] == 1 {
 		e.peer, e.bound = p, true
 		g.directory.bind(p, e)
-	}
-	if !e.session.Resume(s.envFor(e), &s.out) {
-		s.out.Reset()
-		s.forget(e)
-		s.erase(e.session.ClientID())
-		return
 	}
 	e.accepted, e.acceptedAt = true, -keptFor
 	s.gauges.state(&e.counted, e.session.State())
@@ -143,7 +142,8 @@ func (r *resumption) goOn(e *entry) {
 	if e.ended != nil && at.Ended >= 0 {
 		e.endedAt = g.keeper.Since(at.Ended)
 	}
-	s.settle(e)
+	s.countHeld(e)
+	s.loads.add(e)
 }
 
 // peerOf finds where a device was, if that listener is still there.

@@ -43,6 +43,7 @@ type shard struct {
 	report    reporter
 	answers   []answer // not yet told
 	repairs   repairs
+	loads     loads
 	events    []upstream.Event
 	frame     []byte // for encapsulation
 	replies   rate.Limiter
@@ -52,7 +53,7 @@ type shard struct {
 	frozen    bool            // for good: sessions stay as they are, no deadline of theirs counts
 }
 
-func newShard(gw *Gateway, index int) *shard {
+func newShard(gw *Gateway, index int, count *loadCount) *shard {
 	s := &shard{
 		gw:       gw,
 		index:    index,
@@ -60,6 +61,7 @@ func newShard(gw *Gateway, index int) *shard {
 		counters: gw.metrics.NewCounters(),
 		gauges:   gauges{limits: gw.limits, byState: make([]atomic.Int64, len(session.StateNames()))},
 		roster:   newRoster(),
+		loads:    loads{count: count, directory: gw.directory},
 		repairs:  repairs{keeper: gw.keeper, clients: make(map[string]struct{})},
 
 		replies:   rate.NewLimiter(rate.PerSecond(repliesPerSecond, replyBurst)),
@@ -70,6 +72,7 @@ func newShard(gw *Gateway, index int) *shard {
 		maxClientID: gw.opts.Session.MaxClientID, brokerReady: gw.broker.ready.Load,
 		past: oplog.NewPast(), seen: oplog.NewSeen(),
 	}
+	s.loads.report = &s.report
 	return s
 }
 
@@ -240,7 +243,11 @@ func (s *shard) tell() {
 func (s *shard) stop(left chan<- struct{}) {
 	wills := 0
 	s.frozen = s.gw.opts.OnStop == StopKeep
+	s.loads.abandon()
 	for _, e := range s.roster.byID {
+		if e.loading.on {
+			continue
+		}
 		if s.frozen {
 			e.session.Save(s.envFor(e), &s.out)
 		} else {

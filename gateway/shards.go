@@ -80,6 +80,9 @@ func (l shards) unsaved() (clients int64) {
 	return clients
 }
 
+// loading reports whether there are sessions in the store that are still to be taken up.
+func (l shards) loading() bool { return l[0].loads.count.left.Load() > 0 }
+
 // stuck says which have been in one turn for too long.
 func (l shards) stuck(now time.Duration) (faults []string) {
 	for i, s := range l {

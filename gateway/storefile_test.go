@@ -152,17 +152,17 @@ func wantPresentForm(t *testing.T, path string, from uint32) {
 	s := openStoreFile(t, path, from)
 	defer storetest.Close(t, s)
 	sessions := 0
-	l, err := keeperOf(s).Load(func(clientID []byte, kind session.RecordKind, _, value []byte, _ *persist.Entry) error {
-		if kind == session.RecordSession {
+	l, err := keeperOf(s).Load(func(clientID, record []byte, at *persist.Entry) error {
+		if at != nil {
 			sessions++
-			if value[0] != 3 {
-				t.Errorf("%s has version %d", clientID, value[0])
+			if record[0] != 3 {
+				t.Errorf("%s has version %d", clientID, record[0])
 			}
 		}
 		return nil
 	})
-	if err != nil || l.Bad > 0 || sessions != 6 {
-		t.Errorf("%d sessions, %d bad records, %v", sessions, l.Bad, err)
+	if err != nil || l.Records > 0 || sessions != 6 {
+		t.Errorf("%d sessions, %d bad records, %v", sessions, l.Records, err)
 	}
 }
 
@@ -200,8 +200,8 @@ func setVersion(t *testing.T, s store.Store, id string, version uint8) (was uint
 	var record []byte
 	var where persist.Entry
 	k := keeperOf(s)
-	_, err := k.Load(func(clientID []byte, kind session.RecordKind, _, value []byte, at *persist.Entry) error {
-		if string(clientID) == id && kind == session.RecordSession {
+	_, err := k.Load(func(clientID, value []byte, at *persist.Entry) error {
+		if string(clientID) == id && at != nil {
 			record, where = bytes.Clone(value), *at
 		}
 		return nil

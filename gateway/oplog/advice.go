@@ -13,6 +13,7 @@ var adviceFor = map[session.Reason]string{
 	session.ReasonUnknownSender:       "the device has no session at this address: it has to send CONNECT first, and was told so with DISCONNECT",
 	session.ReasonShardFull:           "the gateway is overloaded: more datagrams came than it can handle",
 	session.ReasonStrangersFull:       "more datagrams came from unknown addresses than are handled beside the known devices; the device has to repeat",
+	session.ReasonSessionLoading:      "the gateway has just started, and was still reading the device's session from the store: the device has to repeat",
 	session.ReasonDatagramRate:        "the device sends more than session.datagram_rate",
 	session.ReasonForwarderNotAllowed: "encapsulated messages are accepted from forwarder.allow only, and with forwarder.enabled",
 	session.ReasonEncapsulation:       "the forwarder has to encapsulate once, and with a wireless node id",

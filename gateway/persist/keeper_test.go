@@ -25,19 +25,38 @@ func submit(t *testing.T, k *Keeper, clientID string, records ...session.Record)
 	}
 }
 
-// taken loads a store and lists what comes of it.
+// loadClient loads one client.
+func loadClient(t *testing.T, k *Keeper, clientID string) (c Client) {
+	t.Helper()
+	answered := make(chan error, 1)
+	if !k.LoadClient(clientID, func(found Client, err error) { c = found; answered <- err }) {
+		t.Fatal("the queue is full")
+	}
+	if err := <-answered; err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// taken loads a store, and then each client, and lists what comes of it.
 func taken(t *testing.T, k *Keeper) (list []string, l Loaded) {
 	t.Helper()
-	l, err := k.Load(func(clientID []byte, kind session.RecordKind, key, value []byte, at *Entry) error {
-		s := fmt.Sprintf("%s %d %q %q", clientID, kind, key, value)
+	clients := map[string]bool{}
+	l, err := k.Load(func(clientID, record []byte, at *Entry) error {
+		clients[string(clientID)] = true
 		if at != nil {
-			s += fmt.Sprintf(" %+v", *at)
+			list = append(list, fmt.Sprintf("%s %d \"\" %q %+v", clientID, session.RecordSession, record, *at))
 		}
-		list = append(list, s)
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	for id := range clients {
+		l.Add(loadClient(t, k, id).Rest(func(kind session.RecordKind, key, value []byte) error {
+			list = append(list, fmt.Sprintf("%s %d %q %q", id, kind, key, value))
+			return nil
+		}))
 	}
 	return list, l
 }
@@ -55,12 +74,13 @@ func TestRecordsComeBackAsTheyWereGiven(t *testing.T) {
 			if places[kind].bucket == 0 {
 				continue
 			}
-			submit(t, k, id, session.Record{Kind: kind, Key: []byte("S\x00k"), Value: []byte{byte(kind)}})
-			line := fmt.Sprintf("%s %d %q %q", id, kind, "S\x00k", []byte{byte(kind)})
-			if kind == session.RecordSession {
-				line += fmt.Sprintf(" %+v", Entry{Ended: -1, Home: "h"})
+			if kind == session.RecordSession { // it has no key
+				submit(t, k, id, session.Record{Kind: kind, Value: []byte{byte(kind)}})
+				want[fmt.Sprintf("%s %d \"\" %q %+v", id, kind, []byte{byte(kind)}, Entry{Ended: -1, Home: "h"})] = true
+				continue
 			}
-			want[line] = true
+			submit(t, k, id, session.Record{Kind: kind, Key: []byte("S\x00k"), Value: []byte{byte(kind)}})
+			want[fmt.Sprintf("%s %d %q %q", id, kind, "S\x00k", []byte{byte(kind)})] = true
 		}
 	}
 	list, loaded := taken(t, k)
@@ -68,8 +88,8 @@ func TestRecordsComeBackAsTheyWereGiven(t *testing.T) {
 	for _, line := range list {
 		got[line] = true
 	}
-	if d := cmp.Diff(want, got); d != "" || loaded.Bad != 0 {
-		t.Errorf("%s, %d bad", d, loaded.Bad)
+	if d := cmp.Diff(want, got); d != "" || loaded.Records != 0 {
+		t.Errorf("%s, %d bad", d, loaded.Records)
 	}
 	submit(t, k, "a", session.Record{Kind: session.RecordHeld, Op: session.DeleteRecord, Key: []byte("S\x00k")},
 		session.Record{Kind: session.RecordSubscription, Op: session.DeleteRecords})
@@ -103,16 +123,47 @@ func TestTheGatewaysOwnRecordsAreNoClients(t *testing.T) {
 	}
 }
 
-// Records that make no sense are counted, and the first is named. A session whose own record
-// is one of them is there all the same, so that it can be given up.
+// Records that make no sense are counted, once, and the first is named. A session whose own
+// record is one of them is there all the same, so that it can be given up.
 func TestRecordsThatMakeNoSenseAreCounted(t *testing.T) {
 	s := storetest.New()
 	defer storetest.Close(t, s)
-	storetest.MustWrite(t, s, storetest.Put(store.Sessions, "a\x00S", "short"), storetest.Put(store.Sessions, "nothing", ""))
+	storetest.MustWrite(t, s, storetest.Put(store.Sessions, "a\x00S", "short"), storetest.Put(store.Sessions, "a\x00?", ""),
+		storetest.Put(store.Sessions, "b\x00F", "f"), storetest.Put(store.Held, "b\x00h", ""), storetest.Put(store.Sessions, "nothing", ""))
 	k := New(s, func() time.Duration { return 0 })
-	list, loaded := taken(t, k)
-	if d := cmp.Diff([]string{`a 1 "" ""`}, list); d != "" || loaded.Bad != 2 || !errors.Is(loaded.Why, errEntry) {
-		t.Errorf("%s, %d bad, %v", d, loaded.Bad, loaded.Why)
+	var clients []string
+	loaded, err := k.Load(func(clientID, record []byte, at *Entry) error {
+		clients = append(clients, fmt.Sprintf("%s %v %v", clientID, record == nil, at == nil))
+		return nil
+	})
+	if d := cmp.Diff([]string{"a true true", "b true true"}, clients); d != "" || err != nil || loaded.Records != 3 || !errors.Is(loaded.First, errEntry) {
+		t.Errorf("%s, %d bad, %v, %v", d, loaded.Records, loaded.First, err)
+	}
+	if f := loadClient(t, k, "a").Rest(func(session.RecordKind, []byte, []byte) error { t.Error("a record"); return nil }); f.Records != 0 {
+		t.Errorf("%d are counted again", f.Records)
+	}
+	refused := errors.New("refused")
+	f := loadClient(t, k, "b").Rest(func(kind session.RecordKind, _, _ []byte) error {
+		if kind == session.RecordHeld {
+			return refused
+		}
+		return nil
+	})
+	if f.Records != 1 || !errors.Is(f.First, refused) || f.First.Error() != `held "b\x00h": refused` {
+		t.Errorf("%d bad, %v", f.Records, f.First)
+	}
+	loaded.Add(f)
+	if loaded.Records != 4 || !errors.Is(loaded.First, errEntry) {
+		t.Errorf("together %d, %v", loaded.Records, loaded.First)
+	}
+}
+
+func TestLoadClientOfAStoreThatRefuses(t *testing.T) {
+	s := storetest.New()
+	defer storetest.Close(t, s)
+	s.SetBusy(true)
+	if New(s, nil).LoadClient("a", func(Client, error) { t.Error("answered") }) {
+		t.Error("taken by a full queue")
 	}
 }
 

@@ -11,34 +11,50 @@ import (
 	"sngate/store"
 )
 
+// Faults are records that make no sense. They are left out.
+type Faults struct {
+	Records int
+	First   error // what is wrong with the first of them; nil: there is none
+}
+
+// Add adds those that were found after f.
+func (f *Faults) Add(more Faults) {
+	if f.Records += more.Records; f.First == nil {
+		f.First = more.First
+	}
+}
+
+func (f *Faults) note(b store.Bucket, key []byte, err error) {
+	f.Add(Faults{Records: 1, First: fmt.Errorf("%v %q: %w", b, key, err)})
+}
+
 // Loaded is what a store had beside the records of sessions.
 type Loaded struct {
 	Broker     string // which was in use; "": not known
 	Predefined []byte // the digest of the last run; nil: there was none
-	Bad        int    // records that make no sense
-	Why        error  // of the first one
+	Faults
 }
 
-// Load reads the whole store, before anything is submitted to it. take is called for each
-// record of a session; at is what the shell has added to session.RecordSession, nil for all
-// others. It keeps nothing of what it is given. A record that it refuses is counted as bad; the
-// value of one that is malformed here already is nil. One of another version ends the loading:
-// [session.ErrRecordVersion].
-func (k *Keeper) Load(take func(clientID []byte, kind session.RecordKind, key, value []byte, at *Entry) error) (Loaded, error) {
+// Load reads who is in the store, before anything is submitted to it: the gateway's own
+// records, and of each client its session.RecordSession. take is called with that and with
+// what the shell has added to it; with nil for both where it is malformed, or where another
+// record of the client is found. It keeps nothing of what it is given. A record that it
+// refuses is counted among the faults, but for one of another version, which ends the
+// loading: [session.ErrRecordVersion]. LoadClient reads the rest of a client.
+func (k *Keeper) Load(take func(clientID, record []byte, at *Entry) error) (Loaded, error) {
 	var l Loaded
 	err := k.store.Load(func(b store.Bucket, key, value []byte) error {
 		if k.loadOwn(&l, key, value) {
 			return nil
 		}
-		if err := k.loadRecord(b, key, value, take); errors.Is(err, session.ErrRecordVersion) {
+		err := k.loadSession(key, value, take)
+		if errors.Is(err, session.ErrRecordVersion) {
 			return err
 		} else if err != nil {
-			if l.Bad++; l.Why == nil {
-				l.Why = fmt.Errorf("%v %q: %w", b, key, err)
-			}
+			l.note(b, key, err)
 		}
 		return nil
-	})
+	}, store.Sessions)
 	if err != nil {
 		return Loaded{}, fmt.Errorf("reading the store: %w", err)
 	}
@@ -63,19 +79,44 @@ func (k *Keeper) loadOwn(l *Loaded, key, value []byte) bool {
 	return true
 }
 
-func (k *Keeper) loadRecord(b store.Bucket, key, value []byte, take func([]byte, session.RecordKind, []byte, []byte, *Entry) error) error {
-	clientID, kind, rest, ok := splitKey(b, key)
+func (k *Keeper) loadSession(key, value []byte, take func(clientID, record []byte, at *Entry) error) error {
+	clientID, kind, _, ok := splitKey(store.Sessions, key)
 	if !ok {
 		return errEntry
 	}
 	if kind != session.RecordSession {
-		return aboutVersion(clientID, take(clientID, kind, rest, value, nil))
+		return take(clientID, nil, nil)
 	}
 	at, record, err := parseEntry(value)
 	if err != nil {
-		_ = take(clientID, kind, rest, nil, nil) // there is a session, but not what it was
+		_ = take(clientID, nil, nil) // there is a session, but not what it was
 		return err
 	}
 	k.lived = max(k.lived, at.Ended) // newer than the clock that a crash has left
-	return aboutVersion(clientID, take(clientID, kind, rest, record, &at))
+	return aboutVersion(clientID, take(clientID, record, &at))
+}
+
+// Client is what the store has of one client, its session.RecordSession included.
+type Client []store.Record
+
+// LoadClient reads all records of a client. It takes its turn among the batches: see
+// [store.Store.LoadPrefix], as for done, which is called from any goroutine. It reports false,
+// and does not call done, if the queue is full.
+func (k *Keeper) LoadClient(clientID string, done func(Client, error)) bool {
+	return k.store.LoadPrefix(keyOf(clientID, "", nil), func(records []store.Record, err error) { done(records, err) })
+}
+
+// Rest calls take for each record that Load has left, which are all but session.RecordSession
+// and those of no known kind. Those that take refuses are the faults.
+func (c Client) Rest(take func(kind session.RecordKind, key, value []byte) error) (f Faults) {
+	for _, r := range c {
+		_, kind, key, ok := splitKey(r.Bucket, r.Key)
+		if !ok || kind == session.RecordSession {
+			continue
+		}
+		if err := take(kind, key, r.Value); err != nil {
+			f.note(r.Bucket, r.Key, err)
+		}
+	}
+	return f
 }

@@ -14,6 +14,7 @@ const (
 	ReasonUnknownSender       // no session for the sender
 	ReasonShardFull           // the queue for known devices was full
 	ReasonStrangersFull       // the queue for senders that are not known was full
+	ReasonSessionLoading      // the session was being loaded, and the datagram could not wait for that
 	ReasonDatagramRate        // more datagrams than one device may send
 	ReasonForwarderNotAllowed // encapsulated by a forwarder that is not configured
 	ReasonEncapsulation       // nested encapsulation, or no wireless node id
@@ -88,6 +89,7 @@ var reasonNames = [numReasons]string{
 	ReasonUnknownSender:       "unknown_sender",
 	ReasonShardFull:           "shard_full",
 	ReasonStrangersFull:       "strangers_full",
+	ReasonSessionLoading:      "session_loading",
 	ReasonDatagramRate:        "datagram_rate",
 	ReasonForwarderNotAllowed: "forwarder_not_allowed",
 	ReasonEncapsulation:       "encapsulation",

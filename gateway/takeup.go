@@ -1,0 +1,96 @@
+package gateway
+
+import (
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"sngate/gateway/oplog"
+	"sngate/gateway/persist"
+)
+
+// takeUp is how a shard takes up the sessions of entries that are being loaded: a few at a time,
+// while it serves those that are there. Its methods are the shard's to call.
+type takeUp struct{ *shard }
+
+// loadRetry is the pause before the store is asked again for a client that it could not read.
+const loadRetry = time.Second
+
+// more asks the store for the next ones. Each answer asks for more.
+func (t takeUp) more() {
+	if t.gw.stopping.Load() {
+		return
+	}
+	for e := t.loads.next(); e != nil; e = t.loads.next() {
+		answer := func(c persist.Client, err error) { t.queues.post(func() { t.answered(e, c, err) }) }
+		if !t.gw.keeper.LoadClient(e.session.ClientID(), answer) {
+			t.later(e)
+		}
+	}
+}
+
+// answered takes the store's answer. A session that the store cannot read stays as it is, and so
+// does one that the gateway stops before: of neither is anything stored or erased.
+func (t takeUp) answered(e *entry, c persist.Client, err error) {
+	if t.gw.stopping.Load() {
+		return
+	}
+	if err == nil {
+		t.goOn(e, c)
+	} else {
+		id := e.session.ClientID()
+		t.gw.lines.At(oplog.Faults, zerolog.WarnLevel, id, err.Error()).Str("client_id", id).Err(err).Msg("a session could not be read from the store, and is tried again")
+		t.later(e)
+	}
+	t.more()
+}
+
+// later has the store asked again after a pause.
+func (t takeUp) later(e *entry) {
+	if t.loads.fail(e) {
+		time.AfterFunc(loadRetry, func() {
+			t.queues.post(func() {
+				t.loads.retry()
+				t.more()
+			})
+		})
+	}
+}
+
+// goOn lets a session go on where it was, with what the store has of it, and then with what its
+// device has sent meanwhile.
+func (t takeUp) goOn(e *entry, c persist.Client) {
+	evicted := e.loading.evicted
+	waiters := t.loads.loaded(e)
+	faults := c.Rest(e.session.Load)
+	e.setHome(e.home)
+	sessions := 1
+	if e.session.Resume(t.envFor(e), &t.out) {
+		t.settle(e)
+	} else {
+		sessions = 0
+		t.out.Reset()
+		t.forget(e)
+	}
+	if evicted && !e.gone {
+		e.session.AddressTaken(t.envFor(e), &t.out)
+		t.settle(e)
+	}
+	for i := range waiters {
+		t.late(e, &waiters[i])
+	}
+	t.loads.count.done(sessions, faults)
+}
+
+// late handles what has waited for the session of e.
+func (t takeUp) late(e *entry, w *waiter) {
+	if !t.loads.outdated(e, w) {
+		t.arrive(&w.arrival)
+		return
+	}
+	t.loads.drop(t.now, e, &w.arrival)
+	w.datagram.Recycle()
+	if w.connect != nil {
+		w.connect.done.Store(true)
+	}
+}
