@@ -75,6 +75,23 @@ func TestLaterConnectFromAnAddressCounts(t *testing.T) {
 	})
 }
 
+// A device comes to the address of another one while its session is being loaded.
+func TestLoadingSessionMovesToTheAddressOfAnother(t *testing.T) {
+	inLoadingRig(t, nil, func(t *testing.T, r *rig) {
+		r.devices(1)
+		s := r.slowStart()
+		d := r.device("10.0.1.1:5000")
+		d.connectWith(false, 600, "earlier")
+		d.sendMessage(sn12.Connect{ProtocolID: 1, Duration: 600, ClientID: []byte(devName(0))})
+		d.wantQuiet("not known yet")
+		s.answer()
+		d.wantMessage("accepted", sn12.ConnAck{})
+		r.wantState("its address was taken", session.StateLost, 1)
+		r.wantDropped(session.ReasonSessionLoading, 0)
+		r.wantConsistent()
+	})
+}
+
 // Session.address_change is decided when the session is loaded.
 func TestClaimOfALoadingSessionIsRefused(t *testing.T) {
 	inLoadingRig(t, func(o *Options) { o.AddressChange = AddressChangeDeny }, func(t *testing.T, r *rig) {

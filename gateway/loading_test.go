@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sngate/gateway/admin"
@@ -262,6 +263,31 @@ func TestEndWhileSessionsAreLoadedLosesNothing(t *testing.T) {
 	}
 }
 
+// The store answers when the shard has stopped its sessions.
+func TestSessionThatIsLoadedTooLateIsLeftAlone(t *testing.T) {
+	inLoadingRig(t, nil, func(t *testing.T, r *rig) {
+		d := r.devices(1)[0]
+		d.subscribe("t", 1)
+		s := r.slowStart()
+		before := sessionsOf(t, r.store)
+		release := r.busy()
+		stopped := make(chan error)
+		go func() { stopped <- r.gateway.Stop(time.Second) }()
+		synctest.Wait()
+		s.answer()
+		release()
+		if err := <-stopped; err != nil {
+			t.Error(err)
+		}
+		if e := r.gateway.shards[0].roster.find(devName(0)); !e.loading.on || e.link != nil {
+			t.Error("it has been taken up")
+		}
+		if after := sessionsOf(t, r.store); !maps.Equal(before, after) {
+			t.Errorf("the store has %q, had %q", after, before)
+		}
+	})
+}
+
 func TestStoreThatFailsWhileSessionsAreLoaded(t *testing.T) {
 	for name, ill := range map[string]func(s *slowLoads, is bool){
 		"fails": func(s *slowLoads, is bool) {
@@ -340,7 +366,7 @@ func TestReadyWhenAllSessionsAreLoaded(t *testing.T) {
 
 // A session that is being loaded is a session for whoever counts or looks.
 func TestLoadingSessionIsCountedAndShown(t *testing.T) {
-	inLoadingRig(t, nil, func(t *testing.T, r *rig) {
+	inLoadingRig(t, func(o *Options) { o.Session.ProveAddress = true }, func(t *testing.T, r *rig) {
 		d := r.device("10.0.1.1:5000")
 		d.connectWill("dev", "will", "over")
 		d.sleep(600)
@@ -352,9 +378,11 @@ func TestLoadingSessionIsCountedAndShown(t *testing.T) {
 			t.Errorf("status %d, %+v", status, got)
 		}
 		r.gateway.unreachable(0, d.conn.LocalAddr())
-		r.wantSessions("that nobody is there is no step of it", 1)
+		r.wantDropped(session.ReasonUnreachable, 0)
 		s.answer()
 		r.wantState("the same", session.StateAsleep, 1)
+		r.gateway.unreachable(0, d.conn.LocalAddr())
+		r.wantDropped(session.ReasonUnreachable, 1)
 		d.wake("dev")
 	})
 }
