@@ -20,32 +20,34 @@ const module = "sngate"
 // longer name covers those.
 func layers() map[string][]string {
 	return map[string][]string{
-		"snpacket":              {},
-		"topicreg":              {},
-		"gateway/session":       {"snpacket", "topicreg", "internal/binrec", "internal/rate"},
-		"upstream":              {"upstream/dial", "upstream/mqtt"},
-		"upstream/dial":         {"upstream/mqtt", "internal/rate"},
-		"upstream/mqtt":         {},
-		"upstream/upstreamtest": {"upstream"}, // for tests only
-		"store":                 {},
-		"store/bolt":            {"store", "internal/binrec"},
-		"store/storetest":       {"store"},                // for tests only: nothing but them may import it
-		"internal/deadline":     {},                       // who is to be woken next
-		"internal/rate":         {},                       // one token bucket for all
-		"internal/binrec":       {},                       // one reader and writer of records
-		"internal/explain":      {"snpacket", "topicreg"}, // what a datagram says, for the log and for people
-		"gateway/listen":        {"snpacket"},
-		"gateway/discovery":     {"gateway/listen", "gateway/session", "snpacket", "internal/rate"},
-		"gateway/metrics":       {"gateway/listen", "gateway/session", "snpacket", "store", "upstream"},
-		"gateway/admin":         {},
-		"gateway/oplog":         {"gateway/admin", "gateway/listen", "gateway/session", "snpacket", "topicreg", "internal/explain", "internal/rate"},
-		"gateway/persist":       {"gateway/session", "store", "internal/binrec"},
-		"gateway":               {"gateway/oplog", "gateway/persist", "gateway/listen", "gateway/discovery", "gateway/metrics", "gateway/admin", "snpacket", "topicreg", "gateway/session", "upstream", "store", "internal/deadline", "internal/rate"},
-		"conf":                  {"topicreg"},
-		"embeddedbroker":        {"internal/rate"},
-		"internal":              {"snpacket", "topicreg"},
-		"cmd":                   {"snpacket", "topicreg", "gateway", "gateway/listen", "gateway/admin", "gateway/persist", "gateway/session", "upstream", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/rate"},
-		"test":                  {"snpacket", "topicreg", "gateway", "gateway/listen", "gateway/admin", "gateway/session", "upstream", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/binrec", "internal/rate", "cmd"},
+		"snpacket":                 {},
+		"topicreg":                 {},
+		"gateway/session":          {"snpacket", "topicreg", "internal/binrec", "internal/rate"},
+		"gateway/session/dialogue": {"snpacket"}, // what versions of MQTT-SN have in common
+		"gateway/session/sn12":     {"gateway/session/dialogue", "snpacket", "topicreg"},
+		"upstream":                 {"upstream/dial", "upstream/mqtt"},
+		"upstream/dial":            {"upstream/mqtt", "internal/rate"},
+		"upstream/mqtt":            {},
+		"upstream/upstreamtest":    {"upstream"}, // for tests only
+		"store":                    {},
+		"store/bolt":               {"store", "internal/binrec"},
+		"store/storetest":          {"store"},                // for tests only: nothing but them may import it
+		"internal/deadline":        {},                       // who is to be woken next
+		"internal/rate":            {},                       // one token bucket for all
+		"internal/binrec":          {},                       // one reader and writer of records
+		"internal/explain":         {"snpacket", "topicreg"}, // what a datagram says, for the log and for people
+		"gateway/listen":           {"snpacket"},
+		"gateway/discovery":        {"gateway/listen", "gateway/session", "snpacket", "internal/rate"},
+		"gateway/metrics":          {"gateway/listen", "gateway/session", "snpacket", "store", "upstream"},
+		"gateway/admin":            {},
+		"gateway/oplog":            {"gateway/admin", "gateway/listen", "gateway/session", "snpacket", "topicreg", "internal/explain", "internal/rate"},
+		"gateway/persist":          {"gateway/session", "store", "internal/binrec"},
+		"gateway":                  {"gateway/oplog", "gateway/persist", "gateway/listen", "gateway/discovery", "gateway/metrics", "gateway/admin", "snpacket", "topicreg", "gateway/session", "upstream", "store", "internal/deadline", "internal/rate"},
+		"conf":                     {"topicreg"},
+		"embeddedbroker":           {"internal/rate"},
+		"internal":                 {"snpacket", "topicreg"},
+		"cmd":                      {"snpacket", "topicreg", "gateway", "gateway/listen", "gateway/admin", "gateway/persist", "gateway/session", "upstream", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/rate"},
+		"test":                     {"snpacket", "topicreg", "gateway", "gateway/listen", "gateway/admin", "gateway/session", "upstream", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/binrec", "internal/rate", "cmd"},
 	}
 }
 
@@ -55,6 +57,8 @@ func banned() []ban {
 	return []ban{
 		{part: "snpacket", deep: true, paths: []string{"fmt", "net"}, why: "the codec is bytes and messages only"},
 		{part: "gateway/session", deep: true, paths: []string{"net", "context", "log", "log/slog"}, why: "the session is a pure machine"},
+		{part: "gateway/session/sn12", deep: true, paths: []string{"net", "context", "log", "log/slog"}, why: "a dialogue is a part of the session machine"},
+		{part: "gateway/session/sn12", paths: []string{"sync", "os", "time"}, why: "a dialogue has no state"},
 		{part: "gateway/session", paths: []string{"sync", "sync/atomic", "os", "math/rand", "math/rand/v2", "crypto/rand", "runtime"}, why: "the session is a pure machine"},
 	}
 }
