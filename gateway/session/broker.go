@@ -46,7 +46,7 @@ func (br *brokerLink) onRefused(st *step, ev *Event) {
 	switch {
 	case br.s.state != StateConnecting && br.draining():
 		br.reopenToDrain(st)
-	case br.s.handshake.dialogue == nil: // the broker's session may outlive ours
+	case br.s.handshake.pending == nil: // the broker's session may outlive ours
 		br.s.handshake.free(st)
 	case br.s.state != StateConnecting:
 	case ev.Refused == NotRefused && br.s.kept && !br.s.clean && br.s.cfg.Spool:
@@ -149,7 +149,7 @@ func (br *brokerLink) keep() { br.closeAs = 0 }
 
 // closeDrained ends a connection that was kept for the spool only.
 func (br *brokerLink) closeDrained(st *step) {
-	if !br.draining() || br.s.up.spool.len() > 0 || br.s.handshake.dialogue != nil {
+	if !br.draining() || br.s.up.spool.len() > 0 || br.s.handshake.pending != nil {
 		return
 	}
 	how := br.closeAs
@@ -185,7 +185,7 @@ func (br *brokerLink) onClosed(st *step) {
 	br.link = linkClosed
 	br.s.wills.settled()
 	switch {
-	case br.s.handshake.dialogue != nil:
+	case br.s.handshake.pending != nil:
 	case br.draining():
 		br.reopenToDrain(st)
 	default:

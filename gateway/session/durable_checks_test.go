@@ -165,7 +165,7 @@ func (w *world) check() {
 		{len(s.up.window) > w.cfg.MaxInFlight, "more in flight than MaxInFlight"},
 		{len(s.subs.list) > w.cfg.MaxSubscriptions, "too many subscriptions"},
 		{s.ids.topics.Owned() > w.cfg.MaxTopics || s.ids.topics.Len() > w.cfg.MaxTopics+spareIDs, "too many topic ids"},
-		{s.broker.draining() && s.up.spool.len() == 0 && s.handshake.dialogue == nil, "a link without device and spool stays open"},
+		{s.broker.draining() && s.up.spool.len() == 0 && s.handshake.pending == nil, "a link without device and spool stays open"},
 		{s.broker.draining() && s.down.paused, "what is drained is not read from"},
 	} {
 		if c.broken {

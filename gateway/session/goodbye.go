@@ -66,7 +66,7 @@ func (hs *handshake) goodbye(st *step) {
 
 func (hs *handshake) onGoodbyeStored(st *step) {
 	send(st, sn12.Disconnect{})
-	if hs.s.broker.link == linkClosed && hs.dialogue == nil && !hs.s.broker.draining() {
+	if hs.s.broker.link == linkClosed && hs.pending == nil && !hs.s.broker.draining() {
 		hs.s.handshake.free(st)
 	}
 }
@@ -96,7 +96,7 @@ func (hs *handshake) onDisconnect(st *step, body []byte) {
 		return
 	}
 	switch {
-	case !hs.s.connected() && hs.dialogue == nil:
+	case !hs.s.connected() && hs.pending == nil:
 		send(st, sn12.Disconnect{})
 	case hs.s.connected() && m.Duration > 0:
 		hs.s.presence.sleep(m.Duration)
@@ -113,4 +113,4 @@ func (hs *handshake) onDisconnect(st *step, body []byte) {
 }
 
 // cancel ends a dialogue, without a word.
-func (hs *handshake) cancel() { hs.dialogue = nil }
+func (hs *handshake) cancel() { hs.pending = nil }

@@ -24,12 +24,12 @@ func (hs *handshake) onConnectStored(st *step) {
 type handshake struct {
 	s *Session
 
-	dialogue *dialogue // not nil while a CONNECT is being carried out
+	pending *pendingConnect // not nil while a CONNECT is being carried out
 }
 
-// dialogue is a CONNECT being carried out: the will being asked for, or the broker's
+// pendingConnect is a CONNECT being carried out: the will being asked for, or the broker's
 // answer awaited.
-type dialogue struct {
+type pendingConnect struct {
 	connect  connectParams
 	reopen   bool // the broker is to be connected to, with what the CONNECT says
 	wake     bool // the device was asleep: it still knows its topic ids
@@ -60,13 +60,13 @@ func (hs *handshake) onConnect(st *step, body []byte) {
 	}
 	p := connectParams{clean: c.CleanSession, will: c.Will, duration: c.Duration}
 	switch {
-	case hs.dialogue != nil && hs.dialogue.connect == p:
+	case hs.pending != nil && hs.pending.connect == p:
 		hs.repeatStep(st)
-	case hs.dialogue != nil:
-		reopen := hs.dialogue.reopen || p.clean || hs.s.clean
-		hs.begin(st, p, &dialogue{connect: p, reopen: reopen, wake: hs.dialogue.wake && !reopen})
+	case hs.pending != nil:
+		reopen := hs.pending.reopen || p.clean || hs.s.clean
+		hs.begin(st, p, &pendingConnect{connect: p, reopen: reopen, wake: hs.pending.wake && !reopen})
 	case !hs.s.connected():
-		hs.begin(st, p, &dialogue{connect: p, reopen: true})
+		hs.begin(st, p, &pendingConnect{connect: p, reopen: true})
 	case hs.s.state == StateActive && p == hs.s.presence.accepted && (hs.s.presence.fresh && !p.will || st.Now < hs.s.presence.lateBefore):
 		hs.s.presence.heard(st.Now)
 		hs.s.down.noteReturn()
@@ -75,9 +75,9 @@ func (hs *handshake) onConnect(st *step, body []byte) {
 			send(st, sn12.ConnAck{})
 		}
 	case hs.s.state != StateActive && !hs.s.presence.moved && p.clean == hs.s.clean && (!p.clean || !p.will && !hs.s.presence.accepted.will):
-		hs.begin(st, p, &dialogue{connect: p, wake: true})
+		hs.begin(st, p, &pendingConnect{connect: p, wake: true})
 	default:
-		hs.begin(st, p, &dialogue{connect: p, reopen: p.clean || hs.s.clean})
+		hs.begin(st, p, &pendingConnect{connect: p, reopen: p.clean || hs.s.clean})
 	}
 }
 
@@ -92,9 +92,9 @@ func (hs *handshake) repeatStep(st *step) {
 	}
 }
 
-// onDialogueRetry asks again for the will, or gives the CONNECT up.
+// onRetry asks again for the will, or gives the CONNECT up.
 func (hs *handshake) onRetry(st *step) {
-	switch again := hs.dialogue.retry.again(st.Now, hs.s.cfg); {
+	switch again := hs.pending.retry.again(st.Now, hs.s.cfg); {
 	case !again && hs.s.broker.live():
 		hs.s.handshake.lose(st, ReasonRetriesExhausted)
 	case !again:
@@ -108,18 +108,18 @@ func (hs *handshake) onRetry(st *step) {
 	}
 }
 
-// dialogueDeadline is when the device is to be asked again for its will.
+// deadline is when the device is to be asked again for its will.
 func (hs *handshake) deadline() Time {
-	if hs.dialogue == nil {
+	if hs.pending == nil {
 		return Never
 	}
-	return hs.dialogue.retry.at
+	return hs.pending.retry.at
 }
 
 // begin starts to carry out a CONNECT: the will is asked for first where there is one.
 // A device that does not come from sleep may have restarted: its MsgIds begin anew.
-func (hs *handshake) begin(st *step, p connectParams, d *dialogue) {
-	hs.dialogue = d
+func (hs *handshake) begin(st *step, p connectParams, d *pendingConnect) {
+	hs.pending = d
 	d.retry.stop()
 	if !d.wake {
 		hs.s.journal.disown()
@@ -144,8 +144,8 @@ func (hs *handshake) begin(st *step, p connectParams, d *dialogue) {
 func (hs *handshake) onWillTopic(st *step, body []byte) {
 	var m sn12.WillTopic
 	err := m.Parse(body)
-	hs.dialogue.retry.stop()
-	hs.dialogue.willSeen = true
+	hs.pending.retry.stop()
+	hs.pending.willSeen = true
 	if err == nil && m.Empty {
 		hs.carryOut(st)
 		return
@@ -158,10 +158,10 @@ func (hs *handshake) onWillTopic(st *step, body []byte) {
 		hs.refuse(st, code, why)
 		return
 	}
-	hs.dialogue.will = &Will{Topic: string(m.Topic), QoS: m.QoS, Retain: m.Retain}
+	hs.pending.will = &Will{Topic: string(m.Topic), QoS: m.QoS, Retain: m.Retain}
 	hs.s.enter(st, StateWillMsg, ReasonNone)
 	send(st, sn12.WillMsgReq{})
-	hs.dialogue.retry.start(st.Now, hs.s.cfg)
+	hs.pending.retry.start(st.Now, hs.s.cfg)
 }
 
 func (hs *handshake) onWillMsg(st *step, body []byte) {
@@ -170,19 +170,19 @@ func (hs *handshake) onWillMsg(st *step, body []byte) {
 		st.drop(ReasonMalformed)
 		return
 	}
-	hs.dialogue.retry.stop()
-	if code, why := hs.s.wills.refuses(st, len(hs.dialogue.will.Topic), len(m.Message)); why != ReasonNone {
+	hs.pending.retry.stop()
+	if code, why := hs.s.wills.refuses(st, len(hs.pending.will.Topic), len(m.Message)); why != ReasonNone {
 		hs.refuse(st, code, why)
 		return
 	}
-	hs.dialogue.will.Message = append([]byte(nil), m.Message...)
+	hs.pending.will.Message = append([]byte(nil), m.Message...)
 	hs.carryOut(st)
 }
 
 // carryOut puts a CONNECT whose will is known into force, connecting to the broker
 // where that is needed.
 func (hs *handshake) carryOut(st *step) {
-	d := hs.dialogue
+	d := hs.pending
 	clean := d.connect.clean || hs.s.clean // a clean session leaves nothing to the next one either
 	switch {
 	case d.willSeen:
@@ -192,7 +192,7 @@ func (hs *handshake) carryOut(st *step) {
 	}
 	hs.s.presence.promise(d.connect.duration)
 	if !d.reopen {
-		hs.dialogue = nil
+		hs.pending = nil
 		hs.s.wills.set(st, hs.s.wills.current)
 		hs.accept(st, d.connect, d.wake)
 		return
@@ -208,8 +208,8 @@ func (hs *handshake) carryOut(st *step) {
 
 // complete goes on with the CONNECT that the broker has answered.
 func (hs *handshake) complete(st *step) {
-	d := hs.dialogue
-	hs.dialogue = nil
+	d := hs.pending
+	hs.pending = nil
 	hs.accept(st, d.connect, d.wake)
 }
 
@@ -242,8 +242,8 @@ func (hs *handshake) refuse(st *step, code sn12.ReturnCode, why Reason) {
 
 // supersede notes that another CONNECT than p is no repeat of the one being carried out.
 func (hs *handshake) supersede(p connectParams) {
-	if hs.dialogue != nil {
-		hs.dialogue.connect = connectParams{clean: hs.dialogue.connect.clean, will: !p.will}
+	if hs.pending != nil {
+		hs.pending.connect = connectParams{clean: hs.pending.connect.clean, will: !p.will}
 	}
 }
 

@@ -99,8 +99,8 @@ func (s *Session) Kept() int {
 	for i := range s.subs.asked {
 		n += len(s.subs.asked[i].filter) + subscriptionOverhead
 	}
-	if s.handshake.dialogue != nil && s.handshake.dialogue.will != s.wills.current {
-		n += s.handshake.dialogue.will.size()
+	if s.handshake.pending != nil && s.handshake.pending.will != s.wills.current {
+		n += s.handshake.pending.will.size()
 	}
 	if s.wills.carried != s.wills.current {
 		n += s.wills.carried.size()

@@ -282,13 +282,13 @@ func (d *driver) checkSession() {
 		{s.state == StateAsleep && (s.down.retry.runs() || s.presence.probe.runs() || s.wake.barrier.token != 0), "a timer towards a sleeper runs"},
 		{(s.state == StateAsleep || s.state == StateAwake) && s.presence.lifeAt == Never, "a sleep without end"},
 		{s.state == StateActive && s.Deadline() == Never, "a device that is not supervised"},
-		{(s.state == StateWillTopic || s.state == StateWillMsg) && !s.handshake.dialogue.retry.runs(), "a prompt without repeat"},
+		{(s.state == StateWillTopic || s.state == StateWillMsg) && !s.handshake.pending.retry.runs(), "a prompt without repeat"},
 		{s.down.retry.runs() && s.down.delivery.phase != publishing && s.down.delivery.phase != releasing, "a delivery is repeated that is not under way"},
 		{s.presence.probe.runs() && (s.down.retry.runs() || s.state != StateActive), "a device is probed that is asked for something else, or is not active"},
 		{s.state == StateConnecting && s.broker.link != linkOpening, "connecting with nothing to wait for"},
 		{s.state >= StateDisconnected && s.Deadline() != Never, "a timer runs in an ended session"},
 		{s.state >= StateDisconnected && s.down.queue.len() > 0, "an ended session holds messages"},
-		{(s.state == StateWillTopic || s.state == StateWillMsg || s.state == StateConnecting) != (s.handshake.dialogue != nil), "dialogue and state disagree"},
+		{(s.state == StateWillTopic || s.state == StateWillMsg || s.state == StateConnecting) != (s.handshake.pending != nil), "dialogue and state disagree"},
 	} {
 		if c.broken {
 			d.fail("in state %v: %s", s.state, c.what)

@@ -273,7 +273,7 @@ func TestAnotherAddressIsUnproven(t *testing.T) {
 	r.send(sn12.Connect{ProtocolID: 1, Duration: 60, ClientID: []byte("dev")})
 	r.sent, r.acts = nil, nil
 	r.s.state = StateActive // as CleanSession=0 would keep it
-	r.s.handshake.dialogue = nil
+	r.s.handshake.pending = nil
 	r.send(sn12.PubAck{TopicID: 1, MsgID: 1})
 	r.sent, r.acts = nil, nil
 	if r.s.addr.reach == nil {

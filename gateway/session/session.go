@@ -120,7 +120,7 @@ func (s *Session) onUnconnected(st *step, t sn12.Type, body []byte) {
 		s.handshake.onWillMsg(st, body)
 	case t == sn12.TypeDisconnect:
 		s.handshake.onDisconnect(st, body)
-	case s.handshake.dialogue != nil:
+	case s.handshake.pending != nil:
 		st.drop(ReasonUnexpectedMessage) // too early, or a repeated step of the dialogue
 	case s.state == StateDisconnected && (t == sn12.TypeRegAck || t == sn12.TypePubAck || t == sn12.TypePubComp || t == sn12.TypePingResp):
 		// An answer that has come behind a goodbye. The device may have sent CONNECT since, and

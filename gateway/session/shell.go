@@ -22,7 +22,7 @@ func (s *Session) AddressTaken(env Env, out *Out) {
 		s.wake.end()
 		s.enter(st, StateAsleep, ReasonAddressReused)
 		s.presence.heard(st.Now)
-	case s.handshake.dialogue != nil:
+	case s.handshake.pending != nil:
 		s.handshake.abandon(st, ReasonAddressReused)
 	}
 	s.save(st)
@@ -51,7 +51,7 @@ func (s *Session) StartMsgIDs(after uint16) {
 // the will dialogue there, so that this one could go on meanwhile; the prompts have been
 // answered already, and are not sent.
 func (s *Session) Adopt(env Env, from *Session, out *Out) {
-	d := from.handshake.dialogue
+	d := from.handshake.pending
 	if d == nil {
 		return
 	}
@@ -109,7 +109,7 @@ func (s *Session) GiveWay(env Env, out *Out) {
 // of the device that the broker has not got yet.
 func (s *Session) Expire(env Env, out *Out) bool {
 	st := &step{env, out}
-	if s.connected() || s.handshake.dialogue != nil || s.broker.draining() {
+	if s.connected() || s.handshake.pending != nil || s.broker.draining() {
 		return false
 	}
 	s.handshake.forget(st)
