@@ -296,7 +296,7 @@ func TestRosterKeepsItsPlacesWhileEntriesComeAndGo(t *testing.T) {
 	r, config := newRoster(), sessionConfig(t)
 	entries := make([]*entry, 1000)
 	for i := range entries {
-		entries[i] = &entry{session: session.New(config, strconv.Itoa(i))}
+		entries[i] = &entry{session: session.New(config, strconv.Itoa(i), spoken())}
 		r.add(entries[i])
 	}
 	for i := range entries {

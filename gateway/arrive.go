@@ -3,7 +3,7 @@ package gateway
 import (
 	"sngate/gateway/listen"
 	"sngate/gateway/session"
-	"sngate/snpacket/sn12"
+	"sngate/gateway/session/dialogue"
 )
 
 // arrive finds the session of a datagram and lets it handle it.
@@ -76,7 +76,7 @@ func (s *shard) arriveAddress(a *arrival) {
 		s.disown(a, session.ReasonUnknownSender)
 	case e.loading.on:
 		s.loads.await(s.now, e, a)
-	case !live(e.session.State()) && a.frame.Type == byte(sn12.TypeDisconnect) && !s.farewells.Allow(s.now):
+	case !live(e.session.State()) && spoken().Parse(a.frame).Kind == dialogue.Disconnect && !s.farewells.Allow(s.now):
 		s.counters.Drop(session.ReasonRateLimited) // as for strangers: see farewellsPerSecond
 		s.report.remember(s.now, e, session.ReasonRateLimited)
 	default:
@@ -113,15 +113,15 @@ func (s *shard) handle(e *entry, a *arrival) {
 // section 5.4.21), within a rate for all: the sender may be forged.
 func (s *shard) disown(a *arrival, why session.Reason) {
 	s.report.refusedWithout(s.now, a, why)
-	s.reply(a.peer, sn12.Disconnect{})
+	s.reply(a.peer, dialogue.Message{Kind: dialogue.Disconnect})
 }
 
 // reply answers somebody who has no session, within the rate.
-func (s *shard) reply(p listen.Peer, m sn12.Message) {
+func (s *shard) reply(p listen.Peer, m dialogue.Message) {
 	if !s.replies.Allow(s.now) {
 		return
 	}
-	if b, err := m.Append(nil); err == nil {
+	if b, err := spoken().Append(nil, m); err == nil {
 		s.sendTo(p, b)
 	}
 }
@@ -129,12 +129,8 @@ func (s *shard) reply(p listen.Peer, m sn12.Message) {
 // arriveWake handles PINGREQ with a client id. A sleeper's may come from a new address,
 // because it loses its NAT binding; an active device has to connect again.
 func (s *shard) arriveWake(a *arrival) {
-	var m sn12.PingReq
-	if m.Parse(a.frame.Body()) != nil {
-		s.report.refusedWithout(s.now, a, session.ReasonMalformed)
-		return
-	}
-	e := s.roster.byID[string(m.ClientID)]
+	m := spoken().Parse(a.frame)
+	e := s.roster.byID[string(m.Name)]
 	switch {
 	case e == nil:
 		s.disown(a, session.ReasonUnknownSender)

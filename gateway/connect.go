@@ -1,36 +1,35 @@
 package gateway
 
 import (
-	"errors"
 	"math"
 
 	"sngate/gateway/listen"
 	"sngate/gateway/session"
+	"sngate/gateway/session/dialogue"
 	"sngate/internal/deadline"
-	"sngate/snpacket/sn12"
 )
 
 // arriveConnect handles CONNECT: the only message that makes a session.
 func (s *shard) arriveConnect(a *arrival) {
-	var c sn12.Connect
-	if err := c.Parse(a.frame.Body()); err != nil {
-		if errors.Is(err, sn12.ErrNoClientID) {
-			s.arriveNameless(a, &c)
-			return
-		}
+	c := spoken().Parse(a.frame)
+	switch {
+	case c.Fault == dialogue.Malformed:
 		s.report.refusedWithout(s.now, a, session.ReasonMalformed)
+		return
+	case len(c.Name) == 0:
+		s.arriveNameless(a, &c)
 		return
 	}
 	if code, why := s.gw.opts.checkConnect(&c); why != session.ReasonNone {
 		s.refuse(a, code, why)
 		return
 	}
-	e := s.roster.byID[string(c.ClientID)]
+	e := s.roster.byID[string(c.Name)]
 	switch {
 	case e == nil:
 		var why session.Reason
-		if e, why = s.admit(a.peer, string(c.ClientID)); e == nil {
-			s.refuse(a, sn12.RejectedCongestion, why)
+		if e, why = s.admit(a.peer, string(c.Name)); e == nil {
+			s.refuse(a, dialogue.Congestion, why)
 			return
 		}
 	case e.loading.on:
@@ -66,13 +65,13 @@ func (s *shard) defends(e *entry) bool {
 }
 
 // refuse answers a CONNECT for which there is no session.
-func (s *shard) refuse(a *arrival, code sn12.ReturnCode, why session.Reason) {
+func (s *shard) refuse(a *arrival, code dialogue.Code, why session.Reason) {
 	s.report.refusedWithout(s.now, a, why)
-	s.reply(a.peer, sn12.ConnAck{ReturnCode: code})
+	s.reply(a.peer, dialogue.Message{Kind: dialogue.ConnAck, Code: code})
 }
 
 func (s *shard) newEntry(clientID string) *entry {
-	e := &entry{shard: s, session: session.New(s.gw.opts.Session, clientID), refusals: s.report.past.Take(clientID), heardAt: deadline.Never}
+	e := &entry{shard: s, session: session.New(s.gw.opts.Session, clientID, spoken()), refusals: s.report.past.Take(clientID), heardAt: deadline.Never}
 	e.session.StartMsgIDs(s.gw.opts.FirstMsgID())
 	return e
 }
@@ -94,7 +93,7 @@ func (s *shard) free(id string, p listen.Peer) string {
 }
 
 // arriveNameless handles a CONNECT without a client id. c is what could be read of it.
-func (s *shard) arriveNameless(a *arrival, c *sn12.Connect) {
+func (s *shard) arriveNameless(a *arrival, c *dialogue.Message) {
 	if code, why := session.CheckAssigned(s.gw.opts.Session, c, a.assigned); why != session.ReasonNone {
 		s.refuse(a, code, why)
 		return
@@ -111,7 +110,7 @@ func (s *shard) arriveNameless(a *arrival, c *sn12.Connect) {
 			e, why = s.admit(a.peer, id)
 		}
 		if e == nil {
-			s.refuse(a, sn12.RejectedCongestion, why)
+			s.refuse(a, dialogue.Congestion, why)
 			return
 		}
 		e.session.SetAssigned()
@@ -169,14 +168,14 @@ func (s *shard) makeRoom() {
 
 // claims reports whether the CONNECT of an arrival is to claim the session of e, and has
 // it do so.
-func (s *shard) claims(e *entry, a *arrival, c *sn12.Connect) bool {
+func (s *shard) claims(e *entry, a *arrival, c *dialogue.Message) bool {
 	old := s.roster.claimed[e.session.ClientID()]
 	if !c.Will || s.holds(e, a.peer) || !live(e.session.State()) || e.session.HalfOpen() {
 		s.dropClaim(old)
 		return false
 	}
 	if old == nil && len(s.roster.claimed) >= len(s.roster.byID) { // claims outlive the sessions that they are for
-		s.refuse(a, sn12.RejectedCongestion, session.ReasonMaxSessions)
+		s.refuse(a, dialogue.Congestion, session.ReasonMaxSessions)
 		return true
 	}
 	if old == nil || old.peer != a.peer {
@@ -216,7 +215,7 @@ func (s *shard) grant(claim *entry, a *arrival) {
 	if e == nil { // it has ended meanwhile
 		var why session.Reason
 		if e, why = s.admit(p, id); e == nil {
-			s.refuse(a, sn12.RejectedCongestion, why)
+			s.refuse(a, dialogue.Congestion, why)
 			return
 		}
 	}

@@ -5,7 +5,6 @@ import (
 
 	"sngate/gateway/listen"
 	"sngate/gateway/session"
-	"sngate/snpacket/sn12"
 )
 
 // What a step of a session has asked for is carried out here.
@@ -19,8 +18,8 @@ func (s *shard) carryOut(e *entry) {
 	if len(o.Drops) > 0 {
 		s.report.drops(s.now, e, o)
 	}
-	for _, t := range o.Retries {
-		s.counters.Retransmit(byte(t))
+	for _, k := range o.Retries {
+		s.counters.Retransmit(k)
 	}
 	free := false
 	for i := range o.Actions {
@@ -87,7 +86,7 @@ func (s *shard) sendTo(p listen.Peer, datagram []byte) bool {
 	s.gw.tracer.Datagram(true, p, datagram)
 	s.counters.Sent(messageType(datagram), len(frame))
 	if p.Node != "" {
-		s.counters.Sent(byte(sn12.TypeEncapsulated), 0)
+		s.counters.Sent(encapsulated, 0)
 	}
 	return true
 }

@@ -4,9 +4,9 @@ import (
 	"time"
 
 	"sngate/gateway/session"
+	"sngate/gateway/session/dialogue"
 	"sngate/internal/deadline"
 	"sngate/internal/rate"
-	"sngate/snpacket/sn12"
 	"sngate/topicreg"
 	"sngate/upstream"
 )
@@ -110,31 +110,32 @@ func (o *ownConnection) publish(a *arrival) {
 
 func (o *ownConnection) relay(a *arrival) session.Reason {
 	s := o.shard
-	var m sn12.Publish
+	m := spoken().Parse(a.frame)
 	switch {
 	case !s.gw.opts.Session.QoSMinusOne:
 		return session.ReasonQoSMinusOneDisabled
-	case m.Parse(a.frame.Body()) != nil:
+	case m.Fault != dialogue.NoFault:
 		return session.ReasonMalformed
 	}
 	topic, data := "", m.Data
-	switch m.TopicIDType {
-	case sn12.TopicIDNormal: // ids are given to sessions only
+	switch m.TopicType {
+	case dialogue.NormalTopic: // ids are given to sessions only
 		if !s.gw.opts.Session.LongNames {
 			return session.ReasonQoSMinusOneLongName
 		}
-		var ok bool
-		if topic, data, ok = session.LongName(&m); !ok {
+		name, rest, ok := spoken().LongName(m)
+		if !ok {
 			return session.ReasonInvalidTopic
 		}
-	case sn12.TopicIDPredefined:
+		topic, data = string(name), rest
+	case dialogue.PredefinedTopic:
 		name, ok := s.gw.opts.Session.Predefined.Name("", m.TopicID)
 		if !ok {
 			return session.ReasonUnknownTopicID
 		}
 		topic = name
-	case sn12.TopicIDShort:
-		short := sn12.ShortName(m.TopicID)
+	case dialogue.ShortTopic:
+		short := dialogue.ShortName(m.TopicID)
 		if topicreg.ValidShort(short) != nil {
 			return session.ReasonInvalidTopic
 		}

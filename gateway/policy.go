@@ -5,15 +5,15 @@ import (
 	"strconv"
 
 	"sngate/gateway/session"
-	"sngate/snpacket/sn12"
+	"sngate/gateway/session/dialogue"
 )
 
 // What the options say of who may do what: one question for each decision.
 
 // checkConnect decides what can be decided about a CONNECT before there is a session.
-func (o *Options) checkConnect(c *sn12.Connect) (sn12.ReturnCode, session.Reason) {
-	if string(c.ClientID) == o.ClientID { // the broker would end our own connection
-		return sn12.RejectedNotSupported, session.ReasonClientNotAllowed
+func (o *Options) checkConnect(c *dialogue.Message) (dialogue.Code, session.Reason) {
+	if string(c.Name) == o.ClientID { // the broker would end our own connection
+		return dialogue.NotSupported, session.ReasonClientNotAllowed
 	}
 	return session.CheckConnect(o.Session, c)
 }
@@ -28,7 +28,7 @@ func (o *Options) checkAssigned(e *entry) session.Reason {
 	if !o.AssignClientIDs {
 		return session.ReasonClientID
 	}
-	_, why := session.CheckAssigned(o.Session, &sn12.Connect{ProtocolID: sn12.ProtocolID, CleanSession: true}, e.session.ClientID())
+	_, why := session.CheckAssigned(o.Session, &dialogue.Message{Kind: dialogue.Connect, Clean: true}, e.session.ClientID())
 	return why
 }
 

@@ -129,7 +129,7 @@ func (r *receiver) unwrap(a *arrival) session.Reason {
 	case !r.gw.opts.forwarderAllowed(a.peer.Addr.Addr()):
 		return session.ReasonForwarderNotAllowed
 	}
-	r.counters.Received(byte(sn12.TypeEncapsulated), 0)
+	r.counters.Received(encapsulated, 0)
 	a.frame.Message, a.peer.Node = m.Inner, string(m.NodeID)
 	return session.ReasonNone
 }
@@ -238,7 +238,7 @@ func (r *receiver) unknown(a *arrival, t sn12.Type) {
 	}
 	r.counters.Sent(byte(sn12.TypeDisconnect), len(b))
 	if a.peer.Node != "" {
-		r.counters.Sent(byte(sn12.TypeEncapsulated), 0)
+		r.counters.Sent(encapsulated, 0)
 	}
 }
 
@@ -251,6 +251,9 @@ func fromGateway(t sn12.Type) bool {
 	}
 	return false
 }
+
+// encapsulated is the MsgType of a forwarder's encapsulation, for the counts.
+const encapsulated = byte(sn12.TypeEncapsulated)
 
 // messageType returns the MsgType octet of a datagram the gateway has built itself.
 func messageType(datagram []byte) byte {

@@ -9,7 +9,7 @@ import (
 	"sngate/gateway/listen"
 	"sngate/gateway/persist"
 	"sngate/gateway/session"
-	"sngate/snpacket/sn12"
+	"sngate/gateway/session/dialogue"
 )
 
 // resumption is the making of an entry for each session that the store has, before the shards
@@ -98,7 +98,7 @@ func (g *Gateway) savePredefined() {
 // refusal tells why the configuration, which may have changed since, does not allow a
 // session, as it would be found by a CONNECT of its device now.
 func (r *resumption) refusal(e *entry) session.Reason {
-	c := sn12.Connect{ProtocolID: sn12.ProtocolID, ClientID: []byte(e.session.ClientID())}
+	c := dialogue.Message{Kind: dialogue.Connect, Name: []byte(e.session.ClientID())}
 	_, why := r.gw.opts.checkConnect(&c)
 	if e.session.Assigned() {
 		why = r.gw.opts.checkAssigned(e)

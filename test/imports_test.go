@@ -22,7 +22,7 @@ func layers() map[string][]string {
 	return map[string][]string{
 		"snpacket":                 {},
 		"topicreg":                 {},
-		"gateway/session":          {"snpacket", "topicreg", "internal/binrec", "internal/rate"},
+		"gateway/session":          {"gateway/session/dialogue", "snpacket", "topicreg", "internal/binrec", "internal/rate"},
 		"gateway/session/dialogue": {"snpacket"}, // what versions of MQTT-SN have in common
 		"gateway/session/sn12":     {"gateway/session/dialogue", "snpacket", "topicreg"},
 		"upstream":                 {"upstream/dial", "upstream/mqtt"},
@@ -38,11 +38,11 @@ func layers() map[string][]string {
 		"internal/explain":         {"snpacket", "topicreg"}, // what a datagram says, for the log and for people
 		"gateway/listen":           {"snpacket"},
 		"gateway/discovery":        {"gateway/listen", "gateway/session", "snpacket", "internal/rate"},
-		"gateway/metrics":          {"gateway/listen", "gateway/session", "snpacket", "store", "upstream"},
+		"gateway/metrics":          {"gateway/listen", "gateway/session", "gateway/session/dialogue", "snpacket", "store", "upstream"},
 		"gateway/admin":            {},
 		"gateway/oplog":            {"gateway/admin", "gateway/listen", "gateway/session", "snpacket", "topicreg", "internal/explain", "internal/rate"},
 		"gateway/persist":          {"gateway/session", "store", "internal/binrec"},
-		"gateway":                  {"gateway/oplog", "gateway/persist", "gateway/listen", "gateway/discovery", "gateway/metrics", "gateway/admin", "snpacket", "topicreg", "gateway/session", "upstream", "store", "internal/deadline", "internal/rate"},
+		"gateway":                  {"gateway/oplog", "gateway/persist", "gateway/listen", "gateway/discovery", "gateway/metrics", "gateway/admin", "snpacket", "topicreg", "gateway/session", "gateway/session/dialogue", "gateway/session/sn12", "upstream", "store", "internal/deadline", "internal/rate"},
 		"conf":                     {"topicreg"},
 		"embeddedbroker":           {"internal/rate"},
 		"internal":                 {"snpacket", "topicreg"},

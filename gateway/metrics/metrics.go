@@ -17,6 +17,7 @@ import (
 
 	"sngate/gateway/listen"
 	"sngate/gateway/session"
+	"sngate/gateway/session/dialogue"
 	"sngate/snpacket/sn12"
 	"sngate/store"
 	"sngate/upstream"
@@ -31,9 +32,9 @@ type Counters struct {
 	_             [64]byte // keeps the neighbours' writes off our cache lines
 	received      [256]atomic.Uint64
 	sent          [256]atomic.Uint64
-	retransmitted [256]atomic.Uint64
 	bytesIn       atomic.Uint64
 	bytesOut      atomic.Uint64
+	retransmitted []atomic.Uint64 // by kind
 	reasons       []atomic.Uint64 // of drops
 	ended         []atomic.Uint64 // sessions, by reason
 	_             [64]byte
@@ -52,7 +53,7 @@ func (c *Counters) Sent(msgType byte, n int) {
 }
 
 // Retransmit counts a message that was sent again; Sent counts it as well.
-func (c *Counters) Retransmit(msgType byte) { c.retransmitted[msgType].Add(1) }
+func (c *Counters) Retransmit(kind dialogue.Kind) { c.retransmitted[kind].Add(1) }
 
 // Drop counts a drop.
 func (c *Counters) Drop(reason session.Reason) { c.reasons[reason].Add(1) }
@@ -81,9 +82,6 @@ type Options struct {
 	Listeners     func() []listen.Listener
 	Store         store.Store // its Stats and Health
 }
-
-// reservedType is the label value of the message types without a name.
-const reservedType = "reserved"
 
 // Metrics is the registry of one gateway. It is a prometheus.Collector, which hands
 // out what the counters and the sources hold at a scrape and keeps no copy.
@@ -173,7 +171,7 @@ func New(o Options) (*Metrics, error) {
 // NewCounters returns counters for one writer, to be included in every scrape.
 func (m *Metrics) NewCounters() *Counters {
 	n := len(session.ReasonNames())
-	c := &Counters{reasons: make([]atomic.Uint64, n), ended: make([]atomic.Uint64, n)}
+	c := &Counters{reasons: make([]atomic.Uint64, n), ended: make([]atomic.Uint64, n), retransmitted: make([]atomic.Uint64, len(dialogue.KindNames()))}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.counters = append(m.counters, c)
@@ -224,21 +222,23 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 }
 
 func (m *Metrics) collectCounters(ch chan<- prometheus.Metric) {
-	byType := func(desc *prometheus.Desc, pick func(c *Counters) *[256]atomic.Uint64, labels ...string) {
+	byType := func(direction string, pick func(c *Counters) *[256]atomic.Uint64) {
 		var reserved uint64
 		for t := range 256 {
 			n := m.sum(func(c *Counters) *atomic.Uint64 { return &pick(c)[t] })
 			if name := sn12.Type(t); name.Known() {
-				count(ch, desc, n, append([]string{name.String()}, labels...)...)
+				count(ch, m.desc.messages, n, name.String(), direction)
 			} else {
 				reserved += n
 			}
 		}
-		count(ch, desc, reserved, append([]string{reservedType}, labels...)...)
+		count(ch, m.desc.messages, reserved, dialogue.Reserved.String(), direction)
 	}
-	byType(m.desc.messages, func(c *Counters) *[256]atomic.Uint64 { return &c.received }, "in")
-	byType(m.desc.messages, func(c *Counters) *[256]atomic.Uint64 { return &c.sent }, "out")
-	byType(m.desc.retransmissions, func(c *Counters) *[256]atomic.Uint64 { return &c.retransmitted })
+	byType("in", func(c *Counters) *[256]atomic.Uint64 { return &c.received })
+	byType("out", func(c *Counters) *[256]atomic.Uint64 { return &c.sent })
+	for k, name := range dialogue.KindNames() {
+		count(ch, m.desc.retransmissions, m.sum(func(c *Counters) *atomic.Uint64 { return &c.retransmitted[k] }), name)
+	}
 	count(ch, m.desc.bytes, m.sum(func(c *Counters) *atomic.Uint64 { return &c.bytesIn }), "in")
 	count(ch, m.desc.bytes, m.sum(func(c *Counters) *atomic.Uint64 { return &c.bytesOut }), "out")
 	for _, why := range DropReasons() {

@@ -19,6 +19,7 @@ import (
 
 	"sngate/gateway/listen"
 	"sngate/gateway/session"
+	"sngate/gateway/session/dialogue"
 	"sngate/store"
 	"sngate/upstream"
 )
@@ -121,7 +122,7 @@ func TestMetricsShowTheSumOfAllCounters_Case185(t *testing.T) {
 				c.Received(0x03, 2)
 				c.Received(0xFF, 3)
 				c.Sent(0x04, 10)
-				c.Retransmit(0x0C)
+				c.Retransmit(dialogue.Publish)
 				c.Drop(session.ReasonShardFull)
 				c.End(session.ReasonSleepExpired)
 			}
@@ -293,7 +294,7 @@ func TestCountingDoesNotAllocate(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() {
 		c.Received(0x0C, 20)
 		c.Sent(0x0D, 7)
-		c.Retransmit(0x0C)
+		c.Retransmit(dialogue.Publish)
 		c.Drop(0)
 		c.End(0)
 	}); n != 0 {

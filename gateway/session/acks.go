@@ -1,41 +1,36 @@
 package session
 
-import "sngate/snpacket/sn12"
+import "sngate/gateway/session/dialogue"
 
 // The answers of the device to what deliver.go sends.
 
-func (dl *downlink) onPubAck(st *step, body []byte) {
-	var m sn12.PubAck
-	if m.Parse(body) != nil {
-		st.drop(ReasonMalformed)
-		return
-	}
-	if m.ReturnCode == sn12.Accepted {
+func (dl *downlink) onPubAck(st *step, m *dialogue.Message) {
+	if m.Code == dialogue.Accepted {
 		dl.recall(m.MsgID, 1)
 	}
 	d := &dl.delivery
 	if d.phase != publishing || d.msgID != m.MsgID {
-		dl.onStrayPubAck(st, &m)
+		dl.onStrayPubAck(st, m)
 		return
 	}
 	switch {
-	case m.ReturnCode == sn12.Accepted:
+	case m.Code == dialogue.Accepted:
 		// A device that answers so to QoS 2, too, has the message, and waits for nothing.
 		dl.takenAtOnce(st)
-	case m.ReturnCode == sn12.RejectedCongestion && d.count() < dl.s.cfg.patience():
+	case m.Code == dialogue.Congestion && d.count() < dl.s.cfg.patience():
 		dl.congested(st)
 		return
-	case m.ReturnCode == sn12.RejectedInvalidTopicID && d.idType == sn12.TopicIDShort:
+	case m.Code == dialogue.InvalidTopicID && d.idType == dialogue.ShortTopic:
 		dl.giveUp(st, ReasonClientRejected) // there is no other id for such a name
-	case m.ReturnCode == sn12.RejectedInvalidTopicID && d.msg.refusal != toldAgain && d.count() < dl.s.cfg.patience():
-		if d.idType == sn12.TopicIDNormal {
+	case m.Code == dialogue.InvalidTopicID && d.msg.refusal != toldAgain && d.count() < dl.s.cfg.patience():
+		if d.idType == dialogue.NormalTopic {
 			dl.s.announcer.refuseID(d.topicID)
 		}
 		d.msg.refusal = refusedID
 		dl.tally(&d.msg).sends = d.end()
 		dl.queue.unpop(d.msg)
 		dl.finishDelivery()
-	case m.ReturnCode == sn12.RejectedInvalidTopicID && dl.retry.tries == 0:
+	case m.Code == dialogue.InvalidTopicID && dl.retry.tries == 0:
 		// A duplicate of the refusal that led to the REGISTER, come late. If it is not,
 		// the device refuses the repetition as well.
 		st.drop(ReasonUnexpectedMessage)
@@ -48,11 +43,11 @@ func (dl *downlink) onPubAck(st *step, body []byte) {
 
 // onStrayPubAck takes a PUBACK that is not for the delivery in progress: the refusal of
 // a QoS 0 PUBLISH, or a repeat.
-func (dl *downlink) onStrayPubAck(st *step, m *sn12.PubAck) {
+func (dl *downlink) onStrayPubAck(st *step, m *dialogue.Message) {
 	switch {
-	case m.ReturnCode == sn12.RejectedInvalidTopicID:
+	case m.Code == dialogue.InvalidTopicID:
 		dl.s.announcer.refuseID(m.TopicID)
-	case m.ReturnCode == sn12.RejectedCongestion && m.MsgID == 0:
+	case m.Code == dialogue.Congestion && m.MsgID == 0:
 		dl.congested(st)
 	default:
 		st.drop(ReasonUnexpectedMessage)
@@ -75,12 +70,7 @@ func (dl *downlink) takenAtOnce(st *step) {
 // PUBREL, also for an exchange that is not known: the device waits for it. It has to
 // wait where the message is going to be sent again: released already, the device would take
 // that for a new one.
-func (dl *downlink) onPubRec(st *step, body []byte) {
-	var m sn12.PubRec
-	if m.Parse(body) != nil {
-		st.drop(ReasonMalformed)
-		return
-	}
+func (dl *downlink) onPubRec(st *step, m *dialogue.Message) {
 	dl.recall(m.MsgID, 2)
 	d := &dl.delivery
 	switch {
@@ -100,16 +90,11 @@ func (dl *downlink) onPubRec(st *step, body []byte) {
 		st.drop(ReasonUnexpectedMessage)
 		return
 	}
-	send(st, sn12.PubRel{MsgID: m.MsgID})
+	send(st, dialogue.Message{Kind: dialogue.PubRel, MsgID: m.MsgID})
 	dl.pump(st) // there may be room now to go on reading
 }
 
-func (dl *downlink) onPubComp(st *step, body []byte) {
-	var m sn12.PubComp
-	if m.Parse(body) != nil {
-		st.drop(ReasonMalformed)
-		return
-	}
+func (dl *downlink) onPubComp(st *step, m *dialogue.Message) {
 	if dl.delivery.phase != releasing || dl.delivery.msgID != m.MsgID {
 		st.drop(ReasonUnexpectedMessage)
 		return

@@ -6,6 +6,7 @@ import (
 	"time"
 	"unsafe"
 
+	"sngate/gateway/session/dialogue"
 	"sngate/snpacket/sn12"
 )
 
@@ -24,7 +25,7 @@ func newRelay(tb testing.TB, durable bool) *relay {
 	cfg := testConfig()
 	cfg.Durable, cfg.Spool = durable, durable
 	cfg.SpoolMessages, cfg.SpoolBytes, cfg.SpoolAge = 1000, 1<<20, 24*time.Hour
-	r := &relay{s: New(cfg, "dev"), now: epoch}
+	r := &relay{s: newSession(cfg, "dev"), now: epoch}
 	feed := func(m sn12.Message) {
 		b, err := m.Append(nil)
 		if err != nil {
@@ -108,7 +109,7 @@ func TestSessionIsSmall(t *testing.T) {
 func TestOutGivesBackTheMemoryOfAHugeStep(t *testing.T) {
 	var o Out
 	for i := range 10 {
-		send(&step{Out: &o}, sn12.Publish{MsgID: uint16(i), Data: make([]byte, 60000)})
+		send(newSession(testConfig(), "dev").step(Env{}, &o), dialogue.Message{Kind: dialogue.Publish, MsgID: uint16(i), Data: make([]byte, 60000)})
 	}
 	o.do(Action{Kind: ActionPublish, Payload: make([]byte, 10)})
 	if o.Datagrams() != 10 || len(o.Datagram(9)) != 60009 {

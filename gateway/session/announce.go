@@ -1,7 +1,7 @@
 package session
 
 import (
-	"sngate/snpacket/sn12"
+	"sngate/gateway/session/dialogue"
 	"sngate/topicreg"
 )
 
@@ -134,8 +134,8 @@ func (an *announcer) writeRegister(st *step) {
 
 func (an *announcer) sendRegister(st *step) {
 	r := an.reg
-	m := sn12.Register{TopicID: r.topicID, MsgID: r.msgID, TopicName: []byte(r.topic)}
-	if !an.s.addr.affords(st, m.Len()) {
+	m := dialogue.Message{Kind: dialogue.Register, TopicID: r.topicID, MsgID: r.msgID, Name: []byte(r.topic)}
+	if !an.s.addr.affords(st, st.size(m)) {
 		an.s.addr.prove(st)
 		return
 	}
@@ -177,7 +177,7 @@ func (an *announcer) onRegisterRetry(st *step) {
 	if r.tries == 1 {
 		r.heard = false // it may have been on its way before the REGISTER
 	}
-	st.retry(sn12.TypeRegister)
+	st.retry(dialogue.Register)
 	an.sendRegister(st)
 	an.s.down.askForLife(st, r.tries, r.heard)
 	an.s.down.pump(st)
@@ -198,7 +198,7 @@ func (an *announcer) registerUnanswered(st *step) {
 		if i >= 0 && an.s.down.queue.at(i).qos > 0 && r.count() < an.s.cfg.patience() {
 			r.attempts, r.tries = attempts{before: r.count()}, 0
 			r.retryAt = st.Now + an.s.cfg.RetryInterval
-			st.retry(sn12.TypeRegister)
+			st.retry(dialogue.Register)
 			an.sendRegister(st)
 			return
 		}
@@ -241,21 +241,16 @@ func (an *announcer) suspend() {
 	an.reg = nil
 }
 
-func (an *announcer) onRegAck(st *step, body []byte) {
-	var m sn12.RegAck
-	if m.Parse(body) != nil {
-		st.drop(ReasonMalformed)
-		return
-	}
+func (an *announcer) onRegAck(st *step, m *dialogue.Message) {
 	r := an.reg
 	if r == nil || r.phase != registering || r.msgID != m.MsgID ||
-		m.ReturnCode == sn12.Accepted && m.TopicID != r.topicID && an.s.ids.topics.Doubtful(r.topicID) {
+		m.Code == dialogue.Accepted && m.TopicID != r.topicID && an.s.ids.topics.Doubtful(r.topicID) {
 		st.drop(ReasonUnexpectedMessage)
 		return
 	}
 	an.mute = false
 	switch {
-	case m.ReturnCode == sn12.Accepted:
+	case m.Code == dialogue.Accepted:
 		an.s.ids.topics.SetAnnounced(r.topicID, true)
 		an.s.ids.topics.Touch(r.topicID, st.Now)
 		for i := range an.s.down.queue.len() {
@@ -264,7 +259,7 @@ func (an *announcer) onRegAck(st *step, body []byte) {
 			}
 		}
 		an.s.ids.keep(st, r.topicID)
-	case m.ReturnCode == sn12.RejectedCongestion && r.count() < an.s.cfg.patience():
+	case m.Code == dialogue.Congestion && r.count() < an.s.cfg.patience():
 		an.s.down.congested(st)
 		return
 	default:
@@ -299,15 +294,17 @@ func (an *announcer) goOn(st *step, id uint16) {
 
 // address chooses how the device is told the topic: by an id it has registered or been
 // given, by a predefined id, or by its two octets.
-func (an *announcer) address(topic string) (sn12.TopicIDType, uint16, bool) {
+func (an *announcer) address(topic string) (dialogue.TopicType, uint16, bool) {
 	if id, ok := an.s.ids.topics.ID(topic); ok && (an.s.ids.topics.Announced(id) || an.reg != nil && an.reg.tried && an.reg.topicID == id) {
-		return sn12.TopicIDNormal, id, true
+		return dialogue.NormalTopic, id, true
 	}
 	if id, ok := an.s.cfg.Predefined.ID(an.s.clientID, topic); ok {
-		return sn12.TopicIDPredefined, id, true
+		return dialogue.PredefinedTopic, id, true
 	}
-	if len(topic) == 2 && topicreg.ValidShort([2]byte{topic[0], topic[1]}) == nil {
-		return sn12.TopicIDShort, sn12.ShortID(topic), true
+	if len(topic) == 2 {
+		if short := [2]byte{topic[0], topic[1]}; topicreg.ValidShort(short) == nil {
+			return dialogue.ShortTopic, dialogue.ShortID(short), true
+		}
 	}
 	return 0, 0, false
 }

@@ -1,7 +1,7 @@
 package session
 
 import (
-	"sngate/snpacket/sn12"
+	"sngate/gateway/session/dialogue"
 	"sngate/topicreg"
 )
 
@@ -22,7 +22,7 @@ type request struct {
 	token    Token // 0: not with the link
 	sent     bool  // it has been: the broker may know of it
 	filter   string
-	idType   sn12.TopicIDType
+	idType   dialogue.TopicType
 	id       uint16 // predefined id, or short name
 	msgID    uint16
 	qos      uint8
@@ -217,7 +217,7 @@ func (sb *subscriptions) expireAsked(st *step) {
 		case r.quiet:
 		default:
 			st.dropOf(ReasonBrokerDown, r.filter, 0)
-			send(st, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedCongestion})
+			send(st, dialogue.Message{Kind: dialogue.SubAck, MsgID: r.msgID, Code: dialogue.Congestion})
 		}
 	}
 	if len(kept) == 0 {

@@ -1,6 +1,6 @@
 package session
 
-import "sngate/snpacket/sn12"
+import "sngate/gateway/session/dialogue"
 
 func (br *brokerLink) onConnected(st *step, ev *Event) {
 	if br.link != linkOpening {
@@ -54,11 +54,11 @@ func (br *brokerLink) onRefused(st *step, ev *Event) {
 		br.reopen(st, false)
 		br.s.handshake.complete(st)
 	case ev.Refused == NotRefused:
-		br.s.handshake.refuse(st, sn12.RejectedCongestion, ReasonBrokerUnreachable)
+		br.s.handshake.refuse(st, dialogue.Congestion, ReasonBrokerUnreachable)
 	case ev.Refused == RefusedForNow:
-		br.s.handshake.refuse(st, sn12.RejectedCongestion, ReasonBrokerRefused)
+		br.s.handshake.refuse(st, dialogue.Congestion, ReasonBrokerRefused)
 	default:
-		br.s.handshake.refuse(st, sn12.RejectedNotSupported, ReasonBrokerRefused)
+		br.s.handshake.refuse(st, dialogue.NotSupported, ReasonBrokerRefused)
 	}
 }
 

@@ -1,36 +1,36 @@
 package session
 
 import (
-	"sngate/snpacket/sn12"
+	"sngate/gateway/session/dialogue"
 	"sngate/topicreg"
 )
 
 // CheckConnect decides what can be decided about a CONNECT before there is a session.
 // The code is Accepted, or what the CONNACK has to say, with the reason.
-func CheckConnect(cfg *Config, c *sn12.Connect) (sn12.ReturnCode, Reason) {
+func CheckConnect(cfg *Config, c *dialogue.Message) (dialogue.Code, Reason) {
 	switch {
-	case c.ProtocolID != sn12.ProtocolID:
-		return sn12.RejectedNotSupported, ReasonProtocolID
-	case len(c.ClientID) > cfg.MaxClientID || topicreg.ValidText(c.ClientID) != nil:
-		return sn12.RejectedNotSupported, ReasonClientID
-	case !allowed(cfg.Allow, string(c.ClientID)):
-		return sn12.RejectedNotSupported, ReasonClientNotAllowed
+	case c.Fault == dialogue.WrongProtocol:
+		return dialogue.NotSupported, ReasonProtocolID
+	case len(c.Name) > cfg.MaxClientID || topicreg.ValidText(c.Name) != nil:
+		return dialogue.NotSupported, ReasonClientID
+	case !allowed(cfg.Allow, string(c.Name)):
+		return dialogue.NotSupported, ReasonClientNotAllowed
 	}
-	return sn12.Accepted, ReasonNone
+	return dialogue.Accepted, ReasonNone
 }
 
 // CheckAssigned is CheckConnect for a CONNECT without a client id, to which the shell
 // assigns one. A session that could not be found again is not kept (CleanSession=0).
-func CheckAssigned(cfg *Config, c *sn12.Connect, clientID string) (sn12.ReturnCode, Reason) {
+func CheckAssigned(cfg *Config, c *dialogue.Message, clientID string) (dialogue.Code, Reason) {
 	switch {
-	case c.ProtocolID != sn12.ProtocolID:
-		return sn12.RejectedNotSupported, ReasonProtocolID
-	case clientID == "" || !c.CleanSession:
-		return sn12.RejectedNotSupported, ReasonClientID
+	case c.Fault == dialogue.WrongProtocol:
+		return dialogue.NotSupported, ReasonProtocolID
+	case clientID == "" || !c.Clean:
+		return dialogue.NotSupported, ReasonClientID
 	case !allowed(cfg.Allow, clientID):
-		return sn12.RejectedNotSupported, ReasonClientNotAllowed
+		return dialogue.NotSupported, ReasonClientNotAllowed
 	}
-	return sn12.Accepted, ReasonNone
+	return dialogue.Accepted, ReasonNone
 }
 
 func allowed(patterns []string, clientID string) bool {

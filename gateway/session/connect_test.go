@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"sngate/gateway/session/dialogue"
 	"sngate/snpacket/sn12"
 )
 
@@ -115,7 +116,7 @@ func TestRepeatedConnectIsAnsweredAgain_Case25(t *testing.T) {
 
 func TestSessionsWithSimilarClientIDsAreSeparate_Case28(t *testing.T) {
 	cfg := testConfig()
-	one, other := New(cfg, "device1"), New(cfg, "device")
+	one, other := newSession(cfg, "device1"), newSession(cfg, "device")
 	if one.ClientID() != "device1" || other.ClientID() != "device" {
 		t.Fatalf("client ids are %q and %q", one.ClientID(), other.ClientID())
 	}
@@ -133,11 +134,18 @@ func TestCheckConnect_Case29_30_31_32_35(t *testing.T) {
 	cfg.MaxClientID = 64
 	listed := testConfig()
 	listed.Allow = []string{"pump-*", "exact"}
-	id := func(s string) sn12.Connect { return sn12.Connect{ProtocolID: 1, ClientID: []byte(s)} }
+	id := func(s string) dialogue.Message { return dialogue.Message{Kind: dialogue.Connect, Name: []byte(s)} }
+	version := func(protocolID uint8) dialogue.Message {
+		b, err := sn12.Connect{ProtocolID: protocolID, ClientID: []byte("dev")}.Append(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return parsed(t, b)
+	}
 	for _, tc := range []struct {
 		name string
 		cfg  *Config
-		c    sn12.Connect
+		c    dialogue.Message
 		why  Reason
 	}{
 		{"plain", cfg, id("dev"), ReasonNone},
@@ -152,9 +160,9 @@ func TestCheckConnect_Case29_30_31_32_35(t *testing.T) {
 		{"not UTF-8", cfg, id("a\xffb"), ReasonClientID},
 		{"surrogate", cfg, id("\xed\xa0\x80"), ReasonClientID},
 		{"NUL", cfg, id("a\x00b"), ReasonClientID},
-		{"protocol id 0", cfg, sn12.Connect{ClientID: []byte("dev")}, ReasonProtocolID},
-		{"protocol id 2", cfg, sn12.Connect{ProtocolID: 2, ClientID: []byte("dev")}, ReasonProtocolID},
-		{"protocol id 255", cfg, sn12.Connect{ProtocolID: 255, ClientID: []byte("dev")}, ReasonProtocolID},
+		{"protocol id 0", cfg, version(0), ReasonProtocolID},
+		{"protocol id 2", cfg, version(2), ReasonProtocolID},
+		{"protocol id 255", cfg, version(255), ReasonProtocolID},
 		{"allowed by pattern", listed, id("pump-7"), ReasonNone},
 		{"allowed by name", listed, id("exact"), ReasonNone},
 		{"not allowed", listed, id("dev"), ReasonClientNotAllowed},
@@ -163,9 +171,9 @@ func TestCheckConnect_Case29_30_31_32_35(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			code, why := CheckConnect(tc.cfg, &tc.c)
-			want := sn12.Accepted
+			want := dialogue.Accepted
 			if tc.why != ReasonNone {
-				want = sn12.RejectedNotSupported // never congestion: it will not pass later either
+				want = dialogue.NotSupported // never congestion: it will not pass later either
 			}
 			if code != want || why != tc.why {
 				t.Errorf("got %v because of %v, want %v because of %v", code, why, want, tc.why)

@@ -1,6 +1,6 @@
 package session
 
-import "sngate/snpacket/sn12"
+import "sngate/gateway/session/dialogue"
 
 // downlink has the messages for the device: held, and the one on its way.
 type downlink struct {
@@ -34,7 +34,7 @@ func (dl *downlink) startMsgIDs(after uint16) { dl.nextMsgID = after }
 // 6.6, mirrored for the gateway).
 type delivery struct {
 	phase    phase
-	idType   sn12.TopicIDType
+	idType   dialogue.TopicType
 	attempts // of PUBLISH, then of PUBREL
 	msgID    uint16
 	topicID  uint16
@@ -65,7 +65,7 @@ func (dl *downlink) onMessage(st *step, ev *Event) {
 		dl.discard(st, &m, ReasonTooLarge)
 		return
 	}
-	if m.publish().Len() > dl.maxPacket(st) {
+	if st.size(m.publish()) > dl.maxPacket(st) {
 		dl.abandonMessage(st, &m, ReasonTooLarge)
 		return
 	}
@@ -190,7 +190,7 @@ func (dl *downlink) deliver(st *step, m outgoing) {
 
 func (dl *downlink) sendPublish(st *step) {
 	d := &dl.delivery
-	if d.idType == sn12.TopicIDNormal {
+	if d.idType == dialogue.NormalTopic {
 		dl.s.ids.topics.Touch(d.topicID, st.Now)
 	}
 	if d.msg.qos == 0 {
@@ -217,10 +217,10 @@ func (dl *downlink) sendPublish(st *step) {
 
 func (dl *downlink) writePublish(st *step, dup bool) {
 	p := dl.delivery.msg.publish()
-	p.DUP = dup
-	p.TopicIDType, p.TopicID, p.MsgID = dl.delivery.idType, dl.delivery.topicID, dl.delivery.msg.msgID
+	p.Dup = dup
+	p.TopicType, p.TopicID, p.MsgID = dl.delivery.idType, dl.delivery.topicID, dl.delivery.msg.msgID
 	if dup {
-		st.retry(sn12.TypePublish)
+		st.retry(dialogue.Publish)
 	}
 	dl.delivery.now = more(dl.delivery.now, 1)
 	send(st, p)
@@ -242,19 +242,19 @@ func (dl *downlink) repeatDelivery(st *step) {
 	d := &dl.delivery
 	switch d.phase {
 	case publishing:
-		if d.idType == sn12.TopicIDNormal {
+		if d.idType == dialogue.NormalTopic {
 			dl.s.ids.topics.Touch(d.topicID, st.Now)
 		}
 		dl.writePublish(st, true)
 	case releasing:
-		st.retry(sn12.TypePubRel)
+		st.retry(dialogue.PubRel)
 		dl.writePubRel(st)
 	}
 }
 
 func (dl *downlink) writePubRel(st *step) {
 	dl.delivery.now = more(dl.delivery.now, 1)
-	send(st, sn12.PubRel{MsgID: dl.delivery.msgID})
+	send(st, dialogue.Message{Kind: dialogue.PubRel, MsgID: dl.delivery.msgID})
 }
 
 // suspend stops the delivery in progress, to go on with resume. A
@@ -342,7 +342,7 @@ func (dl *downlink) congested(st *step) {
 func (dl *downlink) undeliverable(st *step, m *outgoing) Reason {
 	addressed := dl.s.announcer.addressed(m)
 	switch t := dl.tallyOf(m); {
-	case m.publish().Len() > dl.maxPacket(st), !addressed && sn12.Register{TopicName: []byte(m.topic)}.Len() > dl.maxPacket(st):
+	case st.size(m.publish()) > dl.maxPacket(st), !addressed && st.size(dialogue.Message{Kind: dialogue.Register, Name: []byte(m.topic)}) > dl.maxPacket(st):
 		return ReasonTooLarge
 	case t == nil:
 	case t.sends >= dl.s.cfg.patience():
@@ -355,12 +355,12 @@ func (dl *downlink) undeliverable(st *step, m *outgoing) Reason {
 	return ReasonNone
 }
 
-// size is the length of what repeatDelivery sends.
-func (d *delivery) size() int {
+// message is what repeatDelivery sends, but for what does not change its length.
+func (d *delivery) message() dialogue.Message {
 	if d.phase == publishing {
-		return d.msg.publish().Len()
+		return d.msg.publish()
 	}
-	return sn12.PubRel{}.Len()
+	return dialogue.Message{Kind: dialogue.PubRel}
 }
 
 // abandonMessage gives a message for the device up, and says so: it is somebody's loss.
@@ -377,7 +377,7 @@ func (dl *downlink) abandonMessage(st *step, m *outgoing, why Reason) {
 // confirm notes that the device has answered a PUBLISH.
 func (dl *downlink) confirm(d *delivery) {
 	dl.forgetTally(&d.msg)
-	if d.idType == sn12.TopicIDNormal {
+	if d.idType == dialogue.NormalTopic {
 		dl.s.announcer.know(d.topicID)
 	}
 }

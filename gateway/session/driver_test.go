@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"sngate/gateway/session/dialogue"
+	version12 "sngate/gateway/session/sn12"
 	"sngate/snpacket"
 	"sngate/snpacket/sn12"
 )
@@ -55,7 +57,7 @@ func runScript(t *testing.T, script []byte) {
 	cfg.ProveAddress = len(script)%4 > 1
 	cfg.Predefined = predefined(t, 3, "p")
 	d := &driver{
-		t: t, script: script, cfg: cfg, s: New(cfg, "dev"), twin: New(cfg, "dev"), now: epoch, env: envAt(epoch),
+		t: t, script: script, cfg: cfg, s: newSession(cfg, "dev"), twin: newSession(cfg, "dev"), now: epoch, env: envAt(epoch),
 		relayed: map[Token]answer{}, safe: map[answer]bool{}, unacked: map[Handle]bool{},
 	}
 	defer func() {
@@ -324,16 +326,16 @@ func (d *driver) event(ev Event) {
 }
 
 func (d *driver) datagram(b []byte) {
-	t, body, err := snpacket.Split(b)
-	if err == nil && sn12.Type(t) == sn12.TypeConnect {
-		var c sn12.Connect
-		if c.Parse(body) == nil {
-			if code, _ := CheckConnect(d.cfg, &c); code != sn12.Accepted {
+	f, err := snpacket.ParseFrame(b)
+	if err == nil && sn12.Type(f.Type) == sn12.TypeConnect {
+		c := version12.Dialogue{}.Parse(f)
+		if c.Fault != dialogue.Malformed && len(c.Name) > 0 {
+			if code, _ := CheckConnect(d.cfg, &c); code != dialogue.Accepted {
 				return // never reaches a session
 			}
 		}
 	}
-	d.byDevice, d.input = true, sn12.Type(t)
+	d.byDevice, d.input = true, sn12.Type(f.Type)
 	d.step("datagram "+describe(b), func(s *Session, out *Out) {
 		own := bytes.Clone(b)
 		s.Datagram(d.at(), own, out)

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"sngate/gateway/session/dialogue"
+	version12 "sngate/gateway/session/sn12"
 	"sngate/snpacket"
 	"sngate/snpacket/sn12"
 )
@@ -42,6 +44,21 @@ func testConfig() *Config {
 	}
 }
 
+// newSession returns the session of a device that speaks MQTT-SN 1.2.
+func newSession(cfg *Config, clientID string) *Session {
+	return New(cfg, clientID, version12.Dialogue{})
+}
+
+// parsed is what a session is given of a datagram.
+func parsed(t *testing.T, datagram []byte) dialogue.Message {
+	t.Helper()
+	f, err := snpacket.ParseFrame(datagram)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return version12.Dialogue{}.Parse(f)
+}
+
 // rig drives one session step by step. Everything a step puts out has to be expected
 // by a want... call before the next step, or the test fails: there is no output nobody
 // asked for. Outputs are expected in order, datagrams and actions each for themselves.
@@ -68,7 +85,7 @@ func newRig(t *testing.T, cfg *Config) *rig {
 	if cfg == nil {
 		cfg = testConfig()
 	}
-	r := &rig{t: t, s: New(cfg, "dev"), now: epoch, env: envAt(epoch)}
+	r := &rig{t: t, s: newSession(cfg, "dev"), now: epoch, env: envAt(epoch)}
 	t.Cleanup(func() { r.settled("at the end of the test") })
 	return r
 }

@@ -79,7 +79,7 @@ func newWorld(t *testing.T, rng *rand.Rand) *world {
 	cfg.MaxMessages, cfg.MaxBytes = 6, 4000
 	cfg.ProveAddress = rng.IntN(2) == 0
 	w := &world{
-		t: t, rng: rng, cfg: cfg, now: epoch, env: envAt(epoch), s: New(cfg, "dev"), twin: New(cfg, "dev"),
+		t: t, rng: rng, cfg: cfg, now: epoch, env: envAt(epoch), s: newSession(cfg, "dev"), twin: newSession(cfg, "dev"),
 		dev: newModelDevice(rng), store: newModelStore(), frail: rng.IntN(2) == 0, trouble: -1,
 		b:    &modelBroker{received: map[uint16]string{}, passedOn: map[string]int{}, atPubrel: rng.IntN(2) == 0},
 		born: map[string]int{}, owedUp: map[string]bool{}, owedDown: map[string]bool{}, dropped: map[string]bool{}, gone: map[string]bool{},
@@ -379,7 +379,7 @@ func (w *world) forget() {
 	w.repair = w.repair || w.storeDown
 	clear(w.owedDown)
 	w.trouble = w.steps
-	w.s, w.twin = New(w.cfg, "dev"), New(w.cfg, "dev")
+	w.s, w.twin = newSession(w.cfg, "dev"), newSession(w.cfg, "dev")
 	first := uint16(w.rng.Uint32())
 	w.s.StartMsgIDs(first)
 	w.twin.StartMsgIDs(first)

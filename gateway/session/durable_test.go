@@ -576,7 +576,7 @@ func TestConnectOfANewSessionWhileTheBrokerIsAwayIsRefused(t *testing.T) {
 func TestExchangesAreNotCountedFromTheStartAgain(t *testing.T) {
 	used := map[uint16]bool{}
 	for _, first := range []uint16{1, 0x1234, 0x7FFE, 0xFFF0} {
-		s := New(durableConfig(), "dev")
+		s := newSession(durableConfig(), "dev")
 		s.StartMsgIDs(first)
 		n := s.up.spool.newExchange()
 		if used[n] || n == 0 || n > MaxExchanges {

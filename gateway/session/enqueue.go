@@ -1,6 +1,6 @@
 package session
 
-import "sngate/snpacket/sn12"
+import "sngate/gateway/session/dialogue"
 
 // The way of what the device publishes into the spool.
 
@@ -16,7 +16,7 @@ func (ul *uplink) spooling(st *step, qos uint8) bool {
 func (ul *uplink) spools(st *step) bool { return ul.s.cfg.Spool && ul.s.journal.takes(st) }
 
 // enqueue puts a message into the spool; the device is answered when it is in the store.
-func (ul *uplink) enqueue(st *step, topic string, m *sn12.Publish) (uint32, bool) {
+func (ul *uplink) enqueue(st *step, topic string, m *dialogue.Message) (uint32, bool) {
 	p := &ul.spool
 	v := spooled{at: st.Now, topic: topic, payload: append([]byte(nil), m.Data...), qos: m.QoS, retain: m.Retain, stage: upSaving}
 	if !ul.makeRoom(st, v.size()) || v.qos == 2 && p.len() >= maxSpooledQoS2 {
@@ -72,18 +72,18 @@ func (ul *uplink) answerSpooled(st *step, c *continuation, ok bool) {
 		case !ok:
 			if !f.old {
 				st.drop(ReasonStoreFailed)
-				send(st, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID, ReturnCode: sn12.RejectedCongestion})
+				send(st, dialogue.Message{Kind: dialogue.PubAck, TopicID: f.topicID, MsgID: f.msgID, Code: dialogue.Congestion})
 			}
 			ul.settle(st, i)
 		case f.qos == 1:
 			if !f.old {
-				send(st, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID})
+				send(st, dialogue.Message{Kind: dialogue.PubAck, TopicID: f.topicID, MsgID: f.msgID})
 			}
 			ul.settle(st, i)
 		default:
 			f.stage = upAnswered
 			if !f.old {
-				send(st, sn12.PubRec{MsgID: f.msgID})
+				send(st, dialogue.Message{Kind: dialogue.PubRec, MsgID: f.msgID})
 			}
 		}
 		return
@@ -94,10 +94,10 @@ func (ul *uplink) answerSpooled(st *step, c *continuation, ok bool) {
 }
 
 // spoolInflight takes a QoS 1 or 2 PUBLISH of the device into the spool.
-func (ul *uplink) spoolInflight(st *step, topic string, m *sn12.Publish) {
+func (ul *uplink) spoolInflight(st *step, topic string, m *dialogue.Message) {
 	number, ok := ul.enqueue(st, topic, m)
 	if !ok {
-		ul.refusePublish(st, m, sn12.RejectedCongestion, ReasonSpoolFull)
+		ul.refusePublish(st, m, dialogue.Congestion, ReasonSpoolFull)
 		return
 	}
 	f := inflight{holdAt: Never, sum: checksum(m), msgID: m.MsgID, topicID: m.TopicID, qos: m.QoS, number: number, stage: upSaving}
@@ -143,7 +143,7 @@ func (ul *uplink) onRetracted(st *step, ev *Event) {
 	f := &ul.window[i]
 	why := ReasonBrokerDown
 	if !ev.Failed {
-		m := sn12.Publish{QoS: f.qos, Retain: ev.Retain, Data: ev.Payload}
+		m := dialogue.Message{Kind: dialogue.Publish, QoS: f.qos, Retain: ev.Retain, Data: ev.Payload}
 		if number, ok := ul.enqueue(st, ev.Topic, &m); ok {
 			p := &ul.spool
 			p.msgs[len(p.msgs)-1].again = ev.Dup
@@ -152,7 +152,7 @@ func (ul *uplink) onRetracted(st *step, ev *Event) {
 		}
 		why = ReasonSpoolFull
 	}
-	ul.refusePublish(st, &sn12.Publish{TopicID: f.topicID, MsgID: f.msgID}, sn12.RejectedCongestion, why)
+	ul.refusePublish(st, &dialogue.Message{Kind: dialogue.Publish, TopicID: f.topicID, MsgID: f.msgID}, dialogue.Congestion, why)
 	ul.settle(st, i)
 }
 
@@ -164,7 +164,7 @@ func (ul *uplink) mustWait() bool {
 }
 
 // waitInMemory has a QoS 0 message wait without going to the store.
-func (ul *uplink) waitInMemory(now Time, topic string, m *sn12.Publish) bool {
+func (ul *uplink) waitInMemory(now Time, topic string, m *dialogue.Message) bool {
 	v := spooled{at: now, topic: topic, payload: append([]byte(nil), m.Data...), retain: m.Retain, stage: upWaiting}
 	p := &ul.spool
 	if p.len() >= ul.s.cfg.SpoolMessages || p.octets+v.size() > ul.s.cfg.SpoolBytes {

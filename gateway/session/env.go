@@ -1,5 +1,7 @@
 package session
 
+import "sngate/gateway/session/dialogue"
+
 // Env is what a session has to know of its surroundings for one step. The shell says all
 // of it anew for each: nothing is remembered from one step to the next.
 type Env struct {
@@ -23,8 +25,16 @@ type Env struct {
 	Overhead int
 }
 
-// step is one step of a session: where it takes place, and where its output goes.
+// step is one step of a session: where it takes place, what the device is told in, and where
+// the output goes.
 type step struct {
 	Env
 	*Out
+	dialogue dialogue.Dialogue
 }
+
+// size is the length of a message in octets.
+func (st *step) size(m dialogue.Message) int { return st.dialogue.Len(m) }
+
+// pingSize is that of a PINGREQ to the device.
+func (st *step) pingSize() int { return st.size(dialogue.Message{Kind: dialogue.PingReq}) }

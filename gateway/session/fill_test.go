@@ -36,7 +36,7 @@ func newFilling(tb testing.TB, add func(*filling) Token, messages int) *filling 
 	cfg.Durable, cfg.Spool = true, true
 	cfg.SpoolMessages, cfg.SpoolBytes, cfg.SpoolAge = 1<<20, 1<<30, 24*time.Hour
 	cfg.MaxMessages, cfg.MaxBytes = 1<<20, 1<<30
-	f := &filling{s: New(cfg, "dev"), now: epoch, add: add}
+	f := &filling{s: newSession(cfg, "dev"), now: epoch, add: add}
 	feed := func(m sn12.Message) {
 		b, err := m.Append(nil)
 		if err != nil {

@@ -1,13 +1,13 @@
 package session
 
-import "sngate/snpacket/sn12"
+import "sngate/gateway/session/dialogue"
 
 // lose ends a session whose device is gone, and tells the device in case it is not
 // (MQTT-SN 1.2 section 6.14). A device that is probably connected through another
 // gateway now is told nothing: it would take the DISCONNECT for the other's.
 func (hs *handshake) lose(st *step, why Reason) {
-	if !hs.s.presence.parked && hs.s.addr.affords(st, sn12.Disconnect{}.Len()) {
-		send(st, sn12.Disconnect{})
+	if !hs.s.presence.parked && hs.s.addr.affords(st, st.size(dialogue.Message{Kind: dialogue.Disconnect})) {
+		send(st, dialogue.Message{Kind: dialogue.Disconnect})
 	}
 	hs.endLost(st, why)
 }
@@ -65,7 +65,7 @@ func (hs *handshake) goodbye(st *step) {
 }
 
 func (hs *handshake) onGoodbyeStored(st *step) {
-	send(st, sn12.Disconnect{})
+	send(st, dialogue.Message{Kind: dialogue.Disconnect})
 	if hs.s.broker.link == linkClosed && hs.pending == nil && !hs.s.broker.draining() {
 		hs.s.handshake.free(st)
 	}
@@ -89,15 +89,10 @@ func (hs *handshake) abandon(st *step, why Reason) {
 // onDisconnect ends the connection, or puts the device to sleep when there is a
 // duration (MQTT-SN 1.2 sections 5.4.21, 6.12 and 6.14). Either is answered with
 // DISCONNECT without duration, however often it comes. A duration of 0 is none.
-func (hs *handshake) onDisconnect(st *step, body []byte) {
-	var m sn12.Disconnect
-	if m.Parse(body) != nil {
-		st.drop(ReasonMalformed)
-		return
-	}
+func (hs *handshake) onDisconnect(st *step, m *dialogue.Message) {
 	switch {
 	case !hs.s.connected() && hs.pending == nil:
-		send(st, sn12.Disconnect{})
+		send(st, dialogue.Message{Kind: dialogue.Disconnect})
 	case hs.s.connected() && m.Duration > 0:
 		hs.s.presence.sleep(m.Duration)
 		hs.s.down.suspend()

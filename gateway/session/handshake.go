@@ -1,10 +1,9 @@
 package session
 
 import (
-	"errors"
 	"time"
 
-	"sngate/snpacket/sn12"
+	"sngate/gateway/session/dialogue"
 	"sngate/topicreg"
 )
 
@@ -15,7 +14,7 @@ func (hs *handshake) accepting() bool { return hs.s.journal.awaits(thenConnAck) 
 // onConnectStored sends CONNACK, and then what is held for the device.
 func (hs *handshake) onConnectStored(st *step) {
 	if hs.s.state == StateActive { // or it has gone to sleep without waiting for CONNACK
-		send(st, sn12.ConnAck{})
+		send(st, dialogue.Message{Kind: dialogue.ConnAck})
 	}
 	hs.s.down.resume(st)
 }
@@ -52,13 +51,12 @@ type connectParams struct {
 
 // onConnect handles CONNECT, which CheckConnect has accepted (MQTT-SN 1.2 section 6.2;
 // for a connected device see the table in the package documentation).
-func (hs *handshake) onConnect(st *step, body []byte) {
-	var c sn12.Connect
-	if err := c.Parse(body); err != nil && !(hs.s.assigned && errors.Is(err, sn12.ErrNoClientID)) {
+func (hs *handshake) onConnect(st *step, m *dialogue.Message) {
+	if m.Fault == dialogue.Malformed || len(m.Name) == 0 && !hs.s.assigned {
 		st.drop(ReasonMalformed)
 		return
 	}
-	p := connectParams{clean: c.CleanSession, will: c.Will, duration: c.Duration}
+	p := connectParams{clean: m.Clean, will: m.Will, duration: m.Duration}
 	switch {
 	case hs.pending != nil && hs.pending.connect == p:
 		hs.repeatStep(st)
@@ -72,7 +70,7 @@ func (hs *handshake) onConnect(st *step, body []byte) {
 		hs.s.down.noteReturn()
 		hs.s.presence.repeated(st.Now)
 		if !hs.accepting() {
-			send(st, sn12.ConnAck{})
+			send(st, dialogue.Message{Kind: dialogue.ConnAck})
 		}
 	case hs.s.state != StateActive && !hs.s.presence.moved && p.clean == hs.s.clean && (!p.clean || !p.will && !hs.s.presence.accepted.will):
 		hs.begin(st, p, &pendingConnect{connect: p, wake: true})
@@ -86,9 +84,9 @@ func (hs *handshake) onConnect(st *step, body []byte) {
 func (hs *handshake) repeatStep(st *step) {
 	switch hs.s.state {
 	case StateWillTopic:
-		send(st, sn12.WillTopicReq{})
+		send(st, dialogue.Message{Kind: dialogue.WillTopicReq})
 	case StateWillMsg:
-		send(st, sn12.WillMsgReq{})
+		send(st, dialogue.Message{Kind: dialogue.WillMsgReq})
 	}
 }
 
@@ -100,10 +98,10 @@ func (hs *handshake) onRetry(st *step) {
 	case !again:
 		hs.abandon(st, ReasonWill)
 	case hs.s.state == StateWillTopic:
-		st.retry(sn12.TypeWillTopicReq)
+		st.retry(dialogue.WillTopicReq)
 		hs.repeatStep(st)
 	default:
-		st.retry(sn12.TypeWillMsgReq)
+		st.retry(dialogue.WillMsgReq)
 		hs.repeatStep(st)
 	}
 }
@@ -132,7 +130,7 @@ func (hs *handshake) begin(st *step, p connectParams, d *pendingConnect) {
 	hs.s.presence.rest()
 	if p.will {
 		hs.s.enter(st, StateWillTopic, ReasonNone)
-		send(st, sn12.WillTopicReq{})
+		send(st, dialogue.Message{Kind: dialogue.WillTopicReq})
 		d.retry.start(st.Now, hs.s.cfg)
 		return
 	}
@@ -141,41 +139,34 @@ func (hs *handshake) begin(st *step, p connectParams, d *pendingConnect) {
 
 // onWillTopic takes the answer to WILLTOPICREQ. An empty one deletes the will and ends
 // the dialogue (MQTT-SN 1.2 section 5.4.7).
-func (hs *handshake) onWillTopic(st *step, body []byte) {
-	var m sn12.WillTopic
-	err := m.Parse(body)
+func (hs *handshake) onWillTopic(st *step, m *dialogue.Message) {
 	hs.pending.retry.stop()
 	hs.pending.willSeen = true
-	if err == nil && m.Empty {
+	if m.Fault == dialogue.NoFault && len(m.Name) == 0 {
 		hs.carryOut(st)
 		return
 	}
-	if err != nil || m.QoS > 2 || topicreg.ValidName(m.Topic) != nil { // err: flags and no topic
-		hs.refuse(st, sn12.RejectedNotSupported, ReasonWill)
+	if m.Fault != dialogue.NoFault || m.QoS > 2 || topicreg.ValidName(m.Name) != nil {
+		hs.refuse(st, dialogue.NotSupported, ReasonWill)
 		return
 	}
-	if code, why := hs.s.wills.refuses(st, len(m.Topic), 0); why != ReasonNone {
+	if code, why := hs.s.wills.refuses(st, len(m.Name), 0); why != ReasonNone {
 		hs.refuse(st, code, why)
 		return
 	}
-	hs.pending.will = &Will{Topic: string(m.Topic), QoS: m.QoS, Retain: m.Retain}
+	hs.pending.will = &Will{Topic: string(m.Name), QoS: m.QoS, Retain: m.Retain}
 	hs.s.enter(st, StateWillMsg, ReasonNone)
-	send(st, sn12.WillMsgReq{})
+	send(st, dialogue.Message{Kind: dialogue.WillMsgReq})
 	hs.pending.retry.start(st.Now, hs.s.cfg)
 }
 
-func (hs *handshake) onWillMsg(st *step, body []byte) {
-	var m sn12.WillMsg
-	if m.Parse(body) != nil {
-		st.drop(ReasonMalformed)
-		return
-	}
+func (hs *handshake) onWillMsg(st *step, m *dialogue.Message) {
 	hs.pending.retry.stop()
-	if code, why := hs.s.wills.refuses(st, len(hs.pending.will.Topic), len(m.Message)); why != ReasonNone {
+	if code, why := hs.s.wills.refuses(st, len(hs.pending.will.Topic), len(m.Data)); why != ReasonNone {
 		hs.refuse(st, code, why)
 		return
 	}
-	hs.pending.will.Message = append([]byte(nil), m.Message...)
+	hs.pending.will.Message = append([]byte(nil), m.Data...)
 	hs.carryOut(st)
 }
 
@@ -234,8 +225,8 @@ func (hs *handshake) accept(st *step, p connectParams, wake bool) {
 }
 
 // refuseConnect answers the CONNECT with code and ends the attempt.
-func (hs *handshake) refuse(st *step, code sn12.ReturnCode, why Reason) {
-	send(st, sn12.ConnAck{ReturnCode: code})
+func (hs *handshake) refuse(st *step, code dialogue.Code, why Reason) {
+	send(st, dialogue.Message{Kind: dialogue.ConnAck, Code: code})
 	st.drop(why)
 	hs.abandon(st, why)
 }

@@ -1,7 +1,7 @@
 package session
 
 import (
-	"sngate/snpacket/sn12"
+	"sngate/gateway/session/dialogue"
 	"sngate/topicreg"
 )
 
@@ -147,27 +147,27 @@ func (ti *topicIDs) isPredefined(id uint16) bool {
 
 // topicOf finds the topic name a PUBLISH, SUBSCRIBE or UNSUBSCRIBE means by an id or a
 // short name.
-func (ti *topicIDs) topicOf(t sn12.TopicIDType, id uint16) (string, sn12.ReturnCode, Reason) {
+func (ti *topicIDs) topicOf(t dialogue.TopicType, id uint16) (string, dialogue.Code, Reason) {
 	var name string
 	var ok bool
 	switch t {
-	case sn12.TopicIDNormal:
+	case dialogue.NormalTopic:
 		if name, ok = ti.topics.Name(id); ok {
 			ok = !ti.topics.Doubtful(id)
 		}
-	case sn12.TopicIDPredefined:
+	case dialogue.PredefinedTopic:
 		name, ok = ti.s.cfg.Predefined.Name(ti.s.clientID, id)
-	case sn12.TopicIDShort:
-		short := sn12.ShortName(id)
+	case dialogue.ShortTopic:
+		short := dialogue.ShortName(id)
 		if topicreg.ValidShort(short) != nil {
-			return "", sn12.RejectedInvalidTopicID, ReasonInvalidTopic
+			return "", dialogue.InvalidTopicID, ReasonInvalidTopic
 		}
-		return string(short[:]), sn12.Accepted, ReasonNone
+		return string(short[:]), dialogue.Accepted, ReasonNone
 	default:
-		return "", sn12.RejectedNotSupported, ReasonInvalidTopic
+		return "", dialogue.NotSupported, ReasonInvalidTopic
 	}
 	if !ok {
-		return "", sn12.RejectedInvalidTopicID, ReasonUnknownTopicID
+		return "", dialogue.InvalidTopicID, ReasonUnknownTopicID
 	}
-	return name, sn12.Accepted, ReasonNone
+	return name, dialogue.Accepted, ReasonNone
 }

@@ -146,7 +146,7 @@ var keeperChanges = map[string]change{
 }
 
 // wipe takes the session away as a restart does, and reload makes one of what is stored.
-func (c *custodian) wipe()   { c.s = New(c.s.cfg, "dev") }
+func (c *custodian) wipe()   { c.s = newSession(c.s.cfg, "dev") }
 func (c *custodian) reload() { c.s = c.store.loaded(c.t, c.s.cfg, 0x4000) }
 
 func (c *custodian) done() { c.event(Event{Kind: EventPublished, Token: c.token}); c.collect() }

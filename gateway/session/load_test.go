@@ -13,7 +13,7 @@ import (
 func loadScript(script []byte) (s *Session, out Out, known bool) {
 	cfg := testConfig()
 	cfg.Durable, cfg.Spool, cfg.SpoolMessages, cfg.SpoolBytes, cfg.SpoolAge = true, true, 100, 1<<20, 1e12
-	s = New(cfg, "dev")
+	s = newSession(cfg, "dev")
 	for len(script) >= 3 {
 		kind, k, v := RecordKind(script[0]%12), int(script[1]), int(script[2])
 		script = script[3:]
@@ -124,7 +124,7 @@ func sameRecords(t *testing.T, a, b []Record) {
 func richRecords(tb testing.TB) []Record {
 	tb.Helper()
 	var out Out
-	s := New(durableConfig(), "dev")
+	s := newSession(durableConfig(), "dev")
 	s.state, s.kept, s.presence.duration, s.presence.sleepFor = StateAsleep, true, 60, 600
 	s.presence.accepted = connectParams{will: true, duration: 60}
 	s.wills.current = &Will{Topic: "w", Message: []byte("gone"), QoS: 1, Retain: true}
@@ -165,7 +165,7 @@ func TestSnapshotIsTakenBackAsItWas(t *testing.T) {
 func TestMalformedRecordsChangeNothing(t *testing.T) {
 	for _, r := range richRecords(t) {
 		for cut := range len(r.Value) {
-			s := New(durableConfig(), "dev")
+			s := newSession(durableConfig(), "dev")
 			if s.Load(r.Kind, r.Key, r.Value[:cut]) == nil {
 				continue // a payload, a will or a name may be shorter
 			}
@@ -176,7 +176,7 @@ func TestMalformedRecordsChangeNothing(t *testing.T) {
 		if len(r.Key) == 0 || r.Kind == RecordSubscription {
 			continue
 		}
-		if s := New(durableConfig(), "dev"); s.Load(r.Kind, r.Key[1:], r.Value) == nil {
+		if s := newSession(durableConfig(), "dev"); s.Load(r.Kind, r.Key[1:], r.Value) == nil {
 			t.Errorf("%s with a short key is taken", describeRecord(r))
 		}
 	}

@@ -92,7 +92,7 @@ func (m *modelStore) list() []Record {
 // loaded returns a session as it is after a restart, before Resume.
 func (m *modelStore) loaded(tb testing.TB, cfg *Config, firstMsgID uint16) *Session {
 	tb.Helper()
-	s := New(cfg, "dev")
+	s := newSession(cfg, "dev")
 	s.StartMsgIDs(firstMsgID)
 	for _, r := range m.list() {
 		if err := s.Load(r.Kind, r.Key, r.Value); err != nil {

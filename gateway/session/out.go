@@ -3,7 +3,7 @@ package session
 import (
 	"slices"
 
-	"sngate/snpacket/sn12"
+	"sngate/gateway/session/dialogue"
 )
 
 // Out collects what one step of a session produces: datagrams for the device,
@@ -15,8 +15,8 @@ type Out struct {
 	ends    []int // where each datagram ends in arena
 	Actions []Action
 	Drops   []Reason
-	Retries []sn12.Type // messages sent again, to count
-	abouts  []aboutDrop // see About
+	Retries []dialogue.Kind // messages sent again, to count
+	abouts  []aboutDrop     // see About
 
 	// Records are changes to be stored together, as one batch. When Batch is not 0, its
 	// result is awaited: EventStored.
@@ -50,15 +50,10 @@ func (o *Out) Datagram(i int) []byte {
 	return o.arena[start:o.ends[i]]
 }
 
-// message is what send needs of an MQTT-SN message.
-type message interface {
-	Append(b []byte) ([]byte, error)
-}
-
 // send queues one datagram for the device. Messages are built by the session itself
 // and sized before, so Append does not fail; were it to, nothing is sent.
-func send[M message](st *step, m M) {
-	b, err := m.Append(st.arena)
+func send(st *step, m dialogue.Message) {
+	b, err := st.dialogue.Append(st.arena, m)
 	if err != nil {
 		return
 	}
@@ -70,7 +65,7 @@ func (o *Out) do(a Action) { o.Actions = append(o.Actions, a) }
 
 func (o *Out) drop(r Reason) { o.Drops = append(o.Drops, r) }
 
-func (o *Out) retry(t sn12.Type) { o.Retries = append(o.Retries, t) }
+func (o *Out) retry(t dialogue.Kind) { o.Retries = append(o.Retries, t) }
 
 // About says what a drop concerns, where neither the datagram nor the event that is being
 // handled tells.

@@ -1,6 +1,6 @@
 package session
 
-import "sngate/snpacket/sn12"
+import "sngate/gateway/session/dialogue"
 
 // presence is whether the device is there, and when it was last heard.
 type presence struct {
@@ -58,7 +58,7 @@ func (pr *presence) askWhether(st *step) {
 	pr.askAt = Never
 	if pr.parked && pr.s.state == StateActive {
 		pr.askLater(st.Now)
-		if pr.s.addr.affords(st, pingLen) {
+		if pr.s.addr.affords(st, st.pingSize()) {
 			pr.s.addr.sendPingReq(st)
 		}
 	}
@@ -93,7 +93,7 @@ func (pr *presence) onProbeRetry(st *step) {
 		pr.s.handshake.lose(st, ReasonRetriesExhausted)
 		return
 	}
-	st.retry(sn12.TypePingReq)
+	st.retry(dialogue.PingReq)
 	pr.s.addr.sendPingReq(st)
 }
 

@@ -1,10 +1,6 @@
 package session
 
-import (
-	"encoding/binary"
-
-	"sngate/snpacket/sn12"
-)
+import "sngate/gateway/session/dialogue"
 
 // addressDeadline is when an unanswered question, whether the device is where it says it
 // is, is due to be repeated.
@@ -60,13 +56,12 @@ func (ad *address) reachable(st *step, m *outgoing) bool {
 	if ad.reach == nil {
 		return true
 	}
-	p := m.publish()
-	size, proves := p.Len(), m.qos > 0
+	size, proves := st.size(m.publish()), m.qos > 0
 	if size > ad.s.down.maxPacket(st) {
 		return true // it is not going to be sent
 	}
 	if !ad.s.announcer.addressed(m) {
-		size, proves = sn12.Register{TopicName: []byte(m.topic)}.Len(), true
+		size, proves = st.size(dialogue.Message{Kind: dialogue.Register, Name: []byte(m.topic)}), true
 	}
 	needed := size
 	if ad.reach.answered {
@@ -121,12 +116,12 @@ func (ad *address) withholds() bool { return ad.reach != nil && ad.reach.withhel
 // afforded.
 func (ad *address) prove(st *step) {
 	r := ad.reach
-	if ad.proving() || r.silent || r.probed && !ad.affords(st, pingLen) {
+	if ad.proving() || r.silent || r.probed && !ad.affords(st, st.pingSize()) {
 		return
 	}
 	r.tries, r.at = 0, st.Now+ad.s.cfg.RetryInterval
 	if !r.probed {
-		r.octets, r.datagrams = r.octets+pingLen, r.datagrams+1
+		r.octets, r.datagrams = r.octets+st.pingSize(), r.datagrams+1
 	}
 	if r.probed = true; r.deaf { // repeats would use up what the messages need
 		r.tries = ad.s.cfg.RetryCount
@@ -137,14 +132,11 @@ func (ad *address) prove(st *step) {
 	}
 }
 
-// pingLen is the length of a PINGREQ without client id.
-const pingLen = 2
-
 func (ad *address) sendPingReq(st *step) {
 	if ad.reach != nil {
 		ad.reach.asked = true
 	}
-	send(st, sn12.PingReq{})
+	send(st, dialogue.Message{Kind: dialogue.PingReq})
 }
 
 // tell sends the id of the first message's topic again, which the device knows, for the
@@ -159,8 +151,8 @@ func (ad *address) tell(st *step) bool {
 	if !ok || !ad.s.ids.topics.Announced(id) {
 		return false
 	}
-	m := sn12.Register{TopicID: id, TopicName: []byte(topic)}
-	if m.Len() > ad.s.down.maxPacket(st) || !ad.affords(st, m.Len()) && !ad.offers(st.Now, m.Len()) {
+	m := dialogue.Message{Kind: dialogue.Register, TopicID: id, Name: []byte(topic)}
+	if n := st.size(m); n > ad.s.down.maxPacket(st) || !ad.affords(st, n) && !ad.offers(st.Now, n) {
 		return false
 	}
 	m.MsgID = ad.s.down.newMsgID()
@@ -186,11 +178,11 @@ func (ad *address) proveAgain(st *step) {
 	r.tries++
 	r.at = st.Now + ad.s.cfg.RetryInterval
 	if ad.tell(st) {
-		st.retry(sn12.TypeRegister)
+		st.retry(dialogue.Register)
 		return
 	}
-	if ad.affords(st, pingLen) {
-		st.retry(sn12.TypePingReq)
+	if ad.affords(st, st.pingSize()) {
+		st.retry(dialogue.PingReq)
 		ad.sendPingReq(st)
 	}
 }
@@ -209,11 +201,11 @@ func (ad *address) pinged(st *step) {
 
 // weigh looks at the MsgId of an answer from an address that is not proven. It reports
 // whether the answer is that to tell, of which nobody else knows.
-func (ad *address) weigh(st *step, t sn12.Type, body []byte) bool {
+func (ad *address) weigh(st *step, m *dialogue.Message) bool {
 	if ad.reach == nil {
 		return false
 	}
-	msgID := answeredMsgID(t, body)
+	msgID := answeredMsgID(m)
 	r := ad.reach
 	switch {
 	case msgID == 0: // no answer to what has one
@@ -223,7 +215,7 @@ func (ad *address) weigh(st *step, t sn12.Type, body []byte) bool {
 		ad.reach = nil
 		ad.s.journal.changed() // or it would be asked again after a restart
 	}
-	if t == sn12.TypeRegAck && msgID != 0 && msgID == r.toldID {
+	if m.Kind == dialogue.RegAck && msgID != 0 && msgID == r.toldID {
 		ad.s.down.pump(st)
 		return true
 	}
@@ -231,13 +223,11 @@ func (ad *address) weigh(st *step, t sn12.Type, body []byte) bool {
 }
 
 // answeredMsgID returns the MsgId of an answer to what the gateway sends; 0: it is none, or
-// malformed. REGACK and PUBACK have a topic id before it.
-func answeredMsgID(t sn12.Type, body []byte) uint16 {
-	switch {
-	case (t == sn12.TypeRegAck || t == sn12.TypePubAck) && len(body) == 5:
-		return binary.BigEndian.Uint16(body[2:])
-	case (t == sn12.TypePubRec || t == sn12.TypePubComp) && len(body) == 2:
-		return binary.BigEndian.Uint16(body)
+// malformed.
+func answeredMsgID(m *dialogue.Message) uint16 {
+	switch m.Kind {
+	case dialogue.RegAck, dialogue.PubAck, dialogue.PubRec, dialogue.PubComp:
+		return m.MsgID
 	}
 	return 0
 }
@@ -251,15 +241,6 @@ func (ad *address) sendWithheld(st *step, bounded bool) {
 	if ad.s.down.queue.len() > 0 || ad.s.down.delivery.phase == releasing && !ad.s.down.retry.runs() {
 		ad.s.down.resume(st)
 	}
-}
-
-func (ad *address) onPingResp(st *step, body []byte) {
-	var m sn12.PingResp
-	if m.Parse(body) != nil {
-		st.drop(ReasonMalformed)
-		return
-	}
-	ad.pinged(st)
 }
 
 func (ad *address) begin() { ad.reach = ad.unproven() }

@@ -3,10 +3,9 @@ package session
 import (
 	"hash/crc32"
 
+	"sngate/gateway/session/dialogue"
 	"sngate/internal/binrec"
 	"sngate/internal/rate"
-	"sngate/snpacket/sn12"
-	"sngate/topicreg"
 )
 
 // uplink has what the device publishes on its way to the broker: with the link, or in the
@@ -38,68 +37,63 @@ type inflight struct {
 }
 
 // onPublish relays a PUBLISH of the device (MQTT-SN 1.2 sections 5.4.12 and 6.6).
-func (ul *uplink) onPublish(st *step, body []byte) {
-	var m sn12.Publish
-	if m.Parse(body) != nil {
-		st.drop(ReasonMalformed)
-		return
-	}
-	topic, code, why := ul.s.ids.topicOf(m.TopicIDType, m.TopicID)
-	if why == ReasonNone && m.TopicIDType == sn12.TopicIDNormal {
+func (ul *uplink) onPublish(st *step, m *dialogue.Message) {
+	topic, code, why := ul.s.ids.topicOf(m.TopicType, m.TopicID)
+	if why == ReasonNone && m.TopicType == dialogue.NormalTopic {
 		ul.s.ids.told(st, m.TopicID) // it uses it, so it knows it
 	}
-	if m.QoS == sn12.QoSMinusOne {
-		ul.onQoSMinusOne(st, topic, why, &m)
+	if m.QoS == dialogue.QoSMinusOne {
+		ul.onQoSMinusOne(st, topic, why, m)
 		return
 	}
 	if why != ReasonNone {
-		ul.refusePublish(st, &m, code, why)
+		ul.refusePublish(st, m, code, why)
 		return
 	}
-	if m.TopicIDType == sn12.TopicIDNormal {
+	if m.TopicType == dialogue.NormalTopic {
 		ul.s.ids.claimByUse(st, m.TopicID)
 	}
 	if m.QoS == 0 {
-		ul.relayUnanswered(st, topic, ul.s.up.overRate(st.Now, &m), &m)
+		ul.relayUnanswered(st, topic, ul.s.up.overRate(st.Now, m), m)
 		return
 	}
 	if m.MsgID == 0 {
-		ul.refusePublish(st, &m, sn12.RejectedNotSupported, ReasonInvalidMessageID)
+		ul.refusePublish(st, m, dialogue.NotSupported, ReasonInvalidMessageID)
 		return
 	}
-	if ul.repeated(st, &m) {
+	if ul.repeated(st, m) {
 		return
 	}
 	ul.msgIDs.published(m.MsgID)
-	if why := ul.s.up.overRate(st.Now, &m); why != ReasonNone {
-		ul.refusePublish(st, &m, sn12.RejectedCongestion, why)
+	if why := ul.s.up.overRate(st.Now, m); why != ReasonNone {
+		ul.refusePublish(st, m, dialogue.Congestion, why)
 		return
 	}
 	if len(ul.window) >= ul.s.cfg.MaxInFlight && !ul.evict(st) {
-		ul.refusePublish(st, &m, sn12.RejectedCongestion, ReasonWindowFull)
+		ul.refusePublish(st, m, dialogue.Congestion, ReasonWindowFull)
 		return
 	}
 	if ul.spooling(st, m.QoS) {
-		ul.spoolInflight(st, topic, &m)
+		ul.spoolInflight(st, topic, m)
 		return
 	}
 	if ul.spool.backlog() {
-		ul.refusePublish(st, &m, sn12.RejectedCongestion, ReasonStoreFailed) // it would overtake
+		ul.refusePublish(st, m, dialogue.Congestion, ReasonStoreFailed) // it would overtake
 		return
 	}
 	t := ul.s.broker.token()
 	ul.begin(inflight{
-		holdAt: st.Now + ul.s.cfg.Hold, token: t, sum: checksum(&m), msgID: m.MsgID, topicID: m.TopicID, qos: m.QoS,
+		holdAt: st.Now + ul.s.cfg.Hold, token: t, sum: checksum(m), msgID: m.MsgID, topicID: m.TopicID, qos: m.QoS,
 	})
 	st.do(Action{Kind: ActionPublish, Token: t, Topic: topic, Payload: m.Data, QoS: m.QoS, Retain: m.Retain})
 }
 
 // onQoSMinusOne relays a PUBLISH of QoS -1 as QoS 0. An id that the device does not have
 // may be the length of a name.
-func (ul *uplink) onQoSMinusOne(st *step, topic string, why Reason, m *sn12.Publish) {
-	if why == ReasonUnknownTopicID && m.TopicIDType == sn12.TopicIDNormal {
-		if name, data, ok := LongName(m); ok {
-			topic, m.Data, why = name, data, ReasonNone
+func (ul *uplink) onQoSMinusOne(st *step, topic string, why Reason, m *dialogue.Message) {
+	if why == ReasonUnknownTopicID && m.TopicType == dialogue.NormalTopic {
+		if name, data, ok := st.dialogue.LongName(*m); ok {
+			topic, m.Data, why = string(name), data, ReasonNone
 			if !ul.s.cfg.LongNames {
 				why = ReasonQoSMinusOneLongName
 			}
@@ -114,20 +108,8 @@ func (ul *uplink) onQoSMinusOne(st *step, topic string, why Reason, m *sn12.Publ
 	ul.relayUnanswered(st, topic, why, m)
 }
 
-// LongName reads a PUBLISH of QoS -1 in the form that some clients use for names which are
-// neither predefined nor short: the topic id, of type "normal", is the length of the name,
-// and the name comes before the data. It reports false if that makes no sense. data is a
-// part of m.Data.
-func LongName(m *sn12.Publish) (name string, data []byte, ok bool) {
-	n := int(m.TopicID)
-	if m.TopicIDType != sn12.TopicIDNormal || n > len(m.Data) || topicreg.ValidName(m.Data[:n]) != nil {
-		return "", nil, false
-	}
-	return string(m.Data[:n]), m.Data[n:], true
-}
-
 // relayUnanswered relays QoS 0 and QoS -1. QoS -1 is never answered (section 6.8).
-func (ul *uplink) relayUnanswered(st *step, topic string, why Reason, m *sn12.Publish) {
+func (ul *uplink) relayUnanswered(st *step, topic string, why Reason, m *dialogue.Message) {
 	switch {
 	case why != ReasonNone:
 		st.drop(why)
@@ -143,9 +125,9 @@ func (ul *uplink) relayUnanswered(st *step, topic string, why Reason, m *sn12.Pu
 	}
 }
 
-func (ul *uplink) refusePublish(st *step, m *sn12.Publish, code sn12.ReturnCode, why Reason) {
+func (ul *uplink) refusePublish(st *step, m *dialogue.Message, code dialogue.Code, why Reason) {
 	st.drop(why)
-	send(st, sn12.PubAck{TopicID: m.TopicID, MsgID: m.MsgID, ReturnCode: code})
+	send(st, dialogue.Message{Kind: dialogue.PubAck, TopicID: m.TopicID, MsgID: m.MsgID, Code: code})
 }
 
 // repeated handles a PUBLISH whose MsgId is in flight. It is a new message all the same
@@ -153,13 +135,13 @@ func (ul *uplink) refusePublish(st *step, m *sn12.Publish, code sn12.ReturnCode,
 // for it: it is of an earlier connection and the device has started to count anew, or the
 // exchange is complete. Of a device that counts, the latter can only be a duplicate that
 // the network has delivered late.
-func (ul *uplink) repeated(st *step, m *sn12.Publish) bool {
+func (ul *uplink) repeated(st *step, m *dialogue.Message) bool {
 	for i := range ul.window {
 		f := &ul.window[i]
 		if f.msgID != m.MsgID {
 			continue
 		}
-		if f.qos != m.QoS || !m.DUP && (f.old || f.stage == upFinished && !ul.msgIDs.counts) || f.sum != checksum(m) {
+		if f.qos != m.QoS || !m.Dup && (f.old || f.stage == upFinished && !ul.msgIDs.counts) || f.sum != checksum(m) {
 			ul.settle(st, i)
 			return false
 		}
@@ -170,7 +152,7 @@ func (ul *uplink) repeated(st *step, m *sn12.Publish) bool {
 			f.stage, f.holdAt = upRelaying, st.Now+ul.s.cfg.Hold
 			ul.retract(st)
 		case f.stage == upAnswered || f.stage == upFinished:
-			send(st, sn12.PubRec{MsgID: f.msgID})
+			send(st, dialogue.Message{Kind: dialogue.PubRec, MsgID: f.msgID})
 		case f.holdAt == Never: // refused, or of an earlier connection: the device waits again
 			f.stage = upRelaying
 			f.holdAt = st.Now + ul.s.cfg.Hold
@@ -184,8 +166,8 @@ func (ul *uplink) repeated(st *step, m *sn12.Publish) bool {
 // checksum tells a repeat of a PUBLISH from a new one with the same MsgId: what a
 // restarted device sends may have the MsgId of an exchange that it has forgotten, and
 // there are devices that always use the same one.
-func checksum(m *sn12.Publish) uint32 {
-	return crc32.ChecksumIEEE(m.Data) + uint32(m.TopicID) + uint32(m.TopicIDType)<<16
+func checksum(m *dialogue.Message) uint32 {
+	return crc32.ChecksumIEEE(m.Data) + uint32(m.TopicID) + uint32(m.TopicType)<<16
 }
 
 func (ul *uplink) begin(f inflight) { ul.window = append(ul.window, f) }
@@ -248,7 +230,7 @@ func (ul *uplink) onPublished(st *step, t Token) {
 	answer := f.stage == upRelaying && !f.old
 	if f.qos == 1 {
 		if answer {
-			send(st, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID})
+			send(st, dialogue.Message{Kind: dialogue.PubAck, TopicID: f.topicID, MsgID: f.msgID})
 		}
 		ul.settle(st, i)
 		return
@@ -259,7 +241,7 @@ func (ul *uplink) onPublished(st *step, t Token) {
 	f.stage = upAnswered
 	f.holdAt = Never
 	if answer {
-		send(st, sn12.PubRec{MsgID: f.msgID})
+		send(st, dialogue.Message{Kind: dialogue.PubRec, MsgID: f.msgID})
 	}
 }
 
@@ -269,13 +251,13 @@ func (ul *uplink) onPublishFailed(st *step, ev *Event) {
 	if i < 0 {
 		return
 	}
-	why, code := ReasonBrokerCongested, sn12.RejectedCongestion
+	why, code := ReasonBrokerCongested, dialogue.Congestion
 	if ev.Rejected {
-		why, code = ReasonPublishRejected, sn12.RejectedNotSupported
+		why, code = ReasonPublishRejected, dialogue.NotSupported
 	}
 	if f := &ul.window[i]; f.stage == upRelaying && !f.old {
 		st.drop(why)
-		send(st, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID, ReturnCode: code})
+		send(st, dialogue.Message{Kind: dialogue.PubAck, TopicID: f.topicID, MsgID: f.msgID, Code: code})
 	} else if ev.Rejected {
 		st.drop(why)
 	}
@@ -302,7 +284,7 @@ func (ul *uplink) expireHeld(st *step) {
 		f.holdAt = Never
 		f.stage = upRefused
 		st.drop(ReasonBrokerDown)
-		send(st, sn12.PubAck{TopicID: f.topicID, MsgID: f.msgID, ReturnCode: sn12.RejectedCongestion})
+		send(st, dialogue.Message{Kind: dialogue.PubAck, TopicID: f.topicID, MsgID: f.msgID, Code: dialogue.Congestion})
 		st.do(Action{Kind: ActionAwait, Token: f.token})
 	}
 	ul.s.subs.expireAsked(st)
@@ -310,12 +292,7 @@ func (ul *uplink) expireHeld(st *step) {
 
 // onPubRel ends a QoS 2 exchange. It is answered also when the exchange is not known:
 // the PUBCOMP may have been lost.
-func (ul *uplink) onPubRel(st *step, body []byte) {
-	var m sn12.PubRel
-	if m.Parse(body) != nil {
-		st.drop(ReasonMalformed)
-		return
-	}
+func (ul *uplink) onPubRel(st *step, m *dialogue.Message) {
 	for i := range ul.window {
 		f := &ul.window[i]
 		if f.msgID != m.MsgID || f.qos != 2 {
@@ -332,7 +309,7 @@ func (ul *uplink) onPubRel(st *step, body []byte) {
 		f.stage, f.holdAt = upFinished, st.Now+lateWindow
 		break
 	}
-	send(st, sn12.PubComp{MsgID: m.MsgID})
+	send(st, dialogue.Message{Kind: dialogue.PubComp, MsgID: m.MsgID})
 }
 
 // relays reports whether a PUBLISH of the device is with the link.

@@ -1,6 +1,6 @@
 package session
 
-import "sngate/snpacket/sn12"
+import "sngate/gateway/session/dialogue"
 
 // outgoing is one message for the device.
 type outgoing struct {
@@ -29,8 +29,8 @@ const (
 func (m *outgoing) size() int { return len(m.topic) + len(m.payload) + messageOverhead }
 
 // publish is the message as a PUBLISH without topic id and MsgId.
-func (m *outgoing) publish() sn12.Publish {
-	return sn12.Publish{QoS: m.qos, Retain: m.retain, Data: m.payload}
+func (m *outgoing) publish() dialogue.Message {
+	return dialogue.Message{Kind: dialogue.Publish, QoS: m.qos, Retain: m.retain, Data: m.payload}
 }
 
 // queue holds messages for a device in order. Its bounds are kept by admit.

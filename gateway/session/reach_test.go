@@ -488,14 +488,14 @@ func TestUnreachable(t *testing.T) {
 // proven is not afterwards.
 func TestProofSurvivesARestart(t *testing.T) {
 	for _, proven := range []bool{false, true} {
-		s := New(proofConfig(), "dev")
+		s := newSession(proofConfig(), "dev")
 		s.state, s.kept = StateActive, true
 		if proven {
 			s.addr.reach = nil
 		}
 		cfg := proofConfig()
 		cfg.Durable = true
-		again := New(cfg, "dev")
+		again := newSession(cfg, "dev")
 		if err := again.Load(RecordSession, nil, s.appendSession()); err != nil {
 			t.Fatal(err)
 		}

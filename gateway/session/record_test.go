@@ -109,13 +109,13 @@ func TestRecordsOfAnotherVersionAreRefused(t *testing.T) {
 	value := richRecords(t)[0].Value
 	for version := range 256 {
 		value[0] = byte(version)
-		s := New(durableConfig(), "dev")
+		s := newSession(durableConfig(), "dev")
 		err := s.Load(RecordSession, nil, value)
 		if errors.Is(err, ErrRecordVersion) != (version != recordVersion) || s.journal.known != (version == recordVersion) {
 			t.Errorf("version %d: %v", version, err)
 		}
 	}
-	s := New(durableConfig(), "dev")
+	s := newSession(durableConfig(), "dev")
 	if err := s.Load(RecordSession, nil, nil); err == nil || errors.Is(err, ErrRecordVersion) {
 		t.Errorf("an empty record has no version: %v", err)
 	}

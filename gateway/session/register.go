@@ -1,25 +1,20 @@
 package session
 
 import (
+	"sngate/gateway/session/dialogue"
 	"sngate/internal/binrec"
-	"sngate/snpacket/sn12"
 	"sngate/topicreg"
 )
 
 // onRegister gives the device a topic id for a name (MQTT-SN 1.2 section 6.5).
-func (ti *topicIDs) onRegister(st *step, body []byte) {
-	var m sn12.Register
-	if m.Parse(body) != nil {
-		st.drop(ReasonMalformed)
-		return
-	}
-	answer := sn12.RegAck{MsgID: m.MsgID}
-	id, known := ti.topics.IDOf(m.TopicName)
+func (ti *topicIDs) onRegister(st *step, m *dialogue.Message) {
+	answer := dialogue.Message{Kind: dialogue.RegAck, MsgID: m.MsgID}
+	id, known := ti.topics.IDOf(m.Name)
 	known = known && !ti.topics.Doubtful(id)
 	switch {
-	case topicreg.ValidName(m.TopicName) != nil:
+	case topicreg.ValidName(m.Name) != nil:
 		st.drop(ReasonInvalidTopic)
-		answer.ReturnCode = sn12.RejectedNotSupported
+		answer.Code = dialogue.NotSupported
 	case known && ti.topics.State(id).Own:
 		if ti.s.journal.answer(id, m.MsgID) {
 			return
@@ -27,14 +22,14 @@ func (ti *topicIDs) onRegister(st *step, body []byte) {
 		answer.TopicID = id
 	case ti.s.journal.refuses(st):
 		st.drop(ReasonStoreFailed)
-		answer.ReturnCode = sn12.RejectedCongestion
-	case !known && !ti.s.mayKeep(st, len(m.TopicName)+topicOverhead):
+		answer.Code = dialogue.Congestion
+	case !known && !ti.s.mayKeep(st, len(m.Name)+topicOverhead):
 		st.drop(ReasonMemoryLimit)
-		answer.ReturnCode = sn12.RejectedCongestion
+		answer.Code = dialogue.Congestion
 	default:
 		fresh := !known
 		if known = known && ti.claim(st, id); !known {
-			id, known = ti.ownID(st, string(m.TopicName))
+			id, known = ti.ownID(st, string(m.Name))
 		}
 		if known {
 			ti.put(st, id, true)
@@ -42,7 +37,7 @@ func (ti *topicIDs) onRegister(st *step, body []byte) {
 			return
 		}
 		st.drop(ReasonTopicsFull)
-		answer.ReturnCode = sn12.RejectedCongestion
+		answer.Code = dialogue.Congestion
 	}
 	send(st, answer)
 	if answer.TopicID != 0 {
@@ -57,11 +52,11 @@ func (ti *topicIDs) onRegisterStored(st *step, v *continuation, ok bool) {
 	}
 	if !ok {
 		st.drop(ReasonStoreFailed)
-		send(st, sn12.RegAck{MsgID: v.msgID, ReturnCode: sn12.RejectedCongestion})
+		send(st, dialogue.Message{Kind: dialogue.RegAck, MsgID: v.msgID, Code: dialogue.Congestion})
 		ti.s.announcer.goOn(st, v.id)
 		return
 	}
-	send(st, sn12.RegAck{TopicID: v.id, MsgID: v.msgID})
+	send(st, dialogue.Message{Kind: dialogue.RegAck, TopicID: v.id, MsgID: v.msgID})
 	ti.told(st, v.id)
 }
 

@@ -1,6 +1,6 @@
 package session
 
-import "sngate/snpacket/sn12"
+import "sngate/gateway/session/dialogue"
 
 // What outlives the gateway, where it has a store.
 
@@ -37,16 +37,16 @@ func (s *Session) goOn(st *step, c *continuation, ok bool) {
 		s.custody.complete(st, c.identity)
 	case thenSleep:
 		if s.state == StateAsleep { // or it would take it for the end of what it has begun since
-			send(st, sn12.Disconnect{})
+			send(st, dialogue.Message{Kind: dialogue.Disconnect})
 		}
 	case thenConnAck:
 		s.handshake.onConnectStored(st)
 	case thenUnsubAck:
-		send(st, sn12.UnsubAck{MsgID: c.msgID})
+		send(st, dialogue.Message{Kind: dialogue.UnsubAck, MsgID: c.msgID})
 	case thenWillTopicResp:
-		send(st, sn12.WillTopicResp{})
+		send(st, dialogue.Message{Kind: dialogue.WillTopicResp})
 	case thenWillMsgResp:
-		send(st, sn12.WillMsgResp{})
+		send(st, dialogue.Message{Kind: dialogue.WillMsgResp})
 	case thenGoodbye:
 		s.handshake.onGoodbyeStored(st)
 	case thenRestore:
@@ -64,7 +64,7 @@ func (s *Session) save(st *step) {
 // Save puts out what is still to be stored of the session, because the gateway stops and
 // keeps it.
 func (s *Session) Save(env Env, out *Out) {
-	st := &step{env, out}
+	st := s.step(env, out)
 	s.journal.hurry()
 	s.save(st)
 }
@@ -72,7 +72,7 @@ func (s *Session) Save(env Env, out *Out) {
 // Snapshot puts out all that is to be kept of the session, in place of whatever is in
 // the store: after a failure of the store nothing else is known of that.
 func (s *Session) Snapshot(env Env, out *Out) {
-	st := &step{env, out}
+	st := s.step(env, out)
 	if !s.journal.known {
 		return
 	}
@@ -112,7 +112,7 @@ func (s *Session) Snapshot(env Env, out *Out) {
 // reports whether there is a session; if not, what is stored of it is rubbish. A
 // connected device has as long as after a word of it to speak.
 func (s *Session) Resume(env Env, out *Out) bool {
-	st := &step{env, out}
+	st := s.step(env, out)
 	if !s.journal.known {
 		return false
 	}

@@ -3,7 +3,7 @@ package session
 import (
 	"testing"
 
-	"sngate/snpacket"
+	"sngate/gateway/session/dialogue"
 	"sngate/snpacket/sn12"
 )
 
@@ -144,13 +144,12 @@ func semanticRig(t *testing.T, d disposition) *rig {
 
 func checkSemanticConnect(t *testing.T, v semanticVector, d disposition) {
 	t.Helper()
-	var c sn12.Connect
-	_, body, err := snpacket.Split(unhex(t, v.Hex))
-	if err != nil || c.Parse(body) != nil {
-		t.Fatalf("does not parse: %v", err)
+	c := parsed(t, unhex(t, v.Hex))
+	if c.Kind != dialogue.Connect || c.Fault == dialogue.Malformed {
+		t.Fatalf("does not parse: %+v", c)
 	}
 	code, why := CheckConnect(testConfig(), &c)
-	if why != d.drop || (code == sn12.Accepted) != (why == ReasonNone) {
+	if why != d.drop || (code == dialogue.Accepted) != (why == ReasonNone) {
 		t.Errorf("%s: %v because of %v, want %v", v.Why, code, why, d.drop)
 	}
 }

@@ -1,14 +1,15 @@
 package session
 
 import (
+	"sngate/gateway/session/dialogue"
 	"sngate/snpacket"
-	"sngate/snpacket/sn12"
 )
 
 // Session is the gateway's side of one MQTT-SN 1.2 device. All methods are called by
 // the one goroutine that owns it. See the package documentation.
 type Session struct {
 	cfg      *Config
+	dialogue dialogue.Dialogue // what the device speaks
 	clientID string
 	state    State
 	clean    bool
@@ -32,9 +33,9 @@ type Session struct {
 	wake      waking
 }
 
-// New returns the session of a device that has not connected yet.
-func New(cfg *Config, clientID string) *Session {
-	s := &Session{cfg: cfg, clientID: clientID}
+// New returns the session of a device that has not connected yet, and speaks d.
+func New(cfg *Config, clientID string, d dialogue.Dialogue) *Session {
+	s := &Session{cfg: cfg, clientID: clientID, dialogue: d}
 	s.handshake.s, s.presence.s, s.addr.s, s.wills.s, s.broker.s = s, s, s, s, s
 	s.ids.s, s.subs.s, s.up.s, s.down.s, s.custody.s, s.announcer.s, s.wake.s = s, s, s, s, s, s, s
 	s.presence.begin()
@@ -46,12 +47,15 @@ func New(cfg *Config, clientID string) *Session {
 	return s
 }
 
+// step begins a step.
+func (s *Session) step(env Env, out *Out) *step { return &step{env, out, s.dialogue} }
+
 // Datagram handles one datagram of the device, without any encapsulation. b is not
 // kept.
 func (s *Session) Datagram(env Env, b []byte, out *Out) {
 	f, err := snpacket.ParseFrame(b)
 	if err != nil {
-		st := &step{env, out}
+		st := s.step(env, out)
 		st.drop(ReasonMalformed)
 		return
 	}
@@ -60,34 +64,38 @@ func (s *Session) Datagram(env Env, b []byte, out *Out) {
 
 // Frame is Datagram for a message whose frame has been checked.
 func (s *Session) Frame(env Env, f snpacket.Frame, out *Out) {
-	st := &step{env, out}
-	t, body := f.Type, f.Body()
-	if why := stray(sn12.Type(t)); why != ReasonNone {
+	m := s.dialogue.Parse(f)
+	s.receive(s.step(env, out), &m, len(f.Message))
+}
+
+// receive handles a message of the device, which has come in so many octets.
+func (s *Session) receive(st *step, m *dialogue.Message, octets int) {
+	if why := stray(m.Kind); why != ReasonNone {
 		st.drop(why)
 		return
 	}
 	parked, bounded := s.presence.parked, s.addr.reach != nil
 	s.addr.reach.beginStep(st.Out)
-	s.addr.reach.credit(len(f.Message))
+	s.addr.reach.credit(octets)
 	switch {
-	case sn12.Type(t) == sn12.TypeConnect:
-		s.handshake.onConnect(st, body)
+	case m.Kind == dialogue.Connect:
+		s.handshake.onConnect(st, m)
 	case !s.connected():
-		s.onUnconnected(st, sn12.Type(t), body)
-	case s.presence.fresh && s.presence.accepted.will && (sn12.Type(t) == sn12.TypeWillTopic || sn12.Type(t) == sn12.TypeWillMsg):
+		s.onUnconnected(st, m)
+	case s.presence.fresh && s.presence.accepted.will && (m.Kind == dialogue.WillTopic || m.Kind == dialogue.WillMsg):
 		s.presence.heard(st.Now)
 		if !s.handshake.accepting() {
-			send(st, sn12.ConnAck{}) // the last step of the will dialogue again: the CONNACK was lost
+			send(st, dialogue.Message{Kind: dialogue.ConnAck}) // the last step of the will dialogue again: the CONNACK was lost
 		}
-	case s.handshake.accepting() && s.state == StateActive && sn12.Type(t) != sn12.TypeDisconnect:
+	case s.handshake.accepting() && s.state == StateActive && m.Kind != dialogue.Disconnect:
 		s.presence.heard(st.Now)
 		st.drop(ReasonUnexpectedMessage) // too early: nothing comes before the CONNACK
 	default:
 		s.presence.spoke()
 		s.presence.heard(st.Now)
 		s.down.noteLife()
-		if !s.addr.weigh(st, sn12.Type(t), body) {
-			s.onConnected(st, sn12.Type(t), body)
+		if !s.addr.weigh(st, m) {
+			s.onConnected(st, m)
 		}
 	}
 	if parked && !s.presence.parked {
@@ -110,69 +118,80 @@ func (s *Session) finish(st *step) {
 // onUnconnected handles what comes while the device has no connection: its part of
 // the will dialogue, or a DISCONNECT; anything else is answered with DISCONNECT, so
 // that the device knows it has to connect (MQTT-SN 1.2 section 5.4.21).
-func (s *Session) onUnconnected(st *step, t sn12.Type, body []byte) {
+func (s *Session) onUnconnected(st *step, m *dialogue.Message) {
 	switch {
-	case t == sn12.TypeWillTopic && s.state == StateWillTopic:
-		s.handshake.onWillTopic(st, body)
-	case t == sn12.TypeWillTopic && s.state == StateWillMsg:
+	case m.Kind == dialogue.WillTopic && s.state == StateWillTopic:
+		s.handshake.onWillTopic(st, m)
+	case m.Kind == dialogue.WillTopic && s.state == StateWillMsg:
 		s.handshake.repeatStep(st) // WILLMSGREQ was lost
-	case t == sn12.TypeWillMsg && s.state == StateWillMsg:
-		s.handshake.onWillMsg(st, body)
-	case t == sn12.TypeDisconnect:
-		s.handshake.onDisconnect(st, body)
+	case m.Kind == dialogue.WillMsg && s.state == StateWillMsg:
+		s.handshake.onWillMsg(st, m)
+	case m.Kind == dialogue.Disconnect && m.Fault != dialogue.NoFault:
+		st.drop(ReasonMalformed)
+	case m.Kind == dialogue.Disconnect:
+		s.handshake.onDisconnect(st, m)
 	case s.handshake.pending != nil:
 		st.drop(ReasonUnexpectedMessage) // too early, or a repeated step of the dialogue
-	case s.state == StateDisconnected && (t == sn12.TypeRegAck || t == sn12.TypePubAck || t == sn12.TypePubComp || t == sn12.TypePingResp):
+	case s.state == StateDisconnected && (m.Kind == dialogue.RegAck || m.Kind == dialogue.PubAck || m.Kind == dialogue.PubComp || m.Kind == dialogue.PingResp):
 		// An answer that has come behind a goodbye. The device may have sent CONNECT since, and
 		// would take DISCONNECT for the answer to that.
 		st.drop(ReasonUnexpectedMessage)
 	default:
 		st.drop(ReasonUnknownSender)
-		send(st, sn12.Disconnect{})
+		send(st, dialogue.Message{Kind: dialogue.Disconnect})
 	}
 }
 
-// onConnected dispatches what a connected device sends.
-func (s *Session) onConnected(st *step, t sn12.Type, body []byte) {
-	switch t {
-	case sn12.TypePublish:
-		s.up.onPublish(st, body)
-	case sn12.TypePubAck:
-		s.down.onPubAck(st, body)
-	case sn12.TypePubRec:
-		s.down.onPubRec(st, body)
-	case sn12.TypePubRel:
-		s.up.onPubRel(st, body)
-	case sn12.TypePubComp:
-		s.down.onPubComp(st, body)
-	case sn12.TypeRegister:
-		s.ids.onRegister(st, body)
-	case sn12.TypeRegAck:
-		s.announcer.onRegAck(st, body)
-	case sn12.TypeSubscribe:
-		s.subs.onSubscribe(st, body)
-	case sn12.TypeUnsubscribe:
-		s.subs.onUnsubscribe(st, body)
-	case sn12.TypePingReq:
-		s.wake.onPingReq(st, body)
-	case sn12.TypePingResp:
-		s.addr.onPingResp(st, body)
-	case sn12.TypeDisconnect:
-		s.handshake.onDisconnect(st, body)
-	case sn12.TypeWillTopicUpd:
-		s.wills.onWillTopicUpd(st, body)
-	case sn12.TypeWillMsgUpd:
-		s.wills.onWillMsgUpd(st, body)
-	case sn12.TypeWillTopic, sn12.TypeWillMsg:
+// onConnected dispatches what a connected device sends. What cannot be read is dropped, but
+// where there is an answer that refuses it.
+func (s *Session) onConnected(st *step, m *dialogue.Message) {
+	switch m.Kind {
+	case dialogue.WillTopic, dialogue.WillMsg:
 		// A live session whose device has sent CONNECT with Will goes through the
 		// dialogue in a state of its own; here it is a repeat that came late.
 		st.drop(ReasonUnexpectedMessage)
+		return
+	case dialogue.WillTopicUpd:
+		s.wills.onWillTopicUpd(st, m)
+		return
+	}
+	if m.Fault == dialogue.Malformed {
+		st.drop(ReasonMalformed)
+		return
+	}
+	switch m.Kind {
+	case dialogue.Publish:
+		s.up.onPublish(st, m)
+	case dialogue.PubAck:
+		s.down.onPubAck(st, m)
+	case dialogue.PubRec:
+		s.down.onPubRec(st, m)
+	case dialogue.PubRel:
+		s.up.onPubRel(st, m)
+	case dialogue.PubComp:
+		s.down.onPubComp(st, m)
+	case dialogue.Register:
+		s.ids.onRegister(st, m)
+	case dialogue.RegAck:
+		s.announcer.onRegAck(st, m)
+	case dialogue.Subscribe:
+		s.subs.onSubscribe(st, m)
+	case dialogue.Unsubscribe:
+		s.subs.onUnsubscribe(st, m)
+	case dialogue.PingReq:
+		s.wake.onPingReq(st)
+	case dialogue.PingResp:
+		s.addr.pinged(st)
+	case dialogue.Disconnect:
+		s.handshake.onDisconnect(st, m)
+	case dialogue.WillMsgUpd:
+		s.wills.onWillMsgUpd(st, m)
 	}
 }
 
 // Upstream handles one event of the upstream link.
 func (s *Session) Upstream(env Env, ev *Event, out *Out) {
-	st := &step{env, out}
+	st := s.step(env, out)
 	s.addr.reach.beginStep(st.Out)
 	switch ev.Kind {
 	case EventConnected:
@@ -240,7 +259,7 @@ func (s *Session) Deadline() Time {
 
 // Advance carries out what time has brought. Calling it early is harmless.
 func (s *Session) Advance(env Env, out *Out) {
-	st := &step{env, out}
+	st := s.step(env, out)
 	s.addr.reach.beginStep(st.Out)
 	if st.Now >= s.presence.lifeAt {
 		s.presence.onSilence(st)

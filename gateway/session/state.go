@@ -1,6 +1,6 @@
 package session
 
-import "sngate/snpacket/sn12"
+import "sngate/gateway/session/dialogue"
 
 // State is the state of a device as the gateway sees it (MQTT-SN 1.2 section 6.14).
 type State uint8
@@ -35,16 +35,15 @@ func (s State) String() string {
 // StateNames lists the names of all states, indexed by State.
 func StateNames() []string { return append([]string(nil), stateNames[:]...) }
 
-// stray tells why a message of type t has no meaning to a session in any state. It is
+// stray tells why a message of kind k has no meaning to a session in any state. It is
 // not answered: its sender may be a gateway, which would answer in turn.
-func stray(t sn12.Type) Reason {
-	switch t {
-	case sn12.TypeAdvertise, sn12.TypeSearchGW, sn12.TypeGWInfo, sn12.TypeConnAck, sn12.TypeWillTopicReq,
-		sn12.TypeWillMsgReq, sn12.TypeSubAck, sn12.TypeUnsubAck, sn12.TypeWillTopicResp, sn12.TypeWillMsgResp,
-		sn12.TypeEncapsulated:
+func stray(k dialogue.Kind) Reason {
+	switch k {
+	case dialogue.Advertise, dialogue.SearchGW, dialogue.GWInfo, dialogue.ConnAck, dialogue.WillTopicReq,
+		dialogue.WillMsgReq, dialogue.SubAck, dialogue.UnsubAck, dialogue.WillTopicResp, dialogue.WillMsgResp,
+		dialogue.Encapsulated:
 		return ReasonUnexpectedMessage
-	}
-	if !t.Known() {
+	case dialogue.Reserved:
 		return ReasonMalformed
 	}
 	return ReasonNone

@@ -1,9 +1,7 @@
 package session
 
 import (
-	"errors"
-
-	"sngate/snpacket/sn12"
+	"sngate/gateway/session/dialogue"
 	"sngate/topicreg"
 )
 
@@ -30,39 +28,31 @@ type subscription struct {
 }
 
 // onSubscribe handles SUBSCRIBE (MQTT-SN 1.2 sections 5.4.15 and 6.9).
-func (sb *subscriptions) onSubscribe(st *step, body []byte) {
-	var m sn12.Subscribe
-	filter, code, why := "", sn12.RejectedNotSupported, ReasonInvalidTopic
-	switch err := m.Parse(body); {
-	case err == nil:
-		filter, code, why = sb.filterOf(m.TopicIDType, m.TopicName, m.TopicID)
-	case !errors.Is(err, sn12.ErrTopicField):
-		st.drop(ReasonMalformed)
-		return
-	}
-	r := request{filter: filter, idType: m.TopicIDType, id: m.TopicID, msgID: m.MsgID, qos: m.QoS}
+func (sb *subscriptions) onSubscribe(st *step, m *dialogue.Message) {
+	filter, code, why := sb.filterOf(m)
+	r := request{filter: filter, idType: m.TopicType, id: m.TopicID, msgID: m.MsgID, qos: m.QoS}
 	switch {
 	case why != ReasonNone:
 	case sb.isAsked(st.Now, &r):
 		return
 	case m.QoS > 2:
-		code, why = sn12.RejectedNotSupported, ReasonNotSupported
+		code, why = dialogue.NotSupported, ReasonNotSupported
 	case m.MsgID == 0:
-		code, why = sn12.RejectedNotSupported, ReasonInvalidMessageID
+		code, why = dialogue.NotSupported, ReasonInvalidMessageID
 	case len(filter) > sb.s.journal.longestKey():
-		code, why = sn12.RejectedNotSupported, ReasonTooLarge
+		code, why = dialogue.NotSupported, ReasonTooLarge
 	case sb.find(filter) < 0 && !sb.hasPlace(filter), !sb.mayAsk(filter):
-		code, why = sn12.RejectedCongestion, ReasonSubscriptionsFull
-	case m.TopicIDType == sn12.TopicIDNormal && topicreg.NamesTopic(filter) && !sb.hasRoom(filter):
-		code, why = sn12.RejectedCongestion, ReasonTopicsFull
+		code, why = dialogue.Congestion, ReasonSubscriptionsFull
+	case m.TopicType == dialogue.NormalTopic && topicreg.NamesTopic(filter) && !sb.hasRoom(filter):
+		code, why = dialogue.Congestion, ReasonTopicsFull
 	case sb.find(filter) < 0 && !sb.s.mayKeep(st, 2*len(filter)+subscriptionOverhead+topicOverhead):
-		code, why = sn12.RejectedCongestion, ReasonMemoryLimit
+		code, why = dialogue.Congestion, ReasonMemoryLimit
 	case sb.find(filter) < 0 && sb.s.journal.refuses(st):
-		code, why = sn12.RejectedCongestion, ReasonStoreFailed
+		code, why = dialogue.Congestion, ReasonStoreFailed
 	}
 	if why != ReasonNone {
 		st.drop(why)
-		send(st, sn12.SubAck{MsgID: m.MsgID, ReturnCode: code})
+		send(st, dialogue.Message{Kind: dialogue.SubAck, MsgID: m.MsgID, Code: code})
 		return
 	}
 	sb.ask(st, r)
@@ -70,16 +60,8 @@ func (sb *subscriptions) onSubscribe(st *step, body []byte) {
 
 // onUnsubscribe handles UNSUBSCRIBE, which can only be answered with UNSUBACK: there
 // is no return code (section 5.4.18).
-func (sb *subscriptions) onUnsubscribe(st *step, body []byte) {
-	var m sn12.Unsubscribe
-	filter, why := "", ReasonInvalidTopic
-	switch err := m.Parse(body); {
-	case err == nil:
-		filter, _, why = sb.filterOf(m.TopicIDType, m.TopicName, m.TopicID)
-	case !errors.Is(err, sn12.ErrTopicField):
-		st.drop(ReasonMalformed)
-		return
-	}
+func (sb *subscriptions) onUnsubscribe(st *step, m *dialogue.Message) {
+	filter, _, why := sb.filterOf(m)
 	r := request{filter: filter, msgID: m.MsgID, remove: true}
 	switch {
 	case why != ReasonNone: // such a subscription cannot exist
@@ -90,7 +72,7 @@ func (sb *subscriptions) onUnsubscribe(st *step, body []byte) {
 	}
 	if why != ReasonNone {
 		st.drop(why)
-		send(st, sn12.UnsubAck{MsgID: m.MsgID})
+		send(st, dialogue.Message{Kind: dialogue.UnsubAck, MsgID: m.MsgID})
 		return
 	}
 	if i := sb.find(filter); i >= 0 {
@@ -100,18 +82,20 @@ func (sb *subscriptions) onUnsubscribe(st *step, body []byte) {
 }
 
 // filterOf finds the topic filter a SUBSCRIBE or UNSUBSCRIBE means.
-func (sb *subscriptions) filterOf(t sn12.TopicIDType, name []byte, id uint16) (string, sn12.ReturnCode, Reason) {
-	if t != sn12.TopicIDNormal {
-		filter, code, why := sb.s.ids.topicOf(t, id)
+func (sb *subscriptions) filterOf(m *dialogue.Message) (string, dialogue.Code, Reason) {
+	switch {
+	case m.Fault == dialogue.NoTopic:
+		return "", dialogue.NotSupported, ReasonInvalidTopic
+	case m.TopicType != dialogue.NormalTopic:
+		filter, code, why := sb.s.ids.topicOf(m.TopicType, m.TopicID)
 		if why == ReasonInvalidTopic {
-			code = sn12.RejectedNotSupported
+			code = dialogue.NotSupported
 		}
 		return filter, code, why
+	case topicreg.ValidFilter(m.Name) != nil:
+		return "", dialogue.NotSupported, ReasonInvalidTopic
 	}
-	if topicreg.ValidFilter(name) != nil {
-		return "", sn12.RejectedNotSupported, ReasonInvalidTopic
-	}
-	return string(name), sn12.Accepted, ReasonNone
+	return string(m.Name), dialogue.Accepted, ReasonNone
 }
 
 // hasPlace reports whether one more filter keeps the bounds on their number, and on
@@ -182,16 +166,16 @@ func (sb *subscriptions) onSubscriptionRefused(st *step, r *request, closes bool
 		sb.unsubscribe(st, i)
 	}
 	if !r.quiet {
-		send(st, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedNotSupported})
+		send(st, dialogue.Message{Kind: dialogue.SubAck, MsgID: r.msgID, Code: dialogue.NotSupported})
 	}
 }
 
 // granted answers a SUBSCRIBE that the broker has accepted, with a topic id where the
 // filter is a name.
 func (sb *subscriptions) granted(st *step, r *request, qos uint8) {
-	answer := sn12.SubAck{QoS: qos, MsgID: r.msgID}
+	answer := dialogue.Message{Kind: dialogue.SubAck, QoS: qos, MsgID: r.msgID}
 	fresh, allots, claims := sb.find(r.filter) < 0, false, false
-	if r.idType == sn12.TopicIDNormal && topicreg.NamesTopic(r.filter) {
+	if r.idType == dialogue.NormalTopic && topicreg.NamesTopic(r.filter) {
 		id, ok := sb.s.ids.topics.ID(r.filter)
 		claims = ok && !sb.s.ids.topics.State(id).Own
 		if !ok || sb.s.ids.topics.Doubtful(id) || !sb.s.ids.claim(st, id) {
@@ -201,7 +185,7 @@ func (sb *subscriptions) granted(st *step, r *request, qos uint8) {
 		if !ok {
 			st.dropOf(ReasonTopicsFull, r.filter, 0)
 			st.do(Action{Kind: ActionUnsubscribe, Topic: r.filter})
-			send(st, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedCongestion})
+			send(st, dialogue.Message{Kind: dialogue.SubAck, MsgID: r.msgID, Code: dialogue.Congestion})
 			return
 		}
 		if allots || fresh && !sb.s.ids.topics.Announced(id) {
@@ -215,12 +199,12 @@ func (sb *subscriptions) granted(st *step, r *request, qos uint8) {
 
 // answerSubscribe sends SUBACK. A short name is returned as it came: the field is not
 // relevant there (section 5.4.16), but there are clients that take 0x0000 for a refusal.
-func (sb *subscriptions) answerSubscribe(st *step, r *request, answer sn12.SubAck) {
-	if r.idType != sn12.TopicIDNormal {
+func (sb *subscriptions) answerSubscribe(st *step, r *request, answer dialogue.Message) {
+	if r.idType != dialogue.NormalTopic {
 		answer.TopicID = r.id
 	}
 	send(st, answer)
-	if r.idType == sn12.TopicIDNormal && answer.TopicID != 0 {
+	if r.idType == dialogue.NormalTopic && answer.TopicID != 0 {
 		sb.s.ids.told(st, answer.TopicID)
 	}
 }
@@ -277,10 +261,10 @@ func (sb *subscriptions) onSubscribeStored(st *step, v *continuation, ok bool) {
 			st.do(Action{Kind: ActionUnsubscribe, Topic: r.filter})
 		}
 		if !r.quiet {
-			send(st, sn12.SubAck{MsgID: r.msgID, ReturnCode: sn12.RejectedCongestion})
+			send(st, dialogue.Message{Kind: dialogue.SubAck, MsgID: r.msgID, Code: dialogue.Congestion})
 		}
 	case !r.quiet:
-		sb.answerSubscribe(st, r, sn12.SubAck{QoS: v.granted, MsgID: r.msgID, TopicID: v.id})
+		sb.answerSubscribe(st, r, dialogue.Message{Kind: dialogue.SubAck, QoS: v.granted, MsgID: r.msgID, TopicID: v.id})
 	}
 	sb.s.announcer.goOn(st, v.id)
 }

@@ -376,7 +376,7 @@ func TestUnansweredCountEndsWithTheAnswer(t *testing.T) {
 }
 
 func TestUnansweredCountsAreBounded(t *testing.T) {
-	s := New(testConfig(), "dev")
+	s := newSession(testConfig(), "dev")
 	for n := range 3 * maxTallies {
 		s.down.tally(&outgoing{topic: fmt.Sprint(n), qos: 1}).sends = uint8(n)
 	}
@@ -397,7 +397,7 @@ func TestMaxPacketSizeOfAPattern(t *testing.T) {
 	r.wantLost("said", "too_large a/b QoS 1, 94 octets")
 	r.wantAck("or the broker would send it for ever", 1)
 	for id, want := range map[string]int{"other-1": 40, "dev": 100, "dew": 100, "elsewhere": 1000} {
-		if got := New(cfg, id).down.maxPacket(&step{}); got != want {
+		if got := newSession(cfg, id).down.maxPacket(&step{}); got != want {
 			t.Errorf("%s: %d octets, want %d", id, got, want)
 		}
 	}

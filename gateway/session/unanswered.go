@@ -24,7 +24,7 @@ func (dl *downlink) noteLife() {
 // askForLife sends PINGREQ with the last repetition to a device that has not been heard
 // for as long as the repetitions take: it may have nothing to say.
 func (dl *downlink) askForLife(st *step, tries uint8, heard bool) {
-	if int(tries) >= dl.s.cfg.RetryCount && !heard && dl.s.addr.affords(st, pingLen) {
+	if int(tries) >= dl.s.cfg.RetryCount && !heard && dl.s.addr.affords(st, st.pingSize()) {
 		dl.s.addr.sendPingReq(st)
 	}
 }
@@ -42,7 +42,7 @@ func (dl *downlink) onRetry(st *step) {
 	case dl.delivery.phase == publishing && dl.delivery.before >= dl.s.cfg.patience():
 		dl.giveUp(st, ReasonUnanswered)
 		dl.pump(st)
-	case !dl.s.addr.affords(st, dl.delivery.size()):
+	case !dl.s.addr.affords(st, st.size(dl.delivery.message())):
 		dl.s.addr.prove(st)
 	default:
 		if dl.retry.tries == 1 {

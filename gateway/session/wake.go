@@ -1,6 +1,6 @@
 package session
 
-import "sngate/snpacket/sn12"
+import "sngate/gateway/session/dialogue"
 
 // waking is a sleeper's wake.
 type waking struct {
@@ -58,15 +58,10 @@ func (wk *waking) tired() bool {
 
 // onPingReq answers an active device, and wakes a sleeping one (section 6.14). While it
 // is awake the PINGREQ is a repeat: its PINGRESP comes when all is delivered.
-func (wk *waking) onPingReq(st *step, body []byte) {
-	var m sn12.PingReq
-	if m.Parse(body) != nil {
-		st.drop(ReasonMalformed)
-		return
-	}
+func (wk *waking) onPingReq(st *step) {
 	switch wk.s.state {
 	case StateActive:
-		send(st, sn12.PingResp{})
+		send(st, dialogue.Message{Kind: dialogue.PingResp})
 	case StateAsleep:
 		wk.s.enter(st, StateAwake, ReasonNone)
 		wk.barrier = barrier{at: Never, rounds: wk.barrier.rounds}
@@ -100,7 +95,7 @@ func (wk *waking) finish(st *step) {
 	}
 	wk.end()
 	wk.s.announcer.suspend()
-	send(st, sn12.PingResp{})
+	send(st, dialogue.Message{Kind: dialogue.PingResp})
 	wk.s.enter(st, StateAsleep, ReasonNone)
 	wk.s.presence.heard(st.Now)
 }

@@ -1,7 +1,7 @@
 package session
 
 import (
-	"sngate/snpacket/sn12"
+	"sngate/gateway/session/dialogue"
 	"sngate/topicreg"
 )
 
@@ -35,14 +35,14 @@ func (ws *wills) fits(topic, message int) bool {
 
 // refusesWill tells with what code, and why, a will that takes the place of the one that
 // is kept is refused; ReasonNone: it is not.
-func (ws *wills) refuses(st *step, topic, message int) (sn12.ReturnCode, Reason) {
+func (ws *wills) refuses(st *step, topic, message int) (dialogue.Code, Reason) {
 	switch {
 	case !ws.fits(topic, message):
-		return sn12.RejectedNotSupported, ReasonWill
+		return dialogue.NotSupported, ReasonWill
 	case !ws.s.mayKeep(st, topic+message+messageOverhead-ws.current.size()):
-		return sn12.RejectedCongestion, ReasonMemoryLimit
+		return dialogue.Congestion, ReasonMemoryLimit
 	}
-	return sn12.Accepted, ReasonNone
+	return dialogue.Accepted, ReasonNone
 }
 
 // wills are the will of the device, and what the broker knows of it.
@@ -59,26 +59,25 @@ type wills struct {
 
 // onWillTopicUpd changes topic, QoS and retain of the will, or deletes it (MQTT-SN 1.2
 // section 6.4).
-func (ws *wills) onWillTopicUpd(st *step, body []byte) {
-	var m sn12.WillTopicUpd
+func (ws *wills) onWillTopicUpd(st *step, m *dialogue.Message) {
 	switch {
-	case m.Parse(body) == nil && m.Empty:
+	case m.Fault == dialogue.NoFault && len(m.Name) == 0:
 		ws.set(st, nil)
-	case len(m.Topic) == 0 || m.QoS > 2 || topicreg.ValidName(m.Topic) != nil:
+	case m.Fault != dialogue.NoFault || m.QoS > 2 || topicreg.ValidName(m.Name) != nil:
 		st.drop(ReasonWill)
-		send(st, sn12.WillTopicResp{ReturnCode: sn12.RejectedNotSupported})
+		send(st, dialogue.Message{Kind: dialogue.WillTopicResp, Code: dialogue.NotSupported})
 		return
 	default:
 		message := 0
 		if ws.current != nil {
 			message = len(ws.current.Message)
 		}
-		if code, why := ws.refuses(st, len(m.Topic), message); why != ReasonNone {
+		if code, why := ws.refuses(st, len(m.Name), message); why != ReasonNone {
 			st.drop(why)
-			send(st, sn12.WillTopicResp{ReturnCode: code})
+			send(st, dialogue.Message{Kind: dialogue.WillTopicResp, Code: code})
 			return
 		}
-		w := &Will{Topic: string(m.Topic), QoS: m.QoS, Retain: m.Retain}
+		w := &Will{Topic: string(m.Name), QoS: m.QoS, Retain: m.Retain}
 		if ws.current != nil {
 			w.Message = ws.current.Message
 		}
@@ -88,22 +87,19 @@ func (ws *wills) onWillTopicUpd(st *step, body []byte) {
 }
 
 // onWillMsgUpd changes the message of the will.
-func (ws *wills) onWillMsgUpd(st *step, body []byte) {
-	var m sn12.WillMsgUpd
+func (ws *wills) onWillMsgUpd(st *step, m *dialogue.Message) {
 	switch {
-	case m.Parse(body) != nil:
-		st.drop(ReasonMalformed)
 	case ws.current == nil:
 		st.drop(ReasonWill)
-		send(st, sn12.WillMsgResp{ReturnCode: sn12.RejectedNotSupported})
+		send(st, dialogue.Message{Kind: dialogue.WillMsgResp, Code: dialogue.NotSupported})
 	default:
-		if code, why := ws.refuses(st, len(ws.current.Topic), len(m.Message)); why != ReasonNone {
+		if code, why := ws.refuses(st, len(ws.current.Topic), len(m.Data)); why != ReasonNone {
 			st.drop(why)
-			send(st, sn12.WillMsgResp{ReturnCode: code})
+			send(st, dialogue.Message{Kind: dialogue.WillMsgResp, Code: code})
 			return
 		}
 		w := *ws.current
-		w.Message = append([]byte(nil), m.Message...)
+		w.Message = append([]byte(nil), m.Data...)
 		ws.set(st, &w)
 		ws.s.after(st, goOnWhenDown, continuation{kind: thenWillMsgResp})
 	}

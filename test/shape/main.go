@@ -23,7 +23,7 @@ const module = "sngate/"
 // The packages and the type that the counts are about.
 const (
 	sessionPath  = module + "gateway/session"
-	dialoguePath = module + "gateway/session/sn12" // the MQTT-SN 1.2 dialogue, when it has a package
+	dialoguePath = module + "gateway/session/sn12" // the MQTT-SN 1.2 dialogue
 	sessionType  = "Session"
 	codecPath    = module + "snpacket/sn12"
 )
@@ -43,7 +43,7 @@ func ceilings() []ceiling {
 		{"fields of one struct with state", 24, 24},
 		{"session fields assigned in more than 2 files", 0, 0},
 		{"tests of \"is there a store\" in the session", 9, 5},
-		{"session files outside the dialogue that name sn12", 24, 0},
+		{"session files outside the dialogue that name sn12", 0, 0},
 		{"references up, gateway/session", 75, 18},
 		{"references up, gateway", 21, 13},
 		{"references up, upstream", 0, 0},
