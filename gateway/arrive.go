@@ -76,7 +76,7 @@ func (s *shard) arriveAddress(a *arrival) {
 		s.disown(a, session.ReasonUnknownSender)
 	case e.loading.on:
 		s.loads.await(s.now, e, a)
-	case !live(e.session.State()) && spoken().Parse(a.frame).Kind == dialogue.Disconnect && !s.farewells.Allow(s.now):
+	case !live(e.session.State()) && a.message().Kind == dialogue.Disconnect && !s.farewells.Allow(s.now):
 		s.counters.Drop(session.ReasonRateLimited) // as for strangers: see farewellsPerSecond
 		s.report.remember(s.now, e, session.ReasonRateLimited)
 	default:
@@ -129,7 +129,7 @@ func (s *shard) reply(p listen.Peer, m dialogue.Message) {
 // arriveWake handles PINGREQ with a client id. A sleeper's may come from a new address,
 // because it loses its NAT binding; an active device has to connect again.
 func (s *shard) arriveWake(a *arrival) {
-	m := spoken().Parse(a.frame)
+	m := a.message()
 	e := s.roster.byID[string(m.Name)]
 	switch {
 	case e == nil:

@@ -11,7 +11,7 @@ import (
 
 // arriveConnect handles CONNECT: the only message that makes a session.
 func (s *shard) arriveConnect(a *arrival) {
-	c := spoken().Parse(a.frame)
+	c := a.message()
 	switch {
 	case c.Fault == dialogue.Malformed:
 		s.report.refusedWithout(s.now, a, session.ReasonMalformed)

@@ -9,3 +9,9 @@ import (
 // more, the reader knows by the CONNECT which one a device speaks, a session keeps it, and its
 // record says it.
 func spoken() dialogue.Dialogue { return sn12.Dialogue{} }
+
+// message reads what has come, for the shard itself: a session parses its frames.
+func (a *arrival) message() (m dialogue.Message) {
+	spoken().Parse(a.frame, &m)
+	return m
+}

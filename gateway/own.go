@@ -110,7 +110,7 @@ func (o *ownConnection) publish(a *arrival) {
 
 func (o *ownConnection) relay(a *arrival) session.Reason {
 	s := o.shard
-	m := spoken().Parse(a.frame)
+	m := a.message()
 	switch {
 	case !s.gw.opts.Session.QoSMinusOne:
 		return session.ReasonQoSMinusOneDisabled

@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"sngate/gateway/session/dialogue"
+	version12 "sngate/gateway/session/sn12"
 	"sngate/snpacket/sn12"
 )
 
@@ -109,7 +110,7 @@ func TestSessionIsSmall(t *testing.T) {
 func TestOutGivesBackTheMemoryOfAHugeStep(t *testing.T) {
 	var o Out
 	for i := range 10 {
-		send(newSession(testConfig(), "dev").step(Env{}, &o), dialogue.Message{Kind: dialogue.Publish, MsgID: uint16(i), Data: make([]byte, 60000)})
+		send(&step{Out: &o, dialogue: version12.Dialogue{}}, dialogue.Message{Kind: dialogue.Publish, MsgID: uint16(i), Data: make([]byte, 60000)})
 	}
 	o.do(Action{Kind: ActionPublish, Payload: make([]byte, 10)})
 	if o.Datagrams() != 10 || len(o.Datagram(9)) != 60009 {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"sngate/gateway/session/dialogue"
-	version12 "sngate/gateway/session/sn12"
 	"sngate/snpacket"
 	"sngate/snpacket/sn12"
 )
@@ -328,7 +327,7 @@ func (d *driver) event(ev Event) {
 func (d *driver) datagram(b []byte) {
 	f, err := snpacket.ParseFrame(b)
 	if err == nil && sn12.Type(f.Type) == sn12.TypeConnect {
-		c := version12.Dialogue{}.Parse(f)
+		c := parsed(d.t, b)
 		if c.Fault != dialogue.Malformed && len(c.Name) > 0 {
 			if code, _ := CheckConnect(d.cfg, &c); code != dialogue.Accepted {
 				return // never reaches a session

@@ -56,7 +56,9 @@ func parsed(t *testing.T, datagram []byte) dialogue.Message {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return version12.Dialogue{}.Parse(f)
+	var m dialogue.Message
+	version12.Dialogue{}.Parse(f, &m)
+	return m
 }
 
 // rig drives one session step by step. Everything a step puts out has to be expected

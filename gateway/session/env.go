@@ -1,6 +1,9 @@
 package session
 
-import "sngate/gateway/session/dialogue"
+import (
+	"sngate/gateway/session/dialogue"
+	"sngate/snpacket"
+)
 
 // Env is what a session has to know of its surroundings for one step. The shell says all
 // of it anew for each: nothing is remembered from one step to the next.
@@ -31,6 +34,12 @@ type step struct {
 	Env
 	*Out
 	dialogue dialogue.Dialogue
+}
+
+// parse reads the message that the step is for. It is valid until the next step.
+func (st *step) parse(f snpacket.Frame) *dialogue.Message {
+	st.dialogue.Parse(f, &st.received)
+	return &st.received
 }
 
 // size is the length of a message in octets.

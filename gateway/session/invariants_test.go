@@ -238,7 +238,7 @@ func (d *driver) checkOneAtATime(m sn12.Publish) {
 }
 
 func (d *driver) checkSession() {
-	s, st := d.s, d.s.step(d.at(), &Out{})
+	s, st := d.s, &step{d.at(), &Out{}, d.s.dialogue}
 	if s.down.delivery.phase == idle {
 		d.inFlight = 0
 	}

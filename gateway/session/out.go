@@ -18,6 +18,8 @@ type Out struct {
 	Retries []dialogue.Kind // messages sent again, to count
 	abouts  []aboutDrop     // see About
 
+	received dialogue.Message // what the step is for; here, so that it is not allocated for each
+
 	// Records are changes to be stored together, as one batch. When Batch is not 0, its
 	// result is awaited: EventStored.
 	Records []Record

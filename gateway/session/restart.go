@@ -64,7 +64,7 @@ func (s *Session) save(st *step) {
 // Save puts out what is still to be stored of the session, because the gateway stops and
 // keeps it.
 func (s *Session) Save(env Env, out *Out) {
-	st := s.step(env, out)
+	st := &step{env, out, s.dialogue}
 	s.journal.hurry()
 	s.save(st)
 }
@@ -72,7 +72,7 @@ func (s *Session) Save(env Env, out *Out) {
 // Snapshot puts out all that is to be kept of the session, in place of whatever is in
 // the store: after a failure of the store nothing else is known of that.
 func (s *Session) Snapshot(env Env, out *Out) {
-	st := s.step(env, out)
+	st := &step{env, out, s.dialogue}
 	if !s.journal.known {
 		return
 	}
@@ -112,7 +112,7 @@ func (s *Session) Snapshot(env Env, out *Out) {
 // reports whether there is a session; if not, what is stored of it is rubbish. A
 // connected device has as long as after a word of it to speak.
 func (s *Session) Resume(env Env, out *Out) bool {
-	st := s.step(env, out)
+	st := &step{env, out, s.dialogue}
 	if !s.journal.known {
 		return false
 	}

@@ -5,7 +5,7 @@ import (
 	"sngate/snpacket"
 )
 
-// Session is the gateway's side of one MQTT-SN 1.2 device. All methods are called by
+// Session is the gateway's side of one device. All methods are called by
 // the one goroutine that owns it. See the package documentation.
 type Session struct {
 	cfg      *Config
@@ -47,25 +47,22 @@ func New(cfg *Config, clientID string, d dialogue.Dialogue) *Session {
 	return s
 }
 
-// step begins a step.
-func (s *Session) step(env Env, out *Out) *step { return &step{env, out, s.dialogue} }
-
 // Datagram handles one datagram of the device, without any encapsulation. b is not
 // kept.
 func (s *Session) Datagram(env Env, b []byte, out *Out) {
+	st := &step{env, out, s.dialogue}
 	f, err := snpacket.ParseFrame(b)
 	if err != nil {
-		st := s.step(env, out)
 		st.drop(ReasonMalformed)
 		return
 	}
-	s.Frame(env, f, out)
+	s.receive(st, st.parse(f), len(b))
 }
 
 // Frame is Datagram for a message whose frame has been checked.
 func (s *Session) Frame(env Env, f snpacket.Frame, out *Out) {
-	m := s.dialogue.Parse(f)
-	s.receive(s.step(env, out), &m, len(f.Message))
+	st := &step{env, out, s.dialogue}
+	s.receive(st, st.parse(f), len(f.Message))
 }
 
 // receive handles a message of the device, which has come in so many octets.
@@ -143,19 +140,9 @@ func (s *Session) onUnconnected(st *step, m *dialogue.Message) {
 }
 
 // onConnected dispatches what a connected device sends. What cannot be read is dropped, but
-// where there is an answer that refuses it.
+// for what is refused, or dropped for another reason, all the same.
 func (s *Session) onConnected(st *step, m *dialogue.Message) {
-	switch m.Kind {
-	case dialogue.WillTopic, dialogue.WillMsg:
-		// A live session whose device has sent CONNECT with Will goes through the
-		// dialogue in a state of its own; here it is a repeat that came late.
-		st.drop(ReasonUnexpectedMessage)
-		return
-	case dialogue.WillTopicUpd:
-		s.wills.onWillTopicUpd(st, m)
-		return
-	}
-	if m.Fault == dialogue.Malformed {
+	if m.Fault == dialogue.Malformed && m.Kind != dialogue.WillTopic && m.Kind != dialogue.WillTopicUpd {
 		st.drop(ReasonMalformed)
 		return
 	}
@@ -186,12 +173,18 @@ func (s *Session) onConnected(st *step, m *dialogue.Message) {
 		s.handshake.onDisconnect(st, m)
 	case dialogue.WillMsgUpd:
 		s.wills.onWillMsgUpd(st, m)
+	case dialogue.WillTopicUpd:
+		s.wills.onWillTopicUpd(st, m)
+	case dialogue.WillTopic, dialogue.WillMsg:
+		// A live session whose device has sent CONNECT with Will goes through the
+		// dialogue in a state of its own; here it is a repeat that came late.
+		st.drop(ReasonUnexpectedMessage)
 	}
 }
 
 // Upstream handles one event of the upstream link.
 func (s *Session) Upstream(env Env, ev *Event, out *Out) {
-	st := s.step(env, out)
+	st := &step{env, out, s.dialogue}
 	s.addr.reach.beginStep(st.Out)
 	switch ev.Kind {
 	case EventConnected:
@@ -259,7 +252,7 @@ func (s *Session) Deadline() Time {
 
 // Advance carries out what time has brought. Calling it early is harmless.
 func (s *Session) Advance(env Env, out *Out) {
-	st := s.step(env, out)
+	st := &step{env, out, s.dialogue}
 	s.addr.reach.beginStep(st.Out)
 	if st.Now >= s.presence.lifeAt {
 		s.presence.onSilence(st)

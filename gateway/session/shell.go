@@ -11,7 +11,7 @@ func (s *Session) SetAssigned() { s.assigned = true }
 // AddressTaken says that the device's address belongs to another device from now on.
 // A sleeper is kept if it has a client id to be found by. Any other device is gone.
 func (s *Session) AddressTaken(env Env, out *Out) {
-	st := s.step(env, out)
+	st := &step{env, out, s.dialogue}
 	s.journal.mustSave() // or a restart would give it the address back
 	s.addr.forget(st)
 	switch {
@@ -65,7 +65,7 @@ func (s *Session) Adopt(env Env, from *Session, out *Out) {
 		said = append(said, dialogue.Message{Kind: dialogue.WillMsg, Data: w.Message})
 	}
 	for i := range said {
-		st := s.step(env, out)
+		st := &step{env, out, s.dialogue}
 		arena, ends := len(out.arena), len(out.ends)
 		if s.receive(st, &said[i], st.size(said[i])); i < len(said)-1 {
 			out.arena, out.ends = out.arena[:arena], out.ends[:ends]
@@ -77,7 +77,7 @@ func (s *Session) Adopt(env Env, from *Session, out *Out) {
 // Messages of QoS 1 and 2 stay: if they alone are too many, the connection to the broker is
 // not read until fewer are left.
 func (s *Session) Yield(env Env, out *Out) {
-	st := s.step(env, out)
+	st := &step{env, out, s.dialogue}
 	for {
 		if _, b := s.Held(); b <= st.Allowance || !s.down.queue.dropOldestQoS0() {
 			break
@@ -90,7 +90,7 @@ func (s *Session) Yield(env Env, out *Out) {
 // GiveWay ends a half-open session without a word, to make room. A device that goes on
 // with the dialogue is answered with DISCONNECT, and connects again.
 func (s *Session) GiveWay(env Env, out *Out) {
-	st := s.step(env, out)
+	st := &step{env, out, s.dialogue}
 	if s.HalfOpen() {
 		st.drop(ReasonMaxSessions)
 		s.handshake.abandon(st, ReasonMaxSessions)
@@ -105,7 +105,7 @@ func (s *Session) GiveWay(env Env, out *Out) {
 // It reports false, and does nothing, for a session that is in use, be it for messages
 // of the device that the broker has not got yet.
 func (s *Session) Expire(env Env, out *Out) bool {
-	st := s.step(env, out)
+	st := &step{env, out, s.dialogue}
 	if s.connected() || s.handshake.pending != nil || s.broker.draining() {
 		return false
 	}
@@ -121,7 +121,7 @@ func (s *Session) Expire(env Env, out *Out) bool {
 // Stop ends the session because the gateway stops: the device is told, and the
 // connection to the broker ends without the will.
 func (s *Session) Stop(env Env, out *Out) {
-	st := s.step(env, out)
+	st := &step{env, out, s.dialogue}
 	if s.listening() {
 		send(st, dialogue.Message{Kind: dialogue.Disconnect})
 	}
@@ -134,7 +134,7 @@ func (s *Session) Stop(env Env, out *Out) {
 // can be forged, and is believed of an address only that is not proven: then nothing is
 // sent there that was not asked for, until somebody speaks from there again.
 func (s *Session) Unreachable(env Env, out *Out) {
-	st := s.step(env, out)
+	st := &step{env, out, s.dialogue}
 	if s.addr.unreachable(st) {
 		s.finish(st)
 	}
@@ -157,5 +157,5 @@ func (s *Session) Restore() { s.subs.restoreAgain() }
 // long as a sleep may last. CONNECTs that go on coming have a device that answers asked no
 // more often than one that does not.
 func (s *Session) Contested(env Env, out *Out) bool {
-	return s.addr.contested(s.step(env, out))
+	return s.addr.contested(&step{env, out, s.dialogue})
 }

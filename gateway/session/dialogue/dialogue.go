@@ -3,8 +3,8 @@
 // version has, and what turns them into octets and back. There is a package for each version;
 // gateway/session/sn12 is that of MQTT-SN 1.2.
 //
-// Nothing here allocates. A session parses each datagram once, and every message is handed on
-// as a value or as a pointer to one on the stack.
+// Nothing here allocates: a session parses each datagram once, into a Message that serves all its
+// steps, and sends values.
 package dialogue
 
 import "sngate/snpacket"
@@ -12,10 +12,10 @@ import "sngate/snpacket"
 // Dialogue is one version of MQTT-SN as a session speaks it. It has no state: one value
 // serves any number of sessions, and goroutines.
 type Dialogue interface {
-	// Parse reads a message. It never fails: Message.Kind says what came, as far as the
-	// version knows it, and Message.Fault what is wrong with it. Name and Data are parts of
-	// f.Message.
-	Parse(f snpacket.Frame) Message
+	// Parse reads a message into m, and sets all of it. It never fails: m.Kind says what came,
+	// as far as the version knows it, and m.Fault what is wrong with it. m.Name and m.Data are
+	// parts of f.Message.
+	Parse(f snpacket.Frame, m *Message)
 
 	// Append appends the octets of a message to b. It copies Name and Data. Where the version
 	// cannot say the message it fails, with an error of package snpacket, and returns b as it

@@ -11,188 +11,170 @@ import (
 // Parse implements dialogue.Dialogue.
 //
 // long function: a case for each message.
-func (Dialogue) Parse(f snpacket.Frame) dialogue.Message {
-	body := f.Body()
-	switch codec.Type(f.Type) {
+func (Dialogue) Parse(f snpacket.Frame, m *dialogue.Message) {
+	*m = dialogue.Message{}
+	var err error
+	switch body := f.Body(); codec.Type(f.Type) {
 	case codec.TypeAdvertise:
-		return dialogue.Message{Kind: dialogue.Advertise}
+		m.Kind = dialogue.Advertise
 	case codec.TypeSearchGW:
-		return dialogue.Message{Kind: dialogue.SearchGW}
+		m.Kind = dialogue.SearchGW
 	case codec.TypeGWInfo:
-		return dialogue.Message{Kind: dialogue.GWInfo}
+		m.Kind = dialogue.GWInfo
 	case codec.TypeConnect:
-		return parseConnect(body)
+		m.Kind, err = dialogue.Connect, parseConnect(m, body)
 	case codec.TypeConnAck:
-		return parseCode(dialogue.ConnAck, body)
+		m.Kind, err = dialogue.ConnAck, parseCode(m, body)
 	case codec.TypeWillTopicReq:
-		return parseNothing(dialogue.WillTopicReq, body)
+		m.Kind, err = dialogue.WillTopicReq, parseNothing(body)
 	case codec.TypeWillTopic:
-		return parseWillTopic(dialogue.WillTopic, body)
+		m.Kind, err = dialogue.WillTopic, parseWillTopic(m, body)
 	case codec.TypeWillMsgReq:
-		return parseNothing(dialogue.WillMsgReq, body)
+		m.Kind, err = dialogue.WillMsgReq, parseNothing(body)
 	case codec.TypeWillMsg:
-		return dialogue.Message{Kind: dialogue.WillMsg, Data: body}
+		m.Kind, m.Data = dialogue.WillMsg, body
 	case codec.TypeRegister:
-		return parseRegister(body)
+		m.Kind, err = dialogue.Register, parseRegister(m, body)
 	case codec.TypeRegAck:
-		return parseTopicAck(dialogue.RegAck, body)
+		m.Kind, err = dialogue.RegAck, parseTopicAck(m, body)
 	case codec.TypePublish:
-		return parsePublish(body)
+		m.Kind, err = dialogue.Publish, parsePublish(m, body)
 	case codec.TypePubAck:
-		return parseTopicAck(dialogue.PubAck, body)
+		m.Kind, err = dialogue.PubAck, parseTopicAck(m, body)
 	case codec.TypePubComp:
-		return parseMsgID(dialogue.PubComp, body)
+		m.Kind, err = dialogue.PubComp, parseMsgID(m, body)
 	case codec.TypePubRec:
-		return parseMsgID(dialogue.PubRec, body)
+		m.Kind, err = dialogue.PubRec, parseMsgID(m, body)
 	case codec.TypePubRel:
-		return parseMsgID(dialogue.PubRel, body)
+		m.Kind, err = dialogue.PubRel, parseMsgID(m, body)
 	case codec.TypeSubscribe:
-		return parseSubscribe(body)
+		m.Kind, err = dialogue.Subscribe, parseSubscribe(m, body)
 	case codec.TypeSubAck:
-		return parseSubAck(body)
+		m.Kind, err = dialogue.SubAck, parseSubAck(m, body)
 	case codec.TypeUnsubscribe:
-		return parseUnsubscribe(body)
+		m.Kind, err = dialogue.Unsubscribe, parseUnsubscribe(m, body)
 	case codec.TypeUnsubAck:
-		return parseMsgID(dialogue.UnsubAck, body)
+		m.Kind, err = dialogue.UnsubAck, parseMsgID(m, body)
 	case codec.TypePingReq:
-		return dialogue.Message{Kind: dialogue.PingReq, Name: body}
+		m.Kind, m.Name = dialogue.PingReq, body
 	case codec.TypePingResp:
-		return parseNothing(dialogue.PingResp, body)
+		m.Kind, err = dialogue.PingResp, parseNothing(body)
 	case codec.TypeDisconnect:
-		return parseDisconnect(body)
+		m.Kind, err = dialogue.Disconnect, parseDisconnect(m, body)
 	case codec.TypeWillTopicUpd:
-		return parseWillTopic(dialogue.WillTopicUpd, body)
+		m.Kind, err = dialogue.WillTopicUpd, parseWillTopic(m, body)
 	case codec.TypeWillTopicResp:
-		return parseCode(dialogue.WillTopicResp, body)
+		m.Kind, err = dialogue.WillTopicResp, parseCode(m, body)
 	case codec.TypeWillMsgUpd:
-		return dialogue.Message{Kind: dialogue.WillMsgUpd, Data: body}
+		m.Kind, m.Data = dialogue.WillMsgUpd, body
 	case codec.TypeWillMsgResp:
-		return parseCode(dialogue.WillMsgResp, body)
+		m.Kind, err = dialogue.WillMsgResp, parseCode(m, body)
 	case codec.TypeEncapsulated:
-		return dialogue.Message{Kind: dialogue.Encapsulated}
+		m.Kind = dialogue.Encapsulated
 	}
-	return dialogue.Message{Kind: dialogue.Reserved}
+	if err != nil {
+		m.Fault = faultOf(err)
+	}
 }
 
-func malformed(k dialogue.Kind) dialogue.Message {
-	return dialogue.Message{Kind: k, Fault: dialogue.Malformed}
+// faultOf tells what an error of the codec amounts to.
+func faultOf(err error) dialogue.Fault {
+	if errors.Is(err, codec.ErrTopicField) {
+		return dialogue.NoTopic
+	}
+	return dialogue.Malformed
 }
 
 // parseConnect takes a CONNECT without client id for one: who has none may be assigned one.
-func parseConnect(body []byte) dialogue.Message {
+func parseConnect(m *dialogue.Message, body []byte) error {
 	var c codec.Connect
 	if err := c.Parse(body); err != nil && !errors.Is(err, codec.ErrNoClientID) {
-		return malformed(dialogue.Connect)
+		return err
 	}
-	m := dialogue.Message{Kind: dialogue.Connect, Clean: c.CleanSession, Will: c.Will, Duration: c.Duration, Name: c.ClientID}
+	m.Clean, m.Will, m.Duration, m.Name = c.CleanSession, c.Will, c.Duration, c.ClientID
 	if c.ProtocolID != codec.ProtocolID {
 		m.Fault = dialogue.WrongProtocol
 	}
-	return m
+	return nil
 }
 
-func parseWillTopic(k dialogue.Kind, body []byte) dialogue.Message {
-	var w codec.WillTopic // WILLTOPICUPD looks the same
-	if w.Parse(body) != nil {
-		return malformed(k)
-	}
-	return dialogue.Message{Kind: k, QoS: w.QoS, Retain: w.Retain, Name: w.Topic}
+// parseWillTopic reads WILLTOPIC and WILLTOPICUPD, which differ in type only.
+func parseWillTopic(m *dialogue.Message, body []byte) error {
+	var w codec.WillTopic
+	err := w.Parse(body)
+	m.QoS, m.Retain, m.Name = w.QoS, w.Retain, w.Topic
+	return err
 }
 
-func parseRegister(body []byte) dialogue.Message {
+func parseRegister(m *dialogue.Message, body []byte) error {
 	var r codec.Register
-	if r.Parse(body) != nil {
-		return malformed(dialogue.Register)
-	}
-	return dialogue.Message{Kind: dialogue.Register, TopicID: r.TopicID, MsgID: r.MsgID, Name: r.TopicName}
+	err := r.Parse(body)
+	m.TopicID, m.MsgID, m.Name = r.TopicID, r.MsgID, r.TopicName
+	return err
 }
 
-func parsePublish(body []byte) dialogue.Message {
+func parsePublish(m *dialogue.Message, body []byte) error {
 	var p codec.Publish
-	if p.Parse(body) != nil {
-		return malformed(dialogue.Publish)
-	}
-	return dialogue.Message{
-		Kind: dialogue.Publish, Dup: p.DUP, QoS: p.QoS, Retain: p.Retain,
-		TopicType: topicTypeOf(p.TopicIDType), TopicID: p.TopicID, MsgID: p.MsgID, Data: p.Data,
-	}
+	err := p.Parse(body)
+	m.Dup, m.QoS, m.Retain = p.DUP, p.QoS, p.Retain
+	m.TopicType, m.TopicID, m.MsgID, m.Data = topicTypeOf(p.TopicIDType), p.TopicID, p.MsgID, p.Data
+	return err
 }
 
-func parseSubscribe(body []byte) dialogue.Message {
+func parseSubscribe(m *dialogue.Message, body []byte) error {
 	var s codec.Subscribe
 	err := s.Parse(body)
-	return withTopic(dialogue.Message{
-		Kind: dialogue.Subscribe, Dup: s.DUP, QoS: s.QoS,
-		TopicType: topicTypeOf(s.TopicIDType), TopicID: s.TopicID, MsgID: s.MsgID, Name: s.TopicName,
-	}, err)
+	m.Dup, m.QoS = s.DUP, s.QoS
+	m.TopicType, m.TopicID, m.MsgID, m.Name = topicTypeOf(s.TopicIDType), s.TopicID, s.MsgID, s.TopicName
+	return err
 }
 
-func parseUnsubscribe(body []byte) dialogue.Message {
+func parseUnsubscribe(m *dialogue.Message, body []byte) error {
 	var u codec.Unsubscribe
 	err := u.Parse(body)
-	return withTopic(dialogue.Message{
-		Kind: dialogue.Unsubscribe, TopicType: topicTypeOf(u.TopicIDType), TopicID: u.TopicID, MsgID: u.MsgID, Name: u.TopicName,
-	}, err)
+	m.TopicType, m.TopicID, m.MsgID, m.Name = topicTypeOf(u.TopicIDType), u.TopicID, u.MsgID, u.TopicName
+	return err
 }
 
-// withTopic is m with the fault that err, of SUBSCRIBE or UNSUBSCRIBE, amounts to.
-func withTopic(m dialogue.Message, err error) dialogue.Message {
-	switch {
-	case err == nil:
-	case errors.Is(err, codec.ErrTopicField):
-		m.Fault = dialogue.NoTopic
-	default:
-		return malformed(m.Kind)
-	}
-	return m
-}
-
-func parseSubAck(body []byte) dialogue.Message {
+func parseSubAck(m *dialogue.Message, body []byte) error {
 	var s codec.SubAck
-	if s.Parse(body) != nil {
-		return malformed(dialogue.SubAck)
-	}
-	return dialogue.Message{Kind: dialogue.SubAck, QoS: s.QoS, TopicID: s.TopicID, MsgID: s.MsgID, Code: codeOf(s.ReturnCode)}
+	err := s.Parse(body)
+	m.QoS, m.TopicID, m.MsgID, m.Code = s.QoS, s.TopicID, s.MsgID, codeOf(s.ReturnCode)
+	return err
 }
 
-func parseDisconnect(body []byte) dialogue.Message {
+func parseDisconnect(m *dialogue.Message, body []byte) error {
 	var d codec.Disconnect
-	if d.Parse(body) != nil {
-		return malformed(dialogue.Disconnect)
-	}
-	return dialogue.Message{Kind: dialogue.Disconnect, Duration: d.Duration}
+	err := d.Parse(body)
+	m.Duration = d.Duration
+	return err
 }
 
-// parseTopicAck reads REGACK and PUBACK.
-func parseTopicAck(k dialogue.Kind, body []byte) dialogue.Message {
+// parseTopicAck reads REGACK and PUBACK, which differ in type only.
+func parseTopicAck(m *dialogue.Message, body []byte) error {
 	var a codec.PubAck
-	if a.Parse(body) != nil {
-		return malformed(k)
-	}
-	return dialogue.Message{Kind: k, TopicID: a.TopicID, MsgID: a.MsgID, Code: codeOf(a.ReturnCode)}
+	err := a.Parse(body)
+	m.TopicID, m.MsgID, m.Code = a.TopicID, a.MsgID, codeOf(a.ReturnCode)
+	return err
 }
 
 // parseMsgID reads the messages that have nothing but a MsgId.
-func parseMsgID(k dialogue.Kind, body []byte) dialogue.Message {
+func parseMsgID(m *dialogue.Message, body []byte) error {
 	var r codec.PubRec
-	if r.Parse(body) != nil {
-		return malformed(k)
-	}
-	return dialogue.Message{Kind: k, MsgID: r.MsgID}
+	err := r.Parse(body)
+	m.MsgID = r.MsgID
+	return err
 }
 
 // parseCode reads the messages that have nothing but a ReturnCode.
-func parseCode(k dialogue.Kind, body []byte) dialogue.Message {
+func parseCode(m *dialogue.Message, body []byte) error {
 	var c codec.ConnAck
-	if c.Parse(body) != nil {
-		return malformed(k)
-	}
-	return dialogue.Message{Kind: k, Code: codeOf(c.ReturnCode)}
+	err := c.Parse(body)
+	m.Code = codeOf(c.ReturnCode)
+	return err
 }
 
-func parseNothing(k dialogue.Kind, body []byte) dialogue.Message {
-	if len(body) > 0 {
-		return malformed(k)
-	}
-	return dialogue.Message{Kind: k}
+func parseNothing(body []byte) error {
+	var p codec.PingResp
+	return p.Parse(body)
 }

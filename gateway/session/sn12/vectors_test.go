@@ -30,7 +30,8 @@ func TestVectorsRoundTrip(t *testing.T) {
 		if err != nil || codec.IsEncapsulated(datagram) {
 			continue // the reader sorts these out
 		}
-		m := sn12.Dialogue{}.Parse(f)
+		m := dialogue.Message{MsgID: 0xEEEE, Fault: dialogue.NoTopic, Name: []byte("of the message before")}
+		sn12.Dialogue{}.Parse(f, &m)
 		message, err := codec.Parse(datagram)
 		switch {
 		case foreign(m.Kind):
