@@ -1,4 +1,4 @@
-// Package session is the gateway's side of one MQTT-SN 1.2 device: a pure state
+// Package session is the gateway's side of one MQTT-SN device: a pure state
 // machine, (environment, input) -> outputs. It has no lock, goroutine, socket, clock,
 // logger or random source; the same inputs give the same outputs.
 //
@@ -7,6 +7,10 @@
 // ([Session.Advance], wanted at [Session.Deadline]), and carries out what the step left
 // in [Out]: datagrams for the device, and actions. What the session has to know of its
 // surroundings comes with each step, as an [Env].
+//
+// It knows no version of MQTT-SN. The device's messages come to it, and go out, as
+// [dialogue.Message], by way of the [dialogue.Dialogue] that the session is made with. They have
+// the names of MQTT-SN 1.2, as have the sections that comments cite.
 //
 // # States
 //
@@ -48,6 +52,9 @@
 //	asleep, awake        silence: duration + tolerance        lost           DISCONNECT; close with will
 //	active, awake        no answer to Nretry repeats, nor     lost           DISCONNECT; close with will
 //	                     anything else
+//
+// In will_topic and will_msg a CONNECT waits whose will is still to be asked for. A version
+// whose CONNECT carries the will has nothing to ask.
 //
 // A CONNECT with Will=1 from a connected device goes through will_topic and will_msg
 // first. A disconnected or lost session is kept if its CONNECT had CleanSession=0.
