@@ -36,7 +36,7 @@ type Config struct {
 	ProveAddress bool
 
 	QoSMinusOne bool // whether QoS -1 is relayed
-	LongNames   bool // and with a topic name before the data: see LongName
+	LongNames   bool // and with a topic name before the data: see dialogue.Dialogue
 	KeepsWills  bool // the gateway publishes wills itself, and the broker is told of none
 
 	MaxPacketSize    int          // octets of one datagram towards the device
