@@ -147,7 +147,7 @@ func (an *announcer) sendRegister(st *step) {
 // onRegisterRetry repeats REGISTER. Other messages do not wait any longer, nor do those of
 // a topic whose id the device has known in an earlier connection: it says 0x02 if it does
 // not know it any more.
-func (an *announcer) onRegisterRetry(st *step) {
+func (an *announcer) onRegisterRetry(st *step) (lost Reason) {
 	r := an.reg
 	if r.phase == waiting {
 		an.reg = nil
@@ -157,7 +157,7 @@ func (an *announcer) onRegisterRetry(st *step) {
 			an.reg.again, an.reg.futile = true, r.again
 			an.s.down.pump(st)
 		}
-		return
+		return ReasonNone
 	}
 	an.mute = true
 	r.overdue, r.tried = true, an.s.ids.topics.Trusted(r.topicID)
@@ -166,11 +166,10 @@ func (an *announcer) onRegisterRetry(st *step) {
 		// message after the other, and what can be sent without it is sent.
 		r.futile, r.retryAt = true, st.Now+an.s.cfg.RetryInterval
 		an.s.down.pump(st)
-		return
+		return ReasonNone
 	}
 	if int(r.tries) >= an.s.cfg.RetryCount {
-		an.registerUnanswered(st)
-		return
+		return an.registerUnanswered(st)
 	}
 	r.tries++
 	r.retryAt = st.Now + an.s.cfg.RetryInterval
@@ -181,16 +180,17 @@ func (an *announcer) onRegisterRetry(st *step) {
 	an.sendRegister(st)
 	an.s.down.askForLife(st, r.tries, r.heard)
 	an.s.down.pump(st)
+	return ReasonNone
 }
 
 // registerUnanswered goes on without REGACK where the device lives. The message that needs
-// it is given up, one of QoS 1 or 2 after all repetitions once more.
-func (an *announcer) registerUnanswered(st *step) {
+// it is given up, one of QoS 1 or 2 after all repetitions once more. It returns why the device
+// is lost, if it is.
+func (an *announcer) registerUnanswered(st *step) (lost Reason) {
 	r := an.reg
 	switch {
 	case !r.heard:
-		an.s.handshake.lose(st, ReasonRetriesExhausted)
-		return
+		return ReasonRetriesExhausted
 	case r.tried:
 		an.s.ids.topics.SetAnnounced(r.topicID, true)
 	default:
@@ -200,12 +200,13 @@ func (an *announcer) registerUnanswered(st *step) {
 			r.retryAt = st.Now + an.s.cfg.RetryInterval
 			st.retry(dialogue.Register)
 			an.sendRegister(st)
-			return
+			return ReasonNone
 		}
 		an.dropRegistered(st, ReasonRegisterUnanswered)
 	}
 	an.reg = nil
 	an.s.down.pump(st)
+	return ReasonNone
 }
 
 // dropRegistered gives up the message that the registration is for.

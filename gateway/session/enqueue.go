@@ -185,7 +185,6 @@ func (ul *uplink) dropWaiting(st *step) {
 			p.remove(i)
 		}
 	}
-	ul.s.broker.closeDrained(st)
 }
 
 // spoolDeadline is when the spool next wants attention.

@@ -2,6 +2,13 @@ package session
 
 import "sngate/gateway/session/dialogue"
 
+// lost ends the session if there is a reason to take the device for lost.
+func (hs *handshake) lost(st *step, why Reason) {
+	if why != ReasonNone {
+		hs.lose(st, why)
+	}
+}
+
 // lose ends a session whose device is gone, and tells the device in case it is not
 // (MQTT-SN 1.2 section 6.14). A device that is probably connected through another
 // gateway now is told nothing: it would take the DISCONNECT for the other's.

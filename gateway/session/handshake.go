@@ -68,6 +68,7 @@ func (hs *handshake) onConnect(st *step, m *dialogue.Message) {
 	case hs.s.state == StateActive && p == hs.s.presence.accepted && (hs.s.presence.fresh && !p.will || st.Now < hs.s.presence.lateBefore):
 		hs.s.presence.heard(st.Now)
 		hs.s.down.noteReturn()
+		hs.s.announcer.noteReturn()
 		hs.s.presence.repeated(st.Now)
 		if !hs.accepting() {
 			send(st, dialogue.Message{Kind: dialogue.ConnAck})

@@ -70,31 +70,31 @@ func (pr *presence) askLater(now Time) {
 }
 
 // onSilence ends a session whose device has not spoken in time. A device without
-// keep-alive is asked first, unless it is being asked for something else already.
-func (pr *presence) onSilence(st *step) {
+// keep-alive is asked first, unless it is being asked for something else already. It returns
+// why the device is lost, if it is.
+func (pr *presence) onSilence(st *step) (lost Reason) {
 	switch {
 	case pr.s.state == StateAsleep || pr.s.state == StateAwake:
-		pr.s.handshake.lose(st, ReasonSleepExpired)
-		return
+		return ReasonSleepExpired
 	case pr.duration > 0:
-		pr.s.handshake.lose(st, ReasonKeepAliveExpired)
-		return
+		return ReasonKeepAliveExpired
 	}
 	pr.lifeAt = st.Now + pr.s.cfg.IdleProbe
 	if !pr.s.down.retry.runs() && !pr.probe.runs() {
 		pr.probe.start(st.Now, pr.s.cfg)
 		pr.s.addr.sendPingReq(st)
 	}
+	return ReasonNone
 }
 
 // onProbeRetry asks a silent device again, or takes it for lost.
-func (pr *presence) onProbeRetry(st *step) {
+func (pr *presence) onProbeRetry(st *step) (lost Reason) {
 	if !pr.probe.again(st.Now, pr.s.cfg) {
-		pr.s.handshake.lose(st, ReasonRetriesExhausted)
-		return
+		return ReasonRetriesExhausted
 	}
 	st.retry(dialogue.PingReq)
 	pr.s.addr.sendPingReq(st)
+	return ReasonNone
 }
 
 // heard restarts the supervision of a device that has just spoken: "each time the

@@ -91,6 +91,7 @@ func (s *Session) receive(st *step, m *dialogue.Message, octets int) {
 		s.presence.spoke()
 		s.presence.heard(st.Now)
 		s.down.noteLife()
+		s.announcer.noteLife()
 		if !s.addr.weigh(st, m) {
 			s.onConnected(st, m)
 		}
@@ -105,6 +106,7 @@ func (s *Session) receive(st *step, m *dialogue.Message, octets int) {
 // finish ends a step: what is held may have been waiting for what it brought.
 func (s *Session) finish(st *step) {
 	s.presence.endStep()
+	s.broker.closeDrained(st)
 	s.down.pump(st)
 	s.down.regulate(st)
 	s.broker.want(st)
@@ -255,19 +257,19 @@ func (s *Session) Advance(env Env, out *Out) {
 	st := &step{env, out, s.dialogue}
 	s.addr.reach.beginStep(st.Out)
 	if st.Now >= s.presence.lifeAt {
-		s.presence.onSilence(st)
+		s.handshake.lost(st, s.presence.onSilence(st))
 	}
 	if st.Now >= s.handshake.deadline() {
 		s.handshake.onRetry(st)
 	}
 	if st.Now >= s.presence.probe.at {
-		s.presence.onProbeRetry(st)
+		s.handshake.lost(st, s.presence.onProbeRetry(st))
 	}
 	if st.Now >= s.down.retry.at {
-		s.down.onRetry(st)
+		s.handshake.lost(st, s.down.onRetry(st))
 	}
 	if s.announcer.reg != nil && st.Now >= s.announcer.reg.retryAt {
-		s.announcer.onRegisterRetry(st)
+		s.handshake.lost(st, s.announcer.onRegisterRetry(st))
 	}
 	if st.Now >= s.down.resumeAt {
 		s.down.ready()

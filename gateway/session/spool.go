@@ -156,14 +156,8 @@ func (ul *uplink) onSpoolStored(st *step, c *continuation, ok bool) {
 	ul.drain(st)
 }
 
-// drain gives the link what it may have of the spool, and ends a connection that was
-// kept for it when nothing is left.
+// drain gives the link what it may have of the spool.
 func (ul *uplink) drain(st *step) {
-	ul.handOver(st)
-	ul.s.broker.closeDrained(st)
-}
-
-func (ul *uplink) handOver(st *step) {
 	p := &ul.spool
 	if p.len() == 0 || ul.s.broker.link != linkUp || p.retryAt != Never {
 		return

@@ -10,16 +10,10 @@ func (dl *downlink) waitForStore(now Time) { dl.resumeAt = now + dl.s.cfg.RetryI
 
 // noteReturn notes that the device may have been away, or begun anew, since it was sent
 // what it has not answered.
-func (dl *downlink) noteReturn() {
-	dl.delivery.end()
-	dl.s.announcer.noteReturn()
-}
+func (dl *downlink) noteReturn() { dl.delivery.end() }
 
 // noteLife notes that the device has said something, and not just come back.
-func (dl *downlink) noteLife() {
-	dl.delivery.heard = true
-	dl.s.announcer.noteLife()
-}
+func (dl *downlink) noteLife() { dl.delivery.heard = true }
 
 // askForLife sends PINGREQ with the last repetition to a device that has not been heard
 // for as long as the repetitions take: it may have nothing to say.
@@ -30,13 +24,14 @@ func (dl *downlink) askForLife(st *step, tries uint8, heard bool) {
 }
 
 // onRetry sends the unanswered PUBLISH or PUBREL again, or gives it or the device up after
-// RetryCount repeats (MQTT-SN 1.2 section 6.13, mirrored for the gateway).
-func (dl *downlink) onRetry(st *step) {
+// RetryCount repeats (MQTT-SN 1.2 section 6.13, mirrored for the gateway). It returns why the
+// device is lost, if it is.
+func (dl *downlink) onRetry(st *step) (lost Reason) {
 	if !dl.retry.again(st.Now, dl.s.cfg) {
 		if !dl.unanswered(st) {
-			dl.s.handshake.lose(st, ReasonRetriesExhausted)
+			return ReasonRetriesExhausted
 		}
-		return
+		return ReasonNone
 	}
 	switch {
 	case dl.delivery.phase == publishing && dl.delivery.before >= dl.s.cfg.patience():
@@ -51,6 +46,7 @@ func (dl *downlink) onRetry(st *step) {
 		dl.repeatDelivery(st)
 		dl.askForLife(st, dl.retry.tries, dl.delivery.heard)
 	}
+	return ReasonNone
 }
 
 // await arms the retransmission of a PUBLISH or PUBREL that has just been sent. It takes
