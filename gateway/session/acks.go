@@ -103,3 +103,50 @@ func (dl *downlink) onPubComp(st *step, m *dialogue.Message) {
 	dl.s.custody.forgetOutgoing(st)
 	dl.pump(st)
 }
+
+// onRetry sends the unanswered PUBLISH or PUBREL again, or gives it or the device up after
+// RetryCount repeats (MQTT-SN 1.2 section 6.13, mirrored for the gateway). It returns why the
+// device is lost, if it is.
+func (dl *downlink) onRetry(st *step) (lost Reason) {
+	if !dl.retry.again(st.Now, dl.s.cfg) {
+		if !dl.unanswered(st) {
+			return ReasonRetriesExhausted
+		}
+		return ReasonNone
+	}
+	switch {
+	case dl.delivery.phase == publishing && dl.delivery.before >= dl.s.cfg.patience():
+		dl.giveUp(st, ReasonUnanswered)
+		dl.pump(st)
+	case !dl.s.addr.affords(st, st.size(dl.delivery.message())):
+		dl.s.addr.prove(st)
+	default:
+		if dl.retry.tries == 1 {
+			dl.delivery.heard = false // it may have been on its way before
+		}
+		dl.repeatDelivery(st)
+		dl.askForLife(st, dl.retry.tries, dl.delivery.heard)
+	}
+	return ReasonNone
+}
+
+// unanswered goes on when the repetitions of a PUBLISH or PUBREL are used up and the device
+// lives. It reports false if the device does not.
+func (dl *downlink) unanswered(st *step) bool {
+	d := &dl.delivery
+	switch {
+	case d.phase == idle || !d.heard:
+		return false
+	case d.phase == releasing:
+		dl.giveUpRelease(st)
+		dl.pump(st)
+	case d.count() >= dl.s.cfg.patience():
+		dl.giveUp(st, ReasonUnanswered)
+		dl.pump(st)
+	default:
+		d.attempts = attempts{before: d.count()} // once more as often
+		dl.await(st.Now)
+		dl.repeatDelivery(st)
+	}
+	return true
+}

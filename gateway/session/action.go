@@ -73,3 +73,12 @@ type Action struct {
 	Again    bool
 	Released bool
 }
+
+// Will is what is published when the device is lost (MQTT-SN 1.2 section 6.3). It is
+// never changed once made, so that it can be shared.
+type Will struct {
+	Topic   string
+	Message []byte
+	QoS     uint8
+	Retain  bool
+}

@@ -2,57 +2,7 @@ package session
 
 import (
 	"sngate/gateway/session/dialogue"
-	"sngate/topicreg"
 )
-
-// announcer tells the device topic ids that it needs for messages.
-type announcer struct {
-	s *Session
-
-	reg  *registration // of a topic of the queue; nil: none
-	mute bool          // the REGISTER sent last has gone unanswered
-}
-
-// registration is the REGISTER that tells the device the id of a topic before its first
-// message (MQTT-SN 1.2 section 6.10): one at a time. The messages of that topic wait in
-// the queue for it; others wait only until it has gone unanswered once.
-type registration struct {
-	topic   string
-	retryAt Time
-	phase   announcing
-	msgID   uint16
-	topicID uint16
-	tries   uint8 // how often it has been sent again
-	attempts
-	overdue bool // other messages pass
-	tried   bool // the id is used without REGACK: the device has known it before
-	mute    bool // it has begun when the REGISTER before it was left unanswered
-	again   bool // it has waited for an id before
-	futile  bool // a wake is not kept waiting for it
-}
-
-// announcing is what a registration waits for.
-type announcing uint8
-
-const (
-	allotting   announcing = iota // the store, to have the topic id
-	registering                   // REGACK
-	waiting                       // an id that can be given to another name
-)
-
-// futile reports whether a registration is under way that a wake does not wait for.
-func (an *announcer) futile() bool { return an.reg != nil && an.reg.futile }
-
-// addressed reports whether a message can be sent without REGISTER. A predefined or short
-// id that the device has refused does not count.
-func (an *announcer) addressed(m *outgoing) bool {
-	if m.refusal != unrefused {
-		id, ok := an.s.ids.topics.ID(m.topic)
-		return ok && an.s.ids.topics.Announced(id)
-	}
-	_, _, ok := an.address(m.topic)
-	return ok
-}
 
 // maxBehind bounds the topics that next remembers because their messages have to wait for
 // an earlier one.
@@ -103,7 +53,7 @@ func (an *announcer) announce(st *step, m *outgoing) bool {
 		return false
 	}
 	if !known {
-		if an.s.journal.refuses(st) {
+		if an.s.unstorable(st) {
 			an.s.down.waitForStore(st.Now)
 			return false
 		}
@@ -280,34 +230,12 @@ func (an *announcer) know(id uint16) {
 	}
 }
 
-// registering reports whether a registration waits for an id to be in the store.
-func (an *announcer) registering(id uint16) bool {
-	return an.reg != nil && an.reg.phase == allotting && an.reg.topicID == id
-}
-
 // goOnRegistering sends the REGISTER that has waited for an id to be in the store, unless
 // an answer to the device has told it the id.
 func (an *announcer) goOn(st *step, id uint16) {
 	if an.registering(id) && an.s.listening() {
 		an.writeRegister(st)
 	}
-}
-
-// address chooses how the device is told the topic: by an id it has registered or been
-// given, by a predefined id, or by its two octets.
-func (an *announcer) address(topic string) (dialogue.TopicType, uint16, bool) {
-	if id, ok := an.s.ids.topics.ID(topic); ok && (an.s.ids.topics.Announced(id) || an.reg != nil && an.reg.tried && an.reg.topicID == id) {
-		return dialogue.NormalTopic, id, true
-	}
-	if id, ok := an.s.cfg.Predefined.ID(an.s.clientID, topic); ok {
-		return dialogue.PredefinedTopic, id, true
-	}
-	if len(topic) == 2 {
-		if short := [2]byte{topic[0], topic[1]}; topicreg.ValidShort(short) == nil {
-			return dialogue.ShortTopic, dialogue.ShortID(short), true
-		}
-	}
-	return 0, 0, false
 }
 
 // refuseID notes that the device does not know an id. It is told by REGISTER.

@@ -2,7 +2,6 @@ package session
 
 import (
 	"sngate/gateway/session/dialogue"
-	"sngate/topicreg"
 )
 
 const (
@@ -15,22 +14,6 @@ const (
 	// askAtOnce is how many are with the link at once, which has room for some more.
 	askAtOnce = 16
 )
-
-// request is a SUBSCRIBE or UNSUBSCRIBE waiting for the broker.
-type request struct {
-	holdAt   Time
-	token    Token // 0: not with the link
-	sent     bool  // it has been: the broker may know of it
-	filter   string
-	idType   dialogue.TopicType
-	id       uint16 // predefined id, or short name
-	msgID    uint16
-	qos      uint8
-	remove   bool // UNSUBSCRIBE
-	quiet    bool // the device does not wait for the answer any more
-	presumed bool // the device has been told that it is granted: see presume
-	moot     bool // an UNSUBSCRIBE with a SUBSCRIBE of the same filter behind it
-}
 
 // isAsked reports whether r is waiting for the broker already. The device does not wait
 // any more for another request under the same MsgId, but the broker has to know.
@@ -225,38 +208,6 @@ func (sb *subscriptions) expireAsked(st *step) {
 	}
 	sb.asked = kept
 	sb.submitMore(st)
-}
-
-// announces reports whether the device waits for the SUBACK of a subscription that a
-// message on topic belongs to.
-func (r *request) announces(topic string) bool {
-	return !r.remove && !r.quiet && topicreg.Matches(r.filter, topic)
-}
-
-// gate returns the oldest request of which the device has to hear before it is sent a
-// message on topic; nil if there is none.
-func (sb *subscriptions) gate(topic string) *request {
-	for i := range sb.asked {
-		if r := &sb.asked[i]; r.sent && r.announces(topic) {
-			return r
-		}
-	}
-	return nil
-}
-
-// explains reports whether the broker can have sent m only because it has accepted a
-// SUBSCRIBE that is not answered yet: m is a retained message, which an older subscription
-// does not bring (MQTT 3.1.1 section 3.3.1.3), or there is none.
-func (sb *subscriptions) explains(m *outgoing) bool {
-	if m.retain {
-		return true
-	}
-	for i := range sb.list {
-		if topicreg.Matches(sb.list[i].filter, m.topic) {
-			return false
-		}
-	}
-	return true
 }
 
 // presume answers a SUBSCRIBE as granted. The broker's answer is awaited all the same.

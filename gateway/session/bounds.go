@@ -56,14 +56,6 @@ func (dl *downlink) trim(st *step) {
 	}
 }
 
-// awaiting reports whether an answer of the broker is awaited.
-func (dl *downlink) awaiting() bool {
-	if dl.s.up.relays() {
-		return true
-	}
-	return dl.s.up.spool.len() > 0 || len(dl.s.subs.asked) > 0 || dl.s.subs.restore.open > 0 || dl.s.wake.barrier.token != 0
-}
-
 // admit keeps the bounds: QoS 0 goes first, oldest first. QoS 1 and 2 are never dropped,
 // nor is QoS 0 of a device that takes it: reading from the broker stops instead, and what
 // is on its way already is taken in.
@@ -97,18 +89,6 @@ func (dl *downlink) admit(st *step, m *outgoing) bool {
 // There are clients that take no message before the SUBACK of its subscription, and none that
 // know no REGISTER can do with anything but the topic id in there.
 
-// gated reports whether the oldest message held is to be sent after a SUBACK.
-func (dl *downlink) gated(st *step) bool {
-	return dl.queue.len() > 0 && dl.comesAfterSubAck(st, dl.queue.at(0))
-}
-
-// comesAfterSubAck reports whether a message is to be sent after a SUBACK. Brokers may send
-// the messages of a subscription before they answer SUBSCRIBE (MQTT 3.1.1 section 3.8.4),
-// and the answer waits for the store.
-func (dl *downlink) comesAfterSubAck(st *step, m *outgoing) bool {
-	return dl.s.subs.gate(m.topic) != nil && (!dl.crowded(st) || dl.s.subs.explains(m)) || dl.s.journal.announces(m.topic)
-}
-
 // openGate goes on without the broker's answer to SUBSCRIBE when no more may be held: it
 // may be behind what the broker sends, and that is not read any more. A message that only
 // the subscription explains is answer enough.
@@ -121,10 +101,4 @@ func (dl *downlink) openGate(st *step) {
 		}
 		dl.s.subs.presume(st, r)
 	}
-}
-
-// crowded reports whether as much is held as may be while the device waits for the broker.
-func (dl *downlink) crowded(st *step) bool {
-	n, b := dl.s.Held()
-	return n >= 2*dl.s.cfg.MaxMessages || b >= min(2*dl.s.cfg.MaxBytes, st.Allowance)
 }

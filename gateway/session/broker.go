@@ -68,19 +68,6 @@ func (br *brokerLink) delivering() bool {
 	return br.s.wills.due || br.s.up.spool.len() > 0 || br.s.up.relays()
 }
 
-func (br *brokerLink) draining() bool { return br.closeAs != 0 }
-
-// brokerLink is the connection to the broker.
-type brokerLink struct {
-	s *Session
-
-	link      linkState
-	closeAs   ActionKind // how it is closed when the spool is empty; 0: the device is connected, or nothing is left
-	lastToken Token      // of what has been asked of it
-	parked    bool       // EventParked is the last that it has said
-	wanted    bool       // what it has been told since
-}
-
 func (br *brokerLink) onParked() { br.parked, br.wanted = true, false }
 
 // want tells a parked link when there is something for the broker, and when there is not
@@ -157,12 +144,6 @@ func (br *brokerLink) closeDrained(st *step) {
 	br.close(st, how)
 }
 
-// live reports whether the device was connected before the CONNECT that is being
-// carried out.
-func (br *brokerLink) live() bool {
-	return (br.link == linkUp || br.link == linkDown) && !br.draining()
-}
-
 // resumeEnd goes on with what the end of a session had left to do: to publish the will,
 // and what is in the spool.
 func (br *brokerLink) resumeEnd(st *step) bool {
@@ -223,25 +204,3 @@ func (br *brokerLink) onUp(st *step, ev *Event) {
 	br.s.up.drain(st)
 	br.s.down.resume(st)
 }
-
-// over reports whether nothing that the connection brings is wanted any more.
-func (l linkState) over() bool { return l == linkClosed || l == linkClosing }
-
-func (br *brokerLink) token() Token {
-	br.lastToken++
-	if br.lastToken == 0 {
-		br.lastToken++
-	}
-	return br.lastToken
-}
-
-// linkState is what the session knows of its connection to the broker.
-type linkState uint8
-
-const (
-	linkClosed  linkState = iota // none, and none wanted
-	linkOpening                  // ActionConnect not answered yet
-	linkUp
-	linkDown    // lost; the link reconnects
-	linkClosing // an ActionClose kind not answered yet
-)

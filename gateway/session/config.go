@@ -101,3 +101,8 @@ const (
 	topicOverhead        = 96
 	subscriptionOverhead = 48
 )
+
+// lateWindow is how long after a request its duplicates may still arrive: networks that
+// deliver a datagram twice do so soon. A repeat by the device itself comes after Tretry,
+// and is known by other signs.
+const lateWindow = time.Second

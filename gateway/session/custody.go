@@ -7,43 +7,8 @@ import (
 	"sngate/internal/binrec"
 )
 
-// sentAs remembers under which MsgId a QoS 2 message of the broker was sent to the
-// device, until it is acknowledged, so that the broker's redelivery of it does not look new to the device.
-type sentAs struct {
-	identity Identity // zero: it was held here
-	msgID    uint16   // 0: none
-}
-
-// takenOver names a QoS 2 message of the broker that the broker has been told about and
-// has not released. The link acknowledges its redelivery.
-type takenOver struct {
-	slot     uint16 // of its record
-	identity Identity
-}
-
-// outgoingRecord names the QoS 2 delivery to the device that is in progress.
-type outgoingRecord struct {
-	msgID     uint16
-	identity  Identity // zero: the broker does not send the message again
-	number    uint32   // of RecordHeld; 0: the message is the broker's
-	sum       uint64   // of its content: the number may have come to be another one's
-	releasing bool
-}
-
 func outgoingOf(m *outgoing) outgoingRecord {
 	return outgoingRecord{msgID: m.msgID, identity: m.identity, number: m.number, sum: contentSum(m.topic, m.payload)}
-}
-
-// custody is what the gateway answers for of messages of the broker: those held in the store,
-// and QoS 2 exchanges over the loss of a connection or a restart.
-type custody struct {
-	s *Session
-
-	taken    []takenOver    // QoS 2 messages of the broker that are acknowledged, until its PUBREL
-	outgoing outgoingRecord // as in the store; msgID 0: none
-	lastQoS2 sentAs         // the last QoS 2 delivery, for its redelivery by the broker
-	lastHeld uint32         // number of the newest RecordHeld
-	lastSlot uint16         // of the newest RecordExchange
 }
 
 // maxTaken bounds the QoS 2 messages of the broker that it has not released.
@@ -175,11 +140,6 @@ func (cu *custody) complete(st *step, message Identity) {
 		cu.s.wake.owe(1)
 		st.do(Action{Kind: ActionComplete, Identity: message})
 	}
-}
-
-// completing reports whether a PUBCOMP waits for the store.
-func (cu *custody) completing() bool {
-	return cu.s.journal.awaits(thenPubComp)
 }
 
 // uncomplete drops the PUBCOMPs that wait for the store: the broker asks again in the next

@@ -2,20 +2,6 @@ package session
 
 import "sngate/gateway/session/dialogue"
 
-// downlink has the messages for the device: held, and the one on its way.
-type downlink struct {
-	s *Session
-
-	queue     queue    // messages for the device
-	delivery  delivery // the one being delivered
-	retry     retry    // of the PUBLISH or PUBREL under way
-	resumeAt  Time     // end of the pause after the device's "congestion"
-	tallies   []tally
-	nextMsgID uint16
-	maxSize   uint16 // octets of the longest datagram that the device may be sent
-	paused    bool   // the link has been told to stop reading
-}
-
 func (dl *downlink) begin() {
 	dl.retry.stop()
 	dl.resumeAt = Never
@@ -29,30 +15,6 @@ func (dl *downlink) forget() { dl.tallies = nil }
 
 // startMsgIDs sets what MsgIds count from.
 func (dl *downlink) startMsgIDs(after uint16) { dl.nextMsgID = after }
-
-// delivery is the message on its way to the device: one at a time (MQTT-SN 1.2 section
-// 6.6, mirrored for the gateway).
-type delivery struct {
-	phase    phase
-	idType   dialogue.TopicType
-	attempts // of PUBLISH, then of PUBREL
-	msgID    uint16
-	topicID  uint16
-	msg      outgoing
-}
-
-// phase is what the device's answer is awaited for.
-type phase uint8
-
-const (
-	idle       phase = iota
-	publishing       // PUBLISH of QoS 1 or 2
-	releasing        // PUBREL
-
-	// What the store's answer is awaited for.
-	assigning // the MsgId; then PUBLISH of QoS 2
-	recording // that PUBREC has come; then PUBREL
-)
 
 // onMessage takes a message of the broker for the device.
 func (dl *downlink) onMessage(st *step, ev *Event) {
@@ -78,9 +40,6 @@ func (dl *downlink) onMessage(st *step, ev *Event) {
 	dl.s.custody.holdDurably(st)
 	dl.pump(st)
 }
-
-// maxPacket is the longest message that may be sent to the device.
-func (dl *downlink) maxPacket(st *step) int { return int(dl.maxSize) - st.Overhead }
 
 // discard gives a message up for good: the broker must not send it again.
 func (dl *downlink) discard(st *step, m *outgoing, why Reason) {
@@ -380,4 +339,11 @@ func (dl *downlink) confirm(d *delivery) {
 	if d.idType == dialogue.NormalTopic {
 		dl.s.announcer.know(d.topicID)
 	}
+}
+
+// giveUpRelease ends an exchange whose PUBREL the device does not answer. It has the message.
+func (dl *downlink) giveUpRelease(st *step) {
+	st.drop(ReasonReleaseUnanswered)
+	dl.finishDelivery()
+	dl.s.custody.forgetOutgoing(st)
 }

@@ -60,39 +60,6 @@ func (ul *uplink) dropSpooled(st *step, why Reason) bool {
 	return false
 }
 
-// answerSpooled tells the device that its message is safe, or that it is to send it
-// again later.
-func (ul *uplink) answerSpooled(st *step, c *continuation, ok bool) {
-	for i := range ul.window {
-		f := &ul.window[i]
-		if f.stage != upSaving || f.number != c.number {
-			continue
-		}
-		switch {
-		case !ok:
-			if !f.old {
-				st.drop(ReasonStoreFailed)
-				send(st, dialogue.Message{Kind: dialogue.PubAck, TopicID: f.topicID, MsgID: f.msgID, Code: dialogue.Congestion})
-			}
-			ul.settle(st, i)
-		case f.qos == 1:
-			if !f.old {
-				send(st, dialogue.Message{Kind: dialogue.PubAck, TopicID: f.topicID, MsgID: f.msgID})
-			}
-			ul.settle(st, i)
-		default:
-			f.stage = upAnswered
-			if !f.old {
-				send(st, dialogue.Message{Kind: dialogue.PubRec, MsgID: f.msgID})
-			}
-		}
-		return
-	}
-	if !ok {
-		st.drop(ReasonStoreFailed) // QoS 0, or nobody waits
-	}
-}
-
 // spoolInflight takes a QoS 1 or 2 PUBLISH of the device into the spool.
 func (ul *uplink) spoolInflight(st *step, topic string, m *dialogue.Message) {
 	number, ok := ul.enqueue(st, topic, m)

@@ -47,3 +47,14 @@ func (st *step) size(m dialogue.Message) int { return st.dialogue.Len(m) }
 
 // pingSize is that of a PINGREQ to the device.
 func (st *step) pingSize() int { return st.size(dialogue.Message{Kind: dialogue.PingReq}) }
+
+// send queues one datagram for the device. Messages are built by the session itself
+// and sized before, so Append does not fail; were it to, nothing is sent.
+func send(st *step, m dialogue.Message) {
+	b, err := st.dialogue.Append(st.arena, m)
+	if err != nil {
+		return
+	}
+	st.arena = b
+	st.ends = append(st.ends, len(b))
+}

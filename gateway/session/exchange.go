@@ -50,22 +50,6 @@ func (dl *downlink) released(st *step) {
 	dl.pump(st) // there may be room now to go on reading
 }
 
-// forgetIdentities forgets what the broker knew the messages by: it has begun anew.
-func (dl *downlink) forgetIdentities() {
-	dl.delivery.msg.identity = Identity{}
-	for i := range dl.queue.len() {
-		dl.queue.at(i).identity = Identity{}
-	}
-}
-
-// forgetIdentity forgets that of one message.
-func (dl *downlink) forgetIdentity(message Identity) {
-	dl.delivery.msg.forget(message)
-	for i := range dl.queue.len() {
-		dl.queue.at(i).forget(message)
-	}
-}
-
 func (m *outgoing) forget(message Identity) {
 	if m.identity == message {
 		m.identity = Identity{}
@@ -95,4 +79,20 @@ func (dl *downlink) resumeOutgoing() {
 		}
 	}
 	dl.s.custody.sentBefore()
+}
+
+// forgetIdentity forgets that of one message.
+func (dl *downlink) forgetIdentity(message Identity) {
+	dl.delivery.msg.forget(message)
+	for i := range dl.queue.len() {
+		dl.queue.at(i).forget(message)
+	}
+}
+
+// forgetIdentities forgets what the broker knew the messages by: it has begun anew.
+func (dl *downlink) forgetIdentities() {
+	dl.delivery.msg.identity = Identity{}
+	for i := range dl.queue.len() {
+		dl.queue.at(i).identity = Identity{}
+	}
 }

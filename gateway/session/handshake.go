@@ -1,15 +1,9 @@
 package session
 
 import (
-	"time"
-
 	"sngate/gateway/session/dialogue"
 	"sngate/topicreg"
 )
-
-// accepting reports whether CONNACK waits for the store: the device is not sent anything
-// before it.
-func (hs *handshake) accepting() bool { return hs.s.journal.awaits(thenConnAck) }
 
 // onConnectStored sends CONNACK, and then what is held for the device.
 func (hs *handshake) onConnectStored(st *step) {
@@ -17,36 +11,6 @@ func (hs *handshake) onConnectStored(st *step) {
 		send(st, dialogue.Message{Kind: dialogue.ConnAck})
 	}
 	hs.s.down.resume(st)
-}
-
-// handshake is how a device comes and goes.
-type handshake struct {
-	s *Session
-
-	pending *pendingConnect // not nil while a CONNECT is being carried out
-}
-
-// pendingConnect is a CONNECT being carried out: the will being asked for, or the broker's
-// answer awaited.
-type pendingConnect struct {
-	connect  connectParams
-	reopen   bool // the broker is to be connected to, with what the CONNECT says
-	wake     bool // the device was asleep: it still knows its topic ids
-	will     *Will
-	willSeen bool  // will replaces the stored one
-	retry    retry // of what the device is asked for
-}
-
-// lateWindow is how long after a request its duplicates may still arrive: networks that
-// deliver a datagram twice do so soon. A repeat by the device itself comes after Tretry,
-// and is known by other signs.
-const lateWindow = time.Second
-
-// connectParams is what two CONNECTs are compared by.
-type connectParams struct {
-	clean    bool
-	will     bool
-	duration uint16
 }
 
 // onConnect handles CONNECT, which CheckConnect has accepted (MQTT-SN 1.2 section 6.2;

@@ -2,18 +2,12 @@ package session
 
 import (
 	"sngate/gateway/session/dialogue"
+	"sngate/internal/binrec"
 	"sngate/topicreg"
 )
 
 // The topic ids of a device: those it has asked for or used are its own; the others the
 // gateway has lent to names of messages.
-
-// topicIDs are the normal topic ids of the device, on its way to the store included.
-type topicIDs struct {
-	s *Session
-
-	topics topicreg.Table
-}
 
 // averageName bounds the octets of all names of a device together, as so many times
 // their greatest number: a name by itself may have 65,535.
@@ -111,7 +105,7 @@ func (ti *topicIDs) claim(st *step, id uint16) bool {
 // keepTopic notes in the store what the device knows of an id, or it would be told again
 // after a restart. A snapshot has it where the store takes nothing now.
 func (ti *topicIDs) keep(st *step, id uint16) {
-	if st.StoreOK {
+	if ti.s.journal.works(st) {
 		ti.put(st, id, true)
 	}
 }
@@ -122,7 +116,7 @@ func (ti *topicIDs) keep(st *step, id uint16) {
 func (ti *topicIDs) claimByUse(st *step, id uint16) {
 	switch {
 	case ti.topics.State(id).Own:
-	case ti.s.journal.refuses(st), !ti.claim(st, id):
+	case ti.s.unstorable(st), !ti.claim(st, id):
 		ti.topics.Touch(id, st.Now)
 	default:
 		ti.s.after(st, refuseWhenDown, continuation{kind: thenAllotted, id: id, claims: true})
@@ -170,4 +164,13 @@ func (ti *topicIDs) topicOf(t dialogue.TopicType, id uint16) (string, dialogue.C
 		return "", dialogue.InvalidTopicID, ReasonUnknownTopicID
 	}
 	return name, dialogue.Accepted, ReasonNone
+}
+
+// putTopic keeps a topic id. told: the device knows it, or asks until it does.
+func (ti *topicIDs) put(st *step, id uint16, told bool) {
+	if name, ok := ti.topics.Name(id); ok {
+		state := ti.topics.State(id)
+		bits := bit(state.Allotted, bitAllotted) | bit(told, bitTold) | bit(!state.Own, bitLent) | bit(state.Moved, bitMoved)
+		ti.s.journal.put(st, RecordTopic, key16(id), binrec.New(1+len(name)).U8(bits).Text(name))
+	}
 }

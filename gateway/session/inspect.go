@@ -92,22 +92,6 @@ func (s *Session) Draining() bool { return s.broker.draining() }
 // Stored reports whether anything of the session may be in the store.
 func (s *Session) Stored() bool { return s.journal.known }
 
-// Kept returns how many octets are kept for the device beside the messages that Held and
-// Spooled count. One copy of each is kept.
-func (s *Session) Kept() int {
-	n := len(s.clientID) + s.ids.topics.Octets() + s.ids.topics.Len()*topicOverhead + int(s.subs.filterOctets) + len(s.subs.list)*subscriptionOverhead
-	for i := range s.subs.asked {
-		n += len(s.subs.asked[i].filter) + subscriptionOverhead
-	}
-	if s.handshake.pending != nil && s.handshake.pending.will != s.wills.current {
-		n += s.handshake.pending.will.size()
-	}
-	if s.wills.carried != s.wills.current {
-		n += s.wills.carried.size()
-	}
-	return n + s.wills.current.size()
-}
-
 // Proven reports whether the device has shown that it is where it says it is.
 func (s *Session) Proven() bool { return s.cfg.ProveAddress && s.addr.reach == nil }
 
@@ -120,23 +104,6 @@ func (s *Session) ClientID() string { return s.clientID }
 
 // State returns the state of the device.
 func (s *Session) State() State { return s.state }
-
-// Held returns how many messages are held for the device, and their size in octets as
-// counted against MaxBytes.
-func (s *Session) Held() (messages, octets int) {
-	messages, octets = s.down.queue.len(), s.down.queue.bytes
-	if s.down.delivery.phase != idle {
-		messages++
-		octets += s.down.delivery.msg.size()
-	}
-	return messages, octets
-}
-
-// Spooled returns how many messages of the device wait for the broker in the store, and
-// their size in octets.
-func (s *Session) Spooled() (messages, octets int) {
-	return s.up.spool.len(), s.up.spool.octets
-}
 
 // WillDue returns the will of a lost device that the gateway still has to publish; nil
 // when there is none: the device is not lost, its will is the broker's to publish, or the

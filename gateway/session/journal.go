@@ -47,7 +47,10 @@ func (j *journal) takes(st *step) bool { return j.known && j.well(st) }
 // refuses reports whether there is a store that does not take what it is needed for.
 func (j *journal) refuses(st *step) bool { return j.known && !j.well(st) }
 
-func (j *journal) well(st *step) bool { return st.StoreOK && len(j.waiting) < maxWaiting }
+// works reports whether the store is all right, if there is one.
+func (j *journal) works(st *step) bool { return st.StoreOK }
+
+func (j *journal) well(st *step) bool { return j.works(st) && len(j.waiting) < maxWaiting }
 
 // longestKey is how long a filter, which is a part of a key in the store, may be.
 func (j *journal) longestKey() int {

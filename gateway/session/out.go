@@ -52,17 +52,6 @@ func (o *Out) Datagram(i int) []byte {
 	return o.arena[start:o.ends[i]]
 }
 
-// send queues one datagram for the device. Messages are built by the session itself
-// and sized before, so Append does not fail; were it to, nothing is sent.
-func send(st *step, m dialogue.Message) {
-	b, err := st.dialogue.Append(st.arena, m)
-	if err != nil {
-		return
-	}
-	st.arena = b
-	st.ends = append(st.ends, len(b))
-}
-
 func (o *Out) do(a Action) { o.Actions = append(o.Actions, a) }
 
 func (o *Out) drop(r Reason) { o.Drops = append(o.Drops, r) }

@@ -1,6 +1,9 @@
 package session
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -11,7 +14,7 @@ import (
 // TestOnlyTheOwnerAssignsToAPart: what one part wants of another it says by a method. Load
 // fills the parts of a session that is not in use yet.
 func TestOnlyTheOwnerAssignsToAPart(t *testing.T) {
-	text, err := os.ReadFile("session.go")
+	text, err := os.ReadFile("parts.go")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +36,7 @@ func TestOnlyTheOwnerAssignsToAPart(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range files {
-		if strings.HasSuffix(name, "_test.go") || name == "record.go" {
+		if strings.HasSuffix(name, "_test.go") || name == "restart.go" {
 			continue
 		}
 		code, err := os.ReadFile(name)
@@ -46,5 +49,36 @@ func TestOnlyTheOwnerAssignsToAPart(t *testing.T) {
 				t.Errorf("%s:%d: %s", name, i+1, strings.TrimSpace(line))
 			}
 		}
+	}
+}
+
+// TestQuestionsChangeNothing: whoever asks need not know what the answer depends on.
+func TestQuestionsChangeNothing(t *testing.T) {
+	files := token.NewFileSet()
+	f, err := parser.ParseFile(files, "questions.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	methods := 0
+	changed := func(at ast.Expr) {
+		if _, ok := at.(*ast.Ident); !ok {
+			t.Errorf("%v: changes something", files.Position(at.Pos()))
+		}
+	}
+	ast.Inspect(f, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.FuncDecl:
+			methods++
+		case *ast.AssignStmt:
+			for _, at := range n.Lhs {
+				changed(at)
+			}
+		case *ast.IncDecStmt:
+			changed(n.X)
+		}
+		return true
+	})
+	if methods < 10 {
+		t.Errorf("%d questions are not all", methods)
 	}
 }

@@ -2,28 +2,6 @@ package session
 
 import "sngate/gateway/session/dialogue"
 
-// presence is whether the device is there, and when it was last heard.
-type presence struct {
-	s *Session
-
-	duration uint16 // keep-alive of the last CONNECT, seconds
-	sleepFor uint16 // duration of the last DISCONNECT that had one, seconds
-
-	// The CONNECT that was accepted, coming again, means that the CONNACK was lost if
-	// nothing else has been heard since (fresh), and that the network has delivered it
-	// twice if it comes before lateBefore. Otherwise the device has restarted.
-	fresh      bool
-	moved      bool // what comes now is the first from a new address
-	parked     bool // the device may be connected elsewhere: see EventParked
-	accepted   connectParams
-	lateBefore Time
-
-	lifeAt   Time  // when silence means loss
-	probe    retry // of the PINGREQ sent to a device without keep-alive
-	askAt    Time  // parked: when the device is asked whether it is here
-	askPause Time  // how long that was put off
-}
-
 func (pr *presence) begin() {
 	pr.lifeAt, pr.askAt = Never, Never
 	pr.probe.stop()

@@ -15,14 +15,6 @@ func (ad *address) advance(st *step) {
 	}
 }
 
-// address is where the device is said to be, and what is known of that.
-type address struct {
-	s *Session
-
-	reach *reach // account of an address that is not proven; nil: there is no bound
-	rival *rival // nil: nobody has contested the session
-}
-
 // unproven returns the account of an address of which nothing is known.
 func (ad *address) unproven() *reach {
 	if !ad.s.cfg.ProveAddress {
@@ -278,4 +270,34 @@ func (ad *address) unreachable(st *step) bool {
 		ad.s.down.pump(st)
 	}
 	return true
+}
+
+// askRivalled repeats the question, or takes silence for an answer.
+func (ad *address) askRivalled(st *step) {
+	r := ad.rival
+	r.at = Never
+	switch {
+	case ad.s.state != StateActive:
+	case r.tries >= ad.s.cfg.RetryCount:
+		r.lost = true
+	default:
+		r.tries++
+		r.at = st.Now + ad.s.cfg.RetryInterval
+		ad.sendPingReq(st)
+	}
+}
+
+// contested is Session.Contested.
+func (ad *address) contested(st *step) bool {
+	if ad.s.state != StateActive {
+		return ad.s.state == StateAsleep && ad.reach != nil
+	}
+	if r := ad.rival; r != nil && (r.lost || st.Now < r.began+Time(ad.s.cfg.RetryCount+1)*ad.s.cfg.RetryInterval) {
+		return r.lost
+	}
+	ad.reach.beginStep(st.Out)
+	ad.rival = &rival{began: st.Now, at: st.Now + ad.s.cfg.RetryInterval}
+	ad.sendPingReq(st)
+	ad.reach.charge(st.Out)
+	return false
 }

@@ -1,40 +1,8 @@
 package session
 
 import (
-	"hash/crc32"
-
 	"sngate/gateway/session/dialogue"
-	"sngate/internal/binrec"
-	"sngate/internal/rate"
 )
-
-// uplink has what the device publishes on its way to the broker: with the link, or in the
-// spool.
-type uplink struct {
-	s *Session
-
-	window []inflight // QoS 1 and 2 PUBLISHes of the device, oldest first
-	msgIDs deviceIDs
-
-	messages, octets rate.Bucket // of Config.MessageRate and ByteRate
-
-	spool    spool
-	resuming bool // the first connection to the broker after a restart has neither come nor failed
-}
-
-// inflight is one QoS 1 or 2 PUBLISH of the device that is not finished.
-type inflight struct {
-	holdAt  Time // when the device is refused for now; Never once it is
-	token   Token
-	sum     uint32 // of what was published
-	msgID   uint16
-	topicID uint16
-	qos     uint8
-	number  uint32 // of the message in the spool
-	stage   upState
-	kept    bool // there is a RecordReceived
-	old     bool // from an earlier connection of the device
-}
 
 // onPublish relays a PUBLISH of the device (MQTT-SN 1.2 sections 5.4.12 and 6.6).
 func (ul *uplink) onPublish(st *step, m *dialogue.Message) {
@@ -125,11 +93,6 @@ func (ul *uplink) relayUnanswered(st *step, topic string, why Reason, m *dialogu
 	}
 }
 
-func (ul *uplink) refusePublish(st *step, m *dialogue.Message, code dialogue.Code, why Reason) {
-	st.drop(why)
-	send(st, dialogue.Message{Kind: dialogue.PubAck, TopicID: m.TopicID, MsgID: m.MsgID, Code: code})
-}
-
 // repeated handles a PUBLISH whose MsgId is in flight. It is a new message all the same
 // if its QoS or content is another one, or if it comes without DUP and the MsgId is free
 // for it: it is of an earlier connection and the device has started to count anew, or the
@@ -161,63 +124,6 @@ func (ul *uplink) repeated(st *step, m *dialogue.Message) bool {
 		return true
 	}
 	return false
-}
-
-// checksum tells a repeat of a PUBLISH from a new one with the same MsgId: what a
-// restarted device sends may have the MsgId of an exchange that it has forgotten, and
-// there are devices that always use the same one.
-func checksum(m *dialogue.Message) uint32 {
-	return crc32.ChecksumIEEE(m.Data) + uint32(m.TopicID) + uint32(m.TopicType)<<16
-}
-
-func (ul *uplink) begin(f inflight) { ul.window = append(ul.window, f) }
-
-// settle removes window[i], keeping the order of the rest.
-func (ul *uplink) settle(st *step, i int) {
-	if f := &ul.window[i]; f.kept {
-		ul.s.journal.remove(st, RecordReceived, key16(f.msgID))
-	}
-	ul.window = append(ul.window[:i], ul.window[i+1:]...)
-}
-
-// evict makes room by forgetting the oldest exchange that is finished or left over from
-// an earlier connection, or PUBLISH the device has been told to send again later.
-func (ul *uplink) evict(st *step) bool {
-	for i := range ul.window {
-		if f := &ul.window[i]; f.stage == upRefused || f.stage == upFinished || f.old && f.stage != upSaving {
-			ul.settle(st, i)
-			return true
-		}
-	}
-	return false
-}
-
-// retire marks what is in flight as of an earlier connection, to which no answer is
-// owed. QoS 1 is forgotten: the device sends it again if it wants to be sure.
-func (ul *uplink) retire(st *step) {
-	kept := ul.window[:0]
-	for _, f := range ul.window {
-		if f.qos == 2 && f.stage != upFinished {
-			f.old = true
-			f.holdAt = Never
-			kept = append(kept, f)
-		} else if f.kept {
-			ul.s.journal.remove(st, RecordReceived, key16(f.msgID))
-		}
-	}
-	ul.window = kept
-	if len(kept) == 0 {
-		ul.window = nil
-	}
-}
-
-func (ul *uplink) inflightOf(t Token) int {
-	for i := range ul.window {
-		if t != 0 && ul.window[i].token == t {
-			return i
-		}
-	}
-	return -1
 }
 
 // onPublished acknowledges a message the broker has now (and not before).
@@ -312,44 +218,6 @@ func (ul *uplink) onPubRel(st *step, m *dialogue.Message) {
 	send(st, dialogue.Message{Kind: dialogue.PubComp, MsgID: m.MsgID})
 }
 
-// relays reports whether a PUBLISH of the device is with the link.
-func (ul *uplink) relays() bool {
-	for i := range ul.window {
-		if ul.window[i].stage == upRelaying {
-			return true
-		}
-	}
-	return false
-}
-
-func (ul *uplink) putReceived(st *step, f *inflight) {
-	ul.s.journal.put(st, RecordReceived, key16(f.msgID), binrec.New(6).U32(f.sum).U16(f.topicID))
-}
-
-// restarted begins to wait for the first connection to the broker after a restart.
-func (ul *uplink) restarted() { ul.resuming = true }
-
-// settled ends that wait: the connection has come, or failed.
-func (ul *uplink) settled() { ul.resuming = false }
-
-func (ul *uplink) forget() { ul.window = nil }
-
 // startExchanges sets what the numbers of exchanges count from. The broker may remember those
 // of messages that have been given up.
 func (ul *uplink) startExchanges(after uint16) { ul.spool.exchange = after }
-
-// deviceIDs tells devices that count their MsgIds from those that use one for all their
-// messages: of the former, a QoS 2 PUBLISH with the MsgId of an exchange that has just been
-// completed is a duplicate that the network has delivered late; of the latter it is the
-// next message. A device that has published once may be either, and is taken for the
-// latter: no message is lost then.
-type deviceIDs struct {
-	last   uint16 // of its last message of QoS 1 or 2; 0: none has come
-	counts bool
-}
-
-// published notes the MsgId of a new message.
-func (d *deviceIDs) published(msgID uint16) {
-	d.counts = d.last != 0 && msgID != d.last
-	d.last = msgID
-}

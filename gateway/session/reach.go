@@ -121,3 +121,25 @@ func (r *reach) withhold(st *step, withheld bool) {
 	}
 	r.withheld = withheld
 }
+
+// rival is what is known of the last time that the session was contested.
+type rival struct {
+	began Time
+	at    Time // when the unanswered PINGREQ is repeated; Never: it is not
+	tries int
+	lost  bool // the device has not answered
+}
+
+func (r *rival) deadline() Time {
+	if r == nil {
+		return Never
+	}
+	return r.at
+}
+
+// heard ends the contest: the device is there.
+func (r *rival) heard() {
+	if r != nil {
+		r.at, r.lost = Never, false
+	}
+}

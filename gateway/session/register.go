@@ -20,7 +20,7 @@ func (ti *topicIDs) onRegister(st *step, m *dialogue.Message) {
 			return
 		}
 		answer.TopicID = id
-	case ti.s.journal.refuses(st):
+	case ti.s.unstorable(st):
 		st.drop(ReasonStoreFailed)
 		answer.Code = dialogue.Congestion
 	case !known && !ti.s.mayKeep(st, len(m.Name)+topicOverhead):
@@ -79,15 +79,6 @@ func (ti *topicIDs) allotted(st *step, v *continuation, ok bool) bool {
 		}
 	}
 	return ok
-}
-
-// putTopic keeps a topic id. told: the device knows it, or asks until it does.
-func (ti *topicIDs) put(st *step, id uint16, told bool) {
-	if name, ok := ti.topics.Name(id); ok {
-		state := ti.topics.State(id)
-		bits := bit(state.Allotted, bitAllotted) | bit(told, bitTold) | bit(!state.Own, bitLent) | bit(state.Moved, bitMoved)
-		ti.s.journal.put(st, RecordTopic, key16(id), binrec.New(1+len(name)).U8(bits).Text(name))
-	}
 }
 
 func (ti *topicIDs) load(k, f *binrec.Reader) error {

@@ -1,14 +1,5 @@
 package session
 
-// restore is the repetition of all subscriptions to a broker that has none of them, or of
-// those that are due again, a few at a time.
-type restore struct {
-	token Token // of all its requests
-	next  int32 // index of the next subscription
-	open  uint8 // requests not answered
-	due   bool  // only those that connections have ended of
-}
-
 const (
 	restoreAtOnce = 16
 

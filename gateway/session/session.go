@@ -5,34 +5,6 @@ import (
 	"sngate/snpacket"
 )
 
-// Session is the gateway's side of one device. All methods are called by
-// the one goroutine that owns it. See the package documentation.
-type Session struct {
-	cfg      *Config
-	dialogue dialogue.Dialogue // what the device speaks
-	clientID string
-	state    State
-	clean    bool
-	kept     bool // the session outlives its connection (accepted with CleanSession=0)
-	assigned bool // the client id is of the shell's making: the device does not know it
-
-	// The parts of the session. Each is a struct with methods of its own in the file of its
-	// name; nobody else assigns to its fields.
-	journal   journal
-	handshake handshake
-	presence  presence
-	addr      address
-	wills     wills
-	broker    brokerLink
-	ids       topicIDs
-	subs      subscriptions
-	up        uplink
-	down      downlink
-	custody   custody
-	announcer announcer
-	wake      waking
-}
-
 // New returns the session of a device that has not connected yet, and speaks d.
 func New(cfg *Config, clientID string, d dialogue.Dialogue) *Session {
 	s := &Session{cfg: cfg, clientID: clientID, dialogue: d}

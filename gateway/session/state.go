@@ -48,32 +48,3 @@ func stray(k dialogue.Kind) Reason {
 	}
 	return ReasonNone
 }
-
-// after carries c out when the records of this step are in the store; at once if it does
-// not wait for that.
-func (s *Session) after(st *step, p policy, c continuation) {
-	if !s.journal.wait(st, p, c) {
-		s.goOn(st, &c, true)
-	}
-}
-
-// connected reports whether the device has a connection, asleep included.
-func (s *Session) connected() bool {
-	return s.state == StateActive || s.state == StateAsleep || s.state == StateAwake
-}
-
-// listening reports whether the device may be sent what it has not asked for.
-func (s *Session) listening() bool {
-	return (s.state == StateActive || s.state == StateAwake) && !s.presence.parked && !s.journal.awaits(thenConnAck)
-}
-
-func (s *Session) enter(st *step, state State, why Reason) {
-	s.state = state
-	st.do(Action{Kind: ActionState, State: state, Reason: why})
-}
-
-// mayKeep reports whether so many octets more may be kept for the device. What is kept
-// already stays, whatever the limit is now.
-func (s *Session) mayKeep(st *step, octets int) bool {
-	return s.Kept()+octets <= st.KeepLimit
-}

@@ -5,28 +5,6 @@ import (
 	"sngate/topicreg"
 )
 
-// subscriptions are what the device has subscribed to, what it is still to be told of that,
-// and what the broker is.
-type subscriptions struct {
-	s *Session
-
-	list         []subscription
-	filterOctets int32     // of the filters in list
-	asked        []request // SUBSCRIBE and UNSUBSCRIBE waiting for the broker
-	restore      restore
-	restoreAt    Time // the first that connections have ended of is due again
-}
-
-// subscription is what the broker has granted; it is asked for again when the broker
-// has forgotten it.
-type subscription struct {
-	filter string
-	qos    uint8 // as requested
-
-	// Connections have ended of it: when it is asked for again, and the pause before.
-	askAt, pause Time
-}
-
 // onSubscribe handles SUBSCRIBE (MQTT-SN 1.2 sections 5.4.15 and 6.9).
 func (sb *subscriptions) onSubscribe(st *step, m *dialogue.Message) {
 	filter, code, why := sb.filterOf(m)
@@ -47,7 +25,7 @@ func (sb *subscriptions) onSubscribe(st *step, m *dialogue.Message) {
 		code, why = dialogue.Congestion, ReasonTopicsFull
 	case sb.find(filter) < 0 && !sb.s.mayKeep(st, 2*len(filter)+subscriptionOverhead+topicOverhead):
 		code, why = dialogue.Congestion, ReasonMemoryLimit
-	case sb.find(filter) < 0 && sb.s.journal.refuses(st):
+	case sb.find(filter) < 0 && sb.s.unstorable(st):
 		code, why = dialogue.Congestion, ReasonStoreFailed
 	}
 	if why != ReasonNone {
@@ -124,15 +102,6 @@ func (sb *subscriptions) hasRoom(name string) bool {
 		}
 	}
 	return n < sb.s.cfg.MaxTopics
-}
-
-func (sb *subscriptions) find(filter string) int {
-	for i := range sb.list {
-		if sb.list[i].filter == filter {
-			return i
-		}
-	}
-	return -1
 }
 
 func (sb *subscriptions) onSubscribed(st *step, ev *Event) {

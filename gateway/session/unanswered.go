@@ -23,32 +23,6 @@ func (dl *downlink) askForLife(st *step, tries uint8, heard bool) {
 	}
 }
 
-// onRetry sends the unanswered PUBLISH or PUBREL again, or gives it or the device up after
-// RetryCount repeats (MQTT-SN 1.2 section 6.13, mirrored for the gateway). It returns why the
-// device is lost, if it is.
-func (dl *downlink) onRetry(st *step) (lost Reason) {
-	if !dl.retry.again(st.Now, dl.s.cfg) {
-		if !dl.unanswered(st) {
-			return ReasonRetriesExhausted
-		}
-		return ReasonNone
-	}
-	switch {
-	case dl.delivery.phase == publishing && dl.delivery.before >= dl.s.cfg.patience():
-		dl.giveUp(st, ReasonUnanswered)
-		dl.pump(st)
-	case !dl.s.addr.affords(st, st.size(dl.delivery.message())):
-		dl.s.addr.prove(st)
-	default:
-		if dl.retry.tries == 1 {
-			dl.delivery.heard = false // it may have been on its way before
-		}
-		dl.repeatDelivery(st)
-		dl.askForLife(st, dl.retry.tries, dl.delivery.heard)
-	}
-	return ReasonNone
-}
-
 // await arms the retransmission of a PUBLISH or PUBREL that has just been sent. It takes
 // the place of a probe: any answer shows that the device lives.
 func (dl *downlink) await(now Time) {
@@ -57,30 +31,45 @@ func (dl *downlink) await(now Time) {
 	dl.retry.start(now, dl.s.cfg)
 }
 
-// unanswered goes on when the repetitions of a PUBLISH or PUBREL are used up and the device
-// lives. It reports false if the device does not.
-func (dl *downlink) unanswered(st *step) bool {
-	d := &dl.delivery
-	switch {
-	case d.phase == idle || !d.heard:
-		return false
-	case d.phase == releasing:
-		dl.giveUpRelease(st)
-		dl.pump(st)
-	case d.count() >= dl.s.cfg.patience():
-		dl.giveUp(st, ReasonUnanswered)
-		dl.pump(st)
-	default:
-		d.attempts = attempts{before: d.count()} // once more as often
-		dl.await(st.Now)
-		dl.repeatDelivery(st)
+// tallyOf returns the tally of a message; nil if there is none.
+func (dl *downlink) tallyOf(m *outgoing) *tally {
+	if len(dl.tallies) == 0 {
+		return nil
 	}
-	return true
+	sum := contentSum(m.topic, m.payload)
+	for i := range dl.tallies {
+		if t := &dl.tallies[i]; t.sum == sum && t.qos == m.qos {
+			return t
+		}
+	}
+	return nil
 }
 
-// giveUpRelease ends an exchange whose PUBREL the device does not answer. It has the message.
-func (dl *downlink) giveUpRelease(st *step) {
-	st.drop(ReasonReleaseUnanswered)
-	dl.finishDelivery()
-	dl.s.custody.forgetOutgoing(st)
+// tally returns the tally of a message, made if there is none. It is valid until the next
+// call.
+func (dl *downlink) tally(m *outgoing) *tally {
+	if t := dl.tallyOf(m); t != nil {
+		return t
+	}
+	if len(dl.tallies) == maxTallies {
+		dl.tallies = append(dl.tallies[:0], dl.tallies[1:]...)
+	}
+	dl.tallies = append(dl.tallies, tally{sum: contentSum(m.topic, m.payload), qos: m.qos})
+	return &dl.tallies[len(dl.tallies)-1]
 }
+
+// forgetTally ends the count: the device has answered, or the message is given up.
+func (dl *downlink) forgetTally(m *outgoing) {
+	t := dl.tallyOf(m)
+	if t == nil {
+		return
+	}
+	if *t = dl.tallies[len(dl.tallies)-1]; len(dl.tallies) == 1 {
+		dl.tallies = nil
+		return
+	}
+	dl.tallies = dl.tallies[:len(dl.tallies)-1]
+}
+
+// maxTallies bounds the messages that are counted; the oldest goes.
+const maxTallies = 8

@@ -2,60 +2,6 @@ package session
 
 import "sngate/gateway/session/dialogue"
 
-// waking is a sleeper's wake.
-type waking struct {
-	s *Session
-
-	barrier barrier
-}
-
-// barrier makes sure that what the broker releases because of the acknowledgements of
-// a wake is delivered in the same wake: MQTT answers PINGREQ in order, so its PINGRESP
-// comes after those messages.
-type barrier struct {
-	at    Time  // when it is given up
-	token Token // of the PINGREQ on its way; 0: none
-	done  bool  // no more barriers in this wake
-
-	// rounds is how many PINGREQs what has been acknowledged since the last wake takes, and
-	// what the broker could not send because its connection was not read: QoS 1 one, QoS 2
-	// two, because there the broker goes on at PUBCOMP. It is sent in answer to the
-	// PUBREL which the first PINGRESP comes behind.
-	rounds uint8
-	sent   int // deliveries begun in this wake
-}
-
-// giveUp ends the wake without waiting for the broker.
-func (b *barrier) giveUp() {
-	b.at, b.token, b.done = Never, 0, true
-}
-
-// end ends the wake, if it is one, and forgets what the broker owes.
-func (wk *waking) end() { wk.barrier = barrier{at: Never} }
-
-// owe notes that the broker may have more for the device, which so many PINGREQs bring.
-func (wk *waking) owe(rounds uint8) { wk.barrier.rounds = max(wk.barrier.rounds, rounds) }
-
-// sent counts a delivery that has begun.
-func (wk *waking) sent() { wk.barrier.sent++ }
-
-// subscribed ends the wait for a SUBACK: it has come.
-func (wk *waking) subscribed() {
-	if wk.barrier.token == 0 {
-		wk.barrier.at = Never
-	}
-}
-
-// wakeFactor bounds a wake, as so many times the messages that are held at most: a
-// steady stream of messages must not keep a device awake for ever.
-const wakeFactor = 10
-
-// tired reports whether the device has been sent so much in this wake that the rest
-// waits for the next one.
-func (wk *waking) tired() bool {
-	return wk.s.state == StateAwake && wk.barrier.sent >= wakeFactor*wk.s.cfg.MaxMessages
-}
-
 // onPingReq answers an active device, and wakes a sleeping one (section 6.14). While it
 // is awake the PINGREQ is a repeat: its PINGRESP comes when all is delivered.
 func (wk *waking) onPingReq(st *step) {

@@ -5,29 +5,6 @@ import (
 	"sngate/topicreg"
 )
 
-// Will is what is published when the device is lost (MQTT-SN 1.2 section 6.3). It is
-// never changed once made, so that it can be shared.
-type Will struct {
-	Topic   string
-	Message []byte
-	QoS     uint8
-	Retain  bool
-}
-
-func (w *Will) equal(v *Will) bool {
-	if w == nil || v == nil {
-		return w == v
-	}
-	return w.Topic == v.Topic && string(w.Message) == string(v.Message) && w.QoS == v.QoS && w.Retain == v.Retain
-}
-
-func (w *Will) size() int {
-	if w == nil {
-		return 0
-	}
-	return len(w.Topic) + len(w.Message) + messageOverhead
-}
-
 // willFits reports whether a will of such a topic and message keeps the bound on its size.
 func (ws *wills) fits(topic, message int) bool {
 	return ws.s.cfg.MaxWill == 0 || topic+message <= ws.s.cfg.MaxWill
@@ -43,18 +20,6 @@ func (ws *wills) refuses(st *step, topic, message int) (dialogue.Code, Reason) {
 		return dialogue.Congestion, ReasonMemoryLimit
 	}
 	return dialogue.Accepted, ReasonNone
-}
-
-// wills are the will of the device, and what the broker knows of it.
-type wills struct {
-	s *Session
-
-	current *Will // what loss publishes; nil: nothing
-	carried *Will // the will the connection to the broker was opened with
-	// late: current has changed while the link was not up; a connect in progress may carry
-	// the one before.
-	late bool
-	due  bool // current has been given to the link and is not known to be with the broker: see WillDue
 }
 
 // onWillTopicUpd changes topic, QoS and retain of the will, or deletes it (MQTT-SN 1.2
