@@ -2,31 +2,9 @@ package gateway
 
 import (
 	"hash/maphash"
-	"sync/atomic"
 
 	"sngate/gateway/listen"
 )
-
-// connecting is a CONNECT that waits in a shard's queue. What its sender sends after it is
-// put into the same queue, or it would come first and be answered with DISCONNECT.
-type connecting struct {
-	peer  listen.Peer
-	shard *shard
-	id    string      // the client id it gets, if it has none
-	done  atomic.Bool // the shard has handled it
-
-	awaits string // the shard's: the client id whose session it waits for, while that is being loaded
-}
-
-// connectingSlots is how many of them a reader remembers. Which one gives way is a matter
-// of chance; its sender is treated as if it had not sent CONNECT yet.
-const connectingSlots = 1024
-
-// connectingTable remembers them. It is a reader's own, and does not grow.
-type connectingTable struct {
-	seed  maphash.Seed
-	slots [connectingSlots]*connecting
-}
 
 func newConnectingTable() *connectingTable { return &connectingTable{seed: maphash.MakeSeed()} }
 

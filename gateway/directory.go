@@ -1,25 +1,8 @@
 package gateway
 
 import (
-	"sync"
-
 	"sngate/gateway/listen"
 )
-
-// directory finds the session of an address. Readers look addresses up while shards
-// change them. Which session an address belongs to is decided here alone: an entry is
-// bound to at most one address, and an address to at most one entry.
-type directory struct {
-	stripes [directoryStripes]stripe
-}
-
-const directoryStripes = 64
-
-type stripe struct {
-	mu      sync.RWMutex
-	entries map[listen.Peer]*entry
-	_       [32]byte // a cache line each
-}
 
 func newDirectory() *directory {
 	d := &directory{}

@@ -1,73 +1,14 @@
 package gateway
 
 import (
-	"container/list"
 	"errors"
 	"strings"
-	"sync/atomic"
 	"time"
 
-	"sngate/gateway/listen"
-	"sngate/gateway/oplog"
 	"sngate/gateway/session"
 	"sngate/internal/deadline"
-	"sngate/internal/rate"
 	"sngate/upstream"
 )
-
-// entry is one device as its shard keeps it: the session, its link to the broker, and
-// where it is. All of it belongs to the shard's goroutine, except that the directory
-// maps its address to it, and that readers use flow and the client id.
-//
-// The gateway's own connection is an entry without a session.
-type entry struct {
-	deadline.Slot
-	shard   *shard
-	session *session.Session
-	serial  uint64        // in shard.roster
-	link    upstream.Link // nil until the first ActionConnect
-	home    string        // until then: which broker had the session in an earlier process
-
-	// flow counts all that the device sends against session.datagram_rate, before it takes a
-	// place in a queue. When the device moves, two readers may meet here.
-	flow     rate.AtomicBucket
-	overload overload // what readers have dropped of it
-	peer     listen.Peer
-	// unreachable: the shard has yet to be told that the network says so.
-	unreachable atomic.Bool
-	bound       bool // the directory maps peer to this entry
-
-	loading loading
-
-	ended   *list.Element // in shard.ended; nil: not there
-	endedAt time.Duration // when it was put there
-
-	holder holder // of shard.holders
-
-	halfOpen *list.Element // in shard.halfOpen; nil: not there
-
-	heardAt  time.Duration   // when the device last spoke; never: not in this process
-	refusals *oplog.Refusals // nil: none
-
-	claim bool // see shard.claims; not in shard.clients
-
-	accepted   bool          // it has been active
-	acceptedAt time.Duration // since when
-	gone       bool          // forgotten; what still refers to it is late
-
-	counted counted
-}
-
-// loading is how far an entry has come whose session is being loaded from the store. Until then
-// the session knows what its RecordSession says, and nothing else: it is shown and counted, but
-// no step is made with it, and nothing of it is stored or erased. The zero value is a session
-// that is loaded, as those are that have not come from the store.
-type loading struct {
-	on      bool
-	asked   bool // the store, or it has failed and will be
-	urgent  bool // the device has spoken
-	evicted bool // its address is another device's now, and it has yet to be told
-}
 
 // isOwn reports whether this is the gateway's own connection.
 func (e *entry) isOwn() bool { return e.session == nil }

@@ -14,8 +14,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -30,38 +28,6 @@ import (
 	"sngate/store"
 	"sngate/upstream"
 )
-
-// Gateway is a running gateway. Its fields are set by Start and not changed after,
-// unless they say otherwise.
-type Gateway struct {
-	opts       Options
-	lines      *oplog.Log    // the log, bounded: for all that others can cause
-	tracer     *oplog.Tracer // nil: nothing is traced
-	start      time.Time
-	seed       maphash.Seed
-	listeners  []listen.Listener
-	pool       *listen.Pool // of all readers
-	shards     shards
-	directory  *directory
-	admission  *admission
-	limits     *limits
-	keeper     *persist.Keeper
-	dialer     *upstream.Dialer
-	broker     *broker
-	discoverer *discovery.Discoverer
-	metrics    *metrics.Metrics
-	ops        *admin.Server
-	// inspections has room for the questions of operators that are under way.
-	inspections chan struct{}
-
-	started bool // run was called
-
-	stopping atomic.Bool
-	stopOnce sync.Once
-	stopErr  error
-	stopped  chan struct{} // closed when the shards have to end
-	wg       sync.WaitGroup
-}
 
 // maxUDPPayload is what fits into an IPv4 datagram beside its headers. A longer message
 // could be made and never be sent, and its device would be taken for lost.
@@ -187,9 +153,6 @@ func (g *Gateway) run() {
 	}
 }
 
-// now is the monotonic time since the gateway started.
-func (g *Gateway) now() time.Duration { return time.Since(g.start) }
-
 // Addrs returns the addresses of the listeners.
 func (g *Gateway) Addrs() []netip.AddrPort {
 	addrs := make([]netip.AddrPort, len(g.listeners))
@@ -279,18 +242,6 @@ func (g *Gateway) upstreamOptions() upstream.Options {
 	o.ProbeClientID = g.opts.ClientID + "-probe"
 	return o
 }
-
-// degraded returns what the gateway does without for now. It goes on relaying, so
-// nobody should take it out of service or restart it for that.
-func (g *Gateway) degraded() []string {
-	if err := g.storeFault(); err != nil {
-		return []string{"store: " + err.Error()}
-	}
-	return nil
-}
-
-// storeFault returns why something that should be in the store is not, or nil.
-func (g *Gateway) storeFault() error { return g.keeper.Fault(g.shards.unsaved()) }
 
 // storeWorks lets sessions use the store again after a failure.
 func (g *Gateway) storeWorks() {

@@ -1,31 +1,8 @@
 package gateway
 
 import (
-	"sync/atomic"
-
 	"sngate/gateway/session"
 )
-
-// gauges count what a shard has, for metrics and for the limits that all shards share. The
-// shard writes them; what one entry has a part in is noted in its counted.
-type gauges struct {
-	limits        *limits
-	byState       []atomic.Int64
-	heldMessages  atomic.Int64
-	heldOctets    atomic.Int64
-	spoolMessages atomic.Int64
-}
-
-// counted is what the gauges count of an entry.
-type counted struct {
-	state         session.State
-	inState       bool // state is counted
-	heldMessages  int
-	heldOctets    int
-	spoolMessages int
-	spoolOctets   int
-	keptOctets    int
-}
 
 // state counts an entry in another state.
 func (g *gauges) state(c *counted, state session.State) {

@@ -95,3 +95,15 @@ func (g *Gateway) logListener(o listen.Options, l listen.Listener) {
 			Msg("receive buffer smaller than asked: bursts may be dropped by the system; raise net.core.rmem_max")
 	}
 }
+
+// degraded returns what the gateway does without for now. It goes on relaying, so
+// nobody should take it out of service or restart it for that.
+func (g *Gateway) degraded() []string {
+	if err := g.storeFault(); err != nil {
+		return []string{"store: " + err.Error()}
+	}
+	return nil
+}
+
+// storeFault returns why something that should be in the store is not, or nil.
+func (g *Gateway) storeFault() error { return g.keeper.Fault(g.shards.unsaved()) }

@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -18,26 +16,6 @@ const (
 	// loadBacklog is how many datagrams of a device wait for its session to be loaded.
 	loadBacklog = 8
 )
-
-// loads are the entries of a shard that are being loaded (see loading), and the datagrams
-// that wait for them. It belongs to the shard, but for count.
-type loads struct {
-	count     *loadCount // of all shards
-	directory *directory
-	report    *reporter
-
-	queue   []*entry // in the order in which they are taken up; some may be urgent, or done, by now
-	urgent  []*entry // those whose devices have spoken: they come before the others
-	failed  []*entry // those that the store could not read
-	asked   int      // what is asked of the store or has failed: at most loadsAtOnce
-	waiting map[*entry][]waiter
-}
-
-// waiter is a datagram that waits for the session of its device.
-type waiter struct {
-	arrival
-	holder *entry // who had its address when it came
-}
 
 // add puts an entry at the end.
 func (l *loads) add(e *entry) {
@@ -150,16 +128,6 @@ func (l *loads) abandon() {
 		}
 	}
 	l.waiting = nil
-}
-
-// loadCount is how far all shards have come with the sessions of the start.
-type loadCount struct {
-	log  zerolog.Logger
-	left atomic.Int64 // still to be loaded, and 1 more until it is known how many there are
-
-	mu     sync.Mutex
-	loaded int // sessions that go on
-	faults persist.Faults
 }
 
 // newLoadCount returns one for a start that has not found out yet how many there are.

@@ -11,23 +11,6 @@ import (
 	"sngate/upstream"
 )
 
-// ownConnection is the gateway's own session with the broker, in shard 0. It carries
-// the QoS -1 messages of devices that are not connected, and tells whether the broker
-// can be reached.
-type ownConnection struct {
-	shard   *shard
-	entry   *entry        // with the link, and without a session
-	retryAt time.Duration // when it is tried again after it was refused or lost alone
-	wait    time.Duration // before that, doubling
-	broker  int           // which one was tried; see upstream.Dialer.InUse
-
-	strays rate.Limiter // QoS -1 without a session
-
-	parked bool // the link is, so retryAt is when it is nudged
-
-	announcing bool // "online" is published and not acknowledged
-}
-
 // Pauses of the gateway's own connection before it is tried again.
 const (
 	ownRetryMin  = time.Second

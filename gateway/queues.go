@@ -1,33 +1,8 @@
 package gateway
 
 import (
-	"sync"
-
-	"sngate/gateway/listen"
 	"sngate/gateway/metrics"
-	"sngate/snpacket"
 	"sngate/upstream"
-)
-
-// arrival is one datagram on its way to a shard.
-type arrival struct {
-	datagram *listen.Datagram // recycled by the shard
-	frame    snpacket.Frame   // the MQTT-SN message in it, without encapsulation
-	peer     listen.Peer
-	entry    *entry      // whose address it came from; nil when it is to be found by client id
-	connect  *connecting // of a CONNECT in the queue for strangers; of what is behind one, that CONNECT
-	assigned string      // the client id for a CONNECT that has none; "": it gets none
-	kind     arrivalKind
-}
-
-// arrivalKind says how the session of an arrival is found.
-type arrivalKind uint8
-
-const (
-	byAddress arrivalKind = iota // arrival.entry
-	byConnect                    // CONNECT: by client id, made if there is none
-	byWake                       // PINGREQ with client id
-	byTopic                      // QoS -1: there is no session
 )
 
 // Their lengths.
@@ -36,15 +11,6 @@ const (
 	strangerQueue = 1024 // and those of all others
 	inputQueue    = 1024 // inputs of connections waiting for a shard; readers wait, TCP pushes back
 )
-
-// queues are the ways by which other goroutines reach a shard.
-type queues struct {
-	arrivals  chan arrival // of the devices whose address is known
-	strangers chan arrival // of all others; each waits for a turn of its own
-	inputs    chan upstream.Input
-	posted    mailbox
-	stopped   <-chan struct{} // closed when the shard has ended
-}
 
 func newQueues(stopped <-chan struct{}) queues {
 	return queues{
@@ -99,15 +65,6 @@ func (q *queues) offerStranger(a arrival) bool {
 
 // post has f run by the shard, between two turns.
 func (q *queues) post(f func()) { q.posted.post(f) }
-
-// mailbox takes functions from other goroutines to be run by the shard. It is bounded
-// by what posts: each entry once at a time, the loads that are asked of the store, the gateway
-// itself, and the few questions of operators that Gateway.inspections has room for.
-type mailbox struct {
-	mu   sync.Mutex
-	jobs []func()
-	wake chan struct{} // has room for one
-}
 
 func (m *mailbox) post(f func()) {
 	m.mu.Lock()

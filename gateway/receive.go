@@ -13,18 +13,6 @@ import (
 	"sngate/snpacket/sn12"
 )
 
-// Answers to senders without a session, per shard and reader: enough for every device
-// of a site to learn at once that the gateway has restarted, and no amplifier.
-const (
-	repliesPerSecond = 1000
-	replyBurst       = 5000
-	// A DISCONNECT of a stranger is answered too: the device may not have heard the
-	// first answer. It could also be another gateway's answer to a forged datagram, so
-	// this rate bounds what two gateways can be made to tell each other.
-	farewellsPerSecond = 10
-	farewellBurst      = 200
-)
-
 // receiver is one listener's reader: it looks at the header of each datagram, finds the
 // shard it belongs to and leaves it there. It makes nothing and remembers nobody.
 type receiver struct {

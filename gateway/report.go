@@ -5,33 +5,9 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"sngate/gateway/metrics"
 	"sngate/gateway/oplog"
 	"sngate/gateway/session"
-	"sngate/upstream"
 )
-
-// cause is what a session is being fed with: it tells what was dropped.
-type cause struct {
-	datagram []byte
-	event    *upstream.Event
-}
-
-// reporter tells operators of what a shard drops and refuses, and of what becomes of devices:
-// in the metrics, in the log, and for who asks about a device. It belongs to the shard.
-type reporter struct {
-	log         *oplog.Log
-	counters    *metrics.Counters
-	roster      *roster // of the shard
-	quiet       bool    // Options.QuietSessions
-	maxClientID int
-	brokerReady func() bool
-
-	cause cause       // what the step is about
-	past  *oplog.Past // refusals of devices without a session
-	// seen are senders without a session that have been logged in this minute.
-	seen *oplog.Seen
-}
 
 // drops counts what a step of e's session has dropped or refused, and logs the first of each
 // reason and minute.

@@ -2,19 +2,6 @@ package gateway
 
 import "sort"
 
-// roster has the entries of a shard: by client id, and in the order in which they were made,
-// so that a page of them costs its length and not that of the list. Claims are beside them.
-// It belongs to the shard.
-type roster struct {
-	byID    map[string]*entry
-	claimed map[string]*entry // claims by client id
-
-	list   []*entry // by serial; nil where one has gone
-	serial []uint64 // of each
-	gone   int
-	last   uint64
-}
-
 func newRoster() roster {
 	return roster{byID: make(map[string]*entry), claimed: make(map[string]*entry)}
 }

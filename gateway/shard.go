@@ -5,7 +5,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"sngate/gateway/metrics"
 	"sngate/gateway/oplog"
 	"sngate/gateway/session"
 	"sngate/internal/deadline"
@@ -19,39 +18,6 @@ const (
 	// can be told from one that has nothing to do.
 	idleTurn = 10 * time.Second
 )
-
-// shard owns the sessions of the client ids that hash to it: one goroutine, run, does
-// all that is done to them, one datagram or event after the other. Other goroutines
-// leave their things in the queues.
-type shard struct {
-	gw       *Gateway
-	index    int
-	queues   queues // where other goroutines leave what they have for it
-	counters *metrics.Counters
-	lastTurn atomic.Int64 // gateway time, ns
-
-	gauges gauges
-
-	// Owned by run.
-	roster    roster
-	spares    spares
-	holders   holders
-	own       *ownConnection // the gateway's own connection; shard 0 only
-	timers    deadline.Heap[*entry]
-	now       time.Duration // read once per turn
-	out       session.Out
-	report    reporter
-	answers   []answer // not yet told
-	repairs   repairs
-	loads     loads
-	events    []upstream.Event
-	frame     []byte // for encapsulation
-	replies   rate.Limiter
-	farewells rate.Limiter    // answers to DISCONNECT where there is no connection
-	closing   int             // links whose EventClosed is awaited
-	left      chan<- struct{} // Stop waits for closing to become 0; nil: it does not
-	frozen    bool            // for good: sessions stay as they are, no deadline of theirs counts
-}
 
 func newShard(gw *Gateway, index int, count *loadCount) *shard {
 	s := &shard{
@@ -209,13 +175,6 @@ func (s *shard) tellEvents(e *entry) {
 		}
 		clear(s.events)
 	}
-}
-
-// answer is an event for the session of an entry that was made while that, or another one,
-// was in the middle of a step: the store's answer, or what a link has given back.
-type answer struct {
-	entry *entry
-	event session.Event
 }
 
 // answer has e told an event when its step is over.

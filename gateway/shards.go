@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"fmt"
-	"hash/maphash"
 	"time"
 
 	"sngate/gateway/admin"
@@ -13,17 +12,6 @@ import (
 // stuckAfter is how long a shard may take for one turn of its loop before the process
 // counts as stuck.
 const stuckAfter = 30 * time.Second
-
-// shards are all shards of a gateway, and what can be asked of them by any goroutine.
-type shards []*shard
-
-// shardOf picks the shard of a client id, for as long as the gateway runs.
-func (g *Gateway) shardOf(clientID []byte) *shard {
-	if len(g.shards) == 1 {
-		return g.shards[0]
-	}
-	return g.shards[maphash.Bytes(g.seed, clientID)%uint64(len(g.shards))]
-}
 
 // count adds the sessions in each state to byState.
 func (l shards) count(byState []int64) {

@@ -7,18 +7,6 @@ import (
 	"sngate/internal/deadline"
 )
 
-// spares are the sessions of a shard that may be given up for others, or for their age. They
-// belong to the shard; the zero value is empty.
-type spares struct {
-	// ended are sessions kept without a connection, the one ended first in front: in the
-	// order in which they expire.
-	ended list.List // of *entry
-	// halfOpen are will dialogues that were never accepted, the one that began first in front.
-	halfOpen list.List // of *entry
-	// expireAt is when the next of ended may be given up, for the pace of it.
-	expireAt time.Duration
-}
-
 // noteEnded puts e among the sessions that have ended, at now, or takes it out.
 func (p *spares) noteEnded(e *entry, ended bool, now time.Duration) {
 	switch {
