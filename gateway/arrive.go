@@ -190,7 +190,7 @@ func (s *shard) evict(e *entry, p listen.Peer) {
 		e.loading.evicted = true // it is told when it is loaded
 		return
 	}
-	e.session.AddressTaken(s.envFor(e), &s.out)
+	e.session.AddressReused(s.envFor(e), &s.out)
 	s.settle(e)
 }
 

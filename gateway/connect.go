@@ -225,7 +225,7 @@ func (s *shard) grant(claim *entry, a *arrival) {
 	}
 	e.heardAt = s.now
 	env := s.envFor(e)
-	env.KeepLimit = math.MaxInt // the claim has been let in with its will
+	env.FootprintLimit = math.MaxInt // the claim has been let in with its will
 	e.session.Adopt(env, claim.session, &s.out)
 	s.settle(e)
 }

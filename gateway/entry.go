@@ -19,7 +19,7 @@ const _ = uint(upstream.MaxExchanges - session.MaxExchanges)
 // toConnect translates what a session asks for into what a link is asked for.
 func toConnect(clientID string, a *session.Action) *upstream.Connect {
 	c := &upstream.Connect{ClientID: clientID, CleanSession: a.Clean, KeepAlive: a.KeepAlive, Will: toWill(a.Will)}
-	for _, message := range a.Taken {
+	for _, message := range a.Unreleased {
 		c.Taken = append(c.Taken, upstream.Identity(message))
 	}
 	return c
@@ -164,7 +164,7 @@ func (e *entry) homeNow() string {
 	if e.link != nil {
 		home = e.link.Home()
 	}
-	if e.session.Restoring() && !strings.HasPrefix(home, partly) {
+	if e.session.Resubscribing() && !strings.HasPrefix(home, partly) {
 		home = partly + home
 	}
 	return home
@@ -175,7 +175,7 @@ func (e *entry) setHome(home string) {
 	e.home = home
 	if rest, found := strings.CutPrefix(home, partly); found && rest != "" {
 		e.home = rest
-		e.session.Restore()
+		e.session.Resubscribe()
 	}
 }
 

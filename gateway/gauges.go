@@ -22,7 +22,7 @@ func (g *gauges) noState(c *counted) {
 // waits for the broker, and what else is kept, with the octets of a node id. Most steps change
 // none of it, and shards share some of it.
 func (g *gauges) count(c *counted, s *session.Session, node int) {
-	g.kept(c, s.Kept()+node)
+	g.kept(c, s.Footprint()+node)
 	messages, octets := s.Held()
 	g.held(c, messages, octets)
 	messages, octets = s.Spooled()

@@ -99,6 +99,6 @@ func limitSpool(o *Options) int64 {
 func (l *limits) admit(env *session.Env, known bool, most int) {
 	env.SpoolRoom = l.spooled.Load() < l.spoolMax
 	env.HeldRoom = l.held.limit <= 0 || l.held.free() > 0
-	env.KeepLimit = min(l.memory.share(known, most), l.kept.share(known, most))
+	env.FootprintLimit = min(l.memory.share(known, most), l.kept.share(known, most))
 	env.Allowance = l.memory.free()
 }

@@ -226,7 +226,7 @@ func TestWallClockJumpsOverARestart_Case148(t *testing.T) {
 				time.Sleep(jump.after)
 				ready := make(chan struct{})
 				r := newDurableRig(t, func(o *Options) {
-					o.Session.KeepsWills, o.Store = true, kept
+					o.Session.PublishesWills, o.Store = true, kept
 					dial := o.Upstream.Dial
 					o.Upstream.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 						<-ready
@@ -269,7 +269,7 @@ func lifeBeforeTheJump(t *testing.T, since time.Duration) (kept *storetest.Store
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(since)
-		r := newDurableRig(t, func(o *Options) { o.Session.KeepsWills = true })
+		r := newDurableRig(t, func(o *Options) { o.Session.PublishesWills = true })
 		asleep, active := r.device("10.0.1.1:5000"), r.device("10.0.1.2:5000")
 		asleep.connectWillKept("asleep", "will/asleep", "gone", 60)
 		asleep.sleep(600)

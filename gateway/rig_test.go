@@ -48,7 +48,7 @@ func sessionConfig(t testing.TB) *session.Config {
 		Predefined:       predefined,
 		RetryInterval:    10 * time.Second,
 		RetryCount:       3,
-		Hold:             20 * time.Second,
+		BrokerWait:       20 * time.Second,
 		ToleranceShort:   50,
 		ToleranceLong:    10,
 		IdleProbe:        time.Hour,

@@ -65,7 +65,7 @@ func (t takeUp) goOn(e *entry, c persist.Client) {
 	faults := c.Rest(e.session.Load)
 	e.setHome(e.home)
 	sessions := 1
-	if e.session.Resume(t.envFor(e), &t.out) {
+	if e.session.Restore(t.envFor(e), &t.out) {
 		t.settle(e)
 	} else {
 		sessions = 0
@@ -73,7 +73,7 @@ func (t takeUp) goOn(e *entry, c persist.Client) {
 		t.forget(e)
 	}
 	if evicted && !e.gone {
-		e.session.AddressTaken(t.envFor(e), &t.out)
+		e.session.AddressReused(t.envFor(e), &t.out)
 		t.settle(e)
 	}
 	for i := range waiters {

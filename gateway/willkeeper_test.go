@@ -14,7 +14,7 @@ import (
 func willRig(t *testing.T) *rig {
 	t.Helper()
 	return newRig(t, func(o *Options) {
-		o.Session.KeepsWills = true
+		o.Session.PublishesWills = true
 		o.Upstream.DrainTimeout = 24 * time.Hour
 		o.Upstream.Rand = func() float64 { return 0 }
 	})
@@ -62,7 +62,7 @@ func TestKeptWillIsPublishedOverTheDevicesConnection_Case40_47(t *testing.T) {
 func TestBrokenConnectionRaisesNoKeptWill_Case151(t *testing.T) {
 	for _, keeps := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, func(o *Options) { o.Session.KeepsWills = keeps })
+			r := newRig(t, func(o *Options) { o.Session.PublishesWills = keeps })
 			r.device("10.0.1.2:5000").connectWith(true, 0, "company")
 			d := r.device("10.0.1.1:5000")
 			d.connectWill("dev", "will", "gone")
@@ -75,7 +75,7 @@ func TestBrokenConnectionRaisesNoKeptWill_Case151(t *testing.T) {
 				time.Sleep(5 * time.Second)
 				d.ping("the device knows nothing of it")
 			}
-			r.wantWill(fmt.Sprintf("KeepsWills=%v", keeps), "will", want)
+			r.wantWill(fmt.Sprintf("PublishesWills=%v", keeps), "will", want)
 		})
 	}
 }
@@ -163,7 +163,7 @@ func TestKeptWillIsDroppedAfterADay_Case151(t *testing.T) {
 func TestKeptWillsLeaveRoomForNoMoreThanMaxSessions_Case34(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, func(o *Options) {
-			o.Session.KeepsWills, o.Upstream.DrainTimeout, o.MaxSessions = true, 24*time.Hour, 2
+			o.Session.PublishesWills, o.Upstream.DrainTimeout, o.MaxSessions = true, 24*time.Hour, 2
 		})
 		for i := range 2 {
 			r.device(fmt.Sprintf("10.0.1.%d:5000", i+1)).connectWill(fmt.Sprint("dev", i), fmt.Sprint("will/", i), "gone")

@@ -6,17 +6,17 @@ import "time"
 // use of, are lent: they can be given to another name. An id that has moved is of use
 // only when the device has confirmed it: until then it may know the id by its former name.
 
-// Claim makes an id the device's own, because it has registered, subscribed to or used it
+// Own makes an id the device's own, because it has registered, subscribed to or used it
 // itself. It is never given to another name. An id that stands for nothing is ignored.
-func (t *Table) Claim(id uint16) {
+func (t *Table) Own(id uint16) {
 	if m := t.marksOf(id); m != nil && *m&own == 0 {
 		*m |= own
 		t.own++
 	}
 }
 
-// Unclaim makes an id lent again. An id that stands for nothing is ignored.
-func (t *Table) Unclaim(id uint16) {
+// Lend makes an id lent again. An id that stands for nothing is ignored.
+func (t *Table) Lend(id uint16) {
 	if m := t.marksOf(id); m != nil && *m&own != 0 {
 		*m &^= own
 		t.own--

@@ -27,7 +27,7 @@ func none(uint16) bool { return false }
 func TestOldestIsTheOneUsedLeastRecently(t *testing.T) {
 	table := lent(t, 2*mapAbove)
 	table.Touch(1, 100*time.Second)
-	table.Claim(2)
+	table.Own(2)
 	table.Touch(0xFFFE, time.Hour) // stands for nothing
 	for _, c := range []struct {
 		before time.Duration
@@ -82,7 +82,7 @@ func TestMoveGivesALentIDToAnotherName(t *testing.T) {
 
 func TestMoveRefusesWhatIsNotLent(t *testing.T) {
 	table := lent(t, 4)
-	table.Claim(1)
+	table.Own(1)
 	if err := table.Bind(500, "bound", 10); err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func TestMoveRefusesWhatIsNotLent(t *testing.T) {
 func TestOwnedIsCounted(t *testing.T) {
 	table := lent(t, 3)
 	for _, id := range []uint16{1, 1, 3, 9} {
-		table.Claim(id)
+		table.Own(id)
 	}
 	if table.Owned() != 2 || !table.State(1).Own || table.State(2).Own {
 		t.Errorf("%d", table.Owned())
@@ -151,7 +151,7 @@ func TestDistrustOnlyWhereAnIDMayHaveMoved(t *testing.T) {
 		{"room", 4, false, false}, {"full", 3, false, true}, {"moved", 4, true, true},
 	} {
 		table := lent(t, 3)
-		table.Claim(1)
+		table.Own(1)
 		if c.move {
 			table.Move(2, "x")
 			table.SetAnnounced(2, true)

@@ -16,7 +16,7 @@ func (dl *downlink) onPubAck(st *step, m *dialogue.Message) {
 	switch {
 	case m.Code == dialogue.Accepted:
 		// A device that answers so to QoS 2, too, has the message, and waits for nothing.
-		dl.takenAtOnce(st)
+		dl.acknowledged(st)
 	case m.Code == dialogue.Congestion && d.count() < dl.s.cfg.patience():
 		dl.congested(st)
 		return
@@ -54,8 +54,8 @@ func (dl *downlink) onStrayPubAck(st *step, m *dialogue.Message) {
 	}
 }
 
-// takenAtOnce ends a delivery that the device has answered as QoS 1.
-func (dl *downlink) takenAtOnce(st *step) {
+// acknowledged ends a delivery whose answer ends the exchange, as that to QoS 1 does.
+func (dl *downlink) acknowledged(st *step) {
 	d := &dl.delivery
 	dl.confirm(d)
 	dl.acknowledge(st, &d.msg)
@@ -66,7 +66,7 @@ func (dl *downlink) takenAtOnce(st *step) {
 	dl.finishDelivery()
 }
 
-// onPubRec acknowledges to the broker what the device has now, and goes on with
+// onPubRec acknowledges to the broker what the device has now, and answers with
 // PUBREL, also for an exchange that is not known: the device waits for it. It has to
 // wait where the message is going to be sent again: released already, the device would take
 // that for a new one.
@@ -76,14 +76,14 @@ func (dl *downlink) onPubRec(st *step, m *dialogue.Message) {
 	switch {
 	case d.phase == publishing && d.msgID == m.MsgID && d.msg.qos == 2:
 		dl.confirm(d)
-		if dl.s.journal.wait(st, goOnWhenDown, continuation{kind: thenRelease, msgID: d.msgID}) {
+		if dl.s.journal.wait(st, bypassWhenDown, continuation{kind: thenRelease, msgID: d.msgID}) {
 			dl.record(st)
 			return
 		}
-		dl.released(st)
+		dl.release(st)
 		return
 	case d.phase == publishing && d.msgID == m.MsgID:
-		dl.takenAtOnce(st) // a device that answers so to QoS 1 has it, and waits for PUBREL
+		dl.acknowledged(st) // a device that answers so to QoS 1 has it, and waits for PUBREL
 	case d.phase == recording && d.msgID == m.MsgID:
 		return
 	case m.MsgID == dl.s.custody.lastQoS2.msgID:
@@ -91,7 +91,7 @@ func (dl *downlink) onPubRec(st *step, m *dialogue.Message) {
 		return
 	}
 	send(st, dialogue.Message{Kind: dialogue.PubRel, MsgID: m.MsgID})
-	dl.pump(st) // there may be room now to go on reading
+	dl.pump(st) // there may be room now to resume reading
 }
 
 func (dl *downlink) onPubComp(st *step, m *dialogue.Message) {
@@ -130,8 +130,8 @@ func (dl *downlink) onRetry(st *step) (lost Reason) {
 	return ReasonNone
 }
 
-// unanswered goes on when the repetitions of a PUBLISH or PUBREL are used up and the device
-// lives. It reports false if the device does not.
+// unanswered handles a PUBLISH or PUBREL whose repetitions are used up: a device that lives
+// is sent it again, or it is given up. It reports false if the device does not live.
 func (dl *downlink) unanswered(st *step) bool {
 	d := &dl.delivery
 	switch {

@@ -30,7 +30,7 @@ const (
 	ActionCloseDrain                        // the same once everything published is acknowledged
 	ActionCloseAbort                        // close without DISCONNECT: the broker publishes the will
 	ActionPause                             // stop reading from the broker
-	ActionResume                            // go on reading
+	ActionResume                            // read from the broker again
 	ActionReopen                            // open it as after a loss, until it succeeds: Clean, KeepAlive, Will, Taken; Lazy
 	ActionRelease                           // Token: PUBREL may be sent
 	ActionComplete                          // Identity: PUBCOMP may be sent
@@ -56,8 +56,8 @@ type Action struct {
 	Payload   []byte // aliases the datagram that is being handled, or is shared: copy it
 	Will      *Will
 
-	Taken    []Identity // QoS 2 messages of the broker that are ours: the link acknowledges their redelivery
-	Identity Identity
+	Unreleased []Identity // QoS 2 messages of the broker that are ours: the link acknowledges their redelivery
+	Identity   Identity
 
 	// Lazy: not before the device speaks.
 	Lazy bool

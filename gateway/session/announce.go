@@ -10,7 +10,7 @@ const maxBehind = 8
 
 // next finds the message of the queue that is to be sent now, and begins the registration
 // of a topic that needs one. Messages of one topic stay in order. So do those of QoS 2: the
-// exchange that may have to go on after the connection is lost is only one.
+// session can continue only one exchange after the connection is lost.
 func (an *announcer) next(st *step) (int, bool) {
 	var behind [maxBehind]string
 	n, waits2 := 0, false
@@ -133,7 +133,7 @@ func (an *announcer) onRegisterRetry(st *step) (lost Reason) {
 	return ReasonNone
 }
 
-// registerUnanswered goes on without REGACK where the device lives. The message that needs
+// registerUnanswered proceeds without REGACK where the device lives. The message that needs
 // it is given up, one of QoS 1 or 2 after all repetitions once more. It returns why the device
 // is lost, if it is.
 func (an *announcer) registerUnanswered(st *step) (lost Reason) {
@@ -177,7 +177,7 @@ func (an *announcer) registered() int {
 	return -1
 }
 
-// suspendRegistration ends the registration, to begin it anew when deliveries go on.
+// suspend ends the registration. It begins anew when deliveries proceed.
 func (an *announcer) suspend() {
 	r := an.reg
 	if r == nil {
@@ -209,7 +209,7 @@ func (an *announcer) onRegAck(st *step, m *dialogue.Message) {
 				m.refusal = toldAgain
 			}
 		}
-		an.s.ids.keep(st, r.topicID)
+		an.s.ids.storeTold(st, r.topicID)
 	case m.Code == dialogue.Congestion && r.count() < an.s.cfg.patience():
 		an.s.down.congested(st)
 		return
@@ -230,9 +230,9 @@ func (an *announcer) know(id uint16) {
 	}
 }
 
-// goOnRegistering sends the REGISTER that has waited for an id to be in the store, unless
-// an answer to the device has told it the id.
-func (an *announcer) goOn(st *step, id uint16) {
+// topicStored sends the REGISTER that has waited for the store to have its id, unless an
+// answer to the device has told it the id.
+func (an *announcer) topicStored(st *step, id uint16) {
 	if an.registering(id) && an.s.listening() {
 		an.writeRegister(st)
 	}

@@ -25,7 +25,7 @@ func (sb *subscriptions) isAsked(now Time, r *request) bool {
 		}
 		if a.filter == r.filter && a.remove == r.remove && a.qos == r.qos {
 			if a.quiet {
-				a.quiet, a.holdAt = false, now+sb.s.cfg.Hold
+				a.quiet, a.waitUntil = false, now+sb.s.cfg.BrokerWait
 			}
 			return true
 		}
@@ -60,9 +60,9 @@ func (sb *subscriptions) mayRemove(filter string) bool {
 	return false
 }
 
-// takesUp reports whether the last request for the filter of r, an UNSUBSCRIBE that the
-// device does not wait for any more, can stand for r.
-func (sb *subscriptions) takesUp(now Time, r *request) bool {
+// reuses has the last request for the filter of r stand for r, if that is an UNSUBSCRIBE which
+// the device does not wait for any more. It reports whether it is.
+func (sb *subscriptions) reuses(now Time, r *request) bool {
 	for i := len(sb.asked) - 1; i >= 0; i-- {
 		a := &sb.asked[i]
 		if a.filter != r.filter {
@@ -71,7 +71,7 @@ func (sb *subscriptions) takesUp(now Time, r *request) bool {
 		if !a.remove || !a.quiet {
 			return false
 		}
-		a.msgID, a.quiet, a.holdAt = r.msgID, false, now+sb.s.cfg.Hold
+		a.msgID, a.quiet, a.waitUntil = r.msgID, false, now+sb.s.cfg.BrokerWait
 		return true
 	}
 	return false
@@ -94,7 +94,7 @@ func (sb *subscriptions) ask(st *step, r request) {
 			a.moot = true
 		}
 	}
-	r.holdAt = st.Now + sb.s.cfg.Hold
+	r.waitUntil = st.Now + sb.s.cfg.BrokerWait
 	sb.asked = append(sb.asked, r)
 	sb.submitMore(st)
 }
@@ -121,13 +121,13 @@ func (sb *subscriptions) submitMore(st *step) {
 // forgetAsked forgets what the device waited for, because it has gone or begins anew. What
 // it has been told to be done is still to be done where the session is kept.
 func (sb *subscriptions) forgetAsked() {
-	kept := sb.asked[:0]
+	rest := sb.asked[:0]
 	for _, r := range sb.asked {
-		if r.remove && r.quiet && r.holdAt == Never && sb.s.kept {
-			kept = append(kept, r)
+		if r.remove && r.quiet && r.waitUntil == Never && sb.s.kept {
+			rest = append(rest, r)
 		}
 	}
-	if sb.asked = kept; len(kept) == 0 {
+	if sb.asked = rest; len(rest) == 0 {
 		sb.asked = nil
 	}
 }
@@ -140,7 +140,7 @@ func (sb *subscriptions) dropAsked(i int) {
 
 func (sb *subscriptions) answerUnsubscribe(st *step, r *request) {
 	if !r.quiet {
-		sb.s.after(st, goOnWhenDown, continuation{kind: thenUnsubAck, msgID: r.msgID})
+		sb.s.after(st, bypassWhenDown, continuation{kind: thenUnsubAck, msgID: r.msgID})
 	}
 }
 
@@ -182,31 +182,31 @@ func (sb *subscriptions) answered(st *step, ev *Event) (request, bool) {
 	return request{}, false
 }
 
-// expireAsked gives up what has waited for the broker for as long as Hold allows: the
+// expireAsked gives up what has waited for the broker for BrokerWait: the
 // device is told "congestion" where there is a code for it. UNSUBACK has none, and
 // refuses nothing: the device has its answer, and the broker is told when it can be.
 func (sb *subscriptions) expireAsked(st *step) {
-	kept := sb.asked[:0]
+	rest := sb.asked[:0]
 	for _, r := range sb.asked {
-		if st.Now < r.holdAt {
-			kept = append(kept, r)
+		if st.Now < r.waitUntil {
+			rest = append(rest, r)
 			continue
 		}
 		switch {
 		case r.remove:
 			sb.answerUnsubscribe(st, &r)
-			r.quiet, r.holdAt = true, Never
-			kept = append(kept, r)
+			r.quiet, r.waitUntil = true, Never
+			rest = append(rest, r)
 		case r.quiet:
 		default:
 			st.dropOf(ReasonBrokerDown, r.filter, 0)
 			send(st, dialogue.Message{Kind: dialogue.SubAck, MsgID: r.msgID, Code: dialogue.Congestion})
 		}
 	}
-	if len(kept) == 0 {
-		kept = nil
+	if len(rest) == 0 {
+		rest = nil
 	}
-	sb.asked = kept
+	sb.asked = rest
 	sb.submitMore(st)
 }
 

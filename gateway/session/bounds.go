@@ -1,6 +1,6 @@
 package session
 
-// regulate stops reading from the broker when what is held reaches its bounds, and goes on
+// regulate pauses reading from the broker when what is held reaches its bounds, and resumes
 // when half of that is gone: for QoS 1 and 2, which are never dropped, and for QoS 0 as
 // long as the device takes one message after the other. While the device waits for an
 // answer of the broker, which comes behind the messages, the bounds are twice as wide.
@@ -8,7 +8,7 @@ func (dl *downlink) regulate(st *step) {
 	if dl.s.broker.link.over() || dl.s.broker.draining() {
 		return
 	}
-	taking := dl.taking()
+	taking := dl.keepsUp()
 	if !taking {
 		dl.trim(st)
 	}
@@ -30,12 +30,12 @@ func (dl *downlink) regulate(st *step) {
 	}
 }
 
-// taking reports whether the device takes what is sent to it: then QoS 0 waits with the
+// keepsUp reports whether the device answers what is sent to it: then QoS 0 waits with the
 // broker when there is too much of it. One that leaves a message unanswered must not keep
 // its own connection from being read for long, above all while it waits for something in
 // there. Then, and while it sleeps, the oldest QoS 0 goes.
-func (dl *downlink) taking() bool {
-	if !dl.s.listening() || dl.resumeAt != Never || dl.s.addr.withholds() {
+func (dl *downlink) keepsUp() bool {
+	if !dl.s.listening() || dl.proceedAt != Never || dl.s.addr.withholds() {
 		return false
 	}
 	tries := max(dl.retry.unanswered(), dl.s.presence.probe.unanswered())
@@ -66,7 +66,7 @@ func (dl *downlink) admit(st *step, m *outgoing) bool {
 		switch {
 		case n < dl.s.cfg.MaxMessages && b+m.size() <= octets, n == 0 && dl.s.listening():
 			return true // it fits, or is not held at all
-		case dl.taking() && b+m.size() <= st.Allowance:
+		case dl.keepsUp() && b+m.size() <= st.Allowance:
 			return true
 		}
 		why := ReasonBufferFull
@@ -89,7 +89,7 @@ func (dl *downlink) admit(st *step, m *outgoing) bool {
 // There are clients that take no message before the SUBACK of its subscription, and none that
 // know no REGISTER can do with anything but the topic id in there.
 
-// openGate goes on without the broker's answer to SUBSCRIBE when no more may be held: it
+// openGate stops waiting for the broker's answer to SUBSCRIBE when no more may be held: it
 // may be behind what the broker sends, and that is not read any more. A message that only
 // the subscription explains is answer enough.
 func (dl *downlink) openGate(st *step) {

@@ -7,30 +7,31 @@ func (br *brokerLink) onConnected(st *step, ev *Event) {
 		return // the CONNECT was given up meanwhile: EventClosed follows
 	}
 	br.link = linkUp
-	br.resume(st, ev.SessionPresent)
+	br.reconcile(st, ev.SessionPresent)
 	br.s.subs.askAgain(st)
 	if br.s.state != StateConnecting {
-		br.s.up.drain(st)
+		br.s.up.sendSpooled(st)
 		return // the device has sent another CONNECT meanwhile, and its will is awaited
 	}
 	br.s.handshake.complete(st)
 }
 
-// resume repeats the subscriptions to a broker that has forgotten them, or may not have
-// got them all: a repetition was cut short by the loss of the connection.
-func (br *brokerLink) resume(st *step, present bool) {
+// reconcile brings what the session knows in line with the broker's session after a connect:
+// it forgets what the broker has forgotten, and subscribes again if the broker may not have
+// all subscriptions.
+func (br *brokerLink) reconcile(st *step, present bool) {
 	forgot := false
 	if !present {
 		br.s.custody.forgetSent()
-		forgot = br.s.custody.forgetTaken(st)
+		forgot = br.s.custody.forgetUnreleased(st)
 		br.s.up.forgetReleased(st)
 	}
-	br.s.up.settled()
+	br.s.up.connectAnswered()
 	if br.draining() && !br.s.kept {
 		return
 	}
-	if !present || br.s.subs.restore.token != 0 {
-		br.s.subs.restoreSubscriptions(st, present && br.s.subs.restore.due, forgot)
+	if !present || br.s.subs.resubscription.token != 0 {
+		br.s.subs.resubscribe(st, present && br.s.subs.resubscription.due, forgot)
 	}
 }
 
@@ -110,31 +111,30 @@ func (br *brokerLink) close(st *step, how ActionKind) {
 	}
 }
 
-// reopenToDrain connects in the name of a device that has gone. Its will has been
-// settled.
+// reopenToDrain connects in the name of a device that has gone. The connection carries no will.
 func (br *brokerLink) reopenToDrain(st *step) {
 	br.s.wills.carry(nil)
 	br.link = linkDown
-	st.do(Action{Kind: ActionReopen, Clean: br.s.clean, KeepAlive: br.s.presence.duration, Taken: br.s.custody.identities()})
+	st.do(Action{Kind: ActionReopen, Clean: br.s.clean, KeepAlive: br.s.presence.duration, Unreleased: br.s.custody.identities()})
 }
 
 // open opens it for a CONNECT of the device.
 func (br *brokerLink) open(st *step) {
 	br.link, br.closeAs = linkOpening, 0
 	br.s.custody.uncomplete()
-	st.do(Action{Kind: ActionConnect, Clean: br.s.clean, KeepAlive: br.s.presence.duration, Will: br.s.wills.carried, Taken: br.s.custody.identities()})
+	st.do(Action{Kind: ActionConnect, Clean: br.s.clean, KeepAlive: br.s.presence.duration, Will: br.s.wills.carried, Unreleased: br.s.custody.identities()})
 }
 
 // reopen has it opened as after a loss. lazy: not before the device speaks.
 func (br *brokerLink) reopen(st *step, lazy bool) {
 	br.link = linkDown
-	st.do(Action{Kind: ActionReopen, Clean: br.s.clean, KeepAlive: br.s.presence.duration, Will: br.s.wills.brokersWill(), Taken: br.s.custody.identities(), Lazy: lazy})
+	st.do(Action{Kind: ActionReopen, Clean: br.s.clean, KeepAlive: br.s.presence.duration, Will: br.s.wills.brokersWill(), Unreleased: br.s.custody.identities(), Lazy: lazy})
 }
 
-// keep keeps it for the device, which is back.
-func (br *brokerLink) keep() { br.closeAs = 0 }
+// cancelClose leaves the connection open, because the device is back.
+func (br *brokerLink) cancelClose() { br.closeAs = 0 }
 
-// closeDrained ends a connection that was kept for the spool only.
+// closeDrained closes a connection that was left open for the spool, which is empty now.
 func (br *brokerLink) closeDrained(st *step) {
 	if !br.draining() || br.s.up.spool.len() > 0 || br.s.handshake.pending != nil {
 		return
@@ -144,9 +144,9 @@ func (br *brokerLink) closeDrained(st *step) {
 	br.close(st, how)
 }
 
-// resumeEnd goes on with what the end of a session had left to do: to publish the will,
-// and what is in the spool.
-func (br *brokerLink) resumeEnd(st *step) bool {
+// restoreEnded restores the connection of a session that has ended, if it still has to publish
+// its will or its spool.
+func (br *brokerLink) restoreEnded(st *step) bool {
 	how := ActionCloseClean
 	if br.s.wills.due {
 		br.reopenToDrain(st)
@@ -164,7 +164,7 @@ func (br *brokerLink) onClosed(st *step) {
 		return // a new connection has been asked for meanwhile
 	}
 	br.link = linkClosed
-	br.s.wills.settled()
+	br.s.wills.linkEnded()
 	switch {
 	case br.s.handshake.pending != nil:
 	case br.draining():
@@ -191,16 +191,16 @@ func (br *brokerLink) onDown(st *step) {
 	}
 }
 
-// onUp goes on after the link has reconnected. In-flight messages are the link's
-// business; subscriptions the broker has forgotten are the session's.
+// onUp handles a reconnect of the link. In-flight messages are the link's business;
+// subscriptions the broker has forgotten are the session's.
 func (br *brokerLink) onUp(st *step, ev *Event) {
 	if br.link != linkDown {
 		return
 	}
 	br.link = linkUp
 	br.s.wills.onUp(ev.NoWill)
-	br.resume(st, ev.SessionPresent)
+	br.reconcile(st, ev.SessionPresent)
 	br.s.subs.askAgain(st)
-	br.s.up.drain(st)
-	br.s.down.resume(st)
+	br.s.up.sendSpooled(st)
+	br.s.down.proceed(st)
 }

@@ -20,7 +20,7 @@ type Config struct {
 
 	RetryInterval Time // Tretry (MQTT-SN 1.2 section 7.2)
 	RetryCount    int  // Nretry
-	Hold          Time // how long a PUBLISH, SUBSCRIBE or UNSUBSCRIBE waits for the broker before it is refused
+	BrokerWait    Time // how long a PUBLISH, SUBSCRIBE or UNSUBSCRIBE waits for the broker before it is refused
 
 	// Tolerances: percent added to keep-alive and sleep durations of up to 60 s, and
 	// of more, before the device counts as lost (MQTT-SN 1.2 section 7.2).
@@ -35,9 +35,9 @@ type Config struct {
 	// proven that it is there.
 	ProveAddress bool
 
-	QoSMinusOne bool // whether QoS -1 is relayed
-	LongNames   bool // and with a topic name before the data: see dialogue.Dialogue
-	KeepsWills  bool // the gateway publishes wills itself, and the broker is told of none
+	QoSMinusOne    bool // whether QoS -1 is relayed
+	LongNames      bool // and with a topic name before the data: see dialogue.Dialogue
+	PublishesWills bool // the gateway publishes wills itself, and the broker is told of none
 
 	MaxPacketSize    int          // octets of one datagram towards the device
 	PacketSizes      []PacketSize // of some devices; the first entry that fits a client id goes before MaxPacketSize

@@ -11,14 +11,14 @@ func outgoingOf(m *outgoing) outgoingRecord {
 	return outgoingRecord{msgID: m.msgID, identity: m.identity, number: m.number, sum: contentSum(m.topic, m.payload)}
 }
 
-// maxTaken bounds the QoS 2 messages of the broker that it has not released.
-const maxTaken = 1024
+// maxUnreleased bounds the QoS 2 messages of the broker that it has not released.
+const maxUnreleased = 1024
 
 func (m *outgoing) put(st *step, j *journal) {
 	j.put(st, RecordHeld, key32(m.number), appendMessage(make([]byte, 0, m.size()), m.qos, m.retain, m.topic, m.payload))
 }
 
-func (t *takenOver) put(st *step, j *journal) {
+func (t *unreleased) put(st *step, j *journal) {
 	j.put(st, RecordExchange, key16(t.slot), bytes.Clone(t.identity[:]))
 }
 
@@ -29,14 +29,14 @@ func (cu *custody) holdDurably(st *step) {
 		return
 	}
 	for m := cu.s.down.queue.unnumbered(); m != nil; m = cu.s.down.queue.unnumbered() {
-		if !st.HeldRoom || !cu.s.journal.takes(st) || m.qos == 2 && len(cu.taken) >= maxTaken {
+		if !st.HeldRoom || !cu.s.journal.accepts(st) || m.qos == 2 && len(cu.unreleased) >= maxUnreleased {
 			return // it stays the broker's
 		}
 		cu.lastHeld++
-		m.number, m.keeper = cu.lastHeld, storing
+		m.number, m.custodian = cu.lastHeld, storing
 		m.put(st, &cu.s.journal)
 		if m.qos == 2 {
-			cu.take(st, m)
+			cu.addUnreleased(st, m)
 		}
 		if m.qos == 2 && m.msgID != 0 { // it had been sent before it was held
 			o := &cu.outgoing
@@ -54,14 +54,14 @@ func (cu *custody) onHeldStored(st *step, c *continuation, ok bool) {
 	switch {
 	case m == nil:
 	case !ok:
-		cu.s.down.queue.takeNumber(m)
+		cu.s.down.queue.clearNumber(m)
 		cu.s.journal.remove(st, RecordHeld, key32(c.number))
 		cu.notHeld(st, c.number)
 		if m.qos == 2 {
-			cu.release(st, m.identity)
+			cu.removeUnreleased(st, m.identity)
 		}
 	default:
-		m.keeper = ours
+		m.custodian = ours
 		if m.handle != 0 {
 			st.do(Action{Kind: ActionAck, Handle: m.handle})
 			cu.s.wake.owe(m.qos)
@@ -77,35 +77,35 @@ func (cu *custody) heldAs(number uint32) *outgoing {
 	return cu.s.down.queue.numberedAs(number)
 }
 
-// take notes that a QoS 2 message is ours now.
-func (cu *custody) take(st *step, m *outgoing) {
-	if m.identity == (Identity{}) || cu.takenAs(m.identity) >= 0 || len(cu.taken) >= maxTaken {
+// addUnreleased remembers a QoS 2 message of the broker until its PUBREL: it is the gateway's now.
+func (cu *custody) addUnreleased(st *step, m *outgoing) {
+	if m.identity == (Identity{}) || cu.findUnreleased(m.identity) >= 0 || len(cu.unreleased) >= maxUnreleased {
 		return
 	}
-	cu.taken = append(cu.taken, takenOver{slot: cu.newSlot(), identity: m.identity})
-	cu.taken[len(cu.taken)-1].put(st, &cu.s.journal)
+	cu.unreleased = append(cu.unreleased, unreleased{slot: cu.newSlot(), identity: m.identity})
+	cu.unreleased[len(cu.unreleased)-1].put(st, &cu.s.journal)
 }
 
-// newSlot returns a slot that no RecordExchange has; maxTaken leaves some.
+// newSlot returns a slot that no RecordExchange has; maxUnreleased leaves some.
 func (cu *custody) newSlot() uint16 {
 	for {
 		cu.lastSlot++
-		if !slices.ContainsFunc(cu.taken, func(t takenOver) bool { return t.slot == cu.lastSlot }) {
+		if !slices.ContainsFunc(cu.unreleased, func(t unreleased) bool { return t.slot == cu.lastSlot }) {
 			return cu.lastSlot
 		}
 	}
 }
 
-func (cu *custody) takenAs(message Identity) int {
-	return slices.IndexFunc(cu.taken, func(t takenOver) bool { return t.identity == message })
+func (cu *custody) findUnreleased(message Identity) int {
+	return slices.IndexFunc(cu.unreleased, func(t unreleased) bool { return t.identity == message })
 }
 
-// identities is what a link has to know of: the messages of which it acknowledges a redelivery.
-func (cu *custody) identities() (taken []Identity) {
-	for i := range cu.taken {
-		taken = append(taken, cu.taken[i].identity)
+// identities returns the messages whose redelivery the link has to acknowledge.
+func (cu *custody) identities() (list []Identity) {
+	for i := range cu.unreleased {
+		list = append(list, cu.unreleased[i].identity)
 	}
-	return taken
+	return list
 }
 
 // wasSent reports whether a QoS 2 message that the broker sends again is the one that
@@ -117,10 +117,10 @@ func (cu *custody) wasSent(ev *Event) bool {
 // onReleased takes the broker's PUBREL. PUBCOMP lets the broker go on to another message, so
 // it waits until a restart would not take that for a repeat.
 func (cu *custody) onReleased(st *step, message Identity) {
-	known := cu.takenAs(message) >= 0
-	cu.release(st, message)
+	known := cu.findUnreleased(message) >= 0
+	cu.removeUnreleased(st, message)
 	if known {
-		cu.s.after(st, goOnWhenDown, continuation{kind: thenPubComp, identity: message})
+		cu.s.after(st, bypassWhenDown, continuation{kind: thenPubComp, identity: message})
 		return
 	}
 	cu.complete(st, message)
@@ -129,12 +129,12 @@ func (cu *custody) onReleased(st *step, message Identity) {
 // onForgotten takes it that the broker does not know of a message any more. One that is held is
 // still delivered.
 func (cu *custody) onForgotten(st *step, message Identity) {
-	cu.release(st, message)
+	cu.removeUnreleased(st, message)
 	cu.s.down.forgetIdentity(message)
 }
 
-// complete has PUBCOMP sent, behind which the broker may go on. Where the connection has
-// been given up meanwhile the broker asks again in the next one.
+// complete sends PUBCOMP, unless the connection has been closed meanwhile: then the broker
+// sends PUBREL again in the next one.
 func (cu *custody) complete(st *step, message Identity) {
 	if cu.s.broker.link == linkUp {
 		cu.s.wake.owe(1)
@@ -142,35 +142,34 @@ func (cu *custody) complete(st *step, message Identity) {
 	}
 }
 
-// uncomplete drops the PUBCOMPs that wait for the store: the broker asks again in the next
-// connection.
+// uncomplete drops the PUBCOMPs that wait for the store: the broker sends PUBREL again in the
+// next connection.
 func (cu *custody) uncomplete() {
 	cu.s.journal.forget(func(c *continuation) bool { return c.kind == thenPubComp })
 }
 
-// release forgets a message that the broker does not send again.
-func (cu *custody) release(st *step, message Identity) {
-	i := cu.takenAs(message)
+// removeUnreleased forgets a message: the broker does not send it again.
+func (cu *custody) removeUnreleased(st *step, message Identity) {
+	i := cu.findUnreleased(message)
 	if i < 0 {
 		return
 	}
-	cu.s.journal.remove(st, RecordExchange, key16(cu.taken[i].slot))
-	if cu.taken = slices.Delete(cu.taken, i, i+1); len(cu.taken) == 0 {
-		cu.taken = nil
+	cu.s.journal.remove(st, RecordExchange, key16(cu.unreleased[i].slot))
+	if cu.unreleased = slices.Delete(cu.unreleased, i, i+1); len(cu.unreleased) == 0 {
+		cu.unreleased = nil
 	}
 }
 
-// forgetTaken forgets the messages of a broker that has forgotten them. It reports whether
-// there were any.
-func (cu *custody) forgetTaken(st *step) (any bool) {
+// forgetUnreleased forgets all messages, as the broker has. It reports whether there were any.
+func (cu *custody) forgetUnreleased(st *step) (any bool) {
 	cu.s.down.forgetIdentities()
 	if cu.outgoing.identity != (Identity{}) {
 		cu.outgoing.identity = Identity{}
 		cu.outgoing.put(st, &cu.s.journal)
 		any = true
 	}
-	if len(cu.taken) > 0 {
-		cu.taken = nil
+	if len(cu.unreleased) > 0 {
+		cu.unreleased = nil
 		cu.s.journal.removeAll(st, RecordExchange)
 		any = true
 	}
@@ -203,11 +202,11 @@ func (cu *custody) putReleasing(st *step, m *outgoing, msgID uint16) {
 	cu.outgoing = outgoingRecord{msgID: msgID, releasing: true}
 	cu.outgoing.put(st, &cu.s.journal)
 	if m.handle != 0 {
-		cu.take(st, m)
+		cu.addUnreleased(st, m)
 	}
-	if m.keeper != brokers {
+	if m.custodian != brokers {
 		cu.s.journal.remove(st, RecordHeld, key32(m.number))
-		m.number, m.keeper = 0, brokers // the device has it, and nobody else
+		m.number, m.custodian = 0, brokers // the device has it, and nobody else
 	}
 }
 
@@ -219,8 +218,8 @@ func (cu *custody) forgetOutgoing(st *step) {
 }
 
 // load takes a RecordExchange.
-func (cu *custody) load(t takenOver) {
-	cu.taken = append(cu.taken, t)
+func (cu *custody) load(t unreleased) {
+	cu.unreleased = append(cu.unreleased, t)
 	cu.lastSlot = t.slot
 }
 
@@ -239,10 +238,10 @@ func readIdentity(f *binrec.Reader) (x Identity) {
 }
 
 // forget forgets all of it, because the session has been forgotten.
-func (cu *custody) forget() { cu.taken, cu.outgoing = nil, outgoingRecord{} }
+func (cu *custody) forget() { cu.unreleased, cu.outgoing = nil, outgoingRecord{} }
 
-// notHeld notes that a held message has gone, whose delivery may have been interrupted: its
-// number is going to be another one's.
+// notHeld notes that a held message has gone. Its delivery may have been interrupted, and its
+// number will be used again.
 func (cu *custody) notHeld(st *step, number uint32) {
 	if o := &cu.outgoing; o.number == number && o.msgID != 0 {
 		o.number = 0

@@ -4,12 +4,12 @@ import "sngate/gateway/session/dialogue"
 
 func (dl *downlink) begin() {
 	dl.retry.stop()
-	dl.resumeAt = Never
+	dl.proceedAt = Never
 	dl.maxSize = uint16(dl.s.cfg.packetSize(dl.s.clientID))
 }
 
-// ready ends a pause.
-func (dl *downlink) ready() { dl.resumeAt = Never }
+// ready lets deliveries proceed at once.
+func (dl *downlink) ready() { dl.proceedAt = Never }
 
 func (dl *downlink) forget() { dl.tallies = nil }
 
@@ -52,7 +52,7 @@ func (dl *downlink) acknowledge(st *step, m *outgoing) {
 		st.do(Action{Kind: ActionAck, Handle: m.handle})
 		dl.s.wake.owe(m.qos)
 	}
-	if m.keeper != brokers {
+	if m.custodian != brokers {
 		dl.s.journal.remove(st, RecordHeld, key32(m.number))
 	}
 }
@@ -60,14 +60,14 @@ func (dl *downlink) acknowledge(st *step, m *outgoing) {
 // leave forgets a message unacknowledged. Of QoS 1 and 2 the broker still has it, and
 // it is no loss unless the broker's session ends as well.
 func (dl *downlink) leave(st *step, m *outgoing, why Reason) {
-	if m.qos == 0 || !dl.s.kept || m.keeper == ours {
+	if m.qos == 0 || !dl.s.kept || m.custodian == ours {
 		st.dropOf(why, m.topic, len(m.payload))
 	}
-	if m.keeper != brokers {
+	if m.custodian != brokers {
 		dl.s.journal.remove(st, RecordHeld, key32(m.number))
 		dl.s.custody.notHeld(st, m.number)
-		if m.qos == 2 && m.keeper != ours {
-			dl.s.custody.release(st, m.identity) // not acknowledged: it is going to be sent again
+		if m.qos == 2 && m.custodian != ours {
+			dl.s.custody.removeUnreleased(st, m.identity) // not acknowledged: it is going to be sent again
 		}
 	}
 }
@@ -77,7 +77,7 @@ func (dl *downlink) leave(st *step, m *outgoing, why Reason) {
 func (dl *downlink) dropHeld(st *step, why Reason) {
 	var stay queue
 	for dl.queue.len() > 0 {
-		if m := dl.queue.pop(); m.keeper == ours && dl.s.kept {
+		if m := dl.queue.pop(); m.custodian == ours && dl.s.kept {
 			stay.push(m)
 		} else {
 			dl.leave(st, &m, why)
@@ -103,7 +103,7 @@ func (dl *downlink) pump(st *step) {
 		dl.s.wake.subscribed()
 	}
 	dl.s.addr.reach.beginPump()
-	for dl.queue.len() > 0 && dl.delivery.phase == idle && dl.resumeAt == Never && !dl.s.wake.tired() && !dl.gated(st) && !dl.s.addr.reach.isShort() {
+	for dl.queue.len() > 0 && dl.delivery.phase == idle && dl.proceedAt == Never && !dl.s.wake.limitReached() && !dl.gated(st) && !dl.s.addr.reach.isShort() {
 		i, ok := dl.s.announcer.next(st)
 		if !ok {
 			break
@@ -125,7 +125,7 @@ func (dl *downlink) halted(st *step, withheld bool) bool {
 	switch {
 	case dl.delivery.phase != idle:
 		return false
-	case dl.queue.len() == 0, dl.resumeAt != Never, dl.s.wake.tired(), withheld:
+	case dl.queue.len() == 0, dl.proceedAt != Never, dl.s.wake.limitReached(), withheld:
 		return true
 	}
 	return dl.gated(st) || dl.s.announcer.futile()
@@ -164,7 +164,7 @@ func (dl *downlink) sendPublish(st *step) {
 	}
 	if d.msg.qos == 2 {
 		dl.s.custody.sent(&d.msg)
-		if !again && dl.s.journal.wait(st, goOnWhenDown, continuation{kind: thenPublish, msgID: d.msg.msgID}) {
+		if !again && dl.s.journal.wait(st, bypassWhenDown, continuation{kind: thenPublish, msgID: d.msg.msgID}) {
 			dl.assign(st)
 			return
 		}
@@ -216,9 +216,8 @@ func (dl *downlink) writePubRel(st *step) {
 	send(st, dialogue.Message{Kind: dialogue.PubRel, MsgID: dl.delivery.msgID})
 }
 
-// suspend stops the delivery in progress, to go on with resume. A
-// PUBLISH that was not answered goes back to the queue; once it was, only PUBREL is
-// left to be sent.
+// suspend stops the delivery under way until proceed is called. A PUBLISH that was not
+// answered goes back to the queue; once it was, only PUBREL is left to be sent.
 func (dl *downlink) suspend() {
 	dl.retry.stop()
 	dl.s.presence.probe.stop()
@@ -245,7 +244,7 @@ func (dl *downlink) suspend() {
 	dl.delivery = delivery{}
 }
 
-func (dl *downlink) resume(st *step) {
+func (dl *downlink) proceed(st *step) {
 	switch d := &dl.delivery; {
 	case d.phase != releasing || dl.retry.runs() || !dl.s.listening():
 	case d.count() >= dl.s.cfg.patience():
@@ -284,14 +283,14 @@ func (dl *downlink) finishDelivery() {
 	dl.delivery = delivery{}
 }
 
-// congested pauses all deliveries because the device asked for it (section 6.13.1). A
+// congested suspends all deliveries because the device asked for it (section 6.13.1). A
 // device that wakes or connects meanwhile is ready again.
 func (dl *downlink) congested(st *step) {
 	dl.s.announcer.suspend()
 	if dl.delivery.phase != releasing {
 		dl.suspend()
 	}
-	dl.resumeAt = st.Now + dl.s.cfg.CongestionWait
+	dl.proceedAt = st.Now + dl.s.cfg.CongestionWait
 	dl.pump(st)
 }
 

@@ -74,16 +74,16 @@
 // With Config.ProveAddress a session does not believe that the device is at the address
 // its datagrams come from before it has answered from there with a MsgId that was drawn
 // for that address. Until then what is sent there, beside answers, is bounded by what has
-// come (reach.go). New, [Session.AddressChanged], [Session.AddressTaken] and the end of a
+// come (reach.go). New, [Session.AddressChanged], [Session.AddressReused] and the end of a
 // session begin anew; the shell passes a random number to [Session.StartMsgIDs] and
 // [Session.RestartMsgIDs], and says [Session.Unreachable]. Where an address may not change
 // while the session is live, [Session.Contested] finds out whether the device is still
 // there. [Session.Adopt] moves a session whose device has held its will dialogue elsewhere.
 //
-// # What is kept
+// # Footprint
 //
-// What a device makes the gateway keep beside messages is counted ([Session.Kept]) and
-// bounded by Env.KeepLimit.
+// What a device makes the gateway remember beside messages is counted ([Session.Footprint]) and
+// bounded by Env.FootprintLimit.
 //
 // # What is acknowledged
 //
@@ -95,7 +95,7 @@
 //
 // # Who answers for a message
 //
-// A message of QoS 1 or 2 for the device (keeper), held or on its way:
+// A message of QoS 1 or 2 for the device (custodian), held or on its way:
 //
 //	from      event                                   to        done
 //	--------  --------------------------------------  --------  ---------------------------------------
@@ -165,5 +165,5 @@
 // CONNACK, UNSUBACK, DISCONNECT and the answers to a will are sent all the same. When it works
 // again, [Session.Snapshot] puts the whole session there.
 //
-// After a restart [Session.Load] takes the records back and [Session.Resume] goes on.
+// After a restart [Session.Load] reads the records and [Session.Restore] rebuilds the session.
 package session

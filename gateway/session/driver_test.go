@@ -52,7 +52,7 @@ func runScript(t *testing.T, script []byte) {
 	cfg.MaxInFlight, cfg.MaxTopics, cfg.MaxSubscriptions = 3, 5, 3
 	cfg.MaxMessages, cfg.MaxBytes, cfg.MaxPacketSize = 4, 600, 300
 	cfg.RetryCount = 2
-	cfg.KeepsWills = len(script)%2 == 1
+	cfg.PublishesWills = len(script)%2 == 1
 	cfg.ProveAddress = len(script)%4 > 1
 	cfg.Predefined = predefined(t, 3, "p")
 	d := &driver{
@@ -144,7 +144,7 @@ func (d *driver) next() {
 		case 0:
 			d.step("stop", func(s *Session, out *Out) { s.Stop(d.at(), out) })
 		case 1:
-			d.step("address taken", func(s *Session, out *Out) { s.AddressTaken(d.at(), out) })
+			d.step("address taken", func(s *Session, out *Out) { s.AddressReused(d.at(), out) })
 		case 4:
 			octets := d.octet(16) * 50
 			d.env.Allowance = octets

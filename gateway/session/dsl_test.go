@@ -27,7 +27,7 @@ func testConfig() *Config {
 	return &Config{
 		RetryInterval:    10 * time.Second,
 		RetryCount:       3,
-		Hold:             20 * time.Second,
+		BrokerWait:       20 * time.Second,
 		ToleranceShort:   50,
 		ToleranceLong:    10,
 		IdleProbe:        time.Hour,
@@ -94,7 +94,7 @@ func newRig(t *testing.T, cfg *Config) *rig {
 
 // envAt is an environment in which nothing is short.
 func envAt(now Time) Env {
-	return Env{Now: now, StoreOK: true, SpoolRoom: true, HeldRoom: true, KeepLimit: math.MaxInt, Allowance: math.MaxInt}
+	return Env{Now: now, StoreOK: true, SpoolRoom: true, HeldRoom: true, FootprintLimit: math.MaxInt, Allowance: math.MaxInt}
 }
 
 // at is the environment of the next step.

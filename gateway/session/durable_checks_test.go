@@ -158,7 +158,7 @@ func (w *world) check() {
 		what   string
 	}{
 		{len(s.journal.waiting) > maxWaiting+2*maxAsked+maxRemoving, "too much waits for the store"},
-		{len(s.custody.taken) > maxTaken, "too many QoS 2 messages of the broker are taken over"},
+		{len(s.custody.unreleased) > maxUnreleased, "too many QoS 2 messages of the broker are taken over"},
 		// What a store that has failed did not remove is there again after a restart.
 		{!w.frail && s.up.spool.len() > w.cfg.SpoolMessages, "more in the spool than SpoolMessages"},
 		{!w.frail && s.up.spool.octets > w.cfg.SpoolBytes, "more in the spool than SpoolBytes"},

@@ -182,7 +182,7 @@ func (w *world) rare() {
 		w.step("parked", func(s *Session, out *Out) { s.Upstream(w.at(), &Event{Kind: EventParked}, out) })
 		w.l.dormant = true
 	case n == 23:
-		w.step("address taken", func(s *Session, out *Out) { s.AddressTaken(w.at(), out) })
+		w.step("address taken", func(s *Session, out *Out) { s.AddressReused(w.at(), out) })
 	default:
 		w.env.SpoolRoom = true
 	}
@@ -313,7 +313,7 @@ func (w *world) restart(crash bool) {
 	w.l.disconnect()
 	w.l = newModelLink(w.b, w.rng)
 	w.dev.out = nil
-	w.resume()
+	w.restore()
 }
 
 // excuse lets messages of the device go that the broker has forgotten half-way, when the
@@ -350,7 +350,7 @@ func (w *world) erase() {
 	w.store.submit(&erase)
 }
 
-func (w *world) resume() {
+func (w *world) restore() {
 	first, clean := uint16(w.rng.Uint32()), w.s.clean
 	w.s = w.store.loaded(w.t, w.cfg, first)
 	if w.s.clean != clean { // CONNACK does not wait for the store
@@ -360,7 +360,7 @@ func (w *world) resume() {
 	}
 	w.twin = w.store.loaded(w.t, w.cfg, first)
 	known := false
-	w.step("resume", func(s *Session, out *Out) { known = s.Resume(w.at(), out) })
+	w.step("resume", func(s *Session, out *Out) { known = s.Restore(w.at(), out) })
 	if !known {
 		w.forget()
 	}

@@ -83,7 +83,7 @@ func (r durableRig) crash() {
 	r.store.batches, r.records = nil, nil
 	r.s = r.store.loaded(r.t, r.s.cfg, 0x4000)
 	known := false
-	r.step("resume", func() { known = r.s.Resume(r.at(), &r.out) })
+	r.step("resume", func() { known = r.s.Restore(r.at(), &r.out) })
 	if !known {
 		r.t.Fatal("there is no session after the restart")
 	}
@@ -130,7 +130,7 @@ func (r durableRig) up() (taken []Identity) {
 	r.t.Helper()
 	a := r.wantAction("the link is opened again", Action{Kind: ActionReopen, KeepAlive: 600})
 	r.event(Event{Kind: EventUp, SessionPresent: true})
-	return a.Taken
+	return a.Unreleased
 }
 
 func (r durableRig) wantTaken(why string, got []Identity, want ...Identity) {

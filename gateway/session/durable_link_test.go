@@ -80,14 +80,14 @@ func (l *modelLink) do(a Action) bool {
 			}
 			l.out, l.in = nil, map[uint16]linkReceived{}
 		}
-		l.take(a.Taken)
+		l.take(a.Unreleased)
 		l.params, l.answer, l.state, l.paused, l.dormant, l.open = a, true, mOpening, false, false, true
 		return true
 	case ActionReopen:
 		if l.state != mIdle {
 			return false
 		}
-		l.take(a.Taken)
+		l.take(a.Unreleased)
 		l.params, l.answer, l.state, l.dormant, l.paused, l.open = a, false, mDown, a.Lazy, false, true
 		return true
 	case ActionRelease:

@@ -670,7 +670,7 @@ func TestInFlightIsSpooledWhenTheLinkIsLost_Case152(t *testing.T) {
 func TestWillComesBehindTheSpool_Case152(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		cfg := durableConfig()
-		cfg.KeepsWills = true
+		cfg.PublishesWills = true
 		r, _ := away(t, cfg, "1")
 		r.send(sn12.WillTopicUpd{Topic: []byte("w")})
 		r.stored()
@@ -724,7 +724,7 @@ func TestConnectThatIsNotWaitedFor(t *testing.T) {
 // A CONNECT that comes to nothing does not make the will of the connection before false.
 func TestWillBehindTheSpoolOutlivesAConnectThatComesToNothing(t *testing.T) {
 	cfg := durableConfig()
-	cfg.KeepsWills = true
+	cfg.PublishesWills = true
 	r, _ := away(t, cfg, "1")
 	r.send(sn12.WillTopicUpd{Topic: []byte("w")})
 	r.stored()

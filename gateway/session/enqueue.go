@@ -13,7 +13,7 @@ func (ul *uplink) spooling(st *step, qos uint8) bool {
 }
 
 // spools reports whether the spool takes messages.
-func (ul *uplink) spools(st *step) bool { return ul.s.cfg.Spool && ul.s.journal.takes(st) }
+func (ul *uplink) spools(st *step) bool { return ul.s.cfg.Spool && ul.s.journal.accepts(st) }
 
 // enqueue puts a message into the spool; the device is answered when it is in the store.
 func (ul *uplink) enqueue(st *step, topic string, m *dialogue.Message) (uint32, bool) {
@@ -67,9 +67,9 @@ func (ul *uplink) spoolInflight(st *step, topic string, m *dialogue.Message) {
 		ul.refusePublish(st, m, dialogue.Congestion, ReasonSpoolFull)
 		return
 	}
-	f := inflight{holdAt: Never, sum: checksum(m), msgID: m.MsgID, topicID: m.TopicID, qos: m.QoS, number: number, stage: upSaving}
+	f := inflight{waitUntil: Never, sum: checksum(m), msgID: m.MsgID, topicID: m.TopicID, qos: m.QoS, number: number, stage: upSaving}
 	if f.qos == 2 {
-		f.kept = true
+		f.stored = true
 		ul.putReceived(st, &f)
 	}
 	ul.begin(f)
@@ -85,7 +85,7 @@ func (ul *uplink) overdue(st *step, f *inflight) bool {
 	if f.qos != 1 || f.stage != upRelaying && f.stage != upRefused || !ul.spools(st) {
 		return false
 	}
-	return ul.s.broker.link != linkUp || f.stage == upRefused || st.Now >= f.holdAt-ul.s.cfg.Hold+patience
+	return ul.s.broker.link != linkUp || f.stage == upRefused || st.Now >= f.waitUntil-ul.s.cfg.BrokerWait+patience
 }
 
 // retract takes the QoS 1 PUBLISHes that wait for the broker back from the link, all of
@@ -114,7 +114,7 @@ func (ul *uplink) onRetracted(st *step, ev *Event) {
 		if number, ok := ul.enqueue(st, ev.Topic, &m); ok {
 			p := &ul.spool
 			p.msgs[len(p.msgs)-1].again = ev.Dup
-			f.stage, f.holdAt, f.token, f.number = upSaving, Never, 0, number
+			f.stage, f.waitUntil, f.token, f.number = upSaving, Never, 0, number
 			return
 		}
 		why = ReasonSpoolFull
@@ -127,7 +127,7 @@ func (ul *uplink) onRetracted(st *step, ev *Event) {
 // being sent from the spool, or to wait for the first connection after a restart: that
 // may be opened only because of it.
 func (ul *uplink) mustWait() bool {
-	return ul.resuming || ul.s.broker.link == linkUp && ul.spool.backlog()
+	return ul.awaitsConnect || ul.s.broker.link == linkUp && ul.spool.backlog()
 }
 
 // waitInMemory has a QoS 0 message wait without going to the store.
@@ -144,7 +144,7 @@ func (ul *uplink) waitInMemory(now Time, topic string, m *dialogue.Message) bool
 // dropWaiting gives up the QoS 0 messages that wait in memory: the connection they
 // waited for has not come about, or has gone.
 func (ul *uplink) dropWaiting(st *step) {
-	ul.settled()
+	ul.connectAnswered()
 	p := &ul.spool
 	for i := len(p.msgs) - 1; i >= 0; i-- {
 		if p.msgs[i].number == 0 {
@@ -193,5 +193,5 @@ func (ul *uplink) advanceSpool(st *step) {
 	if st.Now >= p.retryAt {
 		p.retryAt = Never
 	}
-	ul.drain(st)
+	ul.sendSpooled(st)
 }

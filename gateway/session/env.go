@@ -12,11 +12,11 @@ type Env struct {
 
 	StoreOK   bool // the store takes records
 	SpoolRoom bool // all devices together have less in their spools than they may
-	HeldRoom  bool // the same of what the store holds for devices: more of it may be stored
+	HeldRoom  bool // the same of held messages
 
-	// KeepLimit is how many octets may be kept for the device beside messages, see Kept. What
-	// is kept already stays, whatever the limit is now.
-	KeepLimit int
+	// FootprintLimit bounds Footprint, in octets. What there is already stays, whatever the limit
+	// is now.
+	FootprintLimit int
 
 	// Allowance is how many octets may be held for the device, as Held counts them, if that
 	// is less than MaxBytes. Whatever it is, one message may be held, or a device could be

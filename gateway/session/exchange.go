@@ -30,12 +30,12 @@ func (dl *downlink) record(st *step) {
 
 func (dl *downlink) onReleasingStored(st *step, c *continuation) {
 	if dl.delivery.phase == recording && dl.delivery.msgID == c.msgID {
-		dl.released(st)
+		dl.release(st)
 	}
 }
 
-// released goes on with PUBREL, and acknowledges to the broker what the device has.
-func (dl *downlink) released(st *step) {
+// release sends PUBREL, and acknowledges to the broker what the device has.
+func (dl *downlink) release(st *step) {
 	d := &dl.delivery
 	dl.acknowledge(st, &d.msg)
 	dl.s.custody.forgetSent()
@@ -47,7 +47,7 @@ func (dl *downlink) released(st *step) {
 	if dl.s.connected() {
 		dl.writePubRel(st)
 	}
-	dl.pump(st) // there may be room now to go on reading
+	dl.pump(st) // there may be room now to resume reading
 }
 
 func (m *outgoing) forget(message Identity) {
@@ -56,10 +56,10 @@ func (m *outgoing) forget(message Identity) {
 	}
 }
 
-// resumeOutgoing goes back to the QoS 2 delivery that the restart interrupted. If its
+// restoreOutgoing restores the QoS 2 delivery that the restart interrupted. If its
 // message is held it comes first, as it did: there is one record of its MsgId, and the next
 // delivery of QoS 2 overwrites that.
-func (dl *downlink) resumeOutgoing() {
+func (dl *downlink) restoreOutgoing() {
 	o := &dl.s.custody.outgoing
 	switch {
 	case o.msgID == 0:

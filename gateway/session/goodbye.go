@@ -20,12 +20,12 @@ func (hs *handshake) lose(st *step, why Reason) {
 }
 
 // endLost ends a session the way that has its will published: by the broker, when the
-// connection ends without DISCONNECT. Where the broker holds none (KeepsWills), or
+// connection ends without DISCONNECT. Where the broker holds none (PublishesWills), or
 // another one than the device has set since (MQTT cannot change a will once connected),
 // the gateway publishes the right one itself and ends the connection so that the broker
 // publishes none.
 func (hs *handshake) endLost(st *step, why Reason) {
-	hs.s.journal.disown()
+	hs.s.journal.dropAnswers()
 	how := ActionCloseAbort
 	switch w := hs.s.wills.current; {
 	case hs.s.presence.parked: // the broker has closed the connection: it knows
@@ -56,7 +56,7 @@ func (hs *handshake) end(st *step, state State, why Reason, how ActionKind) {
 	hs.s.broker.close(st, how)
 }
 
-// free lets the shell forget a session that nothing is kept of.
+// free lets the shell forget a session that is not kept.
 func (hs *handshake) free(st *step) {
 	if !hs.s.kept && !hs.s.journal.awaits(thenGoodbye) {
 		st.do(Action{Kind: ActionFree})
@@ -66,8 +66,8 @@ func (hs *handshake) free(st *step) {
 // goodbye ends the session because the device has sent DISCONNECT, and answers it when
 // a restart would not find the device connected any more, and publish its will.
 func (hs *handshake) goodbye(st *step) {
-	hs.s.journal.disown()
-	hs.s.after(st, goOnWhenDown, continuation{kind: thenGoodbye})
+	hs.s.journal.dropAnswers()
+	hs.s.after(st, bypassWhenDown, continuation{kind: thenGoodbye})
 	hs.s.handshake.end(st, StateDisconnected, ReasonClientDisconnect, ActionCloseClean)
 }
 
@@ -85,7 +85,7 @@ func (hs *handshake) abandon(st *step, why Reason) {
 		hs.s.handshake.endLost(st, why)
 		return
 	}
-	hs.s.journal.disown()
+	hs.s.journal.dropAnswers()
 	how := ActionCloseClean
 	if hs.s.wills.due { // of the connection before
 		how = ActionCloseDrain
@@ -107,7 +107,7 @@ func (hs *handshake) onDisconnect(st *step, m *dialogue.Message) {
 		hs.s.enter(st, StateAsleep, ReasonNone)
 		hs.s.presence.heard(st.Now)
 		hs.s.journal.mustSave()
-		hs.s.after(st, goOnWhenDown, continuation{kind: thenSleep}) // or a restart could find it awake
+		hs.s.after(st, bypassWhenDown, continuation{kind: thenSleep}) // or a restart could find it awake
 		hs.s.custody.holdDurably(st)
 	default:
 		hs.goodbye(st)

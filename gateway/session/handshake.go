@@ -10,7 +10,7 @@ func (hs *handshake) onConnectStored(st *step) {
 	if hs.s.state == StateActive { // or it has gone to sleep without waiting for CONNACK
 		send(st, dialogue.Message{Kind: dialogue.ConnAck})
 	}
-	hs.s.down.resume(st)
+	hs.s.down.proceed(st)
 }
 
 // onConnect handles CONNECT, which CheckConnect has accepted (MQTT-SN 1.2 section 6.2;
@@ -23,7 +23,7 @@ func (hs *handshake) onConnect(st *step, m *dialogue.Message) {
 	p := connectParams{clean: m.Clean, will: m.Will, duration: m.Duration}
 	switch {
 	case hs.pending != nil && hs.pending.connect == p:
-		hs.repeatStep(st)
+		hs.repeatPrompt(st)
 	case hs.pending != nil:
 		reopen := hs.pending.reopen || p.clean || hs.s.clean
 		hs.begin(st, p, &pendingConnect{connect: p, reopen: reopen, wake: hs.pending.wake && !reopen})
@@ -44,9 +44,9 @@ func (hs *handshake) onConnect(st *step, m *dialogue.Message) {
 	}
 }
 
-// repeatStep answers a CONNECT that came again while it is being carried out with the
-// step that is due.
-func (hs *handshake) repeatStep(st *step) {
+// repeatPrompt repeats WILLTOPICREQ or WILLMSGREQ, because what they ask for has not come but the
+// message before it once more.
+func (hs *handshake) repeatPrompt(st *step) {
 	switch hs.s.state {
 	case StateWillTopic:
 		send(st, dialogue.Message{Kind: dialogue.WillTopicReq})
@@ -64,10 +64,10 @@ func (hs *handshake) onRetry(st *step) {
 		hs.abandon(st, ReasonWill)
 	case hs.s.state == StateWillTopic:
 		st.retry(dialogue.WillTopicReq)
-		hs.repeatStep(st)
+		hs.repeatPrompt(st)
 	default:
 		st.retry(dialogue.WillMsgReq)
-		hs.repeatStep(st)
+		hs.repeatPrompt(st)
 	}
 }
 
@@ -85,7 +85,7 @@ func (hs *handshake) begin(st *step, p connectParams, d *pendingConnect) {
 	hs.pending = d
 	d.retry.stop()
 	if !d.wake {
-		hs.s.journal.disown()
+		hs.s.journal.dropAnswers()
 		hs.s.up.retire(st)
 		hs.s.subs.forgetAsked()
 	}
@@ -162,7 +162,7 @@ func (hs *handshake) carryOut(st *step) {
 	hs.s.broker.open(st)
 }
 
-// complete goes on with the CONNECT that the broker has answered.
+// complete accepts the CONNECT under way: the broker has answered it.
 func (hs *handshake) complete(st *step) {
 	d := hs.pending
 	hs.pending = nil
@@ -180,13 +180,13 @@ func (hs *handshake) accept(st *step, p connectParams, wake bool) {
 	hs.s.kept = !hs.s.clean
 	hs.s.enter(st, StateActive, ReasonNone)
 	hs.s.journal.begin(hs.s.cfg.Durable)
-	hs.s.broker.keep()
-	hs.s.up.settled()
+	hs.s.broker.cancelClose()
+	hs.s.up.connectAnswered()
 	hs.s.presence.heard(st.Now)
-	hs.s.up.drain(st)
+	hs.s.up.sendSpooled(st)
 	// One CONNACK answers them all: the device would go on behind the first, too early.
 	hs.s.journal.forget(func(c *continuation) bool { return c.kind == thenConnAck })
-	hs.s.after(st, goOnWhenDown, continuation{kind: thenConnAck})
+	hs.s.after(st, bypassWhenDown, continuation{kind: thenConnAck})
 }
 
 // refuseConnect answers the CONNECT with code and ends the attempt.
@@ -225,5 +225,5 @@ func (hs *handshake) forgetRecords(st *step) {
 	}
 }
 
-// expire begins anew with whoever comes next: nothing is kept for them.
+// expire has whoever connects next begin anew.
 func (hs *handshake) expire() { hs.s.clean = true }

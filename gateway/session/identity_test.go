@@ -159,10 +159,10 @@ func TestLinkIsToldWhatIsTaken(t *testing.T) {
 	r.event(Event{Kind: EventClosed})
 	r.send(sn12.Connect{ProtocolID: 1, Duration: 600, ClientID: []byte("dev")})
 	a := r.wantAction("back", Action{Kind: ActionConnect, KeepAlive: 600})
-	r.wantTaken("a connect of the device", a.Taken, toggle)
+	r.wantTaken("a connect of the device", a.Unreleased, toggle)
 	r.event(Event{Kind: EventRefused})
 	a = r.wantAction("the broker is away", Action{Kind: ActionReopen, KeepAlive: 600})
-	r.wantTaken("the link's own", a.Taken, toggle)
+	r.wantTaken("the link's own", a.Unreleased, toggle)
 	r.event(Event{Kind: EventUp})
 	r.stored()
 	r.want("", sn12.ConnAck{})
@@ -174,7 +174,7 @@ func TestLinkIsToldWhatIsTaken(t *testing.T) {
 	r.event(Event{Kind: EventClosed})
 	r.send(sn12.Connect{ProtocolID: 1, Duration: 600, ClientID: []byte("dev")})
 	a = r.wantAction("back", Action{Kind: ActionConnect, KeepAlive: 600})
-	r.wantTaken("the broker has lost the session", a.Taken)
+	r.wantTaken("the broker has lost the session", a.Unreleased)
 }
 
 // A store that has failed is given all that is taken, and a restart goes on with it.

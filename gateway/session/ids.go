@@ -41,7 +41,7 @@ func (ti *topicIDs) ownID(st *step, name string) (uint16, bool) {
 	}
 	id, ok := ti.allot(name, ti.s.cfg.MaxTopics+spareIDs)
 	if ok {
-		ti.topics.Claim(id)
+		ti.topics.Own(id)
 	}
 	return id, ok
 }
@@ -52,7 +52,7 @@ func (ti *topicIDs) ownID(st *step, name string) (uint16, bool) {
 func (ti *topicIDs) lendID(st *step, name string) (uint16, bool) {
 	limit := max(ti.s.cfg.MaxTopics, ti.topics.Owned()+spareIDs)
 	octets := ti.s.cfg.MaxTopics*averageName + ti.s.down.maxPacket(st)
-	if !ti.s.mayKeep(st, len(name)+topicOverhead) {
+	if !ti.s.mayGrow(st, len(name)+topicOverhead) {
 		limit = min(limit, ti.topics.Len())
 	}
 	for ti.topics.Len() >= limit || ti.topics.Octets()+len(name) > octets {
@@ -88,38 +88,38 @@ func (ti *topicIDs) remove(st *step, id uint16) {
 	ti.s.journal.remove(st, RecordTopic, key16(id))
 }
 
-// claim notes that an id is the device's own, for ever. It reports false if the device has
-// as many as it may. While the store takes nothing that is written when it is well again.
-func (ti *topicIDs) claim(st *step, id uint16) bool {
+// makeOwn makes an id the device's own, for ever. It reports false if the device has as many
+// as it may. While the store is down a snapshot has to write that later.
+func (ti *topicIDs) makeOwn(st *step, id uint16) bool {
 	switch {
 	case ti.topics.State(id).Own:
 		return true
 	case ti.topics.Owned() >= ti.s.cfg.MaxTopics:
 		return false
 	}
-	ti.topics.Claim(id)
-	ti.keep(st, id)
+	ti.topics.Own(id)
+	ti.storeTold(st, id)
 	return true
 }
 
-// keepTopic notes in the store what the device knows of an id, or it would be told again
-// after a restart. A snapshot has it where the store takes nothing now.
-func (ti *topicIDs) keep(st *step, id uint16) {
+// storeTold stores that the device has been told an id, or it would be told again after a
+// restart. While the store is down a snapshot has to write that later.
+func (ti *topicIDs) storeTold(st *step, id uint16) {
 	if ti.s.journal.works(st) {
 		ti.put(st, id, true)
 	}
 }
 
-// claimByUse claims an id that the device publishes with. A REGISTER of its name that comes
-// meanwhile is answered when that is stored. While the store takes nothing the id is only
+// ownByUse makes an id that the device publishes with its own. A REGISTER of its name that
+// comes meanwhile is answered when that is stored. While the store takes nothing the id is only
 // spared: were it the device's own, a REGISTER would be told so, and a restart take it back.
-func (ti *topicIDs) claimByUse(st *step, id uint16) {
+func (ti *topicIDs) ownByUse(st *step, id uint16) {
 	switch {
 	case ti.topics.State(id).Own:
-	case ti.s.unstorable(st), !ti.claim(st, id):
+	case ti.s.unstorable(st), !ti.makeOwn(st, id):
 		ti.topics.Touch(id, st.Now)
 	default:
-		ti.s.after(st, refuseWhenDown, continuation{kind: thenAllotted, id: id, claims: true})
+		ti.s.after(st, refuseWhenDown, continuation{kind: thenAllotted, id: id, owns: true})
 	}
 }
 

@@ -105,7 +105,7 @@ func TestWakeDoesNotWaitForAnIDToLend(t *testing.T) {
 			r.sleep(600)
 			r.event(fromBroker("v/0", "x", qos, 1))
 			r.event(fromBroker("a/b", "y", 0, 0))
-			r.env.KeepLimit = 1
+			r.env.FootprintLimit = 1
 			r.wake()
 			r.want("what needs none is not held", pub(0, id, 0, "y"))
 			r.wantQuiet("an id may become free")
@@ -116,7 +116,7 @@ func TestWakeDoesNotWaitForAnIDToLend(t *testing.T) {
 			r.wantHeld("nothing is lost", 1, len("v/0")+1+messageOverhead)
 			r.advance(time.Minute)
 			r.wantQuiet("asleep")
-			r.env.KeepLimit = math.MaxInt
+			r.env.FootprintLimit = math.MaxInt
 			r.wake()
 			r.want("now it can have one", reg(2, 1, "v/0"))
 		})

@@ -95,9 +95,11 @@ func (s *Session) Stored() bool { return s.journal.known }
 // Proven reports whether the device has shown that it is where it says it is.
 func (s *Session) Proven() bool { return s.cfg.ProveAddress && s.addr.reach == nil }
 
-// Restoring reports whether the subscriptions are being repeated, or one of them is to be:
+// Resubscribing reports whether the subscriptions are being repeated, or one is to be:
 // no broker has the whole session then.
-func (s *Session) Restoring() bool { return s.subs.restore.token != 0 || s.subs.restoreAt != Never }
+func (s *Session) Resubscribing() bool {
+	return s.subs.resubscription.token != 0 || s.subs.resubscribeAt != Never
+}
 
 // ClientID returns the client id the session belongs to.
 func (s *Session) ClientID() string { return s.clientID }

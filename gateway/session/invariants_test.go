@@ -129,13 +129,13 @@ func (d *driver) checkWills() {
 	publishes, drains := 0, 0
 	for _, a := range d.out.Actions {
 		switch {
-		case d.cfg.KeepsWills && a.Will != nil:
+		case d.cfg.PublishesWills && a.Will != nil:
 			d.fail("the broker is told of a will: %s", showAction(a))
 		case a.Kind == ActionPublish && a.Token == 0:
 			publishes++
 		case a.Kind == ActionCloseDrain:
 			drains++
-		case a.Kind == ActionCloseAbort && d.cfg.KeepsWills && d.s.wills.current != nil && !d.s.presence.parked:
+		case a.Kind == ActionCloseAbort && d.cfg.PublishesWills && d.s.wills.current != nil && !d.s.presence.parked:
 			d.fail("nobody publishes the will")
 		}
 	}
@@ -249,7 +249,7 @@ func (d *driver) checkSession() {
 	}
 	full := n > scale*d.cfg.MaxMessages || b > min(scale*d.cfg.MaxBytes, st.Allowance)
 	low := n == 0 || n <= d.cfg.MaxMessages/2 && b <= min(d.cfg.MaxBytes, st.Allowance)/2
-	waiting := s.down.resumeAt != Never || s.addr.reach != nil // an address that is not proven is sent only so much
+	waiting := s.down.proceedAt != Never || s.addr.reach != nil // an address that is not proven is sent only so much
 	var names, filters int32
 	for id := range s.ids.topics.All {
 		name, _ := s.ids.topics.Name(id)

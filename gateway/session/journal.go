@@ -24,8 +24,8 @@ const (
 	// refuseWhenDown: it waits all the same, for an answer that says it has failed. Where it
 	// can still be refused before it has begun, see refuses.
 	refuseWhenDown policy = iota
-	// goOnWhenDown: it goes on at once, as without a store.
-	goOnWhenDown
+	// bypassWhenDown: it is carried out at once, as without a store.
+	bypassWhenDown
 )
 
 // maxWaiting bounds what of one device waits for the store at once, but for what has to.
@@ -35,16 +35,16 @@ const maxWaiting = 64
 // stored: a device must not cost a commit with each datagram.
 const laziness = Time(1e9)
 
-// begin begins what is kept of a session that has been accepted.
+// begin has a session stored from now on: it has been accepted.
 func (j *journal) begin(durable bool) {
 	j.known = durable
 	j.mustSave()
 }
 
-// takes reports whether the store takes records, and something more may wait for it.
-func (j *journal) takes(st *step) bool { return j.known && j.well(st) }
+// accepts reports whether the store works, and something more may wait for it.
+func (j *journal) accepts(st *step) bool { return j.known && j.well(st) }
 
-// refuses reports whether there is a store that does not take what it is needed for.
+// refuses reports whether there is a store that does not accept what has to be in it.
 func (j *journal) refuses(st *step) bool { return j.known && !j.well(st) }
 
 // works reports whether the store is all right, if there is one.
@@ -63,7 +63,7 @@ func (j *journal) longestKey() int {
 // wait has c carried out when the records of this step are in the store. It reports false
 // if c does not wait for that.
 func (j *journal) wait(st *step, p policy, c continuation) bool {
-	if !j.known || p == goOnWhenDown && !j.well(st) {
+	if !j.known || p == bypassWhenDown && !j.well(st) {
 		return false
 	}
 	if st.Batch == 0 {
@@ -169,7 +169,7 @@ func (j *journal) answer(id, msgID uint16) bool {
 	case c.kind == thenRegAck:
 		c.msgID = msgID // the device has asked again
 	case len(j.waiting) < maxWaiting:
-		j.waiting = append(j.waiting, continuation{batch: c.batch, kind: thenRegAck, id: id, allots: c.allots, claims: c.claims, msgID: msgID})
+		j.waiting = append(j.waiting, continuation{batch: c.batch, kind: thenRegAck, id: id, allots: c.allots, owns: c.owns, msgID: msgID})
 	}
 	return true
 }
@@ -215,9 +215,9 @@ func (j *journal) found() { j.known = true }
 // loaded notes the state that has been found in the store.
 func (j *journal) loaded(state State) { j.state = state }
 
-// disown drops the answers to the device that wait for the store: it has disconnected,
+// dropAnswers drops the answers to the device that wait for the store: it has disconnected,
 // or begins anew and counts its MsgIds from the start.
-func (j *journal) disown() {
+func (j *journal) dropAnswers() {
 	j.forget(func(c *continuation) bool { return c.kind.answers() })
 	for i := range j.waiting {
 		switch c := &j.waiting[i]; c.kind {
@@ -229,7 +229,7 @@ func (j *journal) disown() {
 	}
 }
 
-// continuation is something that goes on when a batch is in the store.
+// continuation is what is to be done when a batch is in the store.
 type continuation struct {
 	batch    Token
 	kind     continuationKind
@@ -239,7 +239,7 @@ type continuation struct {
 	granted  uint8  // QoS
 	fresh    bool   // a new subscription
 	allots   bool   // id is new as well
-	claims   bool   // id is the device's own from now on
+	owns     bool   // id is the device's own from now on
 	identity Identity
 	req      request
 }
@@ -262,7 +262,7 @@ const (
 	thenWillTopicResp                  //
 	thenWillMsgResp                    //
 	thenGoodbye                        // the answer to DISCONNECT
-	thenRestore                        // the repeated SUBSCRIBEs
+	thenResubscribe                    // the repeated SUBSCRIBEs
 )
 
 // answers reports whether a continuation is an answer to the device, and nothing else.

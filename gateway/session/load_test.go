@@ -29,7 +29,7 @@ func loadScript(script []byte) (s *Session, out Out, known bool) {
 		_ = s.Load(kind, key, value)
 		script = script[k+v:]
 	}
-	known = s.Resume(envAt(epoch), &out)
+	known = s.Restore(envAt(epoch), &out)
 	return s, out, known
 }
 
@@ -53,7 +53,7 @@ func FuzzLoad(f *testing.F) {
 		if !known {
 			return
 		}
-		goOnWith(s, &out)
+		useSession(s, &out)
 		// The first restart may settle what is due, as a will; the second changes nothing.
 		once, known := restarted(t, s)
 		if !known {
@@ -83,11 +83,11 @@ func restarted(t *testing.T, s *Session) (after *Session, known bool) {
 	m.apply(out.Records)
 	after = m.loaded(t, s.cfg, 0)
 	out.Reset()
-	return after, after.Resume(envAt(epoch), &out)
+	return after, after.Restore(envAt(epoch), &out)
 }
 
-// goOnWith uses a session as the shell would.
-func goOnWith(s *Session, out *Out) {
+// useSession uses a session as the shell would.
+func useSession(s *Session, out *Out) {
 	step := func(f func()) {
 		out.Reset()
 		f()
@@ -134,10 +134,10 @@ func richRecords(tb testing.TB) []Record {
 		s.ids.topics.Restore(7, "p/q", topicreg.State{Told: true, Own: true}) != nil {
 		tb.Fatal("topic ids")
 	}
-	s.custody.taken = []takenOver{{slot: 9, identity: Identity{0, 9, 0, 0, 1}}}
+	s.custody.unreleased = []unreleased{{slot: 9, identity: Identity{0, 9, 0, 0, 1}}}
 	s.custody.outgoing = outgoingRecord{msgID: 5, identity: Identity{0, 9}, number: 2}
-	s.up.window = []inflight{{msgID: 4, topicID: 3, sum: 77, qos: 2, stage: upAnswered, kept: true, holdAt: Never}}
-	s.down.queue.push(outgoing{number: 2, keeper: ours, qos: 2, topic: "a/b", payload: []byte("down"), retain: true})
+	s.up.window = []inflight{{msgID: 4, topicID: 3, sum: 77, qos: 2, stage: upAnswered, stored: true, waitUntil: Never}}
+	s.down.queue.push(outgoing{number: 2, custodian: ours, qos: 2, topic: "a/b", payload: []byte("down"), retain: true})
 	s.up.spool.push(spooled{number: 6, exchange: 4, qos: 2, topic: "a/b", payload: []byte("up"), stage: upReleased, released: true})
 	s.up.spool.push(spooled{number: 8, qos: 1, topic: "a/b", stage: upWaiting})
 	s.Snapshot(envAt(epoch), &out)
@@ -155,7 +155,7 @@ func TestSnapshotIsTakenBackAsItWas(t *testing.T) {
 	m.apply(records)
 	s := m.loaded(t, durableConfig(), 0)
 	var out Out
-	if !s.Resume(envAt(epoch), &out) || s.State() != StateAsleep {
+	if !s.Restore(envAt(epoch), &out) || s.State() != StateAsleep {
 		t.Fatalf("state %v", s.State())
 	}
 	sameRecords(t, records, snapshot(s))
@@ -169,7 +169,7 @@ func TestMalformedRecordsChangeNothing(t *testing.T) {
 			if s.Load(r.Kind, r.Key, r.Value[:cut]) == nil {
 				continue // a payload, a will or a name may be shorter
 			}
-			if s.journal.known || len(s.subs.list)+len(s.up.window)+s.down.queue.len()+s.up.spool.len()+len(s.custody.taken)+s.ids.topics.Len() > 0 {
+			if s.journal.known || len(s.subs.list)+len(s.up.window)+s.down.queue.len()+s.up.spool.len()+len(s.custody.unreleased)+s.ids.topics.Len() > 0 {
 				t.Errorf("%s cut to %d octets is refused and taken all the same", describeRecord(r), cut)
 			}
 		}

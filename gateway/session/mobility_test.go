@@ -191,7 +191,7 @@ func TestMobilityRepeatedConnectFromAnotherAddressIsNoRepeat_Case25_153(t *testi
 }
 
 func TestMobilityAddressTaken_Case27(t *testing.T) {
-	taken := func(r *rig) { r.step("address taken", func() { r.s.AddressTaken(r.at(), &r.out) }) }
+	taken := func(r *rig) { r.step("address taken", func() { r.s.AddressReused(r.at(), &r.out) }) }
 	start := func(t *testing.T) (*rig, uint16) {
 		r := newRig(t, nil)
 		r.connectWill(true, &Will{Topic: "w", Message: []byte("m")})
@@ -451,7 +451,7 @@ func TestMobilityParkedLinkIsToldWhetherItIsWanted_Case157(t *testing.T) {
 		r.event(Event{Kind: EventParked})
 		r.wantAction("the broker has not got the message", Action{Kind: ActionWant, Wanted: true})
 	}
-	r.advance(time.Duration(r.s.cfg.Hold))
+	r.advance(time.Duration(r.s.cfg.BrokerWait))
 	r.want("the device is told to send it again later", sn12.PubAck{TopicID: id, MsgID: 9, ReturnCode: sn12.RejectedCongestion})
 	r.wantDrop("later", ReasonBrokerDown)
 	r.wantAction("taken back", Action{Kind: ActionAwait})

@@ -89,7 +89,7 @@ func (m *modelStore) list() []Record {
 	return all
 }
 
-// loaded returns a session as it is after a restart, before Resume.
+// loaded returns a session as it is after a restart, before Restore.
 func (m *modelStore) loaded(tb testing.TB, cfg *Config, firstMsgID uint16) *Session {
 	tb.Helper()
 	s := newSession(cfg, "dev")

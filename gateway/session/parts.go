@@ -47,22 +47,22 @@ type uplink struct {
 
 	messages, octets rate.Bucket // of Config.MessageRate and ByteRate
 
-	spool    spool
-	resuming bool // the first connection to the broker after a restart has neither come nor failed
+	spool         spool
+	awaitsConnect bool // the first connection to the broker after a restart has neither come nor failed
 }
 
 // inflight is one QoS 1 or 2 PUBLISH of the device that is not finished.
 type inflight struct {
-	holdAt  Time // when the device is refused for now; Never once it is
-	token   Token
-	sum     uint32 // of what was published
-	msgID   uint16
-	topicID uint16
-	qos     uint8
-	number  uint32 // of the message in the spool
-	stage   upState
-	kept    bool // there is a RecordReceived
-	old     bool // from an earlier connection of the device
+	waitUntil Time // when the device is refused for now; Never once it is
+	token     Token
+	sum       uint32 // of what was published
+	msgID     uint16
+	topicID   uint16
+	qos       uint8
+	number    uint32 // of the message in the spool
+	stage     upState
+	stored    bool // there is a RecordReceived
+	old       bool // from an earlier connection of the device
 }
 
 // deviceIDs tells devices that count their MsgIds from those that use one for all their
@@ -82,7 +82,7 @@ type downlink struct {
 	queue     queue    // messages for the device
 	delivery  delivery // the one being delivered
 	retry     retry    // of the PUBLISH or PUBREL under way
-	resumeAt  Time     // end of the pause after the device's "congestion"
+	proceedAt Time     // end of the pause after the device's "congestion"
 	tallies   []tally
 	nextMsgID uint16
 	maxSize   uint16 // octets of the longest datagram that the device may be sent
@@ -109,11 +109,11 @@ type topicIDs struct {
 type subscriptions struct {
 	s *Session
 
-	list         []subscription
-	filterOctets int32     // of the filters in list
-	asked        []request // SUBSCRIBE and UNSUBSCRIBE waiting for the broker
-	restore      restore
-	restoreAt    Time // the first that connections have ended of is due again
+	list           []subscription
+	filterOctets   int32     // of the filters in list
+	asked          []request // SUBSCRIBE and UNSUBSCRIBE waiting for the broker
+	resubscription resubscription
+	resubscribeAt  Time // the first that connections have ended of is due again
 }
 
 // handshake is how a device comes and goes.
@@ -173,11 +173,11 @@ type brokerLink struct {
 type custody struct {
 	s *Session
 
-	taken    []takenOver    // QoS 2 messages of the broker that are acknowledged, until its PUBREL
-	outgoing outgoingRecord // as in the store; msgID 0: none
-	lastQoS2 sentAs         // the last QoS 2 delivery, for its redelivery by the broker
-	lastHeld uint32         // number of the newest RecordHeld
-	lastSlot uint16         // of the newest RecordExchange
+	unreleased []unreleased   // QoS 2 messages of the broker that are acknowledged, until its PUBREL
+	outgoing   outgoingRecord // as in the store; msgID 0: none
+	lastQoS2   sentAs         // the last QoS 2 delivery, for its redelivery by the broker
+	lastHeld   uint32         // number of the newest RecordHeld
+	lastSlot   uint16         // of the newest RecordExchange
 }
 
 // announcer tells the device topic ids that it needs for messages.
@@ -223,9 +223,9 @@ type subscription struct {
 	askAt, pause Time
 }
 
-// restore is the repetition of all subscriptions to a broker that has none of them, or of
+// resubscription is the repetition of all subscriptions to a broker that has none of them, or of
 // those that are due again, a few at a time.
-type restore struct {
+type resubscription struct {
 	token Token // of all its requests
 	next  int32 // index of the next subscription
 	open  uint8 // requests not answered
@@ -299,9 +299,9 @@ const (
 	recording // that PUBREC has come; then PUBREL
 )
 
-// takenOver names a QoS 2 message of the broker that the broker has been told about and
+// unreleased names a QoS 2 message of the broker that the broker has been told about and
 // has not released. The link acknowledges its redelivery.
-type takenOver struct {
+type unreleased struct {
 	slot     uint16 // of its record
 	identity Identity
 }
@@ -341,11 +341,11 @@ func (s *Session) enter(st *step, state State, why Reason) {
 	st.do(Action{Kind: ActionState, State: state, Reason: why})
 }
 
-// after carries c out when the records of this step are in the store; at once if it does
-// not wait for that.
+// after runs c when the records of this step are in the store; at once if it does not wait for
+// that.
 func (s *Session) after(st *step, p policy, c continuation) {
 	if !s.journal.wait(st, p, c) {
-		s.goOn(st, &c, true)
+		s.run(st, &c, true)
 	}
 }
 

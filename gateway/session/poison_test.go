@@ -10,7 +10,7 @@ import (
 
 // A subscription that connections have ended of may be refused by the broker, or the broker
 // may just have been ill: it is asked for again, and nothing else is.
-func TestRestoredSubscriptionThatEndsConnectionsIsAskedForAgain_Case107(t *testing.T) {
+func TestRepeatedSubscriptionThatEndsConnectionsIsAskedForAgain_Case107(t *testing.T) {
 	r := newRig(t, nil)
 	r.connect(false, 600)
 	r.subscribe("a/b", 2)
@@ -29,7 +29,7 @@ func TestRestoredSubscriptionThatEndsConnectionsIsAskedForAgain_Case107(t *testi
 	r.event(Event{Kind: EventUp})
 	good := r.wantAction("the other one goes on", Action{Kind: ActionSubscribe, Topic: "c/d", QoS: 1})
 	r.event(Event{Kind: EventSubscribed, Token: good.Token, Topic: "c/d", Granted: 1})
-	if !r.s.Restoring() {
+	if !r.s.Resubscribing() {
 		t.Error("the broker has all of the session")
 	}
 	for _, pause := range []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute} {
@@ -51,7 +51,7 @@ func TestRestoredSubscriptionThatEndsConnectionsIsAskedForAgain_Case107(t *testi
 	again = r.wantAction("that connection had another end", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 2})
 	r.wantQuiet("and nothing else")
 	r.event(Event{Kind: EventSubscribed, Token: again.Token, Topic: "a/b", Granted: 2})
-	if r.s.Restoring() {
+	if r.s.Resubscribing() {
 		t.Error("the broker is well")
 	}
 	r.ping()
@@ -60,7 +60,7 @@ func TestRestoredSubscriptionThatEndsConnectionsIsAskedForAgain_Case107(t *testi
 }
 
 // The link may have no room for a repetition: it must not be forgotten.
-func TestRestoredSubscriptionWithoutRoomIsAskedForAgain_Case147(t *testing.T) {
+func TestRepeatedSubscriptionWithoutRoomIsAskedForAgain_Case147(t *testing.T) {
 	r := newRig(t, nil)
 	r.connect(false, 600)
 	r.subscribe("a/b", 2)
@@ -74,7 +74,7 @@ func TestRestoredSubscriptionWithoutRoomIsAskedForAgain_Case147(t *testing.T) {
 	}
 	a := r.wantAction("once more", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 2})
 	r.event(Event{Kind: EventSubscribed, Token: a.Token, Topic: "a/b", Granted: 2})
-	if r.s.Restoring() {
+	if r.s.Resubscribing() {
 		t.Error("complete")
 	}
 }

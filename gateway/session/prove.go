@@ -22,7 +22,7 @@ func (ad *address) unproven() *reach {
 	}
 	r := &reach{at: Never}
 	if ad.reach != nil {
-		r.offerAt = ad.reach.offerAt
+		r.proofAt = ad.reach.proofAt
 	}
 	return r
 }
@@ -59,7 +59,7 @@ func (ad *address) reachable(st *step, m *outgoing) bool {
 	if ad.reach.answered {
 		needed += pingReserve
 	}
-	ok := ad.affords(st, needed) || proves && ad.offers(st.Now, size)
+	ok := ad.affords(st, needed) || proves && ad.admitProof(st.Now, size)
 	low := ad.reach.octets < pingWorth/2 || ad.reach.datagrams < pingMessages/2
 	if !ok || low && !proves && ad.reach.answered {
 		ad.prove(st)
@@ -69,14 +69,15 @@ func (ad *address) reachable(st *step, m *outgoing) bool {
 	return ok
 }
 
-// offers makes room in the account, once, for a REGISTER or a PUBLISH of QoS 1 or 2 of so
-// many octets. A session whose device has never proven an address gets it now and then.
-func (ad *address) offers(now Time, octets int) bool {
+// admitProof makes room in the account, once, for a REGISTER or a PUBLISH of QoS 1 or 2 of so
+// many octets: its answer proves the address. A session whose device has never proven one gets
+// it every proofPause.
+func (ad *address) admitProof(now Time, octets int) bool {
 	r := ad.reach
-	if r.offered || r.silent || octets > offerLimit || now < r.offerAt {
+	if r.proofSent || r.silent || octets > proofLimit || now < r.proofAt {
 		return false
 	}
-	r.offered, r.offerAt = true, now+offerPause
+	r.proofSent, r.proofAt = true, now+proofPause
 	r.octets, r.datagrams = max(r.octets, 0)+octets, max(r.datagrams, 0)+1
 	return true
 }
@@ -100,7 +101,7 @@ func (ad *address) waitsForProof(st *step, messages, octets int) bool {
 	return ad.proving() && ad.s.state == StateActive && !ad.s.down.awaiting() && (messages > ad.s.cfg.MaxMessages/2 || octets > min(ad.s.cfg.MaxBytes, st.Allowance)/2)
 }
 
-// withholds reports whether the device has not answered in time. Then reading goes on,
+// withholds reports whether the device has not answered in time. Then reading is resumed,
 // or answers of the broker could not get through, and QoS 0 is dropped as for a sleeper.
 func (ad *address) withholds() bool { return ad.reach != nil && ad.reach.withheld }
 
@@ -144,7 +145,7 @@ func (ad *address) tell(st *step) bool {
 		return false
 	}
 	m := dialogue.Message{Kind: dialogue.Register, TopicID: id, Name: []byte(topic)}
-	if n := st.size(m); n > ad.s.down.maxPacket(st) || !ad.affords(st, n) && !ad.offers(st.Now, n) {
+	if n := st.size(m); n > ad.s.down.maxPacket(st) || !ad.affords(st, n) && !ad.admitProof(st.Now, n) {
 		return false
 	}
 	m.MsgID = ad.s.down.newMsgID()
@@ -224,14 +225,14 @@ func answeredMsgID(m *dialogue.Message) uint16 {
 	return 0
 }
 
-// sendWithheld goes on, when the device has spoken from an address that was not proven
-// before, with what its account did not have room for.
+// sendWithheld sends what the account had no room for, when the device has spoken from an
+// address that was not proven before.
 func (ad *address) sendWithheld(st *step, bounded bool) {
 	if !bounded || !ad.s.listening() || ad.proving() {
 		return
 	}
 	if ad.s.down.queue.len() > 0 || ad.s.down.delivery.phase == releasing && !ad.s.down.retry.runs() {
-		ad.s.down.resume(st)
+		ad.s.down.proceed(st)
 	}
 }
 
@@ -262,7 +263,7 @@ func (ad *address) unreachable(st *step) bool {
 	}
 	r.beginStep(st.Out)
 	r.octets, r.datagrams = min(r.octets, 0), min(r.datagrams, 0)
-	r.probed, r.offered, r.silent, r.asked, r.at = true, true, true, false, Never
+	r.probed, r.proofSent, r.silent, r.asked, r.at = true, true, true, false, Never
 	r.withheld = true // that is said already
 	st.drop(ReasonUnreachable)
 	if ad.s.connected() {

@@ -19,7 +19,7 @@ func (ul *uplink) onPublish(st *step, m *dialogue.Message) {
 		return
 	}
 	if m.TopicType == dialogue.NormalTopic {
-		ul.s.ids.claimByUse(st, m.TopicID)
+		ul.s.ids.ownByUse(st, m.TopicID)
 	}
 	if m.QoS == 0 {
 		ul.relayUnanswered(st, topic, ul.s.up.overRate(st.Now, m), m)
@@ -51,7 +51,7 @@ func (ul *uplink) onPublish(st *step, m *dialogue.Message) {
 	}
 	t := ul.s.broker.token()
 	ul.begin(inflight{
-		holdAt: st.Now + ul.s.cfg.Hold, token: t, sum: checksum(m), msgID: m.MsgID, topicID: m.TopicID, qos: m.QoS,
+		waitUntil: st.Now + ul.s.cfg.BrokerWait, token: t, sum: checksum(m), msgID: m.MsgID, topicID: m.TopicID, qos: m.QoS,
 	})
 	st.do(Action{Kind: ActionPublish, Token: t, Topic: topic, Payload: m.Data, QoS: m.QoS, Retain: m.Retain})
 }
@@ -112,13 +112,13 @@ func (ul *uplink) repeated(st *step, m *dialogue.Message) bool {
 		switch {
 		case f.stage == upSaving:
 		case ul.overdue(st, f):
-			f.stage, f.holdAt = upRelaying, st.Now+ul.s.cfg.Hold
+			f.stage, f.waitUntil = upRelaying, st.Now+ul.s.cfg.BrokerWait
 			ul.retract(st)
 		case f.stage == upAnswered || f.stage == upFinished:
 			send(st, dialogue.Message{Kind: dialogue.PubRec, MsgID: f.msgID})
-		case f.holdAt == Never: // refused, or of an earlier connection: the device waits again
+		case f.waitUntil == Never: // refused, or of an earlier connection: the device waits again
 			f.stage = upRelaying
-			f.holdAt = st.Now + ul.s.cfg.Hold
+			f.waitUntil = st.Now + ul.s.cfg.BrokerWait
 			st.do(Action{Kind: ActionAwait, Token: f.token, Awaited: true})
 		}
 		return true
@@ -145,7 +145,7 @@ func (ul *uplink) onPublished(st *step, t Token) {
 		f.old = true // it may be repeated with DUP, or be given up: evictable
 	}
 	f.stage = upAnswered
-	f.holdAt = Never
+	f.waitUntil = Never
 	if answer {
 		send(st, dialogue.Message{Kind: dialogue.PubRec, MsgID: f.msgID})
 	}
@@ -170,11 +170,11 @@ func (ul *uplink) onPublishFailed(st *step, ev *Event) {
 	ul.settle(st, i)
 }
 
-// expireHeld refuses what has waited for the broker for as long as Hold allows.
-func (ul *uplink) expireHeld(st *step) {
+// expireWaiting refuses what has waited for the broker for BrokerWait.
+func (ul *uplink) expireWaiting(st *step) {
 	for i := 0; i < len(ul.window); i++ {
 		f := &ul.window[i]
-		if st.Now < f.holdAt {
+		if st.Now < f.waitUntil {
 			continue
 		}
 		if f.stage == upFinished {
@@ -183,11 +183,11 @@ func (ul *uplink) expireHeld(st *step) {
 			continue
 		}
 		if f.qos == 1 && ul.spools(st) {
-			f.holdAt = st.Now + ul.s.cfg.Hold
+			f.waitUntil = st.Now + ul.s.cfg.BrokerWait
 			ul.retract(st)
 			continue
 		}
-		f.holdAt = Never
+		f.waitUntil = Never
 		f.stage = upRefused
 		st.drop(ReasonBrokerDown)
 		send(st, dialogue.Message{Kind: dialogue.PubAck, TopicID: f.topicID, MsgID: f.msgID, Code: dialogue.Congestion})
@@ -208,11 +208,11 @@ func (ul *uplink) onPubRel(st *step, m *dialogue.Message) {
 			st.drop(ReasonUnexpectedMessage) // PUBREL without PUBREC: the message is not safe yet
 			return
 		}
-		if f.kept {
-			f.kept = false
+		if f.stored {
+			f.stored = false
 			ul.s.journal.remove(st, RecordReceived, key16(f.msgID))
 		}
-		f.stage, f.holdAt = upFinished, st.Now+lateWindow
+		f.stage, f.waitUntil = upFinished, st.Now+lateWindow
 		break
 	}
 	send(st, dialogue.Message{Kind: dialogue.PubComp, MsgID: m.MsgID})

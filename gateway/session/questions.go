@@ -7,13 +7,13 @@ import (
 	"sngate/topicreg"
 )
 
-// mayKeep reports whether so many octets more may be kept for the device. What is kept
+// mayGrow reports whether the footprint of the device may grow by so many octets. What there is
 // already stays, whatever the limit is now.
-func (s *Session) mayKeep(st *step, octets int) bool {
-	return s.Kept()+octets <= st.KeepLimit
+func (s *Session) mayGrow(st *step, octets int) bool {
+	return s.Footprint()+octets <= st.FootprintLimit
 }
 
-// unstorable reports whether there is a store that does not take now what would have to be
+// unstorable reports whether there is a store that does not accept now what would have to be
 // there before the device is promised it: a topic id, or a subscription.
 func (s *Session) unstorable(st *step) bool { return s.journal.refuses(st) }
 
@@ -27,9 +27,9 @@ func (s *Session) listening() bool {
 	return (s.state == StateActive || s.state == StateAwake) && !s.presence.parked && !s.journal.awaits(thenConnAck)
 }
 
-// Kept returns how many octets are kept for the device beside the messages that Held and
-// Spooled count. One copy of each is kept.
-func (s *Session) Kept() int {
+// Footprint returns how many octets of memory the device's will, topic names, filters and client
+// id take: all that is counted of a session beside the messages of Held and Spooled.
+func (s *Session) Footprint() int {
 	n := len(s.clientID) + s.ids.topics.Octets() + s.ids.topics.Len()*topicOverhead + int(s.subs.filterOctets) + len(s.subs.list)*subscriptionOverhead
 	for i := range s.subs.asked {
 		n += len(s.subs.asked[i].filter) + subscriptionOverhead
@@ -101,7 +101,7 @@ func (dl *downlink) awaiting() bool {
 	if dl.s.up.relays() {
 		return true
 	}
-	return dl.s.up.spool.len() > 0 || len(dl.s.subs.asked) > 0 || dl.s.subs.restore.open > 0 || dl.s.wake.barrier.token != 0
+	return dl.s.up.spool.len() > 0 || len(dl.s.subs.asked) > 0 || dl.s.subs.resubscription.open > 0 || dl.s.wake.barrier.token != 0
 }
 
 // maxPacket is the longest message that may be sent to the device.
@@ -134,9 +134,9 @@ func (ul *uplink) relays() bool {
 	return false
 }
 
-// tired reports whether the device has been sent so much in this wake that the rest
-// waits for the next one.
-func (wk *waking) tired() bool {
+// limitReached reports whether the device has been sent as many messages as one wake may
+// deliver. The rest waits for the next one.
+func (wk *waking) limitReached() bool {
 	return wk.s.state == StateAwake && wk.barrier.sent >= wakeFactor*wk.s.cfg.MaxMessages
 }
 

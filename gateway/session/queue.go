@@ -4,16 +4,16 @@ import "sngate/gateway/session/dialogue"
 
 // outgoing is one message for the device.
 type outgoing struct {
-	topic    string
-	payload  []byte
-	handle   Handle
-	identity Identity // with the broker; QoS 2
-	msgID    uint16   // under which it has been sent before; 0: never
-	qos      uint8
-	retain   bool
-	refusal  refusal
-	keeper   keeper
-	number   uint32 // of its RecordHeld; 0: it is the broker's
+	topic     string
+	payload   []byte
+	handle    Handle
+	identity  Identity // with the broker; QoS 2
+	msgID     uint16   // under which it has been sent before; 0: never
+	qos       uint8
+	retain    bool
+	refusal   refusal
+	custodian custodian
+	number    uint32 // of its RecordHeld; 0: it is the broker's
 }
 
 // refusal says whether the device has refused the id of a message (PUBACK 0x02).
@@ -76,8 +76,8 @@ func (q *queue) numberedAs(number uint32) *outgoing {
 	return nil
 }
 
-// takeNumber takes the number of a message back.
-func (q *queue) takeNumber(m *outgoing) { m.number, m.keeper, q.numbered = 0, brokers, 0 }
+// clearNumber takes the number of a message back: its record is removed.
+func (q *queue) clearNumber(m *outgoing) { m.number, m.custodian, q.numbered = 0, brokers, 0 }
 
 func (q *queue) push(m outgoing) {
 	if q.head > len(q.msgs)/2 && len(q.msgs) == cap(q.msgs) {

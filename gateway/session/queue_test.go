@@ -221,7 +221,7 @@ func TestQueueKeepsOrderUnderAnyUse(t *testing.T) {
 			}
 		}
 		if m := q.numberedAs(uint32(next) - 2); m != nil && step%17 == 0 {
-			q.takeNumber(m)
+			q.clearNumber(m)
 		}
 		qos0, numbered := 0, true
 		for i, want := range model {

@@ -6,7 +6,7 @@ import "time"
 // can forge that of somebody else, subscribe, and have a stream of messages sent there.
 // So until the address is proven, an account bounds what it is sent: three times what
 // has come from there, in octets and in datagrams (the rule of QUIC, RFC 9000 section
-// 8.1), one PINGREQ, and one datagram of at most offerLimit whose answer proves it. Answers
+// 8.1), one PINGREQ, and one datagram of at most proofLimit whose answer proves it. Answers
 // always fit in. Messages wait when they do not: those of QoS 1 and 2 are held or stay with
 // the broker, as for a device that is slow.
 //
@@ -28,12 +28,12 @@ const (
 	// maxGuesses bounds the answers with a wrong MsgId from an address that is not proven.
 	// A device has a few left over from another address; who guesses needs 65,535.
 	maxGuesses = 16
-	// offerLimit bounds, in octets, the REGISTER or PUBLISH that an address is sent although
+	// proofLimit bounds, in octets, the REGISTER or PUBLISH that an address is sent although
 	// the account has no room for it: there are devices that answer those, and no PINGREQ.
-	offerLimit = 256
-	// offerPause is between two of them while no address has been proven. Or whoever forges one
+	proofLimit = 256
+	// proofPause is between two of them while no address has been proven. Or whoever forges one
 	// address of a victim after the other would be given one for each PINGREQ of three octets.
-	offerPause = 10 * time.Minute
+	proofPause = 10 * time.Minute
 )
 
 // reach is the account of the device's address. What concerns any step may be called
@@ -41,8 +41,8 @@ const (
 type reach struct {
 	octets, datagrams int       // that may be sent there
 	probed            bool      // the PINGREQ that is free has been sent
-	offered           bool      // so has the REGISTER or PUBLISH
-	offerAt           Time      // when the next address may be sent one, unless this one is proven
+	proofSent         bool      // so has the REGISTER or PUBLISH
+	proofAt           Time      // when the next address may be sent one, unless this one is proven
 	asked             bool      // a PINGREQ has not been answered
 	answered          bool      // one has been
 	toldID            uint16    // MsgId of the REGISTER that has been sent to prove the address; 0: none

@@ -77,7 +77,7 @@ func TestForgedSubscriberGetsLittle(t *testing.T) {
 				}
 				s.advance(10 * time.Hour)
 				s.weigh()
-				if s.out > 3*s.in+2+offerLimit || s.outDatagrams > 3*s.inDatagrams+2 {
+				if s.out > 3*s.in+2+proofLimit || s.outDatagrams > 3*s.inDatagrams+2 {
 					t.Errorf("%d octets in %d datagrams for %d in %d", s.out, s.outDatagrams, s.in, s.inDatagrams)
 				}
 			})

@@ -111,7 +111,7 @@ func TestKeptSessionRemembersTopicIDs_Case37(t *testing.T) {
 	r.want("", sn12.PubAck{TopicID: id, MsgID: 1})
 }
 
-func TestSubscriptionsAreRestoredWhereTheBrokerHasForgottenThem(t *testing.T) {
+func TestSubscriptionsAreRepeatedWhereTheBrokerHasForgottenThem(t *testing.T) {
 	for _, present := range []bool{true, false} {
 		r := newRig(t, nil)
 		r.connect(false, 60)

@@ -50,7 +50,7 @@ const (
 	RecordSpool                              // key: number, ascending: a message of the device for the broker
 )
 
-// Record is one change of what is kept of a session over a restart of the gateway. Key
+// Record is one change of what the store has of a session. Key
 // and Value belong to the receiver.
 type Record struct {
 	Kind  RecordKind

@@ -23,17 +23,17 @@ func (ti *topicIDs) onRegister(st *step, m *dialogue.Message) {
 	case ti.s.unstorable(st):
 		st.drop(ReasonStoreFailed)
 		answer.Code = dialogue.Congestion
-	case !known && !ti.s.mayKeep(st, len(m.Name)+topicOverhead):
+	case !known && !ti.s.mayGrow(st, len(m.Name)+topicOverhead):
 		st.drop(ReasonMemoryLimit)
 		answer.Code = dialogue.Congestion
 	default:
 		fresh := !known
-		if known = known && ti.claim(st, id); !known {
+		if known = known && ti.makeOwn(st, id); !known {
 			id, known = ti.ownID(st, string(m.Name))
 		}
 		if known {
 			ti.put(st, id, true)
-			ti.s.after(st, refuseWhenDown, continuation{kind: thenRegAck, id: id, allots: fresh, claims: !fresh, msgID: m.MsgID})
+			ti.s.after(st, refuseWhenDown, continuation{kind: thenRegAck, id: id, allots: fresh, owns: !fresh, msgID: m.MsgID})
 			return
 		}
 		st.drop(ReasonTopicsFull)
@@ -53,7 +53,7 @@ func (ti *topicIDs) onRegisterStored(st *step, v *continuation, ok bool) {
 	if !ok {
 		st.drop(ReasonStoreFailed)
 		send(st, dialogue.Message{Kind: dialogue.RegAck, MsgID: v.msgID, Code: dialogue.Congestion})
-		ti.s.announcer.goOn(st, v.id)
+		ti.s.announcer.topicStored(st, v.id)
 		return
 	}
 	send(st, dialogue.Message{Kind: dialogue.RegAck, TopicID: v.id, MsgID: v.msgID})
@@ -68,8 +68,8 @@ func (ti *topicIDs) allotted(st *step, v *continuation, ok bool) bool {
 	if _, known := ti.topics.Name(id); !known {
 		return false // the topic ids have been forgotten meanwhile
 	}
-	if !ok && v.claims {
-		ti.topics.Unclaim(id)
+	if !ok && v.owns {
+		ti.topics.Lend(id)
 	}
 	if !ok && v.allots {
 		ti.remove(st, id)
@@ -97,6 +97,6 @@ func (ti *topicIDs) load(k, f *binrec.Reader) error {
 func (ti *topicIDs) told(st *step, id uint16) {
 	answers := ti.s.announcer.reg != nil && ti.s.announcer.reg.phase == registering && ti.s.announcer.reg.topicID == id
 	if ti.s.announcer.know(id); answers {
-		ti.keep(st, id)
+		ti.storeTold(st, id)
 	}
 }

@@ -8,15 +8,15 @@ import (
 
 // What outlives the gateway, where it has a store.
 
-// onStored goes on with what waited for a batch.
+// onStored runs the continuations of a batch that the store has answered.
 func (s *Session) onStored(st *step, ev *Event) {
 	for c, ok := s.journal.next(ev.Token); ok; c, ok = s.journal.next(ev.Token) {
-		s.goOn(st, &c, !ev.Failed)
+		s.run(st, &c, !ev.Failed)
 	}
 }
 
-// goOn carries a continuation out. ok: what it has waited for is in the store.
-func (s *Session) goOn(st *step, c *continuation, ok bool) {
+// run runs a continuation. ok: what it has waited for is in the store.
+func (s *Session) run(st *step, c *continuation, ok bool) {
 	switch c.kind {
 	case thenRegAck:
 		s.ids.onRegisterStored(st, c, ok)
@@ -24,7 +24,7 @@ func (s *Session) goOn(st *step, c *continuation, ok bool) {
 		s.subs.onSubscribeStored(st, c, ok)
 	case thenAllotted:
 		s.ids.allotted(st, c, ok)
-		s.announcer.goOn(st, c.id)
+		s.announcer.topicStored(st, c.id)
 	case thenPublish:
 		s.down.onOutgoingStored(st, c)
 	case thenRelease:
@@ -53,8 +53,8 @@ func (s *Session) goOn(st *step, c *continuation, ok bool) {
 		send(st, dialogue.Message{Kind: dialogue.WillMsgResp})
 	case thenGoodbye:
 		s.handshake.onGoodbyeStored(st)
-	case thenRestore:
-		s.subs.beginRestore(st)
+	case thenResubscribe:
+		s.subs.beginResubscribing(st)
 	}
 }
 
@@ -73,8 +73,8 @@ func (s *Session) Save(env Env, out *Out) {
 	s.save(st)
 }
 
-// Snapshot puts out all that is to be kept of the session, in place of whatever is in
-// the store: after a failure of the store nothing else is known of that.
+// Snapshot puts out all records of the session, in place of whatever is in the store: after a
+// failure of the store nothing else is known of that.
 func (s *Session) Snapshot(env Env, out *Out) {
 	st := &step{env, out, s.dialogue}
 	if !s.journal.known {
@@ -90,32 +90,32 @@ func (s *Session) Snapshot(env Env, out *Out) {
 	for id := range s.ids.topics.All {
 		s.ids.put(st, id, s.ids.topics.State(id).Told)
 	}
-	for i := range s.custody.taken {
-		s.custody.taken[i].put(st, &s.journal)
+	for i := range s.custody.unreleased {
+		s.custody.unreleased[i].put(st, &s.journal)
 	}
 	if s.custody.outgoing.msgID != 0 {
 		s.custody.outgoing.put(st, &s.journal)
 	}
 	for i := range s.up.window {
-		if f := &s.up.window[i]; f.kept {
+		if f := &s.up.window[i]; f.stored {
 			s.up.putReceived(st, f)
 		}
 	}
-	if m := &s.down.delivery.msg; m.keeper != brokers {
+	if m := &s.down.delivery.msg; m.custodian != brokers {
 		m.put(st, &s.journal)
 	}
 	for i := s.down.queue.head; i < len(s.down.queue.msgs); i++ {
-		if m := &s.down.queue.msgs[i]; m.keeper != brokers {
+		if m := &s.down.queue.msgs[i]; m.custodian != brokers {
 			m.put(st, &s.journal)
 		}
 	}
 	s.up.snapshotSpool(st)
 }
 
-// Resume goes on after a restart of the gateway, with what Load has taken back. It
-// reports whether there is a session; if not, what is stored of it is rubbish. A
-// connected device has as long as after a word of it to speak.
-func (s *Session) Resume(env Env, out *Out) bool {
+// Restore completes the restoring of a session after a restart of the gateway, from the records
+// that Load has read. It reports whether there is a session; if not, what is stored of it is
+// rubbish. The timers of a connected device start anew, as if it had just spoken.
+func (s *Session) Restore(env Env, out *Out) bool {
 	st := &step{env, out, s.dialogue}
 	if !s.journal.known {
 		return false
@@ -123,15 +123,15 @@ func (s *Session) Resume(env Env, out *Out) bool {
 	s.journal.loaded(s.state)
 	s.ids.topics.Distrust(s.cfg.MaxTopics)
 	s.addr.reach.beginStep(st.Out)
-	s.up.resumeSpool(st)
-	s.down.resumeOutgoing()
+	s.up.restoreSpool(st)
+	s.down.restoreOutgoing()
 	if !s.connected() {
-		return s.broker.resumeEnd(st)
+		return s.broker.restoreEnded(st)
 	}
-	s.up.restarted()
+	s.up.awaitConnect()
 	s.broker.reopen(st, len(s.subs.list) == 0 && s.up.spool.len() == 0)
 	s.presence.heard(st.Now)
-	s.down.resume(st)
+	s.down.proceed(st)
 	s.save(st)
 	s.addr.reach.charge(st.Out)
 	return true
@@ -149,7 +149,7 @@ func (s *Session) appendSession() []byte {
 	return b
 }
 
-// lasting is the state as it is kept: what a restart interrupts is not.
+// lasting is the state as it is stored: what a restart interrupts is not.
 func (s *Session) lasting() State {
 	switch s.state {
 	case StateAwake:
@@ -190,10 +190,10 @@ func (s *Session) loadSession(value []byte) error {
 	return nil
 }
 
-// Load takes one record of the session back; records may come in any order, those of a
-// kind in the order of their keys. key and value are not kept. Resume is called after
-// the last one. A record that makes no sense is an error, and leaves the session as it is; so
-// is one of another version, [ErrRecordVersion].
+// Load reads one record of the session. Records may come in any order, those of a kind in the
+// order of their keys. key and value are the caller's. Restore is called after the last one. A
+// corrupt record is an error, and leaves the session as it is; so is one of another version,
+// [ErrRecordVersion].
 func (s *Session) Load(kind RecordKind, key, value []byte) error {
 	k, f := binrec.NewReader(key), binrec.NewReader(value)
 	var take func()
@@ -210,20 +210,20 @@ func (s *Session) Load(kind RecordKind, key, value []byte) error {
 	case RecordTopic:
 		return s.ids.load(&k, &f)
 	case RecordExchange:
-		v := takenOver{slot: k.U16(), identity: readIdentity(&f)}
+		v := unreleased{slot: k.U16(), identity: readIdentity(&f)}
 		take = func() { s.custody.load(v) }
 	case RecordOutgoing:
 		var v outgoingRecord
 		v.load(&f)
 		take = func() { s.custody.outgoing = v }
 	case RecordReceived:
-		v := inflight{holdAt: Never, msgID: k.U16(), sum: f.U32(), topicID: f.U16(), qos: 2, stage: upAnswered, kept: true, old: true}
+		v := inflight{waitUntil: Never, msgID: k.U16(), sum: f.U32(), topicID: f.U16(), qos: 2, stage: upAnswered, stored: true, old: true}
 		take = func() { s.up.window = append(s.up.window, v) }
 	case RecordReleased:
 		number := k.U32()
 		take = func() { s.up.spool.before = append(s.up.spool.before, number) }
 	case RecordHeld:
-		m := outgoing{number: k.U32(), keeper: ours}
+		m := outgoing{number: k.U32(), custodian: ours}
 		m.qos, m.retain, m.topic, m.payload = readMessage(&f)
 		f.Check(m.qos != 0 && m.number != 0)
 		take = func() {

@@ -69,7 +69,7 @@ func (s *Session) receive(st *step, m *dialogue.Message, octets int) {
 		}
 	}
 	if parked && !s.presence.parked {
-		s.down.resume(st)
+		s.down.proceed(st)
 	}
 	s.addr.sendWithheld(st, bounded)
 	s.finish(st)
@@ -94,7 +94,7 @@ func (s *Session) onUnconnected(st *step, m *dialogue.Message) {
 	case m.Kind == dialogue.WillTopic && s.state == StateWillTopic:
 		s.handshake.onWillTopic(st, m)
 	case m.Kind == dialogue.WillTopic && s.state == StateWillMsg:
-		s.handshake.repeatStep(st) // WILLMSGREQ was lost
+		s.handshake.repeatPrompt(st) // WILLMSGREQ was lost
 	case m.Kind == dialogue.WillMsg && s.state == StateWillMsg:
 		s.handshake.onWillMsg(st, m)
 	case m.Kind == dialogue.Disconnect && m.Fault != dialogue.NoFault:
@@ -211,15 +211,15 @@ func (s *Session) Upstream(env Env, ev *Event, out *Out) {
 
 // Deadline is when the session next wants Advance; Never if it waits for nothing.
 func (s *Session) Deadline() Time {
-	d := min(s.presence.lifeAt, s.handshake.deadline(), s.presence.probe.at, s.down.retry.at, s.down.resumeAt, s.presence.askAt, s.wake.barrier.at, s.addr.deadline(), s.up.spoolDeadline(), s.journal.deadline(), s.subs.restoreDeadline())
+	d := min(s.presence.lifeAt, s.handshake.deadline(), s.presence.probe.at, s.down.retry.at, s.down.proceedAt, s.presence.askAt, s.wake.barrier.at, s.addr.deadline(), s.up.spoolDeadline(), s.journal.deadline(), s.subs.resubscribeDeadline())
 	if s.announcer.reg != nil {
 		d = min(d, s.announcer.reg.retryAt)
 	}
 	for i := range s.up.window {
-		d = min(d, s.up.window[i].holdAt)
+		d = min(d, s.up.window[i].waitUntil)
 	}
 	for i := range s.subs.asked {
-		d = min(d, s.subs.asked[i].holdAt)
+		d = min(d, s.subs.asked[i].waitUntil)
 	}
 	return d
 }
@@ -243,7 +243,7 @@ func (s *Session) Advance(env Env, out *Out) {
 	if s.announcer.reg != nil && st.Now >= s.announcer.reg.retryAt {
 		s.handshake.lost(st, s.announcer.onRegisterRetry(st))
 	}
-	if st.Now >= s.down.resumeAt {
+	if st.Now >= s.down.proceedAt {
 		s.down.ready()
 		s.down.pump(st)
 	}
@@ -255,8 +255,8 @@ func (s *Session) Advance(env Env, out *Out) {
 		s.down.pump(st)
 	}
 	s.addr.advance(st)
-	s.up.expireHeld(st)
+	s.up.expireWaiting(st)
 	s.up.advanceSpool(st)
-	s.subs.restoreDue(st)
+	s.subs.resubscribeDue(st)
 	s.finish(st)
 }

@@ -8,9 +8,9 @@ import "sngate/gateway/session/dialogue"
 // Its address is the only thing the device is known by.
 func (s *Session) SetAssigned() { s.assigned = true }
 
-// AddressTaken says that the device's address belongs to another device from now on.
-// A sleeper is kept if it has a client id to be found by. Any other device is gone.
-func (s *Session) AddressTaken(env Env, out *Out) {
+// AddressReused says that the device's address belongs to another device from now on. A
+// sleeper that has a client id to be found by stays asleep. Any other device is lost.
+func (s *Session) AddressReused(env Env, out *Out) {
 	st := &step{env, out, s.dialogue}
 	s.journal.mustSave() // or a restart would give it the address back
 	s.addr.forget(st)
@@ -125,7 +125,7 @@ func (s *Session) Stop(env Env, out *Out) {
 	if s.listening() {
 		send(st, dialogue.Message{Kind: dialogue.Disconnect})
 	}
-	s.journal.disown()
+	s.journal.dropAnswers()
 	s.handshake.end(st, StateDisconnected, ReasonGatewayStop, ActionCloseClean)
 	s.save(st)
 }
@@ -145,9 +145,9 @@ func (s *Session) Unreachable(env Env, out *Out) {
 // session at another address knows which MsgIds come next.
 func (s *Session) RestartMsgIDs(after uint16) { s.down.startMsgIDs(after) }
 
-// Restore has the subscriptions repeated at the next connection, though the broker has the
-// session: an earlier process did not get to the end of it.
-func (s *Session) Restore() { s.subs.restoreAgain() }
+// Resubscribe has the subscriptions repeated when the broker is next connected to, though it
+// has the session: an earlier process did not get to the end of that.
+func (s *Session) Resubscribe() { s.subs.resubscribeNextTime() }
 
 // Contested says that a CONNECT has come from another address than the device's. It
 // reports whether the session may be moved there, because the device was asked before

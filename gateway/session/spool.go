@@ -34,11 +34,11 @@ func (ul *uplink) onSpoolStored(st *step, c *continuation, ok bool) {
 		ul.unspool(st, i)
 	}
 	ul.answerSpooled(st, c, ok)
-	ul.drain(st)
+	ul.sendSpooled(st)
 }
 
-// drain gives the link what it may have of the spool.
-func (ul *uplink) drain(st *step) {
+// sendSpooled gives the link as many messages of the spool as it may have.
+func (ul *uplink) sendSpooled(st *step) {
 	p := &ul.spool
 	if p.len() == 0 || ul.s.broker.link != linkUp || p.retryAt != Never {
 		return
@@ -50,7 +50,7 @@ func (ul *uplink) drain(st *step) {
 		if m.stage == upSaving {
 			return // the ones behind it have to wait as well
 		}
-		if m.stage == upWaiting && before.holds(m) {
+		if m.stage == upWaiting && before.blocks(m) {
 			if before.all {
 				return
 			}
@@ -79,7 +79,7 @@ func (ul *uplink) drain(st *step) {
 func (ul *uplink) onDoubted(st *step, t Token) {
 	if i := ul.spooledAs(t); i >= 0 {
 		ul.spool.msgs[i].doubted = true
-		ul.drain(st)
+		ul.sendSpooled(st)
 	}
 }
 
@@ -99,7 +99,7 @@ func (ul *uplink) onSpoolPublished(st *step, t Token) bool {
 	}
 	ul.unspool(st, i)
 	ul.spool.retryAt = Never
-	ul.drain(st)
+	ul.sendSpooled(st)
 	return true
 }
 
@@ -121,7 +121,7 @@ func (ul *uplink) onSpoolFailed(st *step, ev *Event) bool {
 			st.dropOf(ReasonSpoolRejected, m.topic, len(m.payload))
 			ul.unspool(st, i)
 		}
-		ul.drain(st)
+		ul.sendSpooled(st)
 	}
 	return true
 }
@@ -160,7 +160,7 @@ func (ul *uplink) onReleasedStored(st *step, number uint32) {
 	m := &p.msgs[i]
 	m.released, m.stage = true, upReleased
 	st.do(Action{Kind: ActionRelease, Token: m.token})
-	ul.drain(st)
+	ul.sendSpooled(st)
 }
 
 // forgetReleased begins the QoS 2 exchanges anew with a broker that has forgotten them.
@@ -193,8 +193,8 @@ func (ul *uplink) snapshotSpool(st *step) {
 	}
 }
 
-// resumeSpool goes on with what a restart has found in the store.
-func (ul *uplink) resumeSpool(st *step) {
+// restoreSpool restores the spool from what Load has read.
+func (ul *uplink) restoreSpool(st *step) {
 	p := &ul.spool
 	for i := range p.msgs {
 		p.msgs[i].at = st.Now

@@ -102,7 +102,7 @@ func (p *spool) newExchange() uint16 {
 // not got, or one of QoS 2 that the broker passes on at its PUBREL only.
 func (p *spool) backlog() bool {
 	for i := range p.msgs {
-		if m := &p.msgs[i]; m.stage <= upWaiting || m.unreleased() {
+		if m := &p.msgs[i]; m.stage <= upWaiting || m.beforeRelease() {
 			return true
 		}
 	}
@@ -111,7 +111,7 @@ func (p *spool) backlog() bool {
 
 func (m *spooled) size() int { return len(m.topic) + len(m.payload) + messageOverhead }
 
-func (m *spooled) unreleased() bool { return m.qos == 2 && m.stage < upReleased && !m.released }
+func (m *spooled) beforeRelease() bool { return m.qos == 2 && m.stage < upReleased && !m.released }
 
 // order says which messages have to wait for those before them that are on their way: the
 // broker passes QoS 2 on at its PUBREL only, so what is not of QoS 2 would overtake. Behind
@@ -135,7 +135,7 @@ func (o *order) pass(m *spooled) (counts bool) {
 		o.behind = append(o.behind, m.topic)
 	}
 	switch {
-	case !m.unreleased():
+	case !m.beforeRelease():
 	case m.doubted || behind:
 		o.topics = append(o.topics, m.topic)
 	default:
@@ -150,7 +150,7 @@ func (o *order) skip(m *spooled) {
 	}
 }
 
-func (o *order) holds(m *spooled) bool {
+func (o *order) blocks(m *spooled) bool {
 	return m.qos < 2 && (o.all || slices.Contains(o.topics, m.topic)) ||
 		slices.Contains(o.behind, m.topic) || slices.Contains(o.skipped, m.topic)
 }

@@ -23,7 +23,7 @@ func (sb *subscriptions) onSubscribe(st *step, m *dialogue.Message) {
 		code, why = dialogue.Congestion, ReasonSubscriptionsFull
 	case m.TopicType == dialogue.NormalTopic && topicreg.NamesTopic(filter) && !sb.hasRoom(filter):
 		code, why = dialogue.Congestion, ReasonTopicsFull
-	case sb.find(filter) < 0 && !sb.s.mayKeep(st, 2*len(filter)+subscriptionOverhead+topicOverhead):
+	case sb.find(filter) < 0 && !sb.s.mayGrow(st, 2*len(filter)+subscriptionOverhead+topicOverhead):
 		code, why = dialogue.Congestion, ReasonMemoryLimit
 	case sb.find(filter) < 0 && sb.s.unstorable(st):
 		code, why = dialogue.Congestion, ReasonStoreFailed
@@ -43,7 +43,7 @@ func (sb *subscriptions) onUnsubscribe(st *step, m *dialogue.Message) {
 	r := request{filter: filter, msgID: m.MsgID, remove: true}
 	switch {
 	case why != ReasonNone: // such a subscription cannot exist
-	case sb.isAsked(st.Now, &r), sb.takesUp(st.Now, &r):
+	case sb.isAsked(st.Now, &r), sb.reuses(st.Now, &r):
 		return
 	case !sb.mayRemove(filter): // nor does this one, as far as is known
 		why = ReasonSubscriptionsFull
@@ -105,8 +105,8 @@ func (sb *subscriptions) hasRoom(name string) bool {
 }
 
 func (sb *subscriptions) onSubscribed(st *step, ev *Event) {
-	if ev.Token != 0 && ev.Token == sb.restore.token {
-		sb.onRestored(st, ev)
+	if ev.Token != 0 && ev.Token == sb.resubscription.token {
+		sb.onResubscribed(st, ev)
 		return
 	}
 	r, ok := sb.answered(st, ev)
@@ -129,8 +129,8 @@ func (sb *subscriptions) onSubscriptionRefused(st *step, r *request, closes bool
 	case i < 0 || !r.presumed:
 	case closes: // the device counts on it
 		sb.list[i].postpone(st.Now)
-		sb.findRestoreTime()
-		sb.noteRestoring()
+		sb.findResubscribeTime()
+		sb.noteResubscription()
 	default:
 		sb.unsubscribe(st, i)
 	}
@@ -143,11 +143,11 @@ func (sb *subscriptions) onSubscriptionRefused(st *step, r *request, closes bool
 // filter is a name.
 func (sb *subscriptions) granted(st *step, r *request, qos uint8) {
 	answer := dialogue.Message{Kind: dialogue.SubAck, QoS: qos, MsgID: r.msgID}
-	fresh, allots, claims := sb.find(r.filter) < 0, false, false
+	fresh, allots, owns := sb.find(r.filter) < 0, false, false
 	if r.idType == dialogue.NormalTopic && topicreg.NamesTopic(r.filter) {
 		id, ok := sb.s.ids.topics.ID(r.filter)
-		claims = ok && !sb.s.ids.topics.State(id).Own
-		if !ok || sb.s.ids.topics.Doubtful(id) || !sb.s.ids.claim(st, id) {
+		owns = ok && !sb.s.ids.topics.State(id).Own
+		if !ok || sb.s.ids.topics.Doubtful(id) || !sb.s.ids.makeOwn(st, id) {
 			id, ok = sb.s.ids.ownID(st, r.filter)
 			allots = ok
 		}
@@ -163,7 +163,7 @@ func (sb *subscriptions) granted(st *step, r *request, qos uint8) {
 		answer.TopicID = id
 	}
 	sb.note(st, r)
-	sb.s.after(st, refuseWhenDown, continuation{kind: thenSubAck, id: answer.TopicID, granted: qos, fresh: fresh, allots: allots, claims: claims && !allots, req: *r})
+	sb.s.after(st, refuseWhenDown, continuation{kind: thenSubAck, id: answer.TopicID, granted: qos, fresh: fresh, allots: allots, owns: owns && !allots, req: *r})
 }
 
 // answerSubscribe sends SUBACK. A short name is returned as it came: the field is not
@@ -183,10 +183,10 @@ func (sb *subscriptions) unsubscribe(st *step, i int) {
 	sb.s.journal.remove(st, RecordSubscription, []byte(sb.list[i].filter))
 	sb.filterOctets -= int32(len(sb.list[i].filter))
 	sb.list = append(sb.list[:i], sb.list[i+1:]...)
-	if i < int(sb.restore.next) {
-		sb.restore.next--
+	if i < int(sb.resubscription.next) {
+		sb.resubscription.next--
 	}
-	sb.findRestoreTime()
+	sb.findResubscribeTime()
 }
 
 // note remembers a subscription that the broker has granted, unless the device has taken
@@ -205,7 +205,7 @@ func (sb *subscriptions) note(st *step, r *request) {
 		return
 	default:
 		sb.list[i].qos, sb.list[i].askAt, sb.list[i].pause = r.qos, 0, 0
-		sb.findRestoreTime()
+		sb.findResubscribeTime()
 	}
 	sb.putSubscription(st, &sb.list[i])
 }
@@ -235,11 +235,11 @@ func (sb *subscriptions) onSubscribeStored(st *step, v *continuation, ok bool) {
 	case !r.quiet:
 		sb.answerSubscribe(st, r, dialogue.Message{Kind: dialogue.SubAck, QoS: v.granted, MsgID: r.msgID, TopicID: v.id})
 	}
-	sb.s.announcer.goOn(st, v.id)
+	sb.s.announcer.topicStored(st, v.id)
 }
 
 func (sb *subscriptions) putSubscription(st *step, sub *subscription) {
 	sb.s.journal.put(st, RecordSubscription, []byte(sub.filter), []byte{sub.qos})
 }
 
-func (sb *subscriptions) forget() { *sb = subscriptions{s: sb.s, restoreAt: Never} }
+func (sb *subscriptions) forget() { *sb = subscriptions{s: sb.s, resubscribeAt: Never} }

@@ -328,7 +328,7 @@ func TestManySubscriptionsAreRepeatedAFewAtATime(t *testing.T) {
 	r.event(Event{Kind: EventUp})
 	token := r.acts[0].Token
 	for i := range 40 {
-		if open := len(r.acts); open > restoreAtOnce {
+		if open := len(r.acts); open > resubscribeAtOnce {
 			t.Fatalf("%d at once", open)
 		}
 		r.wantAction("", Action{Kind: ActionSubscribe, Topic: fmt.Sprintf("t/%d/#", i), QoS: 1, Token: token})
@@ -412,7 +412,7 @@ func TestTopicIDsUsedUpWhileTheBrokerIsAsked_Case107(t *testing.T) {
 	r.wantQuiet("nothing to restore")
 }
 
-func TestRestoredSubscriptionHasTheLastRequestedQoS(t *testing.T) {
+func TestRepeatedSubscriptionHasTheLastRequestedQoS(t *testing.T) {
 	r := newRig(t, nil)
 	r.connect(true, 0)
 	r.subscribe("a/#", 0)

@@ -6,7 +6,7 @@ package session
 
 // waitForStore pauses the deliveries to the device: the next one needs a topic id, and
 // the store takes none.
-func (dl *downlink) waitForStore(now Time) { dl.resumeAt = now + dl.s.cfg.RetryInterval }
+func (dl *downlink) waitForStore(now Time) { dl.proceedAt = now + dl.s.cfg.RetryInterval }
 
 // noteReturn notes that the device may have been away, or begun anew, since it was sent
 // what it has not answered.

@@ -15,7 +15,7 @@ func (wk *waking) onPingReq(st *step) {
 			wk.owe(1) // a message may be on its way from the broker
 		}
 		wk.s.down.ready()
-		wk.s.down.resume(st)
+		wk.s.down.proceed(st)
 	}
 }
 
@@ -25,15 +25,15 @@ func (wk *waking) finish(st *step) {
 	switch {
 	case wk.s.down.paused && wk.s.announcer.futile():
 		// No answer of the broker is read before the device takes what is held, and it does not.
-	case wk.barrier.token != 0 && !wk.tired(): // its answer may be behind messages that are not read
+	case wk.barrier.token != 0 && !wk.limitReached(): // its answer may be behind messages that are not read
 		return
-	case wk.s.custody.completing() && !wk.barrier.done && !wk.tired(): // the broker goes on behind PUBCOMP
+	case wk.s.custody.completing() && !wk.barrier.done && !wk.limitReached(): // the broker goes on behind PUBCOMP
 		wk.barrier.at = min(wk.barrier.at, st.Now+wk.s.cfg.BarrierTimeout)
 		return
-	case wk.s.down.gated(st) && !wk.barrier.done && wk.s.down.resumeAt == Never && !wk.tired():
+	case wk.s.down.gated(st) && !wk.barrier.done && wk.s.down.proceedAt == Never && !wk.limitReached():
 		wk.barrier.at = min(wk.barrier.at, st.Now+wk.s.cfg.BarrierTimeout) // for the SUBACK
 		return
-	case (wk.barrier.rounds > 0 || wk.s.down.paused) && !wk.barrier.done && wk.s.broker.link == linkUp && wk.s.down.resumeAt == Never && !wk.tired():
+	case (wk.barrier.rounds > 0 || wk.s.down.paused) && !wk.barrier.done && wk.s.broker.link == linkUp && wk.s.down.proceedAt == Never && !wk.limitReached():
 		wk.barrier.at, wk.barrier.token = st.Now+wk.s.cfg.BarrierTimeout, wk.s.broker.token()
 		wk.barrier.rounds -= min(wk.barrier.rounds, 1)
 		st.do(Action{Kind: ActionPing, Token: wk.barrier.token})

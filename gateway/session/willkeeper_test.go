@@ -14,7 +14,7 @@ import (
 func keeperRig(t *testing.T, clean bool, w *Will) *rig {
 	t.Helper()
 	cfg := testConfig()
-	cfg.KeepsWills = true
+	cfg.PublishesWills = true
 	r := newRig(t, cfg)
 	if w != nil {
 		r.connectKept(clean, w)

@@ -16,7 +16,7 @@ func (ws *wills) refuses(st *step, topic, message int) (dialogue.Code, Reason) {
 	switch {
 	case !ws.fits(topic, message):
 		return dialogue.NotSupported, ReasonWill
-	case !ws.s.mayKeep(st, topic+message+messageOverhead-ws.current.size()):
+	case !ws.s.mayGrow(st, topic+message+messageOverhead-ws.current.size()):
 		return dialogue.Congestion, ReasonMemoryLimit
 	}
 	return dialogue.Accepted, ReasonNone
@@ -48,7 +48,7 @@ func (ws *wills) onWillTopicUpd(st *step, m *dialogue.Message) {
 		}
 		ws.set(st, w)
 	}
-	ws.s.after(st, goOnWhenDown, continuation{kind: thenWillTopicResp})
+	ws.s.after(st, bypassWhenDown, continuation{kind: thenWillTopicResp})
 }
 
 // onWillMsgUpd changes the message of the will.
@@ -66,7 +66,7 @@ func (ws *wills) onWillMsgUpd(st *step, m *dialogue.Message) {
 		w := *ws.current
 		w.Message = append([]byte(nil), m.Data...)
 		ws.set(st, &w)
-		ws.s.after(st, goOnWhenDown, continuation{kind: thenWillMsgResp})
+		ws.s.after(st, bypassWhenDown, continuation{kind: thenWillMsgResp})
 	}
 }
 
@@ -75,7 +75,7 @@ func (ws *wills) onWillMsgUpd(st *step, m *dialogue.Message) {
 func (ws *wills) set(st *step, w *Will) {
 	ws.current = w
 	ws.s.journal.mustSave()
-	if ws.s.cfg.KeepsWills {
+	if ws.s.cfg.PublishesWills {
 		return
 	}
 	ws.late = ws.late || ws.s.broker.link != linkUp
@@ -84,7 +84,7 @@ func (ws *wills) set(st *step, w *Will) {
 
 // brokersWill is the will that a connection to the broker is opened with.
 func (ws *wills) brokersWill() *Will {
-	if ws.s.cfg.KeepsWills {
+	if ws.s.cfg.PublishesWills {
 		return nil
 	}
 	return ws.current
@@ -96,7 +96,7 @@ func (ws *wills) brokersWill() *Will {
 // the will would publish it all the same; so must the gateway where it keeps the wills.
 func (ws *wills) publish(st *step, w *Will) {
 	qos := w.QoS
-	if ws.s.broker.link == linkDown || ws.s.cfg.KeepsWills {
+	if ws.s.broker.link == linkDown || ws.s.cfg.PublishesWills {
 		qos = max(qos, 1)
 	}
 	st.do(Action{Kind: ActionPublish, Topic: w.Topic, Payload: w.Message, QoS: qos, Retain: w.Retain})
@@ -127,8 +127,8 @@ func (ws *wills) onUp(none bool) {
 // owe notes that the gateway has to publish the will.
 func (ws *wills) owe() { ws.due = true }
 
-// settled notes that the link has done with the will.
-func (ws *wills) settled() {
+// linkEnded notes that the link has published the will, or dropped it.
+func (ws *wills) linkEnded() {
 	if ws.due {
 		ws.due = false
 		ws.s.journal.mustSave()

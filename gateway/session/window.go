@@ -9,9 +9,9 @@ import (
 	"sngate/internal/binrec"
 )
 
-// settle removes window[i], keeping the order of the rest.
+// settle removes window[i], which the device has been answered. The others stay in order.
 func (ul *uplink) settle(st *step, i int) {
-	if f := &ul.window[i]; f.kept {
+	if f := &ul.window[i]; f.stored {
 		ul.s.journal.remove(st, RecordReceived, key16(f.msgID))
 	}
 	ul.window = append(ul.window[:i], ul.window[i+1:]...)
@@ -44,11 +44,11 @@ func (ul *uplink) putReceived(st *step, f *inflight) {
 	ul.s.journal.put(st, RecordReceived, key16(f.msgID), binrec.New(6).U32(f.sum).U16(f.topicID))
 }
 
-// settled ends that wait: the connection has come, or failed.
-func (ul *uplink) settled() { ul.resuming = false }
+// connectAnswered ends that wait: the connection is up, or has failed.
+func (ul *uplink) connectAnswered() { ul.awaitsConnect = false }
 
-// restarted begins to wait for the first connection to the broker after a restart.
-func (ul *uplink) restarted() { ul.resuming = true }
+// awaitConnect begins to wait for the first connection to the broker after a restart.
+func (ul *uplink) awaitConnect() { ul.awaitsConnect = true }
 
 // published notes the MsgId of a new message.
 func (d *deviceIDs) published(msgID uint16) {
@@ -71,18 +71,18 @@ func (ul *uplink) evict(st *step) bool {
 // retire marks what is in flight as of an earlier connection, to which no answer is
 // owed. QoS 1 is forgotten: the device sends it again if it wants to be sure.
 func (ul *uplink) retire(st *step) {
-	kept := ul.window[:0]
+	rest := ul.window[:0]
 	for _, f := range ul.window {
 		if f.qos == 2 && f.stage != upFinished {
 			f.old = true
-			f.holdAt = Never
-			kept = append(kept, f)
-		} else if f.kept {
+			f.waitUntil = Never
+			rest = append(rest, f)
+		} else if f.stored {
 			ul.s.journal.remove(st, RecordReceived, key16(f.msgID))
 		}
 	}
-	ul.window = kept
-	if len(kept) == 0 {
+	ul.window = rest
+	if len(rest) == 0 {
 		ul.window = nil
 	}
 }

@@ -141,7 +141,7 @@ func defaultOptions(t *testing.T, broker string) sngateway.Options {
 		Listeners:   []listen.Options{{Address: "127.0.0.1:0"}},
 		MaxSessions: s.MaxSessions,
 		Session: &session.Config{
-			RetryInterval: s.RetryInterval, RetryCount: s.RetryCount, Hold: s.Hold,
+			RetryInterval: s.RetryInterval, RetryCount: s.RetryCount, BrokerWait: s.Hold,
 			ToleranceShort: s.ToleranceShort, ToleranceLong: s.ToleranceLong,
 			IdleProbe: s.IdleProbe, CongestionWait: s.CongestionWait, BarrierTimeout: cfg.Sleep.BarrierTimeout,
 			MaxPacketSize: s.MaxPacketSize, MaxClientID: s.MaxClientID, MaxInFlight: s.MaxInflight,

@@ -113,7 +113,7 @@ func (w *world) startGateway() {
 		Listeners:   []listen.Options{{Address: w.gatewayAddr.String()}},
 		MaxSessions: len(w.devices),
 		Session: &session.Config{ // the defaults, but for the probe
-			Predefined: predefined, RetryInterval: 10 * time.Second, RetryCount: 3, Hold: 20 * time.Second,
+			Predefined: predefined, RetryInterval: 10 * time.Second, RetryCount: 3, BrokerWait: 20 * time.Second,
 			ToleranceShort: 50, ToleranceLong: 10, IdleProbe: idleProbe, ProveAddress: true, MaxWill: 4096, CongestionWait: 5 * time.Minute,
 			BarrierTimeout: 5 * time.Second, MaxPacketSize: 65507, MaxClientID: 256, MaxInFlight: 16,
 			MaxTopics: 1000, MaxSubscriptions: 100, MaxMessages: 100, MaxBytes: 65536,

@@ -1,13 +1,13 @@
 package session
 
-// keeper is who answers for a message on its way to the device. The package documentation
+// custodian is who answers for a message on its way to the device. The package documentation
 // has the table of changes.
-type keeper uint8
+type custodian uint8
 
 const (
-	brokers keeper = iota // the broker, which has not been acknowledged it
-	storing               // the same; its record is on the way to the store
-	ours                  // the gateway: it is in the store, and acknowledged to the broker
+	brokers custodian = iota // the broker, which has not been acknowledged it
+	storing                  // the same; its record is on the way to the store
+	ours                     // the gateway: it is in the store, and acknowledged to the broker
 )
 
 // upState says how far a message of the device has come on its way to the broker, and so
@@ -27,5 +27,5 @@ const (
 
 	// What is left of a message of QoS 2 in the window, when the broker or the spool has it.
 	upAnswered // PUBREC sent, PUBREL awaited
-	upFinished // over; remembered until holdAt for a late duplicate
+	upFinished // over; remembered until waitUntil for a late duplicate
 )

@@ -39,7 +39,7 @@ func TestSleeperThatAnswersRegisterOnlyWakesAtNewPorts(t *testing.T) {
 // TestDeviceThatAnswersPublishOnlyIsSentOne: of QoS 1 and 2, up to 256 octets.
 func TestDeviceThatAnswersPublishOnlyIsSentOne(t *testing.T) {
 	for qos := uint8(1); qos <= 2; qos++ {
-		fits := strings.Repeat("x", offerLimit-1-sn12.Publish{}.Len()) // from 256 on the length itself takes two octets more
+		fits := strings.Repeat("x", proofLimit-1-sn12.Publish{}.Len()) // from 256 on the length itself takes two octets more
 		r := subscribed(t, proofConfig(), "a/b", qos)
 		r.event(fromBroker("a/b", fits, qos, 1))
 		r.want("its answer proves the address", pub(qos, 1, 1, fits))
@@ -60,8 +60,8 @@ func TestDeviceThatAnswersPublishOnlyIsSentOne(t *testing.T) {
 	}
 }
 
-// TestOfferedDatagramIsRepeatedWithinTheAccount: unanswered, PINGREQ takes its place.
-func TestOfferedDatagramIsRepeatedWithinTheAccount(t *testing.T) {
+// TestProofDatagramIsRepeatedWithinTheAccount: unanswered, PINGREQ takes its place.
+func TestProofDatagramIsRepeatedWithinTheAccount(t *testing.T) {
 	long := strings.Repeat("x", 200)
 	r := subscribed(t, proofConfig(), "a/b", 1)
 	r.event(fromBroker("a/b", long, 1, 1))

@@ -6,9 +6,9 @@ import (
 	"sngate/snpacket/sn12"
 )
 
-// resumedRig is a rig whose device was active when the gateway was restarted, without
+// restoredRig is a rig whose device was active when the gateway was restarted, without
 // subscriptions: its connection to the broker is opened when it speaks.
-func resumedRig(t *testing.T) *rig {
+func restoredRig(t *testing.T) *rig {
 	t.Helper()
 	cfg := testConfig()
 	cfg.Durable, cfg.Spool = true, true
@@ -17,7 +17,7 @@ func resumedRig(t *testing.T) *rig {
 	if err := r.s.Load(RecordSession, nil, []byte{recordVersion, protocolSN12, bitKept, byte(StateActive), 0, 60, 0, 0, 0, 60}); err != nil {
 		t.Fatal(err)
 	}
-	r.step("resume", func() { r.s.Resume(r.at(), &r.out) })
+	r.step("resume", func() { r.s.Restore(r.at(), &r.out) })
 	r.wantAction("opened when the device speaks", Action{Kind: ActionReopen, KeepAlive: 60, Lazy: true})
 	return r
 }
@@ -29,7 +29,7 @@ func (r *rig) sendQoS0(payload string) {
 
 // The first message after a restart may be what opens the connection.
 func TestQoS0WaitsForTheFirstConnectionAfterARestart_Case148(t *testing.T) {
-	r := resumedRig(t)
+	r := restoredRig(t)
 	r.sendQoS0("one")
 	r.wantQuiet("not there yet")
 	r.sendQoS0("two")
@@ -43,7 +43,7 @@ func TestQoS0WaitsForTheFirstConnectionAfterARestart_Case148(t *testing.T) {
 }
 
 func TestQoS0DoesNotWaitForABrokerThatIsAway_Case152(t *testing.T) {
-	r := resumedRig(t)
+	r := restoredRig(t)
 	r.sendQoS0("one")
 	r.wantQuiet("not there yet")
 	r.event(Event{Kind: EventDown})
@@ -56,7 +56,7 @@ func TestQoS0DoesNotWaitForABrokerThatIsAway_Case152(t *testing.T) {
 
 // The shell notes in RecordSession which broker has the session. None has all of it while
 // the subscriptions are being repeated.
-func TestRecordIsWrittenWhenARestorationBeginsAndEnds(t *testing.T) {
+func TestRecordIsWrittenWhenAResubscriptionBeginsAndEnds(t *testing.T) {
 	r := newDurableRig(t, nil)
 	r.begin()
 	r.subscribed()
@@ -67,12 +67,12 @@ func TestRecordIsWrittenWhenARestorationBeginsAndEnds(t *testing.T) {
 	r.event(Event{Kind: EventUp})
 	a := r.wantAction("restored", Action{Kind: ActionSubscribe, Topic: "a/b", QoS: 2})
 	r.wantRecords("it has not", "+session")
-	if !r.s.Restoring() {
+	if !r.s.Resubscribing() {
 		t.Fatal("the broker has not answered")
 	}
 	r.event(Event{Kind: EventSubscribed, Token: a.Token, Granted: 2})
 	r.wantRecords("it has", "+session")
-	if r.s.Restoring() {
+	if r.s.Resubscribing() {
 		t.Fatal("complete")
 	}
 }
