@@ -57,7 +57,7 @@ func TestRetainedBytesAreBoundedAndGivenBack(t *testing.T) {
 		t.Error("an expired message does not make room for another")
 	}
 	for topic := range r.retained {
-		r.keep(topic, 0)
+		r.retain(topic, 0)
 	}
 	if r.retainedBytes != 0 || len(r.retained) != 0 {
 		t.Errorf("%d bytes in %d topics after all were removed", r.retainedBytes, len(r.retained))

@@ -73,7 +73,7 @@ func (r *rules) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 // OnPublish delivers a message that finds no room among the retained ones as
 // an ordinary message.
 func (r *rules) OnPublish(_ *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
-	if pk.FixedHeader.Retain && !r.keep(pk.TopicName, len(pk.Payload)) {
+	if pk.FixedHeader.Retain && !r.retain(pk.TopicName, len(pk.Payload)) {
 		pk.FixedHeader.Retain = false
 	}
 	return pk, nil
@@ -81,18 +81,18 @@ func (r *rules) OnPublish(_ *mqtt.Client, pk packets.Packet) (packets.Packet, er
 
 // OnWill is OnPublish for wills, which do not pass it.
 func (r *rules) OnWill(_ *mqtt.Client, will mqtt.Will) (mqtt.Will, error) {
-	if will.Retain && !r.keep(will.TopicName, len(will.Payload)) {
+	if will.Retain && !r.retain(will.TopicName, len(will.Payload)) {
 		will.Retain = false
 	}
 	return will, nil
 }
 
 // OnRetainedExpired gives back the room of a message with an expiry of its own (MQTT 5).
-func (r *rules) OnRetainedExpired(topic string) { r.keep(topic, 0) }
+func (r *rules) OnRetainedExpired(topic string) { r.retain(topic, 0) }
 
-// keep accounts for a retained message about to replace what topic has, and
+// retain accounts for a retained message about to replace what topic has, and
 // reports whether it has room. An empty payload removes the topic's message.
-func (r *rules) keep(topic string, payload int) bool {
+func (r *rules) retain(topic string, payload int) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	before := r.retained[topic]

@@ -45,7 +45,7 @@ func newAdmission(rates ConnectRates) *admission {
 	}
 }
 
-// allow reports whether a CONNECT from addr may go on, and takes its tokens. What a
+// allow reports whether a CONNECT from addr is within the rates, and takes its tokens. What a
 // source has too many of is not charged to the total, which is for all.
 func (a *admission) allow(now time.Duration, addr netip.Addr) bool {
 	a.mu.Lock()

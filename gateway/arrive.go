@@ -69,11 +69,11 @@ func (s *shard) arriveAddress(a *arrival) {
 	}
 	switch {
 	case e == nil:
-		s.disown(a, session.ReasonUnknownSender)
+		s.refuseStranger(a, session.ReasonUnknownSender)
 	case e.shard != s:
 		s.handOver(e, a)
 	case e.gone || !e.bound || e.peer != a.peer:
-		s.disown(a, session.ReasonUnknownSender)
+		s.refuseStranger(a, session.ReasonUnknownSender)
 	case e.loading.on:
 		s.loads.await(s.now, e, a)
 	case !live(e.session.State()) && a.message().Kind == dialogue.Disconnect && !s.farewells.Allow(s.now):
@@ -104,14 +104,14 @@ func (s *shard) handle(e *entry, a *arrival) {
 	s.report.cause.datagram = a.frame.Message
 	s.carryOut(e)
 	s.report.cause.datagram = nil
-	if s.settle(e); e.claim {
+	if s.endStep(e); e.claim {
 		s.grant(e, a)
 	}
 }
 
-// disown answers a sender that has no session here with DISCONNECT (MQTT-SN 1.2
-// section 5.4.21), within a rate for all: the sender may be forged.
-func (s *shard) disown(a *arrival, why session.Reason) {
+// refuseStranger answers a sender without a session with DISCONNECT (MQTT-SN 1.2 section
+// 5.4.21), within a rate for all: the sender may be forged.
+func (s *shard) refuseStranger(a *arrival, why session.Reason) {
 	s.report.refusedWithout(s.now, a, why)
 	s.reply(a.peer, dialogue.Message{Kind: dialogue.Disconnect})
 }
@@ -133,37 +133,37 @@ func (s *shard) arriveWake(a *arrival) {
 	e := s.roster.byID[string(m.Name)]
 	switch {
 	case e == nil:
-		s.disown(a, session.ReasonUnknownSender)
+		s.refuseStranger(a, session.ReasonUnknownSender)
 		return
 	case e.loading.on:
 		s.loads.await(s.now, e, a)
 		return
-	case s.holds(e, a.peer): // also while its CONNECT is being carried out
+	case s.isAt(e, a.peer): // also while its CONNECT is being carried out
 	case !connected(e.session.State()):
-		s.disown(a, session.ReasonUnknownSender)
+		s.refuseStranger(a, session.ReasonUnknownSender)
 		return
 	case s.gw.opts.AddressChange != AddressChangeAllow, e.session.State() == session.StateActive:
-		s.disown(a, session.ReasonAddressChange)
+		s.refuseStranger(a, session.ReasonAddressChange)
 		return
 	}
 	s.bind(e, a.peer)
 	s.handle(e, a)
 }
 
-// holds reports whether p is the address of e: by what the shard knows, and not taken
-// over by another shard's session, of which evict has yet to tell.
-func (s *shard) holds(e *entry, p listen.Peer) bool {
+// isAt reports whether p is the address of e: the shard says so, and no other shard's session has
+// been bound to it, which evict has yet to tell.
+func (s *shard) isAt(e *entry, p listen.Peer) bool {
 	return e.bound && e.peer == p && s.gw.directory.find(p) == e
 }
 
 // bind makes p the address of e. The session that had the address before is told that
 // it has none any more.
 func (s *shard) bind(e *entry, p listen.Peer) {
-	if s.holds(e, p) {
+	if s.isAt(e, p) {
 		return
 	}
 	if e.bound {
-		s.gw.directory.release(e.peer, e)
+		s.gw.directory.unbind(e.peer, e)
 	}
 	if e.peer != p {
 		e.session.AddressChanged()
@@ -191,20 +191,20 @@ func (s *shard) evict(e *entry, p listen.Peer) {
 		return
 	}
 	e.session.AddressReused(s.envFor(e), &s.out)
-	s.settle(e)
+	s.endStep(e)
 }
 
 func (s *shard) unbind(e *entry) {
 	if e.bound {
-		s.gw.directory.release(e.peer, e)
+		s.gw.directory.unbind(e.peer, e)
 		e.bound = false
 	}
 }
 
 func (s *shard) markUnreachable(e *entry, p listen.Peer) {
-	if e.gone || s.frozen || e.loading.on || !s.holds(e, p) { // nothing has been sent to one that is being loaded
+	if e.gone || s.frozen || e.loading.on || !s.isAt(e, p) { // nothing has been sent to one that is being loaded
 		return
 	}
 	e.session.Unreachable(s.envFor(e), &s.out)
-	s.settle(e)
+	s.endStep(e)
 }

@@ -17,7 +17,7 @@ import (
 )
 
 // This file is about the broker as a whole, or which of several is in use: what is logged
-// of it, and what is kept of it over a restart.
+// of it, and what is stored of it over a restart.
 
 // broker is what is known of the broker, or of the one in use of several. It may be used
 // from many goroutines.
@@ -33,7 +33,7 @@ type broker struct {
 	fault atomic.Pointer[string] // why it is not; nil: not known
 }
 
-// moved logs that another broker is in use now, and keeps which: the gateway begins
+// moved logs that another broker is in use now, and stores which: the gateway begins
 // with it when it is started again.
 func (b *broker) moved(from, to string) {
 	b.save()
@@ -49,7 +49,7 @@ func (b *broker) habit(address string, h upstream.Habit) {
 	b.line(zerolog.WarnLevel, address+h.String()).Str("broker", address).Msg("the broker does not keep to MQTT: " + h.String())
 }
 
-// save keeps which broker is in use, where there is a choice.
+// save stores which broker is in use, where there is a choice.
 func (b *broker) save() {
 	if b.several {
 		b.keeper.SaveBroker(b.inUse())
@@ -86,7 +86,7 @@ func (b *broker) refused(ev *upstream.Event, wait time.Duration) {
 	b.warning(ev).Str("retry_in", wait.String()).Msg("broker not available")
 }
 
-// warning begins a line about the gateway's own connection, and keeps what is wrong
+// warning begins a line about the gateway's own connection, and notes what is wrong
 // for /readyz. Of a client id that the broker refuses it tells where another can be set: it
 // may be one that nobody has chosen.
 func (b *broker) warning(ev *upstream.Event) *zerolog.Event {
@@ -104,7 +104,7 @@ func (b *broker) line(level zerolog.Level, text string) *zerolog.Event {
 	return b.log.At(oplog.Broker, level, text, b.inUse(), b.clientID)
 }
 
-// noteFault keeps why there is no connection to the broker, for /readyz.
+// noteFault notes why there is no connection to the broker, for /readyz.
 func (b *broker) noteFault(why error) {
 	text := "the broker closed the connection"
 	if why != nil {

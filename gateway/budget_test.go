@@ -89,12 +89,12 @@ func (r *rig) held() map[string]int {
 	return held
 }
 
-// keptOctets returns the octets that are kept for all devices beside messages.
+// footprint returns the octets that are kept for all devices beside messages.
 func (r *rig) keptOctets() (n int64) {
 	synctest.Wait()
 	for _, s := range r.gateway.shards {
 		for _, e := range s.roster.byID {
-			n += int64(e.counted.keptOctets)
+			n += int64(e.counted.footprint)
 		}
 	}
 	return n

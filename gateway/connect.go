@@ -36,7 +36,7 @@ func (s *shard) arriveConnect(a *arrival) {
 		s.loads.await(s.now, e, a)
 		return
 	case e.bound && e.peer != a.peer && s.gw.opts.AddressChange == AddressChangeDeny && s.defends(e):
-		s.disown(a, session.ReasonAddressChange)
+		s.refuseStranger(a, session.ReasonAddressChange)
 		return
 	}
 	if s.claims(e, a, &c) {
@@ -60,7 +60,7 @@ func (s *shard) defends(e *entry) bool {
 	if !live(e.session.State()) || e.session.HalfOpen() || e.session.Contested(s.envFor(e), &s.out) {
 		return false
 	}
-	s.settle(e)
+	s.endStep(e)
 	return true
 }
 
@@ -145,7 +145,7 @@ func (s *shard) admit(p listen.Peer, clientID string) (*entry, session.Reason) {
 func (s *shard) makeRoom() {
 	if e := s.spares.oldestHalfOpen(); e != nil {
 		e.session.GiveWay(s.envFor(e), &s.out)
-		s.settle(e)
+		s.endStep(e)
 		return
 	}
 	e := s.spares.oldestEnded()
@@ -162,15 +162,15 @@ func (s *shard) makeRoom() {
 
 // A CONNECT with Will=1 for a live session from another address than its device's. It
 // can be forged, and to begin its will dialogue ends whatever the device is in the middle
-// of. So the dialogue is held by a session of its own, a claim, and the live one goes on
-// where it is until that is complete. A shard has one claim for a client id: the newest.
+// of. So a session of its own, a claim, has the dialogue, and the live one stays where it is
+// until that is complete. A shard has one claim for a client id: the newest.
 // Claims are in no count of sessions: a shard has no more of them than it has sessions.
 
 // claims reports whether the CONNECT of an arrival is to claim the session of e, and has
 // it do so.
 func (s *shard) claims(e *entry, a *arrival, c *dialogue.Message) bool {
 	old := s.roster.claimed[e.session.ClientID()]
-	if !c.Will || s.holds(e, a.peer) || !live(e.session.State()) || e.session.HalfOpen() {
+	if !c.Will || s.isAt(e, a.peer) || !live(e.session.State()) || e.session.HalfOpen() {
 		s.dropClaim(old)
 		return false
 	}
@@ -227,5 +227,5 @@ func (s *shard) grant(claim *entry, a *arrival) {
 	env := s.envFor(e)
 	env.FootprintLimit = math.MaxInt // the claim has been let in with its will
 	e.session.Adopt(env, claim.session, &s.out)
-	s.settle(e)
+	s.endStep(e)
 }

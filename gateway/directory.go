@@ -43,8 +43,8 @@ func (d *directory) bind(p listen.Peer, e *entry) *entry {
 	return before
 }
 
-// release takes p from e, if it still has it.
-func (d *directory) release(p listen.Peer, e *entry) {
+// unbind takes p from e, if e is still bound to it.
+func (d *directory) unbind(p listen.Peer, e *entry) {
 	s := d.stripe(p)
 	s.mu.Lock()
 	defer s.mu.Unlock()

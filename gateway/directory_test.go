@@ -26,10 +26,10 @@ func TestDirectoryBindsAnAddressToOneEntry(t *testing.T) {
 	if before := d.bind(p, b); before != a || d.find(p) != b {
 		t.Fatal("b has not taken it from a")
 	}
-	if d.release(p, a); d.find(p) != b {
+	if d.unbind(p, a); d.find(p) != b {
 		t.Fatal("a has released what is b's")
 	}
-	if d.release(p, b); d.find(p) != nil {
+	if d.unbind(p, b); d.find(p) != nil {
 		t.Fatal("b has not released it")
 	}
 }
@@ -96,7 +96,7 @@ func TestDirectoryUnderContention(t *testing.T) {
 				p := listen.Peer{Addr: source(k % 5)}
 				d.bind(p, &entries[i])
 				d.find(p)
-				d.release(p, &entries[i])
+				d.unbind(p, &entries[i])
 			}
 		})
 	}

@@ -34,7 +34,7 @@ func (s *shard) carryOut(e *entry) {
 			e.do(s, a)
 		}
 	}
-	if s.keep(e); free {
+	if s.storeRecords(e); free {
 		s.forget(e) // after its records, which go with it
 	}
 	o.Reset()
@@ -146,14 +146,14 @@ func (s *shard) expire() {
 		return
 	}
 	s.spares.noteEnded(e, false, s.now)
-	if !e.session.Expire(s.envFor(e), &s.out) { // the spool is not empty: for another period
+	if !e.session.Expire(s.envFor(e), &s.out) { // the spool is not empty: it stays for another period
 		s.spares.noteEnded(e, true, s.now)
 		return
 	}
 	s.counters.Drop(session.ReasonSessionExpired)
 	s.report.remember(s.now, e, session.ReasonSessionExpired)
 	s.report.expired(e)
-	s.settle(e)
+	s.endStep(e)
 }
 
 // relief bounds how many devices one turn of a shard takes messages from.
@@ -167,6 +167,6 @@ func (s *shard) relieve() {
 			return
 		}
 		e.session.Yield(s.envFor(e), &s.out)
-		s.settle(e)
+		s.endStep(e)
 	}
 }

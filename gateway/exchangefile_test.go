@@ -125,13 +125,13 @@ func TestExchangesOfAnEarlierVersionGoOn(t *testing.T) {
 		t.Run(filepath.Base(f.path), func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "sngate.db")
 			unpack(t, f.path, path)
-			synctest.Test(t, func(t *testing.T) { takeUpExchangeFile(t, path, f.from, f.first) })
+			synctest.Test(t, func(t *testing.T) { restoreExchangeFile(t, path, f.from, f.first) })
 		})
 	}
 }
 
-// takeUpExchangeFile has the broker go on where it was.
-func takeUpExchangeFile(t *testing.T, path string, from uint32, first uint16) {
+// restoreExchangeFile has the broker continue where it was.
+func restoreExchangeFile(t *testing.T, path string, from uint32, first uint16) {
 	r := newExchangeRig(t, path, from)
 	peers := r.peers("up", "down")
 	up, down := peers[0], peers[1]

@@ -120,7 +120,7 @@ func (g *Gateway) open() error {
 			return err
 		}
 	}
-	return g.resume()
+	return g.restore()
 }
 
 // run starts the goroutines: a shard each, a reader per listener, discovery, and one that

@@ -19,10 +19,10 @@ func (g *gauges) noState(c *counted) {
 }
 
 // count brings what is counted of an entry up to date: what is held for its device, what
-// waits for the broker, and what else is kept, with the octets of a node id. Most steps change
-// none of it, and shards share some of it.
+// waits for the broker, and its footprint, to which a node id belongs. Most steps change none of
+// it, and shards share some of it.
 func (g *gauges) count(c *counted, s *session.Session, node int) {
-	g.kept(c, s.Footprint()+node)
+	g.footprint(c, s.Footprint()+node)
 	messages, octets := s.Held()
 	g.held(c, messages, octets)
 	messages, octets = s.Spooled()
@@ -32,16 +32,16 @@ func (g *gauges) count(c *counted, s *session.Session, node int) {
 // drop stops counting an entry.
 func (g *gauges) drop(c *counted) {
 	g.noState(c)
-	g.kept(c, 0)
+	g.footprint(c, 0)
 	g.held(c, 0, 0)
 	g.spooled(c, 0, 0)
 }
 
-func (g *gauges) kept(c *counted, octets int) {
-	if delta := octets - c.keptOctets; delta != 0 {
+func (g *gauges) footprint(c *counted, octets int) {
+	if delta := octets - c.footprint; delta != 0 {
 		g.limits.memory.add(delta)
-		g.limits.kept.add(delta)
-		c.keptOctets = octets
+		g.limits.footprints.add(delta)
+		c.footprint = octets
 	}
 }
 

@@ -96,7 +96,7 @@ func (g *Gateway) logListener(o listen.Options, l listen.Listener) {
 	}
 }
 
-// degraded returns what the gateway does without for now. It goes on relaying, so
+// degraded returns what the gateway does without for now. It still relays, so
 // nobody should take it out of service or restart it for that.
 func (g *Gateway) degraded() []string {
 	if err := g.storeFault(); err != nil {

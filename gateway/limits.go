@@ -39,22 +39,22 @@ func (b *budget) free() int {
 	return int(min(max(b.limit-b.used.Load(), 0), math.MaxInt))
 }
 
-// What devices make the gateway keep beside messages (wills, topic names, subscriptions,
-// client ids, node ids: session.Kept) counts in the budget of memory, and has one of its
+// What devices make the gateway remember beside messages (their footprints: wills, topic names, subscriptions,
+// client ids, node ids: session.Footprint) counts in the budget of memory, and has one of its
 // own for the store, of which it may fill a part. The rule is that of budget: nobody may
-// keep more than is left free. It differs in two things, because what is kept cannot be
+// have more than is left free. It differs in two things, because a footprint cannot be
 // shed. A quarter of either is left to those who are known, so that no crowd of strangers
-// takes it all; and every session, however full it is, may keep a small share that is
+// takes it all; and every session, however full it is, may have a small share that is
 // always there.
 
-// storedPart is the part of the store's file that what is kept may fill, and the same
-// for the messages held in it. Pages are half full at worst, so that is half of the file.
+// storedPart is the part of the store's file that footprints may fill, and the same for the
+// messages held in it. Pages are half full at worst, so that is half of the file.
 const storedPart = 8
 
-// keepShare is the part of a budget that all sessions together may keep whatever is free.
-const keepShare = 4
+// footprintShare is the part of a budget that all footprints together may have whatever is free.
+const footprintShare = 4
 
-// share tells how much one session may keep of a budget.
+// share tells how much of a budget one session may have.
 func (b *budget) share(known bool, sessions int) int {
 	if b.limit <= 0 {
 		return math.MaxInt
@@ -63,26 +63,26 @@ func (b *budget) share(known bool, sessions int) int {
 	if !known {
 		free -= b.limit / 4
 	}
-	return int(min(max(free, b.limit/keepShare/int64(max(sessions, 1))), math.MaxInt))
+	return int(min(max(free, b.limit/footprintShare/int64(max(sessions, 1))), math.MaxInt))
 }
 
 // limits are what all shards have together, so that one device cannot take what others need.
 type limits struct {
-	memory   budget       // for messages and what is kept beside them
-	kept     budget       // of the store: what is kept for devices beside messages
-	held     budget       // and the messages held for them
-	spooled  atomic.Int64 // octets in the store for the broker, of all devices
-	spoolMax int64        // of them; see limitSpool
-	sessions atomic.Int64
+	memory     budget       // for messages and footprints
+	footprints budget       // of the store: for these
+	held       budget       // of the store: for messages held for devices
+	spooled    atomic.Int64 // octets in the store for the broker, of all devices
+	spoolMax   int64        // of them; see limitSpool
+	sessions   atomic.Int64
 }
 
 // newLimits returns those that the options say.
 func newLimits(o *Options) *limits {
 	return &limits{
-		memory:   budget{limit: o.MemoryLimit},
-		kept:     budget{limit: o.StoreMaxBytes / storedPart},
-		held:     budget{limit: o.StoreMaxBytes / storedPart},
-		spoolMax: limitSpool(o),
+		memory:     budget{limit: o.MemoryLimit},
+		footprints: budget{limit: o.StoreMaxBytes / storedPart},
+		held:       budget{limit: o.StoreMaxBytes / storedPart},
+		spoolMax:   limitSpool(o),
 	}
 }
 
@@ -99,6 +99,6 @@ func limitSpool(o *Options) int64 {
 func (l *limits) admit(env *session.Env, known bool, most int) {
 	env.SpoolRoom = l.spooled.Load() < l.spoolMax
 	env.HeldRoom = l.held.limit <= 0 || l.held.free() > 0
-	env.FootprintLimit = min(l.memory.share(known, most), l.kept.share(known, most))
+	env.FootprintLimit = min(l.memory.share(known, most), l.footprints.share(known, most))
 	env.Allowance = l.memory.free()
 }

@@ -116,7 +116,7 @@ func (l *loads) drop(now time.Duration, e *entry, a *arrival) {
 // another device's now, whose session would take it for its own.
 func (l *loads) outdated(e *entry, w *waiter) bool {
 	now := l.directory.find(w.peer)
-	return now != nil && now != e && now != w.holder
+	return now != nil && now != e && now != w.boundTo
 }
 
 // abandon drops all that waits, because the gateway stops: nothing is loaded any more.
@@ -137,8 +137,8 @@ func newLoadCount(log zerolog.Logger) *loadCount {
 	return c
 }
 
-// done notes that one less is left: so many sessions of it go on, 0 or 1, and faults were found on
-// the way. The operator is told when none is left.
+// done notes that one less is left: so many sessions of it have been restored, 0 or 1, and faults
+// were found on the way. The operator is told when none is left.
 func (c *loadCount) done(sessions int, faults persist.Faults) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -84,7 +84,7 @@ const (
 	// StopDisconnect ends them: devices that listen are sent DISCONNECT.
 	StopDisconnect StopMode = iota
 	// StopKeep leaves them as they are, and the devices are told nothing: the next
-	// process goes on with what is stored.
+	// process restores what is stored.
 	StopKeep
 )
 

@@ -28,7 +28,7 @@ func startOwn(s *shard) {
 	s.own = o
 	o.entry.link = s.gw.dialer.NewLink(&s.queues, o.entry)
 	o.connect()
-	s.settle(o.entry)
+	s.endStep(o.entry)
 }
 
 func (o *ownConnection) connect() {
@@ -130,6 +130,6 @@ func (o *ownConnection) relay(a *arrival) session.Reason {
 		return session.ReasonMessageRate
 	}
 	o.entry.link.Publish(s.now, upstream.Publish{Topic: topic, Payload: data, Retain: m.Retain})
-	s.settle(o.entry)
+	s.endStep(o.entry)
 	return session.ReasonNone
 }

@@ -163,7 +163,7 @@ type ownConnection struct {
 	announcing bool // "online" is published and not acknowledged
 }
 
-// holder is the place of an entry in holders.
+// boundTo is the place of an entry in holders.
 type holder struct {
 	place *list.Element // nil: in none
 	class int
@@ -282,7 +282,7 @@ type loads struct {
 	directory *directory
 	report    *reporter
 
-	queue   []*entry // in the order in which they are taken up; some may be urgent, or done, by now
+	queue   []*entry // in the order in which they are restored; some may be urgent, or done, by now
 	urgent  []*entry // those whose devices have spoken: they come before the others
 	failed  []*entry // those that the store could not read
 	asked   int      // what is asked of the store or has failed: at most loadsAtOnce
@@ -292,7 +292,7 @@ type loads struct {
 // waiter is a datagram that waits for the session of its device.
 type waiter struct {
 	arrival
-	holder *entry // who had its address when it came
+	boundTo *entry // which had its address when it came; nil: none had
 }
 
 // loading is how far an entry has come whose session is being loaded from the store. Until then
@@ -312,7 +312,7 @@ type loadCount struct {
 	left atomic.Int64 // still to be loaded, and 1 more until it is known how many there are
 
 	mu     sync.Mutex
-	loaded int // sessions that go on
+	loaded int // sessions that have been restored
 	faults persist.Faults
 }
 
@@ -330,7 +330,7 @@ type counted struct {
 	heldOctets    int
 	spoolMessages int
 	spoolOctets   int
-	keptOctets    int
+	footprint     int
 }
 
 // cause is what a session is being fed with: it tells what was dropped.

@@ -99,7 +99,7 @@ func (s *shard) takeMore() {
 // input feeds a link with what its connection has read.
 func (s *shard) input(in *upstream.Input) {
 	in.Link.Input(s.now, in)
-	s.settle(in.Owner.(*entry))
+	s.endStep(in.Owner.(*entry))
 }
 
 // advance gives an entry whose deadline has come its turn.
@@ -113,13 +113,13 @@ func (s *shard) advance(e *entry) {
 	} else if !s.frozen && s.now >= e.session.Deadline() {
 		e.session.Advance(s.envFor(e), &s.out)
 	}
-	s.settle(e)
+	s.endStep(e)
 }
 
-// settle ends a step of an entry: carries out what the session has asked for, tells it
-// what that has brought on the link, until there is nothing more, and notes when the
-// entry next wants its turn.
-func (s *shard) settle(e *entry) {
+// endStep ends a step of an entry: it carries out what the session has asked for, tells it what
+// that has brought on the link, until there is nothing more, and notes when the entry next
+// wants its turn.
+func (s *shard) endStep(e *entry) {
 	s.carryOut(e)
 	s.tell()
 	if e.link != nil {
@@ -220,7 +220,7 @@ func (s *shard) stop(left chan<- struct{}) {
 		case e.link != nil:
 			s.close(e, upstream.CloseGraceful)
 		}
-		s.settle(e)
+		s.endStep(e)
 	}
 	if wills > 0 && !s.gw.opts.Store.Durable() {
 		s.gw.opts.Log.Warn().Int("wills", wills).Msg("stopping: wills are still to be published, and are dropped if the broker does not answer: there is no store")

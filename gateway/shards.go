@@ -68,7 +68,7 @@ func (l shards) unsaved() (clients int64) {
 	return clients
 }
 
-// loading reports whether there are sessions in the store that are still to be taken up.
+// loading reports whether there are sessions in the store that are still to be restored.
 func (l shards) loading() bool { return l[0].loads.count.left.Load() > 0 }
 
 // stuck says which have been in one turn for too long.

@@ -71,5 +71,5 @@ func (o *ownConnection) stop() {
 		mode = upstream.CloseDrain
 	}
 	s.close(o.entry, mode)
-	s.settle(o.entry)
+	s.endStep(o.entry)
 }

@@ -131,7 +131,7 @@ func TestStoreFileOfAnEarlierVersion(t *testing.T) {
 		t.Run(filepath.Base(f.path), func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "sngate.db")
 			unpack(t, f.path, path)
-			synctest.Test(t, func(t *testing.T) { takeUpStoreFile(t, path, f.from) })
+			synctest.Test(t, func(t *testing.T) { restoreStoreFile(t, path, f.from) })
 			wantPresentForm(t, path, 0)
 		})
 		t.Run(filepath.Base(f.path)+" opened before", func(t *testing.T) {
@@ -141,7 +141,7 @@ func TestStoreFileOfAnEarlierVersion(t *testing.T) {
 			if _, _, err := bolt.Open(path, bolt.Options{}); !errors.Is(err, bolt.ErrNewerSchema) {
 				t.Errorf("a program of schema version 1 opens it: %v", err)
 			}
-			synctest.Test(t, func(t *testing.T) { takeUpStoreFile(t, path, 0) })
+			synctest.Test(t, func(t *testing.T) { restoreStoreFile(t, path, 0) })
 		})
 	}
 }
@@ -218,9 +218,9 @@ func setVersion(t *testing.T, s store.Store, id string, version uint8) (was uint
 	return was
 }
 
-// takeUpStoreFile expects that all devices go on as if nothing had happened. The broker has
+// restoreStoreFile expects that all devices continue as if nothing had happened. The broker has
 // forgotten what it knew, so all that they get comes from the file.
-func takeUpStoreFile(t *testing.T, path string, from uint32) {
+func restoreStoreFile(t *testing.T, path string, from uint32) {
 	r := newStoreFileRig(t, path, from)
 	got := r.observe()
 	r.start()

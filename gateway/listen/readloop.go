@@ -36,7 +36,7 @@ type Datagram struct {
 func (d *Datagram) Bytes() []byte { return d.buf[:d.n] }
 
 // Crowded reports whether more than half of the pool's limit is out.
-func (d *Datagram) Crowded() bool { return d.pool.held.Load() > d.pool.limit/2 }
+func (d *Datagram) Crowded() bool { return d.pool.inUse.Load() > d.pool.limit/2 }
 
 // Recycle gives the buffer back to its pool.
 func (d *Datagram) Recycle() { d.pool.put(d) }
@@ -46,7 +46,7 @@ func (d *Datagram) Recycle() { d.pool.put(d) }
 // datagrams and not memory. It may be used from many goroutines.
 type Pool struct {
 	limit int64
-	held  atomic.Int64 // octets of buffers handed out
+	inUse atomic.Int64 // octets of buffers handed out
 	small sync.Pool
 	large sync.Pool
 }
@@ -63,8 +63,8 @@ func (p *Pool) get(n int) *Datagram {
 	if n > smallBuffer {
 		class, size = &p.large, largeBuffer
 	}
-	if p.held.Add(int64(size)) > p.limit {
-		p.held.Add(int64(-size))
+	if p.inUse.Add(int64(size)) > p.limit {
+		p.inUse.Add(int64(-size))
 		return nil
 	}
 	d, ok := class.Get().(*Datagram)
@@ -76,7 +76,7 @@ func (p *Pool) get(n int) *Datagram {
 }
 
 func (p *Pool) put(d *Datagram) {
-	p.held.Add(int64(-len(d.buf)))
+	p.inUse.Add(int64(-len(d.buf)))
 	d.From, d.Listener, d.n = netip.AddrPort{}, 0, 0
 	if len(d.buf) == smallBuffer {
 		p.small.Put(d)

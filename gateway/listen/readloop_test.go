@@ -152,7 +152,7 @@ func TestDatagramPoolIsBoundedInOctets(t *testing.T) {
 	for _, d := range out {
 		d.Recycle()
 	}
-	if held := p.held.Load(); held != 0 {
+	if held := p.inUse.Load(); held != 0 {
 		t.Errorf("%d octets held after all came back", held)
 	}
 	for _, n := range []int{0, 1, smallBuffer, smallBuffer + 1, maxDatagram} {

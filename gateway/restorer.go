@@ -9,15 +9,15 @@ import (
 	"sngate/gateway/persist"
 )
 
-// takeUp is how a shard takes up the sessions of entries that are being loaded: a few at a time,
-// while it serves those that are there. Its methods are the shard's to call.
-type takeUp struct{ *shard }
+// restorer is how a shard restores the sessions of entries that are being loaded: a few at a
+// time, while it serves those that are there. Its methods are the shard's to call.
+type restorer struct{ *shard }
 
 // loadRetry is the pause before the store is asked again for a client that it could not read.
 const loadRetry = time.Second
 
 // more asks the store for the next ones. Each answer asks for more.
-func (t takeUp) more() {
+func (t restorer) more() {
 	if t.gw.stopping.Load() {
 		return
 	}
@@ -31,12 +31,12 @@ func (t takeUp) more() {
 
 // answered takes the store's answer. A session that the store cannot read stays as it is, and so
 // does one that the gateway stops before: of neither is anything stored or erased.
-func (t takeUp) answered(e *entry, c persist.Client, err error) {
+func (t restorer) answered(e *entry, c persist.Client, err error) {
 	if t.gw.stopping.Load() {
 		return
 	}
 	if err == nil {
-		t.goOn(e, c)
+		t.restore(e, c)
 	} else {
 		id := e.session.ClientID()
 		t.gw.lines.At(oplog.Faults, zerolog.WarnLevel, id, err.Error()).Str("client_id", id).Err(err).Msg("a session could not be read from the store, and is tried again")
@@ -46,7 +46,7 @@ func (t takeUp) answered(e *entry, c persist.Client, err error) {
 }
 
 // later has the store asked again after a pause.
-func (t takeUp) later(e *entry) {
+func (t restorer) later(e *entry) {
 	if t.loads.fail(e) {
 		time.AfterFunc(loadRetry, func() {
 			t.queues.post(func() {
@@ -57,16 +57,16 @@ func (t takeUp) later(e *entry) {
 	}
 }
 
-// goOn lets a session go on where it was, with what the store has of it, and then with what its
-// device has sent meanwhile.
-func (t takeUp) goOn(e *entry, c persist.Client) {
+// restore rebuilds a session from its records, and lets it handle what its device has sent
+// meanwhile.
+func (t restorer) restore(e *entry, c persist.Client) {
 	evicted := e.loading.evicted
 	waiters := t.loads.loaded(e)
 	faults := c.Rest(e.session.Load)
 	e.setHome(e.home)
 	sessions := 1
 	if e.session.Restore(t.envFor(e), &t.out) {
-		t.settle(e)
+		t.endStep(e)
 	} else {
 		sessions = 0
 		t.out.Reset()
@@ -74,7 +74,7 @@ func (t takeUp) goOn(e *entry, c persist.Client) {
 	}
 	if evicted && !e.gone {
 		e.session.AddressReused(t.envFor(e), &t.out)
-		t.settle(e)
+		t.endStep(e)
 	}
 	for i := range waiters {
 		t.late(e, &waiters[i])
@@ -83,7 +83,7 @@ func (t takeUp) goOn(e *entry, c persist.Client) {
 }
 
 // late handles what has waited for the session of e.
-func (t takeUp) late(e *entry, w *waiter) {
+func (t restorer) late(e *entry, w *waiter) {
 	if !t.loads.outdated(e, w) {
 		t.arrive(&w.arrival)
 		return

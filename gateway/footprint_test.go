@@ -84,7 +84,7 @@ func floodWithState(t *testing.T, memory, store int64, maxWill int) {
 	within := func(when string) {
 		t.Helper()
 		synctest.Wait()
-		for _, b := range []*budget{&r.gateway.limits.memory, &r.gateway.limits.kept} {
+		for _, b := range []*budget{&r.gateway.limits.memory, &r.gateway.limits.footprints} {
 			if used := b.used.Load(); b.limit > 0 && (used > b.limit || used < 0) {
 				t.Fatalf("%s: %d octets of %d", when, used, b.limit)
 			}
@@ -158,7 +158,7 @@ func TestKeptIsCountedAndGivenBack(t *testing.T) {
 		count := func(why string, want int64) {
 			t.Helper()
 			synctest.Wait()
-			if memory, store := r.gateway.limits.memory.used.Load(), r.gateway.limits.kept.used.Load(); memory != want || store != want {
+			if memory, store := r.gateway.limits.memory.used.Load(), r.gateway.limits.footprints.used.Load(); memory != want || store != want {
 				t.Errorf("%s: %d octets in memory and %d in the store, want %d", why, memory, store, want)
 			}
 		}

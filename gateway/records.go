@@ -14,9 +14,9 @@ import (
 // This file is how a shard stores what its sessions leave to be stored, and takes the store's
 // answers. What is committed before what is the session's business.
 
-// keep gives the store the records that a step has left in s.out, as one batch. What
-// the store answers comes back to the session as an event.
-func (s *shard) keep(e *entry) {
+// storeRecords submits the records that a step has left in s.out to the store, as one batch. The
+// answer comes back to the session as an event.
+func (s *shard) storeRecords(e *entry) {
 	o := &s.out
 	token := o.Batch
 	if len(o.Records) == 0 && token == 0 {
@@ -56,7 +56,7 @@ func (s *shard) stored(e *entry, token session.Token, err error) {
 		return
 	}
 	s.answerStored(e, token, err != nil)
-	s.settle(e)
+	s.endStep(e)
 }
 
 // failed notes that the store has answered a batch of a client with an error. One that no
@@ -70,9 +70,9 @@ func (s *shard) failed(clientID string, err error) {
 	s.repairs.add(clientID, 2*s.gw.opts.MaxSessions)
 }
 
-// repair makes up for what the store has not taken, now that it works again. It leaves
-// half of the store's queue to the sessions that go on, so it continues when what it has
-// put there is written.
+// repair makes up for what the store has not stored, now that it works again. It leaves half of
+// the store's queue to the other sessions, so it continues when what it has put there is
+// written.
 func (s *shard) repair() {
 	for clientID := range s.repairs.clients {
 		if s.gw.keeper.Down() {
@@ -94,7 +94,7 @@ func (s *shard) repair() {
 			continue
 		}
 		e.session.Snapshot(s.envFor(e), &s.out)
-		s.settle(e)
+		s.endStep(e)
 	}
 }
 

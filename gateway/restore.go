@@ -12,20 +12,20 @@ import (
 	"sngate/gateway/session/dialogue"
 )
 
-// resumption is the making of an entry for each session that the store has, before the shards
-// run. What is in a session is loaded when they do.
-type resumption struct {
-	gw      *Gateway
-	entries map[string]*entry
-	records map[*entry]persist.Entry
-	order   []*entry
-	claims  map[listen.Peer]int    // how many sessions have been at an address
-	refused map[session.Reason]int // sessions that are not taken up
+// restoration is the start from the store: it makes an entry for each session that is there,
+// before the shards run. They load and restore the sessions themselves.
+type restoration struct {
+	gw        *Gateway
+	entries   map[string]*entry
+	records   map[*entry]persist.Entry
+	order     []*entry
+	addresses map[listen.Peer]int    // how many sessions have been at an address
+	refused   map[session.Reason]int // sessions that the configuration no longer allows
 }
 
-// resume finds the sessions that the store has, and has the shards take them up.
-func (g *Gateway) resume() error {
-	r := resumption{gw: g, entries: make(map[string]*entry), records: make(map[*entry]persist.Entry), claims: make(map[listen.Peer]int), refused: make(map[session.Reason]int)}
+// restore finds the sessions that the store has, and starts the shards' restoring of them.
+func (g *Gateway) restore() error {
+	r := restoration{gw: g, entries: make(map[string]*entry), records: make(map[*entry]persist.Entry), addresses: make(map[listen.Peer]int), refused: make(map[session.Reason]int)}
 	loaded, err := g.keeper.Load(r.record)
 	if err != nil {
 		return err
@@ -52,14 +52,14 @@ func (g *Gateway) resume() error {
 		g.comparePredefined(loaded.Predefined)
 	}
 	for _, s := range g.shards {
-		s.queues.post(takeUp{s}.more)
+		s.queues.post(restorer{s}.more)
 	}
 	g.shards[0].loads.count.done(0, loaded.Faults)
 	return nil
 }
 
 // record takes the record of a session; see persist.Keeper.Load.
-func (r *resumption) record(clientID, record []byte, at *persist.Entry) error {
+func (r *restoration) record(clientID, record []byte, at *persist.Entry) error {
 	e := r.entries[string(clientID)]
 	if e == nil {
 		e = r.gw.shardOf(clientID).newEntry(string(clientID))
@@ -70,7 +70,7 @@ func (r *resumption) record(clientID, record []byte, at *persist.Entry) error {
 		return nil
 	}
 	if p, ok := r.gw.peerOf(at); ok {
-		r.claims[p]++
+		r.addresses[p]++
 	}
 	r.records[e] = *at
 	return e.session.Load(session.RecordSession, nil, record)
@@ -97,7 +97,7 @@ func (g *Gateway) savePredefined() {
 
 // refusal tells why the configuration, which may have changed since, does not allow a
 // session, as it would be found by a CONNECT of its device now.
-func (r *resumption) refusal(e *entry) session.Reason {
+func (r *restoration) refusal(e *entry) session.Reason {
 	c := dialogue.Message{Kind: dialogue.Connect, Name: []byte(e.session.ClientID())}
 	_, why := r.gw.opts.checkConnect(&c)
 	if e.session.Assigned() {
@@ -110,7 +110,7 @@ func (r *resumption) refusal(e *entry) session.Reason {
 	return why
 }
 
-func (r *resumption) warnRefused() {
+func (r *restoration) warnRefused() {
 	if len(r.refused) == 0 {
 		return
 	}
@@ -123,7 +123,7 @@ func (r *resumption) warnRefused() {
 
 // expect makes e the entry of a session that is loaded when its shard runs. From now on it is
 // counted, found by its client id and its address, and has its place among those that have ended.
-func (r *resumption) expect(e *entry) {
+func (r *restoration) expect(e *entry) {
 	s, g := e.shard, r.gw
 	s.now = g.now()
 	g.limits.sessions.Add(1)
@@ -132,7 +132,7 @@ func (r *resumption) expect(e *entry) {
 	e.home = at.Home
 	// Where a crash came between one session losing an address and another one getting it,
 	// neither has it: what comes from there could be taken for the other device's.
-	if p, ok := g.peerOf(&at); ok && r.claims[p] == 1 {
+	if p, ok := g.peerOf(&at); ok && r.addresses[p] == 1 {
 		e.peer, e.bound = p, true
 		g.directory.bind(p, e)
 	}
