@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
@@ -309,7 +308,7 @@ func (e *era) release(sizes map[*pipe]int) {
 // save returns when the broker has saved the state it has now.
 func (e *era) save() error {
 	before, _ := os.Stat(e.database) // nil before the first save
-	if err := e.process.Signal(syscall.SIGUSR1); err != nil {
+	if err := e.process.Signal(saveSignal); err != nil {
 		return err
 	}
 	for range 2 {

@@ -10,7 +10,6 @@ package e2e
 import (
 	"fmt"
 	"os"
-	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -76,16 +75,4 @@ func startGateway(t testing.TB, broker string, s testgateway.Settings) *testgate
 func sngate(t testing.TB, args ...string) *testgateway.Process {
 	t.Helper()
 	return testgateway.StartProcess(t, testgateway.Command{Name: built.check, Args: args})
-}
-
-// raiseDescriptorLimit lets this process and its children have as many descriptors as
-// the system allows: the tests with 1,000 devices need more than the usual 1,024. The
-// Go runtime raises its own limit by itself, but not that of children.
-func raiseDescriptorLimit() error {
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return err
-	}
-	limit.Cur = limit.Max
-	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
 }
