@@ -20,7 +20,7 @@ const _ = uint(upstream.MaxExchanges - session.MaxExchanges)
 func toConnect(clientID string, a *session.Action) *upstream.Connect {
 	c := &upstream.Connect{ClientID: clientID, CleanSession: a.Clean, KeepAlive: a.KeepAlive, Will: toWill(a.Will)}
 	for _, message := range a.Unreleased {
-		c.Taken = append(c.Taken, upstream.Identity(message))
+		c.Unreleased = append(c.Unreleased, upstream.Identity(message))
 	}
 	return c
 }

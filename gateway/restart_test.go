@@ -156,7 +156,7 @@ func TestRestartInTheMiddleOfQoS2FromTheDevice_Case148(t *testing.T) {
 				d.connectWith(false, 60, "dev")
 				switch step {
 				case "not committed":
-					r.store.Hold()
+					r.store.StopCommits()
 				case "committed, broker away":
 					r.broker.Kill(true)
 					synctest.Wait()

@@ -46,7 +46,7 @@ func TestRestartBeforeATopicIDIsStored_Case148(t *testing.T) {
 		d := r.device("10.0.1.1:5000")
 		d.connectWith(false, 60, "dev")
 		d.subscribe("t/+", 1)
-		r.store.Hold()
+		r.store.StopCommits()
 		r.publish("t/1", "x", 1)
 		d.sendMessage(sn12.Register{MsgID: 7, TopicName: []byte("up")})
 		d.sendMessage(sn12.Subscribe{MsgID: 8, TopicName: []byte("other")})

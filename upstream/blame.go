@@ -16,7 +16,7 @@ func (w *window) blame(now time.Duration, silent *outgoing) {
 	if n == 0 {
 		return
 	}
-	defer c.settle()
+	defer c.dropEmpty()
 	switch {
 	case !c.progress, c.loose > 0: // which QoS 0 message it was is seen only one at a time
 		c.window, c.acks = 1, 0
@@ -51,13 +51,13 @@ func (w *window) suspectMessage(now time.Duration, m *outgoing, silent bool) {
 		u.alone = max(u.alone, asideAfter) // it is known which one it is
 	}
 	ill := w.d.ill.note(topicKey, w.d.stats.passes())
-	if m.step != publishing && !silent {
+	if m.phase != publishing && !silent {
 		return // the broker may lose the session with the connection, and the message with it
 	}
 	if u.guilty(now, denied, ill) {
 		c.clear(key)
 		c.deny(topicKey, now)
-		w.d.ill.settled(topicKey)
+		w.d.ill.forget(topicKey)
 		w.reject(m)
 		return
 	}
@@ -72,7 +72,7 @@ func (w *window) reject(m *outgoing) {
 	e := Event{Kind: EventPublishFailed, Token: m.token, Topic: topic, QoS: m.qos, Retain: m.raw.Retain()}
 	e.Err = fmt.Errorf("%w (%d octets to %q)", ErrRejected, len(payload), topic)
 	switch {
-	case m.step != publishing:
+	case m.phase != publishing:
 		e = Event{Kind: EventPublished, Token: m.token}
 	case m.qos == 0:
 		m.rejected = true // it goes with the connection anyway
@@ -142,7 +142,7 @@ func (w *window) watch(now time.Duration) {
 	for i := range w.out.list {
 		if m := &w.out.list[i]; m.qos > 0 && m.awaitsBroker() {
 			what = 1<<16 | uint32(m.id)
-			if m.step != publishing {
+			if m.phase != publishing {
 				what |= 1 << 17
 			}
 			break

@@ -23,7 +23,7 @@ func (l *dedicated) dial(now time.Duration, state linkState, by time.Duration, u
 	_, limit := l.d.opt.pingTimes(params.KeepAlive)
 	r := dial.Request{
 		Hello: l.d.opt.connect(&params), Inbox: &l.mail, Owner: l.mail.owner,
-		Announce: state == stateReconnecting, Paused: l.t.keep.paused,
+		Announce: state == stateReconnecting, Paused: l.t.keepAlive.paused,
 		Unacked: limit * 3 / 4, // so that the next PINGREQ finds it over
 	}
 	l.state, l.until = state, by
@@ -58,7 +58,7 @@ func (l *dedicated) Input(now time.Duration, in *Input) {
 	if c == nil {
 		return
 	}
-	in.in.Taken()
+	in.in.Done()
 	if c != l.out.conn {
 		return // of a connection that is history
 	}
@@ -93,14 +93,14 @@ func (l *dedicated) Input(now time.Duration, in *Input) {
 
 // received takes one packet from the broker.
 func (l *dedicated) received(now time.Duration, p *mqtt.Packet) {
-	l.t.keep.heardAt, l.t.keep.waiting = now, false
+	l.t.keepAlive.heardAt, l.t.keepAlive.waiting = now, false
 	if l.closes > 0 && p.Kind == mqtt.TypePublish && p.Fault == mqtt.FaultNone {
 		return // not acknowledged: the broker sends it again in the next connection
 	}
 	l.t.packet(p)
 	switch p.Kind {
 	case mqtt.TypePuback, mqtt.TypePubrec, mqtt.TypePubcomp:
-		l.drained(now)
+		l.closeDrained(now)
 	}
 }
 
@@ -131,7 +131,7 @@ func (l *dedicated) accepted(now time.Duration, present bool) {
 		l.events.report(Event{Kind: EventPublishFailed, Token: m.token, Err: ErrCancelled})
 	}
 	l.t.pump()
-	l.drained(now)
+	l.closeDrained(now)
 }
 
 // notAccepted takes the end of a connect that came to nothing.
@@ -292,7 +292,7 @@ func (l *dedicated) cut() {
 	l.out.detach()
 }
 
-// left is reached when a connection is gone that was to be ended, and settles what
+// left is reached when a connection is gone that was to be ended, and answers what
 // waited for it.
 func (l *dedicated) left(now time.Duration) {
 	then := l.state
@@ -311,8 +311,8 @@ func (l *dedicated) left(now time.Duration) {
 	}
 }
 
-// drained ends a CloseDrain that has nothing left to wait for.
-func (l *dedicated) drained(now time.Duration) {
+// closeDrained closes the connection of a CloseDrain that has nothing left to wait for.
+func (l *dedicated) closeDrained(now time.Duration) {
 	if l.draining() && l.t.win.out.len() == 0 {
 		l.drainBy = Never
 		l.leave(now, stateClosing)

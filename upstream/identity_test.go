@@ -19,7 +19,7 @@ func unknown(id uint16) upstream.Identity { return upstream.Identity{byte(id >> 
 var fileIdentity = upstream.Identity{0, 5, 0x85, 0x6a, 0x5a, 0xa8, 0x8c, 0xdc, 0x16, 0x83}
 
 func takenBefore(messages ...upstream.Identity) *upstream.Connect {
-	return &upstream.Connect{ClientID: "dev", KeepAlive: 600, Taken: messages}
+	return &upstream.Connect{ClientID: "dev", KeepAlive: 600, Unreleased: messages}
 }
 
 func (o *owned) wantForgotten(message upstream.Identity, why string) {

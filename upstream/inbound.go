@@ -5,7 +5,7 @@ import "slices"
 // inbound holds the QoS 1 and 2 messages received from the broker whose exchange is
 // not over, by packet identifier: at most 65,535 of them.
 type inbound struct {
-	held map[uint16]received // nil while empty
+	list map[uint16]received // nil while empty
 	seq  uint16
 	conn uint8 // tells the open connection from those before
 
@@ -19,9 +19,9 @@ type owedAck struct {
 	ready bool
 }
 
-// keptOwed is for how many acknowledgements the room is kept while none is owed: one
+// owedRoom is for how many acknowledgements the room is kept while none is owed: one
 // message at a time costs no allocation.
-const keptOwed = 16
+const owedRoom = 16
 
 // received is one of them. Acknowledged ones stay while the broker may send the
 // message again: QoS 2 until PUBREL; QoS 1 only if it has not come in the open connection,
@@ -32,7 +32,7 @@ type received struct {
 	qos   uint8
 	conn  uint8 // the last one it has come in
 	acked bool
-	told  bool // the owner has said that it is taken, and it has not come since
+	told  bool // the owner has said that it is unreleased, and it has not come since
 }
 
 // repeats reports whether a PUBLISH repeats the message. A QoS 1 message without DUP is a new
@@ -60,22 +60,22 @@ func (r *inbound) owe(id uint16, qos uint8) {
 	}
 }
 
-func (r *inbound) clear() { r.held = nil }
+func (r *inbound) clear() { r.list = nil }
 
-// take notes messages of which the owner says that they are taken, where nothing newer is
-// known: see Connect.Taken.
-func (r *inbound) take(taken []Identity) {
-	for _, message := range taken {
-		if _, known := r.held[message.id()]; !known {
+// addUnreleased notes messages that the owner has in custody, where nothing newer is known: see
+// Connect.Unreleased.
+func (r *inbound) addUnreleased(messages []Identity) {
+	for _, message := range messages {
+		if _, known := r.list[message.id()]; !known {
 			r.add(message.id(), received{sum: message.sum(), qos: 2, acked: true, told: true})
 		}
 	}
 }
 
-// release forgets what the owner has not acknowledged, so that the broker's sending it
+// forgetUnacked forgets what the owner has not acknowledged, so that the broker's sending it
 // again is not taken for a repetition.
-func (r *inbound) release() {
-	for id, m := range r.held {
+func (r *inbound) forgetUnacked() {
+	for id, m := range r.list {
 		if !m.acked {
 			r.remove(id)
 		}
@@ -83,18 +83,18 @@ func (r *inbound) release() {
 }
 
 func (r *inbound) remove(id uint16) {
-	if delete(r.held, id); len(r.held) == 0 {
-		r.held = nil
+	if delete(r.list, id); len(r.list) == 0 {
+		r.list = nil
 	}
 }
 
 // add adds a message, in place of one that has had its identifier.
 func (r *inbound) add(id uint16, m received) Handle {
-	if r.held == nil {
-		r.held = make(map[uint16]received)
+	if r.list == nil {
+		r.list = make(map[uint16]received)
 	}
 	r.seq++
 	m.seq, m.conn = r.seq, r.conn
-	r.held[id] = m
+	r.list[id] = m
 	return Handle(r.seq)<<16 | Handle(id)
 }

@@ -12,7 +12,7 @@ import (
 func (l *dedicated) Connect(now time.Duration, c *Connect) {
 	l.t.now = now
 	// What the owner had not acknowledged it has not got any more: the broker sends it again.
-	l.t.in.release()
+	l.t.in.forgetUnacked()
 	l.setParams(c)
 	l.drainBy = Never
 	l.retry.begin()
@@ -34,8 +34,8 @@ func (l *dedicated) Connect(now time.Duration, c *Connect) {
 // setParams takes over what later connects carry.
 func (l *dedicated) setParams(c *Connect) {
 	l.params = *c
-	l.params.Taken = nil
-	l.t.in.take(c.Taken)
+	l.params.Unreleased = nil
+	l.t.in.addUnreleased(c.Unreleased)
 	l.SetWill(c.Will)
 	if l.home == nil {
 		l.home = l.d.dial.BrokerAt(c.Home)
@@ -75,7 +75,7 @@ func (l *dedicated) Reopen(now time.Duration, c *Connect, when ReopenMode) {
 func (l *dedicated) Close(now time.Duration, mode CloseMode) {
 	l.t.now = now
 	l.closes++
-	l.t.in.release()
+	l.t.in.forgetUnacked()
 	switch l.state {
 	case stateConnecting: // the owner does not wait for it any more
 		l.state = stateReconnecting
@@ -159,7 +159,7 @@ func (l *dedicated) Pause() { l.setPaused(true) }
 func (l *dedicated) Resume() { l.setPaused(false) }
 
 func (l *dedicated) setPaused(paused bool) {
-	if l.t.keep.setPaused(paused) && l.out.conn != nil {
+	if l.t.keepAlive.setPaused(paused) && l.out.conn != nil {
 		l.out.conn.SetPaused(paused)
 	}
 }
@@ -224,7 +224,7 @@ func (l *dedicated) Advance(now time.Duration) {
 
 // AppendEvents implements Link.
 func (l *dedicated) AppendEvents(dst []Event) []Event {
-	l.t.renewed.taken()
+	l.t.renewed.eventsTaken()
 	return l.events.appendTo(dst)
 }
 

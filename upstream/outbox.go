@@ -6,20 +6,20 @@ import (
 	"sngate/upstream/mqtt"
 )
 
-// step is how far the exchange of a message has come. These are the legal transitions:
+// phase is how far the exchange of a message has come. These are the legal transitions:
 //
-//	publishing   held (PUBREC, of an exchange of the owner), releasing (PUBREC)
-//	held         releasing (Link.Release), publishing (the broker has lost the session)
-//	releasing    publishing (the broker has lost the session)
+//	publishing        awaitingRelease (PUBREC, of an exchange of the owner), releasing (PUBREC)
+//	awaitingRelease   releasing (Link.Release), publishing (the broker has lost the session)
+//	releasing         publishing (the broker has lost the session)
 //
 // The exchange ends with PUBACK or PUBREC of QoS 1, with PUBACK of QoS 2 while publishing, and
 // with PUBCOMP while releasing.
-type step uint8
+type phase uint8
 
 const (
-	publishing step = iota // PUBLISH is due or sent
-	held                   // QoS 2: PUBREC has come, and the owner holds PUBREL back
-	releasing              // QoS 2: PUBREL is due or sent
+	publishing      phase = iota // PUBLISH is due or sent
+	awaitingRelease              // QoS 2: PUBREC has come, PUBREL waits for the owner
+	releasing                    // QoS 2: PUBREL is due or sent
 )
 
 // outgoing is a message not yet acknowledged by the broker. Those of QoS 0 are here only
@@ -28,8 +28,8 @@ type outgoing struct {
 	token    Token
 	id       uint16 // packet identifier; above lastOwnID it is of an exchange of the owner
 	qos      uint8
-	step     step
-	written  bool         // to the connection that is open: what step says
+	phase    phase
+	written  bool         // to the connection that is open: what phase says
 	given    bool         // nobody awaits it, see Link.Await
 	alone    bool         // nothing else is written before it is answered
 	silent   bool         // it is known that it is not answered: others do not wait for it
@@ -53,27 +53,27 @@ func (m *outgoing) exchange() uint16 { return max(m.id, lastOwnID) - lastOwnID }
 func (m *outgoing) owned() bool { return m.exchange() != 0 }
 
 // awaitsBroker reports whether the broker has to answer m next.
-func (m *outgoing) awaitsBroker() bool { return m.written && m.step != held }
+func (m *outgoing) awaitsBroker() bool { return m.written && m.phase != awaitingRelease }
 
 // pubrec takes PUBREC of QoS 2, which may be a repeated one. PUBREL follows at once, unless the
-// owner has to be told before: then it is held, and that is reported once.
-func (m *outgoing) pubrec() (nowHeld bool) {
+// owner has to be told before: then PUBREL awaits Link.Release, and that is reported once.
+func (m *outgoing) pubrec() (awaits bool) {
 	switch {
 	case !m.owned():
-		m.step = releasing
-	case m.step == publishing:
-		m.step = held
+		m.phase = releasing
+	case m.phase == publishing:
+		m.phase = awaitingRelease
 		return true
 	}
 	return false
 }
 
-// release lets PUBREL follow, and reports whether it was held.
+// release lets PUBREL follow, and reports whether that was awaited.
 func (m *outgoing) release() bool {
-	if m.step != held {
+	if m.phase != awaitingRelease {
 		return false
 	}
-	m.step = releasing
+	m.phase = releasing
 	return true
 }
 
@@ -81,11 +81,11 @@ func (m *outgoing) release() bool {
 func (m *outgoing) ends(kind uint8) bool {
 	switch kind {
 	case mqtt.TypePuback: // some brokers treat QoS 2 as QoS 1
-		return m.step == publishing
+		return m.phase == publishing
 	case mqtt.TypePubrec: // of QoS 1: the broker has it, and waits for PUBREL
 		return m.qos == 1
 	case mqtt.TypePubcomp:
-		return m.step == releasing
+		return m.phase == releasing
 	}
 	return false
 }
@@ -95,7 +95,7 @@ func (m *outgoing) ends(kind uint8) bool {
 func (m *outgoing) restart(present bool) {
 	m.written, m.alone, m.silent = false, false, false
 	if !present {
-		m.step = publishing
+		m.phase = publishing
 	}
 }
 

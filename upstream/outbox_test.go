@@ -9,7 +9,7 @@ import (
 
 // Every step of an exchange, and all that can happen to it.
 func TestExchangeSteps(t *testing.T) {
-	names := map[step]string{publishing: "publishing", held: "held", releasing: "releasing"}
+	names := map[phase]string{publishing: "publishing", awaitingRelease: "held", releasing: "releasing"}
 	does := []struct {
 		name string
 		f    func(m *outgoing) (ends bool)
@@ -29,24 +29,24 @@ func TestExchangeSteps(t *testing.T) {
 	for _, c := range []struct {
 		qos   uint8
 		owned bool
-		at    step
+		at    phase
 		want  [6]string // for each of does
 	}{
 		{1, false, publishing, [6]string{"end", "end", "publishing", "publishing", "publishing", "publishing"}},
 		{2, false, publishing, [6]string{"end", "releasing", "publishing", "publishing", "publishing", "publishing"}},
 		{2, false, releasing, [6]string{"releasing", "releasing", "end", "releasing", "publishing", "releasing"}},
 		{2, true, publishing, [6]string{"end", "held", "publishing", "publishing", "publishing", "publishing"}},
-		{2, true, held, [6]string{"held", "held", "held", "releasing", "publishing", "held"}},
+		{2, true, awaitingRelease, [6]string{"held", "held", "held", "releasing", "publishing", "held"}},
 		{2, true, releasing, [6]string{"releasing", "releasing", "end", "releasing", "publishing", "releasing"}},
 	} {
 		for i, do := range does {
-			m := outgoing{id: 1, qos: c.qos, step: c.at}
+			m := outgoing{id: 1, qos: c.qos, phase: c.at}
 			if c.owned {
 				m.id = exchangeID(1)
 			}
 			got := "end"
 			if !do.f(&m) {
-				got = names[m.step]
+				got = names[m.phase]
 			}
 			if got != c.want[i] {
 				t.Errorf("%s: got %s, want %s", fmt.Sprintf("QoS %d, owned %t, %s, %s", c.qos, c.owned, names[c.at], do.name), got, c.want[i])

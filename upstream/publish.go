@@ -31,7 +31,7 @@ func (t *traffic) publish(m Publish) {
 	} else if m.Again || m.Released {
 		out.again = true
 		if m.Released && t.renewed == noRenewal { // a session that has begun since does not know of it
-			out.step = releasing
+			out.phase = releasing
 		}
 	}
 	out.raw = mqtt.AppendPublish(make([]byte, 0, size), m.Topic, m.Payload, m.QoS, m.Retain, out.id)
@@ -110,7 +110,7 @@ func (t *traffic) retract(token Token) (Publish, bool) {
 	}
 	m := t.win.out.list[i]
 	t.win.out.remove(i)
-	p := Publish{Token: token, QoS: m.qos, Retain: m.raw.Retain(), Exchange: m.exchange(), Again: m.again, Released: m.step == releasing}
+	p := Publish{Token: token, QoS: m.qos, Retain: m.raw.Retain(), Exchange: m.exchange(), Again: m.again, Released: m.phase == releasing}
 	p.Topic, p.Payload = m.raw.Split()
 	return p, true
 }
@@ -160,7 +160,7 @@ func (t *traffic) pubrec(m *outgoing) {
 	switch nowHeld := m.pubrec(); {
 	case nowHeld:
 		t.events.report(Event{Kind: EventReceived, Token: m.token})
-	case m.step == releasing:
+	case m.phase == releasing:
 		t.w.putAck(mqtt.TypePubrel, m.id)
 		t.pump() // what waited for it to be passed on
 	}

@@ -37,8 +37,8 @@ func (t *traffic) write(i int) {
 	m.written = true
 	t.win.out.mixed = t.win.out.mixed || i != t.win.out.sent
 	t.win.out.sent++
-	switch m.step {
-	case held:
+	switch m.phase {
+	case awaitingRelease:
 		return
 	case releasing:
 		t.w.putAck(mqtt.TypePubrel, m.id)

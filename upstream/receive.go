@@ -35,7 +35,7 @@ func (t *traffic) message(p *mqtt.Packet) {
 	if p.QoS > 0 {
 		m := received{sum: contentSum(p.Topic, p.Payload), qos: p.QoS}
 		t.in.owe(p.ID, p.QoS)
-		if old, known := t.in.held[p.ID]; known && old.repeats(p.QoS, p.Dup, m.sum) {
+		if old, known := t.in.list[p.ID]; known && old.repeats(p.QoS, p.Dup, m.sum) {
 			t.repeated(p.ID, old)
 			return
 		}
@@ -51,7 +51,7 @@ func (t *traffic) message(p *mqtt.Packet) {
 func (t *traffic) repeated(id uint16, m received) {
 	t.d.stats.Duplicates.Add(1)
 	m.conn, m.told = t.in.conn, false
-	t.in.held[id] = m
+	t.in.list[id] = m
 	if m.acked {
 		t.acknowledge(id, m.qos)
 		t.events.report(Event{Kind: EventRepeated, QoS: m.qos})
@@ -61,7 +61,7 @@ func (t *traffic) repeated(id uint16, m received) {
 // begin adds a message, and tells the owner of one of QoS 2 that it takes the place of. A bad
 // packet, which has no sum, was never the owner's.
 func (t *traffic) begin(id uint16, m received) Handle {
-	if old := t.in.held[id]; old.qos == 2 && old.sum != 0 {
+	if old := t.in.list[id]; old.qos == 2 && old.sum != 0 {
 		t.events.report(Event{Kind: EventForgotten, Identity: old.identity(id)})
 	}
 	return t.in.add(id, m)
@@ -70,12 +70,12 @@ func (t *traffic) begin(id uint16, m received) Handle {
 // ack acknowledges a received message, and reports whether h is one: see Link.Ack.
 func (t *traffic) ack(h Handle) bool {
 	id := uint16(h)
-	m, known := t.in.held[id]
+	m, known := t.in.list[id]
 	if !known || m.acked || m.seq != uint16(h>>16) {
 		return false
 	}
 	m.acked = true
-	t.in.held[id] = m
+	t.in.list[id] = m
 	if t.w.open && m.conn == t.in.conn {
 		t.acknowledge(id, m.qos)
 	}
@@ -98,20 +98,20 @@ func (t *traffic) acknowledge(id uint16, qos uint8) {
 			t.in.remove(next)
 		}
 	}
-	if *list = slices.Delete(*list, 0, n); len(*list) == 0 && cap(*list) > keptOwed {
+	if *list = slices.Delete(*list, 0, n); len(*list) == 0 && cap(*list) > owedRoom {
 		*list = nil
 	}
 }
 
 // released takes PUBREL. It is answered even when the message is not known: it may be
 // one from before a restart, and the broker asks until it hears PUBCOMP. One that
-// comes before the PUBREC it answers is wrong and leaves the message held. The owner is
+// comes before the PUBREC it answers is wrong and changes nothing. The owner is
 // told of all others, and answers by Complete.
 func (t *traffic) released(id uint16) {
 	if !t.w.open {
 		return // it comes again in the next connection
 	}
-	m, known := t.in.held[id]
+	m, known := t.in.list[id]
 	if known && m.qos == 2 && !m.acked {
 		t.d.stats.StaleAcks.Add(1)
 		return

@@ -4,15 +4,15 @@ import "testing"
 
 func TestANewSessionIsKnownWhenTheEventsAfterItAreTaken(t *testing.T) {
 	r := renewed
-	r.taken()
+	r.eventsTaken()
 	if r == noRenewal {
 		t.Error("the owner may publish for what was before the event in the same batch")
 	}
-	r.taken()
+	r.eventsTaken()
 	if r != noRenewal {
 		t.Error("the owner has handled the event")
 	}
-	if r.taken(); r != noRenewal {
+	if r.eventsTaken(); r != noRenewal {
 		t.Error("it does not come back")
 	}
 }

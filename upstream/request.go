@@ -43,7 +43,7 @@ func (t *traffic) answered(id uint16, kind EventKind, code uint8) {
 	t.win.care.progress, t.win.care.loose = true, 0
 	if !t.win.care.none() {
 		t.win.care.clear(t.win.requests[i].key)
-		t.win.care.settle()
+		t.win.care.dropEmpty()
 	}
 	e := Event{Kind: kind, Token: t.win.requests[i].token, Topic: t.win.requests[i].filter}
 	e.Granted, e.Refusal = subackAnswer(code)

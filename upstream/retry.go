@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// A connection that has lived for settleTime is not part of the fault before it.
-	settleTime = 10 * time.Second
+	// A connection that has lived for stableTime is not part of the fault before it.
+	stableTime = 10 * time.Second
 	// longLife is how long a connection has to live to say that no other gateway wants the
 	// session.
 	longLife = 10 * time.Minute
@@ -31,11 +31,11 @@ const (
 // away from it, and so on for ever. So the Link parks: until the device speaks here, or for a
 // long pause if there are messages for the broker (see Link.Want). A Link without company
 // cannot compare; it parks when the broker closed it twice in a row, the second time within
-// settleTime of a reconnect of its own, and the device was silent in between. A connection
+// stableTime of a reconnect of its own, and the device was silent in between. A connection
 // that ended while the broker owed an answer is not taken for a takeover: see blame.
 type retry struct {
 	at       time.Duration // of the next connect; backoff and parked
-	attempts int           // since a connection settled
+	attempts int           // since a connection was stable
 	brokers  int           // taken into use since one has accepted
 	parks    int           // since the device spoke, or a connection lived for long
 	wanted   bool          // parked: see Link.Want
@@ -48,9 +48,9 @@ type retry struct {
 	mark      lossMark
 
 	// Of the last loss.
-	classify bool // the next expiry of backoff asks whether to park
-	quick    bool // lost soon after an automatic reconnect, the device silent
-	taken    bool // the broker has said that another connection has the session
+	classify  bool // the next expiry of backoff asks whether to park
+	quick     bool // lost soon after an automatic reconnect, the device silent
+	takenOver bool // the broker has said that another connection has the session
 }
 
 // begin forgets the fault being lived through.
@@ -68,9 +68,9 @@ func (r *retry) up(now time.Duration, own bool) {
 // progress had been made.
 func (r *retry) lost(now time.Duration, err error, mark lossMark, owed int, progress bool) {
 	r.mark, r.lostAt = mark, now
-	byPeer, short := endedByPeer(err), now-r.upAt < settleTime
-	r.taken = saysTakenOver(err)
-	r.classify = byPeer && owed == 0 || saysGoodbye(err) || r.taken
+	byPeer, short := endedByPeer(err), now-r.upAt < stableTime
+	r.takenOver = saysTakenOver(err)
+	r.classify = byPeer && owed == 0 || saysGoodbye(err) || r.takenOver
 	r.quick = byPeer && short && r.automatic && r.spokeAt <= r.upAt
 	if !short || progress {
 		r.attempts = 0
@@ -118,10 +118,10 @@ func (r *retry) elsewhere(now time.Duration, all *losses) (yes, soon bool) {
 	}
 	r.classify = false
 	isolated, lone := all.alone(r.mark)
-	if r.spokeAt > r.lostAt || !r.taken && !isolated && !(lone && r.quick) {
+	if r.spokeAt > r.lostAt || !r.takenOver && !isolated && !(lone && r.quick) {
 		return false, false
 	}
-	if seen := r.lostAt + lossSlots*lossSlot; now < seen && !r.taken { // a broker may take its time to die
+	if seen := r.lostAt + lossSlots*lossSlot; now < seen && !r.takenOver { // a broker may take its time to die
 		r.classify, r.at = true, seen
 		return false, true
 	}

@@ -15,7 +15,7 @@ func (t *traffic) opened(present bool, keepAlive uint16) (dropped []outgoing) {
 	t.win.care.opened(t.now)
 	t.in.opened()
 	every, limit := t.d.opt.pingTimes(keepAlive)
-	t.keep.opened(t.now, every, limit)
+	t.keepAlive.opened(t.now, every, limit)
 	if !present {
 		t.in.clear()
 		t.renewed = renewed
@@ -30,12 +30,12 @@ func (t *traffic) closed() {
 		t.events.report(r.failed())
 	}
 	t.win.requests = nil
-	for _, p := range t.keep.pings {
+	for _, p := range t.keepAlive.pings {
 		if p.token != 0 {
 			t.events.report(Event{Kind: EventPong, Token: p.token, Err: ErrLost})
 		}
 	}
-	t.keep.pings = nil
+	t.keepAlive.pings = nil
 }
 
 // packet takes one packet from the broker.
@@ -65,7 +65,7 @@ func (t *traffic) ping(token Token) {
 	switch {
 	case !t.w.open:
 		t.events.report(Event{Kind: EventPong, Token: token, Err: ErrLost})
-	case len(t.keep.pings) >= maxRequests:
+	case len(t.keepAlive.pings) >= maxRequests:
 		t.events.report(Event{Kind: EventPong, Token: token, Err: ErrCongested})
 	default:
 		t.sendPing(ping{token: token, n: 1})
@@ -74,7 +74,7 @@ func (t *traffic) ping(token Token) {
 
 // pong takes one PINGRESP.
 func (t *traffic) pong() {
-	p, ok := t.keep.answered()
+	p, ok := t.keepAlive.answered()
 	if !ok {
 		t.d.stats.StaleAcks.Add(1)
 		return
@@ -104,14 +104,14 @@ func (t *traffic) flush() {
 		t.win.watch(t.now)
 	}
 	for t.w.flush() {
-		t.keep.sentAt = t.now
+		t.keepAlive.sentAt = t.now
 		t.pump()
 	}
 }
 
 // deadline is when the open connection next wants advance.
 func (t *traffic) deadline() time.Duration {
-	at, _ := t.keep.due()
+	at, _ := t.keepAlive.due()
 	return min(at, t.win.answerDue(), t.win.provenDue())
 }
 
@@ -120,7 +120,7 @@ func (t *traffic) advance() error {
 	if t.keepAliveAdvance(t.now) {
 		return ErrTimeout
 	}
-	if t.win.answerAdvance(t.now, t.keep.paused) {
+	if t.win.answerAdvance(t.now, t.keepAlive.paused) {
 		return ErrUnanswered
 	}
 	if t.now >= t.win.provenDue() {
@@ -133,7 +133,7 @@ func (t *traffic) advance() error {
 // keepAliveAdvance sends PINGREQ when it is due, and reports whether the broker has been
 // silent for too long.
 func (t *traffic) keepAliveAdvance(now time.Duration) (silent bool) {
-	k := &t.keep
+	k := &t.keepAlive
 	if k.resumed {
 		k.resumed = false
 		k.pingAt = now

@@ -22,7 +22,7 @@ type Stats struct {
 	DroppedInvalid   atomic.Uint64 // QoS 0 published with an impossible topic or size
 	DroppedWills     atomic.Uint64 // messages nobody waited for, not published in time
 	RefusedCongested atomic.Uint64 // QoS 1 and 2 answered with ErrCongested
-	Duplicates       atomic.Uint64 // received messages suppressed as already held
+	Duplicates       atomic.Uint64 // received messages suppressed as repetitions
 	RejectedMessages atomic.Uint64 // messages given up because the broker ends connections on them
 	RejectedRequests atomic.Uint64 // SUBSCRIBE and UNSUBSCRIBE given up for that
 	AnswerTimeouts   atomic.Uint64 // connections ended because a packet was not answered

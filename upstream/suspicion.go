@@ -206,8 +206,8 @@ func (i *illness) note(key, passes uint64) bool {
 	return i.other
 }
 
-// settled forgets a message that was given up.
-func (i *illness) settled(key uint64) {
+// forget forgets a message that was given up.
+func (i *illness) forget(key uint64) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.key == key {

@@ -10,14 +10,14 @@ import (
 // state of this side (MQTT 3.1.1 section 4.1). It knows nothing of how connections come and
 // go.
 type traffic struct {
-	d       *shared
-	events  *eventLog
-	w       *output
-	now     time.Duration // of the call in progress, where it has one
-	renewed renewal
-	win     window
-	in      inbound
-	keep    keepAlive
+	d         *shared
+	events    *eventLog
+	w         *output
+	now       time.Duration // of the call in progress, where it has one
+	renewed   renewal
+	win       window
+	in        inbound
+	keepAlive keepAlive
 }
 
 func newTraffic(d *shared, events *eventLog, w *output) traffic {
@@ -43,7 +43,7 @@ func (t *traffic) forgo() { t.d.stats.DroppedWills.Add(uint64(t.win.out.forgo())
 func (t *traffic) sendProbe(message bool) { t.sendPing(ping{n: 1, probe: true, message: message}) }
 
 func (t *traffic) sendPing(p ping) {
-	t.keep.sent(t.now, p)
+	t.keepAlive.sent(t.now, p)
 	t.w.put(mqtt.TypePingreq)
 }
 
@@ -59,7 +59,7 @@ func (t *traffic) newID() uint16 {
 }
 
 // renewal is whether the broker has begun a session of which the owner does not know yet: what
-// it hands over meanwhile as released is of the one before.
+// it reports meanwhile as released is of the one before.
 type renewal uint8
 
 const (
@@ -68,8 +68,8 @@ const (
 	renewalTold         // it has been taken, and may not have been handled
 )
 
-// taken notes that the owner takes the events. It has handled those of the last time then.
-func (r *renewal) taken() {
+// eventsTaken notes that the owner takes the events. It has handled those of the last time then.
+func (r *renewal) eventsTaken() {
 	switch *r {
 	case renewed:
 		*r = renewalTold

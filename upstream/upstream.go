@@ -66,11 +66,11 @@ type Connect struct {
 	// connected in this one. Another broker's session is taken for one from before, and
 	// SessionPresent is false.
 	Home string
-	// Taken are the QoS 2 messages for which the owner answers, and of which it has not had
+	// Unreleased are the QoS 2 messages for which the owner answers, and of which it has not had
 	// EventReleased or EventForgotten, in whichever process that was: the Link acknowledges
 	// their redelivery (one with DUP), and does not report it, until the broker has lost the
 	// session. It does not keep the slice.
-	Taken []Identity
+	Unreleased []Identity
 }
 
 // Will is the message the broker publishes when the connection ends without a

@@ -89,7 +89,7 @@ func (w *window) passedOne(m *outgoing) {
 		}
 		c.clear(key)
 		c.allow(w.d.keys.ofTopic(m))
-		c.settle()
+		c.dropEmpty()
 	}
 	if c.window > 0 {
 		if c.acks++; c.acks >= growAfter {
@@ -178,7 +178,7 @@ func (w *window) candidates(now time.Duration) (ready, aside, behind int) {
 		m := &w.out.list[i]
 		topic := m.raw.Topic()
 		waits := has(blocked, topic) || m.qos < 2 && has(unreleased, topic)
-		if m.qos == 2 && m.step != releasing {
+		if m.qos == 2 && m.phase != releasing {
 			unreleased = append(unreleased, topic)
 		}
 		if m.written {
@@ -260,8 +260,8 @@ func (w *window) passedQoS0() {
 	}
 }
 
-// settle lets go of a suspicion of nothing.
-func (c *caution) settle() {
+// dropEmpty drops a suspicion of nothing.
+func (c *caution) dropEmpty() {
 	if s := c.suspicion; s != nil && len(s.suspects) == 0 && len(s.denied) == 0 {
 		c.suspicion = nil
 	}

@@ -186,7 +186,7 @@ func (p *pubOptions) publishLine(ctx context.Context, s streams, client *snclien
 		}
 		var doubt *snclient.IncompleteError
 		if errors.As(err, &doubt) {
-			err = client.Resume(ctx, doubt)
+			err = client.Continue(ctx, doubt)
 		} else {
 			err = client.Publish(ctx, topic, line, qos, p.retain)
 		}

@@ -155,7 +155,7 @@ func (o *subOptions) receive(ctx context.Context, s streams, client *snclient.Cl
 	for {
 		err := o.subscribe(ctx, s, client)
 		if err == nil {
-			err = o.attend(ctx, client)
+			err = o.stayConnected(ctx, client)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -190,9 +190,9 @@ func (o *subOptions) subscribe(ctx context.Context, s streams, client *snclient.
 	return nil
 }
 
-// attend stays connected, awake or sleeping, and returns when the connection is lost
+// stayConnected stays connected, awake or sleeping, and returns when the connection is lost
 // or ctx is done.
-func (o *subOptions) attend(ctx context.Context, client *snclient.Client) error {
+func (o *subOptions) stayConnected(ctx context.Context, client *snclient.Client) error {
 	if o.sleep == 0 {
 		select {
 		case <-ctx.Done():

@@ -192,4 +192,4 @@ func (s slots) take(ctx context.Context, done <-chan struct{}) error {
 	}
 }
 
-func (s slots) release() { <-s }
+func (s slots) put() { <-s }

@@ -112,7 +112,7 @@ func (c *Client) disconnect(ctx context.Context, sleep time.Duration) error {
 	if err := c.handling.take(ctx, c.done); err != nil {
 		return err
 	}
-	c.handling.release()
+	c.handling.put()
 	connected := func(s State) bool { return s == Active || s == Asleep }
 	if err := c.begin(ex, connected, nil); err != nil {
 		return err

@@ -39,7 +39,7 @@ func (e *ReturnCodeError) Error() string {
 
 // IncompleteError is a QoS 1 or 2 PUBLISH whose exchange began and did not end:
 // the gateway may or may not have the message. After a Connect with CleanSession
-// false, [Client.Resume] goes on where the exchange stopped, with the same MsgId,
+// false, [Client.Continue] continues where the exchange stopped, with the same MsgId,
 // so that a QoS 2 message is not doubled. After a clean Connect, or to let
 // the message go, drop the error.
 type IncompleteError struct {

@@ -282,7 +282,7 @@ func incomplete(t *testing.T, err error) *IncompleteError {
 	return e
 }
 
-func TestResumeRepeatsThePublishWithItsMsgID(t *testing.T) {
+func TestContinueRepeatsThePublishWithItsMsgID(t *testing.T) {
 	connected(t, Options{}, func(g *gateway) {
 		done := g.publish(Name("n"), "x", 2)
 		g.register("n", 2, 7)
@@ -293,20 +293,20 @@ func TestResumeRepeatsThePublishWithItsMsgID(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 		e := incomplete(t, err)
-		e = incomplete(t, g.call(func(ctx context.Context) error { return g.c.Resume(ctx, e) }).get("not connected"))
+		e = incomplete(t, g.call(func(ctx context.Context) error { return g.c.Continue(ctx, e) }).get("not connected"))
 
 		g.connect()
-		done = g.call(func(ctx context.Context) error { return g.c.Resume(ctx, e) })
+		done = g.call(func(ctx context.Context) error { return g.c.Continue(ctx, e) })
 		g.register("n", 3, 8)
 		g.want("same MsgId", sn12.Publish{DUP: true, QoS: 2, TopicID: 8, MsgID: 1, Data: []byte("x")})
 		g.send(sn12.PubRec{MsgID: 1})
 		g.want("released", sn12.PubRel{MsgID: 1})
 		g.send(sn12.PubComp{MsgID: 1})
-		done.want("Resume", nil)
+		done.want("Continue", nil)
 	})
 }
 
-func TestResumeAfterPubRecRepeatsThePubRel(t *testing.T) {
+func TestContinueAfterPubRecRepeatsThePubRel(t *testing.T) {
 	connected(t, Options{RetryCount: -1}, func(g *gateway) {
 		done := g.publish(Predefined(1), "x", 2)
 		g.receive("PUBLISH", time.Second)
@@ -315,13 +315,13 @@ func TestResumeAfterPubRecRepeatsThePubRel(t *testing.T) {
 		g.quiet("PUBCOMP was lost", tretry)
 		e := incomplete(t, done.get("Publish"))
 		g.wantLost("Nretry is used up", ErrTimeout)
-		e = incomplete(t, g.call(func(ctx context.Context) error { return g.c.Resume(ctx, e) }).get("not connected"))
+		e = incomplete(t, g.call(func(ctx context.Context) error { return g.c.Continue(ctx, e) }).get("not connected"))
 
 		g.connect()
-		done = g.call(func(ctx context.Context) error { return g.c.Resume(ctx, e) })
+		done = g.call(func(ctx context.Context) error { return g.c.Continue(ctx, e) })
 		g.want("the second half", sn12.PubRel{MsgID: 1})
 		g.send(sn12.PubComp{MsgID: 1})
-		done.want("Resume", nil)
+		done.want("Continue", nil)
 	})
 }
 
@@ -334,11 +334,11 @@ func TestIncompleteErrorKeepsItsOwnPayload(t *testing.T) {
 		cancel()
 		e := incomplete(t, done.get("cancelled"))
 		copy(payload, "evil")
-		done = g.call(func(ctx context.Context) error { return g.c.Resume(ctx, e) })
+		done = g.call(func(ctx context.Context) error { return g.c.Continue(ctx, e) })
 		g.want("the payload of the call", sn12.Publish{
 			DUP: true, QoS: 1, TopicIDType: sn12.TopicIDPredefined, TopicID: 1, MsgID: 1, Data: []byte("good"),
 		})
 		g.send(sn12.PubAck{TopicID: 1, MsgID: 1})
-		done.want("Resume", nil)
+		done.want("Continue", nil)
 	})
 }

@@ -13,7 +13,7 @@ func (c *Client) Register(ctx context.Context, name string) (uint16, error) {
 	if err := c.registering.take(ctx, c.done); err != nil {
 		return 0, err
 	}
-	defer c.registering.release()
+	defer c.registering.put()
 	return c.registerName(ctx, name)
 }
 
@@ -57,7 +57,7 @@ func (c *Client) idOf(ctx context.Context, t Topic) (uint16, error) {
 	if err := c.registering.take(ctx, c.done); err != nil {
 		return 0, err
 	}
-	defer c.registering.release()
+	defer c.registering.put()
 	if id, ok := c.knownID(t.Name); ok { // another call has registered it meanwhile
 		return id, nil
 	}
@@ -109,20 +109,20 @@ func (c *Client) Publish(ctx context.Context, t Topic, payload []byte, qos uint8
 		if err := c.publishing.take(ctx, c.done); err != nil {
 			return err
 		}
-		defer c.publishing.release()
+		defer c.publishing.put()
 		p.MsgID = c.newMsgID()
 		return c.exchangePublish(ctx, t, p)
 	}
 	return fmt.Errorf("QoS %d: want 0, 1, 2 or %d for -1", qos, sn12.QoSMinusOne)
 }
 
-// Resume carries on a PUBLISH that Publish or Resume left incomplete: with PUBREL where
+// Continue completes a PUBLISH that Publish or Continue left incomplete: with PUBREL where
 // PUBREC was seen, otherwise with the PUBLISH, DUP set. It returns as Publish does.
-func (c *Client) Resume(ctx context.Context, e *IncompleteError) error {
+func (c *Client) Continue(ctx context.Context, e *IncompleteError) error {
 	if err := c.publishing.take(ctx, c.done); err != nil {
 		return err
 	}
-	defer c.publishing.release()
+	defer c.publishing.put()
 	p := e.publish
 	if !e.released {
 		p.DUP = true
@@ -202,7 +202,7 @@ func (c *Client) Subscribe(ctx context.Context, t Topic, qos uint8) (granted uin
 	if err := c.subscribing.take(ctx, c.done); err != nil {
 		return 0, err
 	}
-	defer c.subscribing.release()
+	defer c.subscribing.put()
 	id := c.newMsgID()
 	name, topicID := t.fields()
 	ex, err := newExchange(key{opSubscribe, id}, sn12.Subscribe{
@@ -232,7 +232,7 @@ func (c *Client) Unsubscribe(ctx context.Context, t Topic) error {
 	if err := c.subscribing.take(ctx, c.done); err != nil {
 		return err
 	}
-	defer c.subscribing.release()
+	defer c.subscribing.put()
 	id := c.newMsgID()
 	name, topicID := t.fields()
 	_, err := c.request(ctx, key{opUnsubscribe, id}, sn12.Unsubscribe{

@@ -31,7 +31,7 @@ func (c *Client) read() {
 		case err == nil:
 			c.handling <- struct{}{}
 			c.receive(buf[:n])
-			c.handling.release()
+			c.handling.put()
 		case errors.Is(err, os.ErrDeadlineExceeded):
 		case errors.Is(err, net.ErrClosed), errors.Is(err, io.EOF), errors.Is(err, io.ErrClosedPipe):
 			c.finish()
@@ -207,7 +207,7 @@ func (c *Client) pubAck(m sn12.PubAck) {
 }
 
 // pubRec takes a QoS 2 PUBLISH to its second half. A PUBREC for an exchange that was
-// abandoned is not answered: the gateway must not release what Resume may yet send
+// abandoned is not answered: the gateway must not release what Continue may yet send
 // again.
 func (c *Client) pubRec(m sn12.PubRec) {
 	c.mu.Lock()

@@ -26,18 +26,18 @@ func TestSubmitAllocations(t *testing.T) {
 		}
 	}
 	for range 2 { // the first time makes the queue grow
-		release := hold(t, s)
+		unblock := block(t, s)
 		for range 1100 {
 			submit()
 		}
-		release()
+		unblock()
 		wg.Wait()
 	}
-	release := hold(t, s)
+	unblock := block(t, s)
 	if n := testing.AllocsPerRun(1000, submit); n > 0 {
 		t.Errorf("Submit allocates %v times", n)
 	}
-	release()
+	unblock()
 	wg.Wait()
 	m := store.InMemory()
 	if n := testing.AllocsPerRun(1000, func() { wg.Add(1); m.Submit(store.Batch{Ops: ops, Done: done}) }); n > 0 {

@@ -109,7 +109,7 @@ func (e *engine) open() (err error) {
 			return err
 		}
 		if !e.opts.noSync {
-			if err := settle(e.raw); err != nil {
+			if err := rewriteRoots(e.raw); err != nil {
 				return err
 			}
 		}
@@ -150,10 +150,10 @@ func (e *engine) repin() error {
 	return nil
 }
 
-// settle writes both root pages again and waits for the disk. When the last step of a
+// rewriteRoots writes both root pages again and waits for the disk. When the last step of a
 // commit fails, its root page can be in the cache and not on the disk; building on it
 // would overwrite what the root page on the disk refers to.
-func settle(f *os.File) error {
+func rewriteRoots(f *os.File) error {
 	var b [2 * pageSize]byte
 	if _, err := f.ReadAt(b[:], 0); err != nil {
 		return err
@@ -213,7 +213,7 @@ func (e *engine) reopen() error {
 		return err
 	}
 	if gone, err := e.place(); gone {
-		if err := e.restore(); err != nil {
+		if err := e.rewriteFile(); err != nil {
 			return fmt.Errorf("store file was removed and cannot be restored: %w", err)
 		}
 	} else if err != nil {
@@ -251,8 +251,8 @@ func (e *engine) recheck() error {
 	return nil
 }
 
-// restore writes the file anew under its name, from the descriptor that still has it.
-func (e *engine) restore() error {
+// rewriteFile writes the file anew under its name, from the descriptor that still has it.
+func (e *engine) rewriteFile() error {
 	info, err := e.pin.Stat()
 	if err != nil {
 		return err

@@ -29,7 +29,7 @@ func countOf(t *testing.T, s store.Store, prefix string) (n int, err error) {
 
 func TestLoadPrefixCountsAgainstTheQueue(t *testing.T) {
 	s, _ := open(t, filepath.Join(t.TempDir(), "db"), Options{QueueBatches: 3})
-	release := hold(t, s)
+	unblock := block(t, s)
 	answered := make(chan error, 3)
 	submit := func() bool { return s.LoadPrefix([]byte("k"), func(_ []store.Record, err error) { answered <- err }) }
 	if !submit() || !s.Submit(store.Batch{Done: func(err error) { answered <- err }}) || !submit() {
@@ -41,7 +41,7 @@ func TestLoadPrefixCountsAgainstTheQueue(t *testing.T) {
 	if st := s.Stats(); st.Queued != 3 || st.QueuedBytes == 0 || st.Refused != 2 {
 		t.Errorf("%+v", st)
 	}
-	release()
+	unblock()
 	for range 3 {
 		if err := <-answered; err != nil {
 			t.Error(err)

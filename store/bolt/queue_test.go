@@ -22,7 +22,7 @@ func TestQueueIsBoundedAndSubmitNeverBlocks(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s, _ := open(t, filepath.Join(t.TempDir(), "db"), tt.opts)
-			release := hold(t, s)
+			unblock := block(t, s)
 			accepted := 0
 			answered := make(chan error, 100)
 			for range 100 {
@@ -36,7 +36,7 @@ func TestQueueIsBoundedAndSubmitNeverBlocks(t *testing.T) {
 			if got := s.Stats().Queued; got != tt.want {
 				t.Errorf("queued %d, want %d", got, tt.want)
 			}
-			release()
+			unblock()
 			for range accepted {
 				if err := <-answered; err != nil {
 					t.Error(err)
@@ -59,7 +59,7 @@ func TestBatchLargerThanTheQueueIsTaken(t *testing.T) {
 		large[i] = store.Op{Bucket: store.Spool, Key: fmt.Append(nil, i), Value: make([]byte, 100_000)}
 	}
 	for _, why := range []string{"alone", "again"} {
-		release := hold(t, s)
+		unblock := block(t, s)
 		answered := make(chan error, 2)
 		done := func(err error) { answered <- err }
 		small := store.Batch{Ops: []store.Op{put(store.Held, why, "v")}, Done: done}
@@ -73,7 +73,7 @@ func TestBatchLargerThanTheQueueIsTaken(t *testing.T) {
 		if n := s.Stats().Refused - before; n != 2 {
 			t.Errorf("%s: %d batches counted as refused, want 2", why, n)
 		}
-		release()
+		unblock()
 		for range 2 {
 			if err := <-answered; err != nil {
 				t.Error(err)
@@ -99,7 +99,7 @@ func TestWhatQueuesUpSharesOneCommit(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s, _ := open(t, filepath.Join(t.TempDir(), "db"), tt.opts)
-			release := hold(t, s)
+			unblock := block(t, s)
 			before := s.Stats().Commits
 			var order []int
 			for i := range 99 {
@@ -107,7 +107,7 @@ func TestWhatQueuesUpSharesOneCommit(t *testing.T) {
 			}
 			last := make(chan struct{})
 			s.Submit(store.Batch{Ops: []store.Op{put(store.Held, "099", "v")}, Done: func(error) { close(last) }})
-			release()
+			unblock()
 			<-last
 			if got := s.Stats().Commits - before; got != tt.commits {
 				t.Errorf("%d commits, want %d", got, tt.commits)

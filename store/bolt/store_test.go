@@ -18,7 +18,7 @@ var (
 	put, del, delPrefix = storetest.Put, storetest.Delete, storetest.DeletePrefix
 	write, mustWrite    = storetest.Write, storetest.MustWrite
 	dump, closeStore    = storetest.Dump, storetest.Close
-	hold                = storetest.Hold
+	block               = storetest.Block
 )
 
 func TestSuite(t *testing.T) {

@@ -55,9 +55,9 @@ func Dump(t testing.TB, s store.Store) Records {
 	return got
 }
 
-// Hold makes a store that answers from a goroutine of its own wait inside an answer until the
+// Block makes a store that answers from a goroutine of its own wait inside an answer until the
 // returned function is called.
-func Hold(t testing.TB, s store.Store) (release func()) {
+func Block(t testing.TB, s store.Store) (unblock func()) {
 	t.Helper()
 	in, out := make(chan struct{}), make(chan struct{})
 	if !s.Submit(store.Batch{Done: func(error) { close(in); <-out }}) {

@@ -85,7 +85,7 @@ func loadPrefixBetweenBatches(t *testing.T, e Engine) {
 		t.Skip("it answers at once, and has nothing to be found")
 	}
 	MustWrite(t, s, Put(store.Held, "dev\x001", "old"), Put(store.Held, "dev\x002", "old"))
-	release := Hold(t, s)
+	unblock := Block(t, s)
 	var order []string // as the two maps, the store's goroutine's until the end
 	answers, loads := make(map[string]error), make(map[string]found)
 	batch := func(name string, ops ...store.Op) {
@@ -115,7 +115,7 @@ func loadPrefixBetweenBatches(t *testing.T, e Engine) {
 	load("last")
 	end := make(chan struct{})
 	s.Submit(store.Batch{Done: func(error) { close(end) }})
-	release()
+	unblock()
 	<-end
 	// One that is invalid may be answered before those that wait for the disk.
 	if !errors.Is(answers["invalid"], store.ErrInvalid) {

@@ -44,7 +44,7 @@ type Store struct {
 
 	mu        sync.Mutex // guards everything below
 	delay     time.Duration
-	held      bool
+	stopped   bool
 	busy      bool
 	dead      bool // crashed: takes everything and answers nothing
 	closed    bool
@@ -71,17 +71,17 @@ func (s *Store) SetDelay(d time.Duration) {
 	s.delay = d
 }
 
-// Hold stops the commits until Release: batches wait.
-func (s *Store) Hold() {
+// StopCommits stops the commits until StartCommits: batches wait.
+func (s *Store) StopCommits() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.held = true
+	s.stopped = true
 }
 
-// Release commits what has waited since Hold, before it returns, and goes on as before.
-func (s *Store) Release() {
+// StartCommits commits what has waited since StopCommits, before it returns, and from then on at once.
+func (s *Store) StartCommits() {
 	s.mu.Lock()
-	s.held = false
+	s.stopped = false
 	n := len(s.queue)
 	s.mu.Unlock()
 	for range n {
@@ -214,7 +214,7 @@ func (s *Store) enqueue(r request) bool {
 	}
 	s.queue = append(s.queue, r)
 	s.octets += r.batch.Size()
-	if !s.held {
+	if !s.stopped {
 		time.AfterFunc(s.delay, s.commit)
 	}
 	return true
@@ -232,7 +232,7 @@ func (s *Store) commit() {
 func (s *Store) next() (answer func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.queue) == 0 || s.held {
+	if len(s.queue) == 0 || s.stopped {
 		return nil
 	}
 	r := s.queue[0]
@@ -311,6 +311,6 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
-	s.Release()
+	s.StartCommits()
 	return s.Health()
 }

@@ -64,7 +64,7 @@ func TestCrashLosesWhatIsNotCommitted(t *testing.T) {
 func TestBatchesAreCommittedInOrderAndLoadedByKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New()
-		s.Hold()
+		s.StopCommits()
 		var answers []error
 		submit(t, s, &answers, put("b", "1"), put("a", "1"))
 		submit(t, s, &answers, store.Op{Bucket: store.Topics, Kind: store.DeletePrefix}, put("b", "2"))
@@ -73,7 +73,7 @@ func TestBatchesAreCommittedInOrderAndLoadedByKey(t *testing.T) {
 		if len(answers) > 0 || len(s.Keys()) > 0 {
 			t.Fatal("committed while held")
 		}
-		s.Release()
+		s.StartCommits()
 		var got []string
 		if err := s.Load(func(b store.Bucket, key, value []byte) error {
 			got = append(got, b.String()+string(key)+string(value))

@@ -234,7 +234,7 @@ func (d *device) connect() {
 	for len(d.pending) > 0 && d.online {
 		p := d.pending[0]
 		d.pending = d.pending[1:]
-		d.published(p.s, p.seq, d.client.Resume(d.w.ctx, p.err))
+		d.published(p.s, p.seq, d.client.Continue(d.w.ctx, p.err))
 	}
 }
 
@@ -298,7 +298,7 @@ func (d *device) publish(qos uint8) {
 	}
 }
 
-// published takes the result of a Publish or Resume.
+// published takes the result of a Publish or Continue.
 func (d *device) published(s *stream, seq uint32, err error) {
 	if seq == 0 {
 		d.done("PUBLISH", err)

@@ -16,10 +16,10 @@ import (
 //
 // # Device to broker
 //
-// A message is one call of Publish; a Resume goes on with the same message, a new
+// A message is one call of Publish; a Continue sends the same message, a new
 // attempt after a refusal is another one.
 //
-//   - Acknowledged is a QoS 1 or 2 message whose Publish or Resume returned nil. The
+//   - Acknowledged is a QoS 1 or 2 message whose Publish or Continue returned nil. The
 //     broker must have it at that moment already: the gateway acknowledges after it.
 //   - Refused ("congestion"), timed out and interrupted ones are in doubt: they may
 //     arrive later, or never. None may arrive after a muster: then everybody is

@@ -93,7 +93,7 @@ const retryInterval = 2 * time.Second
 func sessionConfig(p profile) *session.Config {
 	return &session.Config{
 		RetryInterval: retryInterval, RetryCount: 100, // answers may be under way for many intervals
-		BrokerWait:           20 * time.Second,
+		BrokerWait:     20 * time.Second,
 		ToleranceShort: 50, ToleranceLong: 10,
 		IdleProbe: time.Hour, CongestionWait: 5 * time.Minute,
 		BarrierTimeout: time.Hour, // the broker answers in its own time

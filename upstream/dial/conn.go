@@ -92,7 +92,7 @@ func (c *Conn) run() {
 	if !ok {
 		c.close()
 	}
-	c.d.settled(ok)
+	c.d.connectDone(ok)
 	rd.in.Kind, rd.in.Err = Accepted, err
 	if ok && c.push(&rd.in) {
 		c.opened(1)

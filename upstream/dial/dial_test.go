@@ -43,7 +43,7 @@ func (o owner) want(t *testing.T, kind dial.Kind, why string) dial.Input {
 		if in.Kind != kind {
 			t.Fatalf("%s: %+v", why, in)
 		}
-		in.Taken()
+		in.Done()
 		return in
 	default:
 		t.Fatalf("%s: nothing", why)

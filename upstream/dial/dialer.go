@@ -137,9 +137,9 @@ func (c *Conn) Unqueue() bool {
 	return true
 }
 
-// settled gives back the slot of a connect that has been answered or has failed, to
+// connectDone gives back the slot of a connect that has been answered or has failed, to
 // the connect that has waited longest, among those a device waits for if there are any.
-func (d *Dialer) settled(ok bool) {
+func (d *Dialer) connectDone(ok bool) {
 	d.stats.Dialling.Add(-1)
 	if ok {
 		d.stats.DialsSucceeded.Add(1)

@@ -16,7 +16,7 @@ const (
 	Writable                 // everything that was pending has been written
 )
 
-// Input is one thing a Conn has to tell its owner, who calls Taken for each: a Conn stops
+// Input is one thing a Conn has to tell its owner, who calls Done for each: a Conn stops
 // reading while too many are outstanding.
 type Input struct {
 	Conn   *Conn
@@ -33,8 +33,8 @@ type Inbox interface {
 	Push(in *Input, done <-chan struct{}) bool
 }
 
-// Taken gives back the credit in has with its Conn. The owner calls it for each Input.
-func (in *Input) Taken() {
+// Done gives back the credit that in has with its Conn. The owner calls it for each Input.
+func (in *Input) Done() {
 	if in.size == 0 {
 		return
 	}

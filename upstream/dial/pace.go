@@ -41,7 +41,7 @@ func (d *Dialer) pump() {
 			return
 		}
 		if wait := d.pace.take(); wait > 0 {
-			d.resumeIn(wait)
+			d.pumpIn(wait)
 			return
 		}
 		c := q.Remove(q.Front()).(*Conn)
@@ -51,8 +51,8 @@ func (d *Dialer) pump() {
 	}
 }
 
-// resumeIn calls pump again after wait. d.mu is held.
-func (d *Dialer) resumeIn(wait time.Duration) {
+// pumpIn calls pump again after wait. d.mu is held.
+func (d *Dialer) pumpIn(wait time.Duration) {
 	if d.pace.timer != nil {
 		d.pace.timer.Reset(wait)
 		return

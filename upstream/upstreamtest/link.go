@@ -75,7 +75,7 @@ func (l *Link) Reopen(_ time.Duration, c *upstream.Connect, when upstream.Reopen
 
 func cloneConnect(c *upstream.Connect) *upstream.Connect {
 	own := *c
-	own.Will, own.Taken = cloneWill(c.Will), slices.Clone(c.Taken)
+	own.Will, own.Unreleased = cloneWill(c.Will), slices.Clone(c.Unreleased)
 	return &own
 }
 
