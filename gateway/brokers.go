@@ -38,15 +38,15 @@ type broker struct {
 func (b *broker) moved(from, to string) {
 	b.save()
 	if to == b.preferred {
-		b.line(zerolog.InfoLevel, from).Str("from", from).Str("broker", to).Msg("back to the preferred broker, the connections follow")
+		b.line(zerolog.InfoLevel, from).Str("from", from).Str("broker", to).Msg("failing back to the preferred broker")
 		return
 	}
-	b.line(zerolog.InfoLevel, from).Str("from", from).Str("broker", to).Msg("the broker does not answer, another one is used")
+	b.line(zerolog.InfoLevel, from).Str("from", from).Str("broker", to).Msg("failing over to another broker")
 }
 
 // habit logs what a broker does that an operator should know of.
 func (b *broker) habit(address string, h upstream.Habit) {
-	b.line(zerolog.WarnLevel, address+h.String()).Str("broker", address).Msg("the broker does not keep to MQTT: " + h.String())
+	b.line(zerolog.WarnLevel, address+h.String()).Str("broker", address).Msg("broker deviates from MQTT: " + h.String())
 }
 
 // save stores which broker is in use, where there is a choice.
@@ -71,7 +71,7 @@ func (b *broker) up() {
 // down notes that it cannot, and logs each try that fails; they are rare. That the
 // connection is moved to another broker has been logged already.
 func (b *broker) down(ev *upstream.Event) {
-	msg := "the broker is still not available"
+	msg := "broker still unavailable"
 	if b.ready.Swap(false) {
 		msg = "connection to the broker lost"
 	}
@@ -83,7 +83,7 @@ func (b *broker) down(ev *upstream.Event) {
 
 // refused logs why the gateway's own connection was not accepted.
 func (b *broker) refused(ev *upstream.Event, wait time.Duration) {
-	b.warning(ev).Str("retry_in", wait.String()).Msg("broker not available")
+	b.warning(ev).Str("retry_in", wait.String()).Msg("broker unavailable")
 }
 
 // warning begins a line about the gateway's own connection, and notes what is wrong

@@ -31,14 +31,14 @@ func TestRefusedClientIDOfTheGatewayIsNamedWithItsKey(t *testing.T) {
 			defer broker.Close()
 			broker.Refuse = func(string, string, []byte) byte { return code }
 			r := newRig(t, func(o *Options) { o.Upstream.Dial, o.ClientID = broker.Dial, "sngate-test.7" })
-			wantAll(r, "broker not available")
+			wantAll(r, "broker unavailable")
 		})
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t, func(o *Options) { o.ClientID = "sngate-test.7" })
 			r.broker.Refuse = func(string, string, []byte) byte { return code }
 			r.broker.Drop("sngate-test.7")
 			time.Sleep(10 * time.Minute)
-			wantAll(r, "the broker is still not available")
+			wantAll(r, "broker still unavailable")
 		})
 	}
 }

@@ -94,7 +94,7 @@ func TestDevicesFollowToTheOtherBrokerAndBack_Case152(t *testing.T) {
 			t.Errorf("the other broker has published the wills of %q", wills)
 		}
 		log := r.log.String()
-		for _, line := range []string{"another one is used", "back to the preferred broker"} {
+		for _, line := range []string{"failing over to another broker", "failing back to the preferred broker"} {
 			if strings.Count(log, line) != 1 {
 				t.Errorf("%q is not in the log once", line)
 			}

@@ -194,7 +194,7 @@ func (g *Gateway) Stop(grace time.Duration) error {
 			select {
 			case <-left:
 			case <-timeout.C:
-				g.opts.Log.Warn().Msg("stopping: some connections to the broker did not close in time")
+				g.opts.Log.Warn().Msg("stopping: upstream connections not closed in time")
 				g.stopErr = g.close()
 				return
 			}

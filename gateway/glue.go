@@ -78,7 +78,7 @@ func (g *Gateway) discoveryOptions() discovery.Options {
 		Drop: func(why session.Reason, err error) {
 			shared.Drop(why)
 			if err != nil && (why == session.ReasonReceiveFailed || why == session.ReasonSendFailed) {
-				g.lines.At(oplog.Faults, zerolog.WarnLevel, err.Error()).Err(err).Msg("discovery failed to send or receive")
+				g.lines.At(oplog.Faults, zerolog.WarnLevel, err.Error()).Err(err).Msg("discovery failed")
 			}
 		},
 	}

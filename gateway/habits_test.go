@@ -79,7 +79,7 @@ func TestBrokerClosesOnOneMessageOfADevice_Case152(t *testing.T) {
 				d.ping("alive")
 			}
 			r.wantDropped(session.ReasonSpoolRejected, 1)
-			r.wantLogged("message given up", []string{"level", "client_id", "topic"}, "warn | dev | bad/t")
+			r.wantLogged("message for broker given up", []string{"level", "client_id", "topic"}, "warn | dev | bad/t")
 			publish(good, 0x40, "after")
 			time.Sleep(time.Second)
 			if p := payloads(got.take(), "dev"); !slices.Equal(p, []string{"after"}) {
@@ -175,7 +175,7 @@ func TestBrokerThatAnswersQoS2WithPuback_Case65(t *testing.T) {
 		if p := payloads(list, "dev"); !slices.Equal(p, want) || len(list) != 200 {
 			t.Errorf("%d arrived, %q", len(list), p)
 		}
-		if n := len(r.logged("the broker does not keep to MQTT: it answers QoS 2 with PUBACK: QoS 2 is QoS 1 there, and messages may be doubled")); n != 1 {
+		if n := len(r.logged("broker deviates from MQTT: QoS 2 answered with PUBACK, treated as QoS 1, messages may be doubled")); n != 1 {
 			t.Errorf("said %d times", n)
 		}
 	})
@@ -245,7 +245,7 @@ func TestMessageWithAnInvalidTopicIsDroppedAlone(t *testing.T) {
 			if waiting, _ := r.broker.Pending("dev"); waiting != 0 {
 				t.Errorf("%d messages wait with the broker", waiting)
 			}
-			if n := len(r.logged("packet of the broker dropped")); n != 1 {
+			if n := len(r.logged("packet from broker dropped")); n != 1 {
 				t.Errorf("%d log lines", n)
 			}
 		})

@@ -316,7 +316,7 @@ func TestStoreThatFailsWhileSessionsAreLoaded(t *testing.T) {
 				if name == "fails" {
 					r.wantCalls("once a second, the one that has spoken first", s, devName(1), devName(0), devName(2),
 						devName(1), devName(0), devName(2), devName(1), devName(0), devName(2))
-					if len(r.logged("a session could not be read from the store, and is tried again")) == 0 {
+					if len(r.logged("reading a session from the store failed, retrying")) == 0 {
 						t.Error("it is not logged")
 					}
 				}
@@ -340,7 +340,7 @@ func TestStoreThatFailsWhileSessionsAreLoaded(t *testing.T) {
 
 func TestReadyWhenAllSessionsAreLoaded(t *testing.T) {
 	inLoadingRig(t, func(o *Options) { o.Shards = 3 }, func(t *testing.T, r *rig) {
-		const message = "sessions taken up from the store"
+		const message = "sessions restored"
 		if r.readyz() != "ready\n" {
 			t.Errorf("with an empty store: %q", r.readyz())
 		}
@@ -360,7 +360,7 @@ func TestReadyWhenAllSessionsAreLoaded(t *testing.T) {
 			t.Errorf("after the last: %q", got)
 		}
 		r.wantLogged(message, []string{"sessions"}, "5")
-		r.wantLogged("records of the store make no sense and are ignored", []string{"records", "error"}, `2 | sessions "odd": malformed record of a session`)
+		r.wantLogged("ignoring corrupt records", []string{"records", "error"}, `2 | sessions "odd": malformed record of a session`)
 	})
 }
 

@@ -148,9 +148,9 @@ func (c *loadCount) done(sessions int, faults persist.Faults) {
 		return
 	}
 	if c.faults.Records > 0 {
-		c.log.Error().Int("records", c.faults.Records).Err(c.faults.First).Msg("records of the store make no sense and are ignored")
+		c.log.Error().Int("records", c.faults.Records).Err(c.faults.First).Msg("ignoring corrupt records")
 	}
 	if c.loaded > 0 {
-		c.log.Info().Int("sessions", c.loaded).Msg("sessions taken up from the store")
+		c.log.Info().Int("sessions", c.loaded).Msg("sessions restored")
 	}
 }

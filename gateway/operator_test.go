@@ -149,7 +149,7 @@ func TestConnectsThatTheBrokerDoesNotAcceptAreLogged_Case22(t *testing.T) {
 		r.broker.Refuse = func(string, string, []byte) byte { return 5 }
 		d := r.device("10.0.1.1:5000")
 		d.sendMessage(sn12.Connect{CleanSession: true, ProtocolID: 1, Duration: 60, ClientID: []byte("dev")})
-		r.wantLogged("the broker did not take the connection of a device", []string{"level", "client_id", "addr", "error"},
+		r.wantLogged("upstream connect failed", []string{"level", "client_id", "addr", "error"},
 			"warn | dev | 10.0.1.1:5000 | the broker answers CONNECT with return code 5 (not authorized)")
 		r.wantSamples("refused", map[string]float64{
 			`sngate_upstream_refusals_total{code="5"}`:          1,
@@ -167,7 +167,7 @@ func TestConnectsThatTheBrokerDoesNotAcceptAreLogged_Case22(t *testing.T) {
 		r := newRig(t, func(o *Options) { o.Upstream.Dial = silent.Dial })
 		r.device("10.0.1.1:5000").connectUnanswered("dev")
 		time.Sleep(time.Minute)
-		lines := r.logged("the broker did not take the connection of a device", "client_id", "error")
+		lines := r.logged("upstream connect failed", "client_id", "error")
 		if len(lines) != 1 || !strings.HasPrefix(lines[0], "dev | ") || !strings.Contains(lines[0], "no answer in time") {
 			t.Errorf("%q", lines)
 		}
@@ -225,12 +225,12 @@ func TestLossesOfLinksAreCountedAndLogged(t *testing.T) {
 			`sngate_upstream_packets_total{direction="in",type="CONNACK"}`:     11,
 			`sngate_upstream_packets_total{direction="out",type="DISCONNECT"}`: 0,
 		})
-		r.wantLogged("connection of a device to the broker waits for the device to speak", []string{"level", "client_id"}, "debug | dev-3")
+		r.wantLogged("upstream connection parked", []string{"level", "client_id"}, "debug | dev-3")
 		devices[3].ping("it is here")
 		time.Sleep(time.Minute)
 		r.wantSamples("back", map[string]float64{`sngate_upstream_reconnects_total`: 1})
-		r.wantLogged("connection of a device to the broker lost", []string{"level", "client_id"}, "info | dev-3")
-		r.wantLogged("connection of a device to the broker is up again", []string{"level", "client_id", "session_present"}, "debug | dev-3 | true")
+		r.wantLogged("upstream connection lost", []string{"level", "client_id"}, "info | dev-3")
+		r.wantLogged("upstream connection up again", []string{"level", "client_id", "session_present"}, "debug | dev-3 | true")
 
 		r.broker.Kill(true)
 		time.Sleep(time.Minute)

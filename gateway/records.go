@@ -64,7 +64,7 @@ func (s *shard) stored(e *entry, token session.Token, err error) {
 // told, and that is all.
 func (s *shard) failed(clientID string, err error) {
 	if errors.Is(err, store.ErrInvalid) {
-		s.gw.lines.At(oplog.Faults, zerolog.ErrorLevel, clientID, err.Error()).Str("client_id", clientID).Err(err).Msg("a change to a session cannot be stored: this is a fault of the gateway")
+		s.gw.lines.At(oplog.Faults, zerolog.ErrorLevel, clientID, err.Error()).Str("client_id", clientID).Err(err).Msg("storing a session failed: fault of the gateway")
 		return
 	}
 	s.repairs.add(clientID, 2*s.gw.opts.MaxSessions)

@@ -146,7 +146,7 @@ func TestADeviceThatIsRefusedInALoopIsLoggedOncePerMinute(t *testing.T) {
 			d.connectUnanswered("pump-1")
 			time.Sleep(time.Second)
 		}
-		r.wantLogged("the broker did not take the connection of a device", []string{"client_id", "error"},
+		r.wantLogged("upstream connect failed", []string{"client_id", "error"},
 			"pump-1 | the broker answers CONNECT with return code 4 (bad user name or password)")
 		if n := len(r.logged("connect refused")) + len(r.logged("dropped or refused")) + len(r.logged("connect given up")); n != 0 {
 			t.Errorf("%d more lines for the same", n)
@@ -198,7 +198,7 @@ func TestReadinessNamesWhatTheBrokerAnswers(t *testing.T) {
 					t.Errorf("not ready: %q, want %q in it", faults, tt.want)
 				}
 				found := false
-				for _, line := range append(r.logged("the broker is still not available", "error"), r.logged("broker not available", "error")...) {
+				for _, line := range append(r.logged("broker still unavailable", "error"), r.logged("broker unavailable", "error")...) {
 					found = found || strings.Contains(line, tt.want)
 				}
 				if !found {

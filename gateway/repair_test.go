@@ -141,7 +141,7 @@ func TestFullQueueOfTheStoreIsLoggedAndShown(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
 		log := r.log.String()
-		fails, works := strings.Count(log, fault), strings.Count(log, "the store works again")
+		fails, works := strings.Count(log, fault), strings.Count(log, "store works again")
 		if faults := r.gateway.degraded(); fails != 1 || works != 1 || len(faults) > 0 {
 			t.Errorf("logged %d times that it fails and %d times that it works; /readyz says %q", fails, works, faults)
 		}

@@ -49,7 +49,7 @@ func TestSessionsThatAreNoLongerAllowedAreGivenUpAtTheStart(t *testing.T) {
 						t.Errorf("%q is still stored", key)
 					}
 				}
-				if log := r.log.String(); strings.Count(log, `"level":"warn","`+tt.why.String()+`":1,"message":"the configuration no longer allows`) != 1 {
+				if log := r.log.String(); strings.Count(log, `"level":"warn","`+tt.why.String()+`":1,"message":"dropping stored sessions that the configuration no longer allows`) != 1 {
 					t.Errorf("it is not logged, or more than once:\n%s", log)
 				}
 				r.publish("secret", "x", 1)

@@ -91,7 +91,7 @@ func TestRestartWithOtherPredefinedTopics_Case148(t *testing.T) {
 		d := r.device("10.0.1.1:5000")
 		d.connectWith(false, 60, "pump-7")
 		alarm, cfg, own := d.register("site/alarm"), d.register("site/cfg"), d.register("own")
-		const message = "the predefined topics are others than in the last run"
+		const message = "predefined topics changed since the last run"
 		if strings.Contains(r.log.String(), message) {
 			t.Error("a new store has no last run")
 		}

@@ -84,8 +84,8 @@ func (g *Gateway) comparePredefined(before []byte) {
 		return
 	}
 	if before != nil {
-		g.opts.Log.Warn().Msg("the predefined topics are others than in the last run: " +
-			"ids that devices were given for topics before keep their meaning as normal topic ids")
+		g.opts.Log.Warn().Msg("predefined topics changed since the last run: " +
+			"ids given to devices before keep their meaning as normal topic ids")
 	}
 	g.savePredefined()
 }
@@ -118,7 +118,7 @@ func (r *restoration) warnRefused() {
 	for why, n := range r.refused {
 		line.Int(why.String(), n)
 	}
-	line.Msg("the configuration no longer allows sessions that the store has: they are given up")
+	line.Msg("dropping stored sessions that the configuration no longer allows")
 }
 
 // expect makes e the entry of a session that is loaded when its shard runs. From now on it is

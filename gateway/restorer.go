@@ -39,7 +39,7 @@ func (t restorer) answered(e *entry, c persist.Client, err error) {
 		t.restore(e, c)
 	} else {
 		id := e.session.ClientID()
-		t.gw.lines.At(oplog.Faults, zerolog.WarnLevel, id, err.Error()).Str("client_id", id).Err(err).Msg("a session could not be read from the store, and is tried again")
+		t.gw.lines.At(oplog.Faults, zerolog.WarnLevel, id, err.Error()).Str("client_id", id).Err(err).Msg("reading a session from the store failed, retrying")
 		t.later(e)
 	}
 	t.more()

@@ -105,24 +105,24 @@ func (r *reporter) deviceLine(kind oplog.Kind, level zerolog.Level, e *entry, te
 func (r *reporter) link(now time.Duration, e *entry, ev *upstream.Event) {
 	switch {
 	case ev.Kind == upstream.EventRefused, ev.Kind == upstream.EventDown && ev.Refusal.Kind != upstream.NotRefused:
-		r.linkFault(now, e, oplog.Devices, zerolog.WarnLevel, connectError(ev), "the broker did not take the connection of a device")
+		r.linkFault(now, e, oplog.Devices, zerolog.WarnLevel, connectError(ev), "upstream connect failed")
 	case ev.Kind == upstream.EventDown:
 		level := zerolog.InfoLevel
 		if !r.brokerReady() || r.quiet {
 			level = zerolog.DebugLevel
 		}
-		r.linkFault(now, e, oplog.Broker, level, connectError(ev), "connection of a device to the broker lost")
+		r.linkFault(now, e, oplog.Broker, level, connectError(ev), "upstream connection lost")
 	case ev.Kind == upstream.EventPublishFailed && errors.Is(ev.Err, upstream.ErrRejected):
 		r.deviceLine(oplog.Devices, zerolog.WarnLevel, e, ev.Topic+ev.Err.Error()).Str("topic", ev.Topic).Uint8("qos", ev.QoS).
-			Bool("retain", ev.Retain).Err(ev.Err).Msg("message given up")
+			Bool("retain", ev.Retain).Err(ev.Err).Msg("message for broker given up")
 	case ev.Kind == upstream.EventBadPacket:
 		r.deviceLine(oplog.Devices, zerolog.WarnLevel, e, ev.Topic+ev.Err.Error()).Str("topic", ev.Topic).Err(ev.Err).
-			Msg("packet of the broker dropped")
+			Msg("packet from broker dropped")
 	case ev.Kind == upstream.EventUp:
 		r.deviceLine(oplog.Devices, zerolog.DebugLevel, e, "").Bool("session_present", ev.SessionPresent).
-			Msg("connection of a device to the broker is up again")
+			Msg("upstream connection up again")
 	case ev.Kind == upstream.EventParked:
-		r.deviceLine(oplog.Devices, zerolog.DebugLevel, e, "").Msg("connection of a device to the broker waits for the device to speak")
+		r.deviceLine(oplog.Devices, zerolog.DebugLevel, e, "").Msg("upstream connection parked")
 	}
 }
 
@@ -139,12 +139,12 @@ func (r *reporter) linkFault(now time.Duration, e *entry, kind oplog.Kind, level
 // its size whether session.max_packet_size is too large for the device.
 func (r *reporter) givenUp(e *entry, a *session.Action) {
 	r.deviceLine(oplog.Devices, zerolog.WarnLevel, e, a.Topic).Stringer("reason", a.Reason).
-		Str("topic", a.Topic).Int("octets", len(a.Payload)).Uint8("qos", a.QoS).Msg("message for a device given up")
+		Str("topic", a.Topic).Int("octets", len(a.Payload)).Uint8("qos", a.QoS).Msg("message for device given up")
 }
 
 // expired logs that a kept session is given up.
 func (r *reporter) expired(e *entry) {
 	id := e.session.ClientID()
 	r.log.At(oplog.Sessions, zerolog.DebugLevel, id).Str("client_id", id).Stringer("reason", session.ReasonSessionExpired).
-		Msg("session that was kept is given up")
+		Msg("session expired")
 }

@@ -112,7 +112,7 @@ func TestAConnectThatComesToNothingIsOneLine(t *testing.T) {
 		{"broker", func(r *rig, d *device) {
 			r.broker.Refuse = func(string, string, []byte) byte { return 2 }
 			d.connectUnanswered("pump-1")
-		}, "warn: the broker did not take the connection of a device, error the broker answers CONNECT with return code 2 (identifier rejected)"},
+		}, "warn: upstream connect failed, error the broker answers CONNECT with return code 2 (identifier rejected)"},
 		{"gateway", func(r *rig, d *device) {
 			r.gateway.opts.Session.Allow = []string{"meter-*"}
 			d.connectUnanswered("pump-1")
@@ -126,7 +126,7 @@ func TestAConnectThatComesToNothingIsOneLine(t *testing.T) {
 			r.broker.Kill(true)
 			d.connectUnanswered("pump-1")
 			time.Sleep(time.Minute)
-		}, "warn: the broker did not take the connection of a device, error upstream: upstreamtest: the broker is down"},
+		}, "warn: upstream connect failed, error upstream: upstreamtest: the broker is down"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

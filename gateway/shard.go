@@ -223,7 +223,7 @@ func (s *shard) stop(left chan<- struct{}) {
 		s.endStep(e)
 	}
 	if wills > 0 && !s.gw.opts.Store.Durable() {
-		s.gw.opts.Log.Warn().Int("wills", wills).Msg("stopping: wills are still to be published, and are dropped if the broker does not answer: there is no store")
+		s.gw.opts.Log.Warn().Int("wills", wills).Msg("stopping with unpublished wills: dropped if the broker does not answer, as there is no store")
 	}
 	if s.own != nil {
 		s.own.stop()

@@ -54,7 +54,7 @@ func (o *ownConnection) announced(ev *upstream.Event) {
 	}
 	o.announcing = false
 	if topic := o.shard.gw.opts.StatusTopic; ev.Err != nil {
-		o.shard.gw.broker.line(zerolog.WarnLevel, topic+ev.Err.Error()).Err(ev.Err).Str("topic", topic).Msg("the status of the gateway was not published")
+		o.shard.gw.broker.line(zerolog.WarnLevel, topic+ev.Err.Error()).Err(ev.Err).Str("topic", topic).Msg("publishing the gateway status failed")
 	}
 }
 

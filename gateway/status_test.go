@@ -164,7 +164,7 @@ func TestStatusThatTheBrokerDoesNotTakeIsLogged(t *testing.T) {
 		peer.Accept(false)
 		synctest.Wait()
 		peer.WantQuiet("the connection is worth more than the status")
-		r.wantLogged("the status of the gateway was not published", []string{"level", "topic"}, "warn | "+statusTopic)
+		r.wantLogged("publishing the gateway status failed", []string{"level", "topic"}, "warn | "+statusTopic)
 		peer.Conn.Close()
 	})
 }

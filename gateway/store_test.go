@@ -63,7 +63,7 @@ func TestStoreThatFailsIsLoggedOnceAndAgainWhenItWorks(t *testing.T) {
 			synctest.Wait()
 			var got []string
 			for line := range strings.Lines(r.log.String()) {
-				if strings.Contains(line, "the store ") {
+				if strings.Contains(line, `"message":"store `) {
 					got = append(got, line)
 				}
 			}

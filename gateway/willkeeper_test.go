@@ -230,7 +230,7 @@ func TestStopGivesAKeptWillItsGrace_Case20(t *testing.T) {
 			alive.wantQuiet("no more")
 			r.wantWill("the device was lost before", "will/lost", want)
 			r.wantWill("the stop is no loss", "will/alive", "")
-			r.wantLogged("stopping: wills are still to be published, and are dropped if the broker does not answer: there is no store", []string{"wills"}, "1")
+			r.wantLogged("stopping with unpublished wills: dropped if the broker does not answer, as there is no store", []string{"wills"}, "1")
 		})
 	}
 }

@@ -18,7 +18,7 @@ const (
 
 func (h Habit) String() string {
 	if h == HabitNoQoS2 {
-		return "it answers QoS 2 with PUBACK: QoS 2 is QoS 1 there, and messages may be doubled"
+		return "QoS 2 answered with PUBACK, treated as QoS 1, messages may be doubled"
 	}
 	return ""
 }

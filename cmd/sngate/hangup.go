@@ -23,7 +23,7 @@ func logHangups(hangups <-chan os.Signal, done <-chan struct{}, log zerolog.Logg
 	for {
 		select {
 		case <-hangups:
-			log.Warn().Msg("SIGHUP is ignored: the configuration is read at the start alone, restart sngate for a change")
+			log.Warn().Msg("ignoring SIGHUP: the configuration is read at the start only, restart sngate for a change")
 		case <-done:
 			return
 		}

@@ -56,15 +56,15 @@ func start(ctx context.Context, s streams, path string) error {
 		Str("listen", listeners(cfg)).
 		Str("broker", brokerName(cfg)).
 		Str("ops", cfg.Ops.Address).
-		Msg("sngate starts")
+		Msg("sngate starting")
 	for _, w := range warnings {
 		log.Warn().Str("key", w.Key).Msg(w.Msg)
 	}
 	if err := runGateway(ctx, cfg, log); err != nil {
-		log.Error().Err(err).Msg("sngate ends")
+		log.Error().Err(err).Msg("sngate failed")
 		return &exitError{exitFailure}
 	}
-	log.Info().Msg("sngate has stopped")
+	log.Info().Msg("sngate stopped")
 	return nil
 }
 

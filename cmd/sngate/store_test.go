@@ -194,7 +194,7 @@ func TestStoreThatCannotBeUsedEndsTheStart(t *testing.T) {
 	}
 	for _, tt := range tests {
 		code, log := runWithStore(t, tt.path)
-		if code != exitFailure || !strings.Contains(log, "sngate ends") {
+		if code != exitFailure || !strings.Contains(log, "sngate failed") {
 			t.Errorf("%s: code %d\n%s", tt.path, code, log)
 		}
 		for _, want := range append(tt.want, tt.path) {

@@ -240,7 +240,7 @@ func storeMaxBytes(c conf.Store) int64 {
 // openStore opens the file of the store and logs what it found there.
 func openStore(c conf.Store, log zerolog.Logger) (store.Store, error) {
 	if c.Path == "" {
-		log.Info().Msg("no store: sessions and messages are in memory and end with the process")
+		log.Info().Msg("no store: sessions and messages in memory only")
 		return store.InMemory(), nil
 	}
 	path, err := filepath.Abs(c.Path) // a message has to say which directory is meant
@@ -277,7 +277,7 @@ func startBroker(cfg *conf.Config, log zerolog.Logger) (*embeddedbroker.Broker, 
 	address := cfg.EmbeddedBroker.Address
 	if !embeddedbroker.Loopback(address) {
 		log.Warn().Str("addr", address).
-			Msg("the built-in broker accepts anonymous clients from other machines; for anything but a trial use a broker with access control (broker.url)")
+			Msg("built-in broker open to anonymous clients from other machines: for anything but a trial use a broker with access control (broker.url)")
 	}
 	broker, err := embeddedbroker.Start(embeddedbroker.Options{
 		Address:    address,

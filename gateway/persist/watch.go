@@ -29,10 +29,10 @@ func (w *watch) look(now time.Duration, err error) {
 	}
 	w.failing = err != nil
 	if w.failing {
-		w.log.Warn().Err(err).Msg("the store fails: what has to be stored is refused, the rest is relayed")
+		w.log.Warn().Err(err).Msg("store failed: refusing what has to be stored, relaying the rest")
 		return
 	}
-	w.log.Info().Msg("the store works again")
+	w.log.Info().Msg("store works again")
 	w.silent = now + logEvery
 }
 

@@ -61,7 +61,7 @@ func TestDiskFull(t *testing.T) {
 	if status, body := s.Get("/readyz"); status != 200 || !strings.Contains(body, "degraded: store: ") {
 		t.Errorf("/readyz answers %d %q", status, body)
 	}
-	s.wantLogged("warn", "the store fails")
+	s.wantLogged("warn", "store failed")
 
 	// What needs no disk goes on, the rest is refused for now.
 	c.keeper.publish(1, "relayed")
@@ -83,7 +83,7 @@ func TestDiskFull(t *testing.T) {
 
 	lift()
 	s.Await("sngate_store_healthy", 1)
-	s.wantLogged("info", "the store works again")
+	s.wantLogged("info", "store works again")
 	if c.keeper.Register("up/new") == 0 {
 		t.Error("topic id 0")
 	}
