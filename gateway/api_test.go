@@ -103,9 +103,9 @@ func TestTheAPIShowsNoPayloadAndNoPassword(t *testing.T) {
 }
 
 func (d *device) subscribeAfter(filter string) {
-	d.drain()
+	d.discard()
 	d.sendMessage(sn12.Subscribe{QoS: 1, MsgID: 77, TopicName: []byte(filter)})
-	d.drain()
+	d.discard()
 }
 
 func TestSessionsComeInPages(t *testing.T) {

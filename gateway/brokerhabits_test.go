@@ -122,7 +122,7 @@ func TestTakeoverAtEachBrokerIsLeftAlone(t *testing.T) {
 		if n := r.connects() - before; n != 0 {
 			t.Errorf("%d connects while the device was silent", n)
 		}
-		d.drain() // it may be asked whether it is here
+		d.discard() // it may be asked whether it is here
 		d.ping("the device speaks")
 		time.Sleep(time.Second)
 		r.publish("t", "x", 1)

@@ -127,7 +127,7 @@ func TestConnectWithWillMovesALiveSessionWhenItsDialogueIsFinished_Case153(t *te
 		if got := owner.wake("dev"); !slices.Equal(got, []string{"y"}) {
 			t.Errorf("the sleeper gets %q", got)
 		}
-		forged.drain()
+		forged.discard()
 
 		// The real one, from a new port.
 		moved := r.device("10.0.1.1:5001")

@@ -232,7 +232,7 @@ func TestMaxSessionsIsReachedAndReleased_Case34(t *testing.T) {
 		time.Sleep(91 * time.Second) // all fall silent
 		r.wantSessions("all lost", 0)
 		for i := range 3 {
-			devices[i].drain()
+			devices[i].discard()
 			devices[i].connect(fmt.Sprintf("dev-%d", i))
 		}
 		r.wantDropped(session.ReasonMaxSessions, 2)

@@ -45,8 +45,8 @@ func (d *device) next(limit time.Duration) sn12.Message {
 	}
 }
 
-// drain throws away what has come.
-func (d *device) drain() {
+// discard throws away what has come.
+func (d *device) discard() {
 	synctest.Wait()
 	for len(d.in) > 0 {
 		<-d.in

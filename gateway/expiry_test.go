@@ -21,12 +21,12 @@ func TestKeptSessionsExpire_Case156(t *testing.T) {
 			d[i] = r.device(fmt.Sprintf("10.0.1.%d:5000", i+1))
 			d[i].connectWith(false, 60, fmt.Sprintf("dev-%d", i))
 			d[i].sendMessage(sn12.Subscribe{QoS: 1, MsgID: 1, TopicName: fmt.Appendf(nil, "to/%d", i)})
-			d[i].drain()
+			d[i].discard()
 		}
 		d[0].send("02 18")
 		d[0].want("DISCONNECT", "02 18")
 		time.Sleep(time.Hour) // the others are lost after 90 s
-		d[2].drain()
+		d[2].discard()
 		d[2].connectWith(false, 60, "dev-2")
 		d[2].send("02 18")
 		d[2].want("DISCONNECT", "02 18")
@@ -45,7 +45,7 @@ func TestKeptSessionsExpire_Case156(t *testing.T) {
 		if after, _ := r.broker.Connects(); after != before {
 			t.Fatalf("%d connects for sessions that expire", after-before)
 		}
-		d[0].drain()
+		d[0].discard()
 		d[0].connectWith(false, 60, "dev-0")
 		r.wantSessions("it is back", 2)
 	})

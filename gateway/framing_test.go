@@ -76,13 +76,13 @@ func TestEveryTypeWithShortBodies_Case8(t *testing.T) {
 						b = append(b, fill(i))
 					}
 					d.sendRaw(b)
-					d.drain()
+					d.discard()
 					if ended := r.state(session.StateActive) == 0; ended {
 						if typ != int(sn12.TypeDisconnect) && typ != int(sn12.TypeConnect) {
 							t.Fatalf("%x has ended the session", b)
 						}
 						d.sendMessage(sn12.Disconnect{})
-						d.drain()
+						d.discard()
 						d.connectWith(true, 0, "dev")
 					}
 					d.ping(fmt.Sprintf("PINGREQ after %x", b))

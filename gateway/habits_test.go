@@ -133,7 +133,7 @@ func TestOrderHoldsHoweverOftenTheBrokerCloses_Case152(t *testing.T) {
 				n++
 				d.sendMessage(sn12.Publish{QoS: 1, TopicID: id, MsgID: uint16(n), Data: []byte(want[n-1])})
 				time.Sleep(100 * time.Millisecond)
-				d.drain()
+				d.discard()
 			}
 			r.broker.Kill(false)
 			for range 8 {

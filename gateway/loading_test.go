@@ -199,7 +199,7 @@ func TestLoadsAreBoundedAndThoseThatSpeakComeFirst(t *testing.T) {
 		s.answer(names[0])
 		r.wantCalls("the one that has spoken", s, devName(loadsAtOnce+2))
 		s.answer(devName(loadsAtOnce + 2))
-		devices[loadsAtOnce+2].drain()
+		devices[loadsAtOnce+2].discard()
 		r.wantCalls("then the next", s, names[loadsAtOnce])
 		s.answer()
 		rest := slices.DeleteFunc(slices.Clone(names[loadsAtOnce+1:]), func(id string) bool { return id == devName(loadsAtOnce+2) })

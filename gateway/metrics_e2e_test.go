@@ -73,9 +73,9 @@ func TestMetricsTellWhatHappened_Case185(t *testing.T) {
 		c.send("02 16")
 		c.send("05 16")
 		c.send("03 fe 00 02 16")
-		a.drain()
+		a.discard()
 		a.sendMessage(sn12.Publish{QoS: 1, TopicID: 999, MsgID: 1})
-		a.drain()
+		a.discard()
 		a.subscribe("ab", 1)
 		r.publish("ab", "x", 1)
 		time.Sleep(10 * time.Second) // one retransmission
@@ -140,7 +140,7 @@ func TestSessionsGaugeIsTheNumberOfEntries(t *testing.T) {
 			synctest.Wait()
 			r.wantSessions("after "+strconv.Itoa(i), len(r.gateway.shards[0].roster.byID))
 			for _, d := range devices {
-				d.drain()
+				d.discard()
 			}
 		}
 		var ended, exported float64

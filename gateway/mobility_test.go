@@ -245,7 +245,7 @@ func moveToAnotherGateway(t *testing.T, asleep bool) {
 	for range 20 { // ten minutes
 		time.Sleep(30 * time.Second)
 		synctest.Wait()
-		d.drain() // the first gateway may ask whether it is there
+		d.discard() // the first gateway may ask whether it is there
 		d.ping("through the second gateway")
 		r.publish("t", "x", 1)
 		if held := d.receive(100 * time.Millisecond); !slices.Equal(held, []string{"x"}) {

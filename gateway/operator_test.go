@@ -132,7 +132,7 @@ func TestKeptSessionsEndOnce(t *testing.T) {
 		for range 2 {
 			d.connectWith(false, 60, "a")
 			d.send("02 18")
-			d.drain()
+			d.discard()
 		}
 		if err := r.gateway.Stop(4 * time.Second); err != nil {
 			t.Fatal(err)

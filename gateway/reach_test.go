@@ -150,7 +150,7 @@ func TestUnreachableOfTheNetwork(t *testing.T) {
 			r.gateway.unreachable(0, d.conn.LocalAddr())
 		}
 		r.gateway.unreachable(0, r.device("10.0.3.4:5000").conn.LocalAddr())
-		d.drain()
+		d.discard()
 		time.Sleep(time.Hour)
 		d.wantQuiet("no more of it")
 		if n := r.dropped(session.ReasonUnreachable); n == 0 {

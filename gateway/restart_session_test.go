@@ -177,11 +177,11 @@ func TestSessionsThatAreOverLeaveNoRecords(t *testing.T) {
 					r.publish("t/1", "x", 2) // REGISTER, not answered
 					d.sendMessage(sn12.Publish{QoS: 2, TopicIDType: sn12.TopicIDShort, TopicID: sn12.ShortID("ab"), MsgID: 9})
 					synctest.Wait()
-					d.drain()
+					d.discard()
 					if restart {
 						r.restart()
 						time.Sleep(time.Second)
-						d.drain()
+						d.discard()
 					}
 					end(r, d)
 					time.Sleep(20 * time.Second)

@@ -172,7 +172,7 @@ func TestRestartInTheMiddleOfQoS2FromTheDevice_Case148(t *testing.T) {
 					d.sendMessage(sn12.PubRel{MsgID: 9})
 					synctest.Wait()
 				}
-				d.drain()
+				d.discard()
 				r.crash()
 				r.broker.Start()
 				r.start()
@@ -203,7 +203,7 @@ func TestRestartInTheMiddleOfQoS2ToTheDevice_Case148(t *testing.T) {
 		d := r.device("10.0.1.1:5000")
 		d.connectWith(false, 600, "dev")
 		d.sendMessage(sn12.Subscribe{QoS: 2, MsgID: 1, TopicIDType: sn12.TopicIDShort, TopicID: sn12.ShortID("ab")})
-		d.drain()
+		d.discard()
 		want := sn12.Publish{QoS: 2, TopicIDType: sn12.TopicIDShort, TopicID: sn12.ShortID("ab"), MsgID: 1, Data: []byte("x")}
 		r.publish("ab", "x", 2)
 		d.wantMessage("sent", want)

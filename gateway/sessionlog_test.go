@@ -51,7 +51,7 @@ func eventful(r *rig) {
 	time.Sleep(5 * time.Minute)
 	d.sendMessage(sn12.Connect{ProtocolID: 1, Duration: 90, ClientID: []byte("pump-1")})
 	d.sendMessage(sn12.Disconnect{})
-	d.drain()
+	d.discard()
 }
 
 func TestEachEventOfADeviceIsOneLine(t *testing.T) {

@@ -55,7 +55,7 @@ func TestSleeperThatDoesNotWakeIsLost_Case137(t *testing.T) {
 						d.sendMessage(sn12.Connect{Will: true, ProtocolID: 1, Duration: 60, ClientID: []byte("dev")})
 						d.sendMessage(sn12.WillTopic{QoS: 1, Retain: true, Topic: []byte("will")})
 						d.sendMessage(sn12.WillMsg{Message: []byte("gone")})
-						d.drain()
+						d.discard()
 						kept = 1
 					}
 					d.sleep(tt.seconds)

@@ -177,7 +177,7 @@ func TestTopicsOfMessagesNeverRunOut(t *testing.T) {
 		if durable {
 			r.restart()
 			time.Sleep(2 * time.Second)
-			p.drain()
+			p.discard()
 			send(50)
 			p.live(5 * time.Second)
 		}
@@ -188,7 +188,7 @@ func TestTopicsOfMessagesNeverRunOut(t *testing.T) {
 			t.Errorf("%d dropped", n)
 		}
 		got := r.observe()
-		p.drain()
+		p.discard()
 		id := p.register("own")
 		p.subscribe("another", 1)
 		p.sendMessage(sn12.Publish{QoS: 1, TopicID: id, MsgID: 5, Data: []byte("x")})

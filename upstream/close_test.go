@@ -16,7 +16,7 @@ func TestCloseGracefulSendsDisconnectAndAwaitsTheEnd(t *testing.T) {
 		o, p := r.up(persistent, false)
 		o.Publish(r.now(), 1, "t", []byte("last"), 1, false)
 		o.Close(r.now(), upstream.CloseGraceful)
-		r.settle()
+		r.runUntilIdle()
 		m := upstreamtest.Want[*packets.PublishPacket](p, "what was published before")
 		upstreamtest.Want[*packets.DisconnectPacket](p, "then DISCONNECT")
 		o.wantQuiet("the end is not here")
@@ -38,12 +38,12 @@ func TestNothingFollowsDisconnect(t *testing.T) {
 		h := o.wantMessage("m", "received").Handle
 		id := wantPublish(p, "x", 2, false, "published")
 		o.Close(r.now(), upstream.CloseGraceful)
-		r.settle()
+		r.runUntilIdle()
 		upstreamtest.Want[*packets.DisconnectPacket](p, "closing")
 		ack(p, pubrec, id)
 		ack(p, pubrel, 77)
 		o.Ack(r.now(), h)
-		r.settle()
+		r.runUntilIdle()
 		p.WantQuiet("MQTT 3.1.1 section 3.14.4")
 		p.Conn.Close()
 		o.want(upstream.EventClosed, "closed")
@@ -54,7 +54,7 @@ func TestNothingFollowsDisconnect(t *testing.T) {
 		p.Publish("t", "m", 2, 5, true)
 		h = o.wantMessage("m", "what was not acknowledged before Close is received anew").Handle
 		o.Ack(r.now(), h)
-		r.settle()
+		r.runUntilIdle()
 		upstreamtest.Want[*packets.PubrecPacket](p, "and so does the other")
 	})
 }
@@ -65,7 +65,7 @@ func TestCloseGracefulReadsToTheEndThoughPaused(t *testing.T) {
 		o.Pause()
 		p.Publish("t", "unread", 1, 1, false)
 		o.Close(r.now(), upstream.CloseGraceful)
-		r.settle()
+		r.runUntilIdle()
 		upstreamtest.Want[*packets.DisconnectPacket](p, "closing")
 		p.Conn.Close()
 		o.want(upstream.EventClosed, "the pause does not hide the end")
@@ -105,7 +105,7 @@ func TestEveryCloseIsAnsweredInEveryState(t *testing.T) {
 		"closing": func(r *rig) *owned {
 			o, _ := r.up(persistent, false)
 			o.Close(r.now(), upstream.CloseGraceful)
-			r.settle()
+			r.runUntilIdle()
 			return o
 		},
 		"parked": parkedLink,
@@ -114,7 +114,7 @@ func TestEveryCloseIsAnsweredInEveryState(t *testing.T) {
 		for _, mode := range modes {
 			bubble(t, upstream.Options{}, func(r *rig) {
 				o := enter(r)
-				r.settle()
+				r.runUntilIdle()
 				o.events = nil
 				o.Close(r.now(), mode)
 				r.pass(20 * time.Second)
@@ -139,7 +139,7 @@ func TestCloseDrainWaitsForAcknowledgementsOverReconnects(t *testing.T) {
 		o, p := r.up(persistent, false)
 		o.Publish(r.now(), 1, "t", []byte("x"), 1, false)
 		o.Close(r.now(), upstream.CloseDrain)
-		r.settle()
+		r.runUntilIdle()
 		upstreamtest.Want[*packets.PublishPacket](p, "written, not acknowledged")
 		p.WantQuiet("no DISCONNECT yet")
 		p = o.reconnect(p, true)
@@ -179,7 +179,7 @@ func TestDialerCloseEndsConnectionsWhoseOwnerIsGone(t *testing.T) {
 		for range 8 {
 			r.d.NewLink(full, nil).Connect(r.now(), persistent)
 		}
-		r.settle()
+		r.runUntilIdle()
 		for i := range 4 { // the other four wait for a slot
 			q := r.lis.Accept(t)
 			q.Read()
@@ -189,7 +189,7 @@ func TestDialerCloseEndsConnectionsWhoseOwnerIsGone(t *testing.T) {
 			p.Publish("t", "x", 0, 0, false)
 		}
 		r.stuck = true
-		r.settle()
+		r.runUntilIdle()
 		r.d.Close()
 		p.WantEOF("closed")
 		o := r.link()
@@ -215,7 +215,7 @@ func TestConnectCleanDiscardsWhatIsInFlight(t *testing.T) {
 		p = o.accept(false)
 		o.want(upstream.EventConnected, "then")
 		o.Ack(r.now(), h)
-		r.settle()
+		r.runUntilIdle()
 		p.WantQuiet("nothing resent, and the handle is stale")
 	})
 }

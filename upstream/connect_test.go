@@ -23,7 +23,7 @@ func TestConnectCarriesIdentityWillAndCredentials(t *testing.T) {
 		will := &upstream.Will{Topic: "will", Message: []byte("gone"), QoS: 1, Retain: true}
 		o.Connect(r.now(), &upstream.Connect{ClientID: "dev", CleanSession: true, KeepAlive: 7, Will: will})
 		will.Message[0] = 'X' // copied
-		r.settle()
+		r.runUntilIdle()
 		got := r.lis.Accept(t).Accept(false)
 		got.FixedHeader = packets.FixedHeader{}
 		want := &packets.ConnectPacket{
@@ -47,7 +47,7 @@ func TestUsernameMayBeEmptyButAPasswordNeedsOne(t *testing.T) {
 	opt := upstream.Options{HasUsername: true, Password: []byte("x")}
 	bubble(t, opt, func(r *rig) {
 		r.link().Connect(r.now(), persistent)
-		r.settle()
+		r.runUntilIdle()
 		c := r.lis.Accept(t).Accept(false)
 		if !c.UsernameFlag || c.Username != "" || !c.PasswordFlag {
 			t.Errorf("CONNECT with user name %v %q, password %v", c.UsernameFlag, c.Username, c.PasswordFlag)
@@ -88,7 +88,7 @@ func TestRefusalCarriesTheReturnCode_Case22(t *testing.T) {
 			bubble(t, upstream.Options{}, func(r *rig) {
 				o := r.link()
 				o.Connect(r.now(), persistent)
-				r.settle()
+				r.runUntilIdle()
 				p := r.lis.Accept(t)
 				p.Read()
 				p.SendRaw(0x20, 2, 0, code)
@@ -198,11 +198,11 @@ func TestSlowConnectDelaysNobodyElse_Case175(t *testing.T) {
 		up, p := r.up(persistent, false)
 		slow := r.link()
 		slow.Connect(r.now(), &upstream.Connect{ClientID: "slow"})
-		r.settle()
+		r.runUntilIdle()
 		slowPeer := r.lis.Accept(t)
 		other, _ := r.up(&upstream.Connect{ClientID: "other"}, false)
 		up.Publish(r.now(), 1, "t", []byte("x"), 1, false)
-		r.settle()
+		r.runUntilIdle()
 		m := upstreamtest.Want[*packets.PublishPacket](p, "traffic goes on")
 		p.SendRaw(0x40, 2, byte(m.MessageID>>8), byte(m.MessageID))
 		up.want(upstream.EventPublished, "acknowledged")
@@ -225,14 +225,14 @@ func TestConnectsBeyondMaxDialsWaitInOrder(t *testing.T) {
 		r.links[3].Close(r.now(), upstream.CloseGraceful)
 		r.links[3].want(upstream.EventClosed, "a waiting connect is cancelled at once")
 		for range 4 {
-			r.settle()
+			r.runUntilIdle()
 			ids = append(ids, r.lis.Accept(t).Accept(false).ClientIdentifier)
 		}
 		// 0 and 1 race for the listener; the queue behind them does not.
 		if diff := cmp.Diff([]string{"2", "4"}, ids[2:]); diff != "" {
 			t.Error(diff)
 		}
-		r.settle()
+		r.runUntilIdle()
 		if n := r.d.Stats().DialsBusy.Load(); n != 1 {
 			t.Errorf("%d busy", n)
 		}
@@ -258,7 +258,7 @@ func TestConnectWhileOpenClosesGracefullyFirst(t *testing.T) {
 	bubble(t, upstream.Options{}, func(r *rig) {
 		o, p := r.up(persistent, false)
 		o.Connect(r.now(), persistent)
-		r.settle()
+		r.runUntilIdle()
 		upstreamtest.Want[*packets.DisconnectPacket](p, "the old connection ends in good order")
 		if r.lis.Dialled() != 0 {
 			t.Fatal("dialled before the old connection was gone")
@@ -292,15 +292,15 @@ func TestConnectSupersededBeforeConnackStillDisconnects(t *testing.T) {
 	bubble(t, upstream.Options{}, func(r *rig) {
 		o := r.link()
 		o.Connect(r.now(), &upstream.Connect{ClientID: "a"})
-		r.settle()
+		r.runUntilIdle()
 		p := r.lis.Accept(t)
 		o.Connect(r.now(), &upstream.Connect{ClientID: "b"})
-		r.settle()
+		r.runUntilIdle()
 		p.Accept(false)
-		r.settle()
+		r.runUntilIdle()
 		upstreamtest.Want[*packets.DisconnectPacket](p, "the superseded connection")
 		p.Conn.Close()
-		r.settle()
+		r.runUntilIdle()
 		if c := r.lis.Accept(t).Accept(false); c.ClientIdentifier != "b" {
 			t.Errorf("second CONNECT is for %q", c.ClientIdentifier)
 		}
@@ -330,7 +330,7 @@ func TestSetWillIsForLaterConnects(t *testing.T) {
 	bubble(t, upstream.Options{}, func(r *rig) {
 		o, p := r.up(persistent, false)
 		o.SetWill(&upstream.Will{Topic: "new", Message: []byte("m")})
-		r.settle()
+		r.runUntilIdle()
 		p.WantQuiet("the open connection is left alone")
 		p.Conn.Close()
 		r.pass(time.Second)

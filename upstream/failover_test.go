@@ -88,11 +88,11 @@ func (c *cluster) answer(d time.Duration, peers ...*upstreamtest.Peer) {
 // refuse plays the broker for the next connect.
 func (c *cluster) refuse(s *site, code byte) {
 	c.r.t.Helper()
-	c.r.settle()
+	c.r.runUntilIdle()
 	p := s.Accept(c.r.t)
 	p.Read()
 	p.SendRaw(0x20, 2, 0, code)
-	c.r.settle()
+	c.r.runUntilIdle()
 }
 
 func TestFailsOverInOrderAndAround_Case152(t *testing.T) {
@@ -160,7 +160,7 @@ func TestPausesBeginAnewAtTheNextBroker(t *testing.T) {
 		o := c.r.link()
 		c.a.down.Store(true)
 		o.Reopen(c.r.now(), persistent, upstream.ReopenNow)
-		for c.r.settle(); len(c.moves) == 0; {
+		for c.r.runUntilIdle(); len(c.moves) == 0; {
 			c.r.pass(o.Deadline() - c.r.now())
 		}
 		if wait := o.Deadline() - c.r.now(); wait != time.Second {
@@ -354,7 +354,7 @@ func TestSessionOfAnEarlierProcessIsAtItsHome(t *testing.T) {
 // probed plays the preferred broker for one trial.
 func (c *cluster) probed() *upstreamtest.Peer {
 	c.r.t.Helper()
-	c.r.settle()
+	c.r.runUntilIdle()
 	if c.a.Dialled() != 1 {
 		c.r.t.Fatalf("%d dials, want one trial", c.a.Dialled())
 	}
@@ -373,7 +373,7 @@ func TestFailsBackWhenThePreferredBrokerAnswers(t *testing.T) {
 		c.use(c.b)
 		o, old := c.r.up(&upstream.Connect{ClientID: "dev", Will: &upstream.Will{Topic: "w"}}, false)
 		o.Publish(c.r.now(), 1, "t", []byte("x"), 1, false)
-		c.r.settle()
+		c.r.runUntilIdle()
 		wantPublish(old, "x", 1, false, "at b")
 		c.a.down.Store(true)
 		c.r.pass(5 * time.Minute)
@@ -406,7 +406,7 @@ func TestFailsBackWhenThePreferredBrokerAnswers(t *testing.T) {
 			t.Errorf("got %v", e.Err)
 		}
 		upstreamtest.Want[*packets.DisconnectPacket](old, "so that no will is published")
-		c.r.settle()
+		c.r.runUntilIdle()
 		if c.a.Dialled() != 0 {
 			t.Error("dialled before the old connection was gone")
 		}
@@ -454,7 +454,7 @@ func TestConnectionsAreMovedOverTime(t *testing.T) {
 			c.r.pass(time.Second)
 		}
 		c.a.Accept(t).Accept(false)
-		c.r.settle()
+		c.r.runUntilIdle()
 		for second := 1; second <= n/4; second++ {
 			left := 0
 			for _, p := range old {
@@ -468,10 +468,10 @@ func TestConnectionsAreMovedOverTime(t *testing.T) {
 			c.r.pass(time.Second)
 		}
 		for range n {
-			c.r.settle()
+			c.r.runUntilIdle()
 			c.a.Accept(t).Accept(false)
 		}
-		c.r.settle()
+		c.r.runUntilIdle()
 		for _, o := range c.r.links {
 			o.want(upstream.EventDown, "moving")
 			o.want(upstream.EventUp, "moved")
@@ -488,7 +488,7 @@ func (c *cluster) moving() (*owned, *upstreamtest.Peer) {
 	c.use(c.b)
 	o, old := c.r.up(persistent, false)
 	o.Publish(c.r.now(), 1, "t", []byte("x"), 1, false)
-	c.r.settle()
+	c.r.runUntilIdle()
 	wantPublish(old, "x", 1, false, "at b")
 	for c.a.Dialled() == 0 {
 		c.r.pass(time.Second)
@@ -570,7 +570,7 @@ func TestReconnectsThatHangLeaveSlotsForDevices(t *testing.T) {
 		for i := range 20 {
 			r.link().Reopen(r.now(), &upstream.Connect{ClientID: fmt.Sprint("hangs ", i)}, upstream.ReopenNow)
 		}
-		r.settle()
+		r.runUntilIdle()
 		for range 6 {
 			r.lis.Accept(t)
 		}

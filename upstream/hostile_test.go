@@ -28,7 +28,7 @@ func TestLostFramingCostsThatConnectionOnly(t *testing.T) {
 				other, otherPeer := r.up(&upstream.Connect{ClientID: "other"}, false)
 				o, p := r.up(persistent, false)
 				p.SendRaw(raw...)
-				r.settle()
+				r.runUntilIdle()
 				o.events = slices.DeleteFunc(o.events, func(e upstream.Event) bool { return e.Kind == upstream.EventBadPacket })
 				if e := o.want(upstream.EventDown, name); !errors.Is(e.Err, upstream.ErrLost) {
 					t.Errorf("got %v", e.Err)
@@ -114,7 +114,7 @@ func TestUnknownFlagsAndCodesAreOverlooked(t *testing.T) {
 		for i, flags := range []byte{0x40, 0x41, 0x40} {
 			token := upstream.Token(i + 1)
 			o.Publish(r.now(), token, "t", []byte("x"), 1, false)
-			r.settle()
+			r.runUntilIdle()
 			id := wantPublish(p, "x", 1, false, "sent")
 			raw := []byte{flags, 2, byte(id >> 8), byte(id)}
 			if i == 2 {
@@ -130,13 +130,13 @@ func TestUnknownFlagsAndCodesAreOverlooked(t *testing.T) {
 		o.want(upstream.EventReleased, "PUBREL without its flags")
 		wantRaw(p, []byte{0x70, 2, 0, 5}, "answered")
 		o.Ping(r.now(), 9)
-		r.settle()
+		r.runUntilIdle()
 		wantRaw(p, []byte{0xc0, 0}, "PINGREQ")
 		p.SendRaw(0xd1, 1, 0)
 		o.want(upstream.EventPong, "PINGRESP with flags and a body")
 		for i, code := range []byte{0x80, 0x8f, 0xff, 0x03, 0x02} {
 			o.Subscribe(r.now(), upstream.Token(20+i), "f", 2)
-			r.settle()
+			r.runUntilIdle()
 			id := upstreamtest.Want[*packets.SubscribePacket](p, "asked").MessageID
 			p.SendRaw(0x90, 3, byte(id>>8), byte(id), code)
 			want := upstream.RefusedForGood
@@ -203,7 +203,7 @@ func TestMisbehaviourInsteadOfConnackIsARefusal(t *testing.T) {
 			bubble(t, upstream.Options{}, func(r *rig) {
 				o := r.link()
 				o.Connect(r.now(), persistent)
-				r.settle()
+				r.runUntilIdle()
 				p := r.lis.Accept(t)
 				p.Read()
 				p.SendRaw(raw...)
@@ -220,7 +220,7 @@ func TestConnectionClosedBeforeConnackIsARefusal(t *testing.T) {
 	bubble(t, upstream.Options{}, func(r *rig) {
 		o := r.link()
 		o.Connect(r.now(), persistent)
-		r.settle()
+		r.runUntilIdle()
 		p := r.lis.Accept(t)
 		p.Read()
 		p.Conn.Close()
@@ -239,10 +239,10 @@ func TestPacketsMayArriveByteByByte(t *testing.T) {
 			{0x30, 4, 0, 1, 't', 'x'},
 		}, nil)
 		o.Ping(r.now(), 4)
-		r.settle()
+		r.runUntilIdle()
 		for _, b := range stream {
 			p.SendRaw(b)
-			r.settle()
+			r.runUntilIdle()
 		}
 		o.wantMessage("hi", "first")
 		o.want(upstream.EventPong, "second")

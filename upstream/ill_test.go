@@ -61,7 +61,7 @@ func TestMessageIsNotGivenUpBehindItsPubrec_Case152(t *testing.T) {
 		for i := range 20 {
 			m := upstreamtest.Want[*packets.PublishPacket](p, fmt.Sprint("connection ", i))
 			ack(p, pubrec, m.MessageID)
-			r.settle()
+			r.runUntilIdle()
 			upstreamtest.Want[*packets.PubrelPacket](p, "PUBREC")
 			p.Conn.Close()
 			o.want(upstream.EventDown, "lost")
@@ -71,11 +71,11 @@ func TestMessageIsNotGivenUpBehindItsPubrec_Case152(t *testing.T) {
 			if i > 0 {
 				pong(p, "does it work?")
 			}
-			r.settle()
+			r.runUntilIdle()
 		}
 		m := upstreamtest.Want[*packets.PublishPacket](p, "the broker is well")
 		ack(p, pubrec, m.MessageID)
-		r.settle()
+		r.runUntilIdle()
 		upstreamtest.Want[*packets.PubrelPacket](p, "PUBREC")
 		ack(p, pubcomp, m.MessageID)
 		o.want(upstream.EventPublished, "finished")

@@ -25,7 +25,7 @@ func (o *owned) publishOwn(token upstream.Token, payload string, change ...func(
 		f(&m)
 	}
 	o.Link.Publish(o.r.now(), m)
-	o.r.settle()
+	o.r.runUntilIdle()
 }
 
 func again(m *upstream.Publish)    { m.Again = true }
@@ -37,7 +37,7 @@ func numbered(exchange uint16) func(*upstream.Publish) {
 
 func (o *owned) release(token upstream.Token) {
 	o.Link.Release(o.r.now(), token)
-	o.r.settle()
+	o.r.runUntilIdle()
 }
 
 // wantOwn reads the PUBLISH of the owner's message.
@@ -95,7 +95,7 @@ func TestPubrelWaitsForTheOwner_Case65(t *testing.T) {
 		o.release(1)
 		p.WantQuiet("once")
 		ack(p, pubrec, ownID)
-		r.settle()
+		r.runUntilIdle()
 		wantPubrel(p, "a PUBREC that is repeated is answered")
 		o.finish(p)
 	})
@@ -247,12 +247,12 @@ func TestIdentifiersOfOwnerAndLinkDoNotCollide(t *testing.T) {
 					t.Fatalf("identifier %#x, want %#x", got, 0xFFFE-i)
 				}
 				o.Publish(r.now(), 1, "u", nil, 1, false)
-				r.settle()
+				r.runUntilIdle()
 				if got := wantPublish(p, "", 1, false, "with the link's"); got == 0 || got >= 0x8000 {
 					t.Fatalf("identifier %#x", got)
 				}
 				o.Subscribe(r.now(), 1, "f", 0)
-				r.settle()
+				r.runUntilIdle()
 				if got := upstreamtest.Want[*packets.SubscribePacket](p, "with the link's").MessageID; got == 0 || got >= 0x8000 {
 					t.Fatalf("identifier %#x", got)
 				}

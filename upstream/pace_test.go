@@ -10,7 +10,7 @@ import (
 
 // dials fails every connect that has arrived and returns how many those were.
 func (r *rig) dials() (n int) {
-	for r.settle(); r.lis.Dialled() > 0; r.settle() {
+	for r.runUntilIdle(); r.lis.Dialled() > 0; r.runUntilIdle() {
 		r.lis.Accept(r.t).Conn.Close()
 		n++
 	}
@@ -76,7 +76,7 @@ func TestCloseWithConnectsWaitingForTheirTime(t *testing.T) {
 		for range 5 {
 			r.link().Connect(r.now(), persistent)
 		}
-		r.settle()
+		r.runUntilIdle()
 		r.d.Close()
 		r.pass(5 * time.Second)
 		if n := r.d.Stats().DialsStarted.Load(); n != 1 {

@@ -57,14 +57,14 @@ func (w *ward) device(id string) *owned {
 	w.t.Helper()
 	o := w.link()
 	o.Connect(w.now(), &upstream.Connect{ClientID: id, KeepAlive: 60})
-	w.settle()
+	w.runUntilIdle()
 	o.want(upstream.EventConnected, id)
 	return o
 }
 
 func (o *owned) send(token upstream.Token, topic, payload string, qos uint8, retain bool) {
 	o.Publish(o.r.now(), token, topic, []byte(payload), qos, retain)
-	o.r.settle()
+	o.r.runUntilIdle()
 }
 
 // outcomes returns what has become of the tokens.

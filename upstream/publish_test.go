@@ -44,7 +44,7 @@ func TestPublishQoS0HasNoEventAndIsDroppedWhileDown(t *testing.T) {
 		payload := []byte("x")
 		o.Publish(r.now(), 2, "topic/é", payload, 0, true)
 		payload[0] = '!' // copied
-		r.settle()
+		r.runUntilIdle()
 		m := upstreamtest.Want[*packets.PublishPacket](p, "the second")
 		if m.TopicName != "topic/é" || string(m.Payload) != "x" || !m.Retain || m.Qos != 0 {
 			t.Errorf("got %v", m)
@@ -61,12 +61,12 @@ func TestPublishQoS1And2ReportWhenTheBrokerHasThem(t *testing.T) {
 		o, p := r.up(persistent, false)
 		o.Publish(r.now(), 11, "t", []byte("one"), 1, false)
 		o.Publish(r.now(), 12, "t", []byte("two"), 2, false)
-		r.settle()
+		r.runUntilIdle()
 		one := wantPublish(p, "one", 1, false, "first")
 		two := wantPublish(p, "two", 2, false, "second")
 		o.wantQuiet("nothing is acknowledged")
 		ack(p, pubrec, two)
-		r.settle()
+		r.runUntilIdle()
 		if rel := upstreamtest.Want[*packets.PubrelPacket](p, "PUBREC is answered"); rel.MessageID != two {
 			t.Errorf("PUBREL %d, want %d", rel.MessageID, two)
 		}
@@ -90,7 +90,7 @@ func TestResendWithSessionPresentContinuesEveryExchangeInOrder(t *testing.T) {
 		o.Publish(r.now(), 2, "t", []byte("b"), 2, false)
 		o.Publish(r.now(), 3, "t", []byte("c"), 2, false)
 		o.Publish(r.now(), 4, "u", []byte("d"), 1, false)
-		r.settle()
+		r.runUntilIdle()
 		a := wantPublish(p, "a", 1, false, "kept from before")
 		b := wantPublish(p, "b", 2, false, "b")
 		c := wantPublish(p, "c", 2, false, "c")
@@ -123,11 +123,11 @@ func TestResendWithoutSessionPublishesEverythingNotCompleted(t *testing.T) {
 		o, p := r.up(persistent, false)
 		o.Publish(r.now(), 1, "t", []byte("a"), 2, false)
 		o.Publish(r.now(), 2, "u", []byte("b"), 1, false)
-		r.settle()
+		r.runUntilIdle()
 		a := wantPublish(p, "a", 2, false, "a")
 		wantPublish(p, "b", 1, false, "b")
 		ack(p, pubrec, a)
-		r.settle()
+		r.runUntilIdle()
 		p = o.reconnect(p, false)
 		wantPublish(p, "a", 2, true, "the broker has forgotten that it had a")
 		wantPublish(p, "b", 1, true, "b")
@@ -145,7 +145,7 @@ func TestWrongAcknowledgementsAreCountedAndIgnored(t *testing.T) {
 		o.Publish(r.now(), 1, "t", []byte("a"), 1, false)
 		o.Publish(r.now(), 2, "t", []byte("b"), 2, false)
 		o.Subscribe(r.now(), 3, "f", 1)
-		r.settle()
+		r.runUntilIdle()
 		a := wantPublish(p, "a", 1, false, "a")
 		b := wantPublish(p, "b", 2, false, "b")
 		sub := upstreamtest.Want[*packets.SubscribePacket](p, "c").MessageID
@@ -163,7 +163,7 @@ func TestWrongAcknowledgementsAreCountedAndIgnored(t *testing.T) {
 			t.Errorf("%d counted, want 8", n)
 		}
 		ack(p, pubrel, 77)
-		r.settle()
+		r.runUntilIdle()
 		if comp := upstreamtest.Want[*packets.PubcompPacket](p, "PUBREL is always answered"); comp.MessageID != 77 {
 			t.Errorf("PUBCOMP %d", comp.MessageID)
 		}
@@ -248,7 +248,7 @@ func TestExchangeOfQoS2IsFinishedThoughItWasGivenUp_Case152(t *testing.T) {
 		p = o.reconnect(p, true)
 		wantPublish(p, "x", 2, true, "again")
 		ack(p, pubrec, id)
-		r.settle()
+		r.runUntilIdle()
 		upstreamtest.Want[*packets.PubrelPacket](p, "PUBREC")
 		p.Conn.Close()
 		o.want(upstream.EventDown, "lost")
@@ -256,12 +256,12 @@ func TestExchangeOfQoS2IsFinishedThoughItWasGivenUp_Case152(t *testing.T) {
 		p = o.accept(true)
 		o.want(upstream.EventUp, "back")
 		pong(p, "does it work?")
-		r.settle()
+		r.runUntilIdle()
 		upstreamtest.Want[*packets.PubrelPacket](p, "again")
 		ack(p, pubcomp, id)
 		o.want(upstream.EventPublished, "finished")
 		ack(p, pubrec, 77)
-		r.settle()
+		r.runUntilIdle()
 		wantRaw(p, []byte{0x62, 2, 0, 77}, "an exchange nobody knows of is finished as well")
 	})
 }
@@ -309,7 +309,7 @@ func TestSendWindowBoundsWhatIsUnacknowledged(t *testing.T) {
 		for i := range 4 {
 			o.Publish(r.now(), upstream.Token(i+1), "t", fmt.Append(nil, i), 1, false)
 		}
-		r.settle()
+		r.runUntilIdle()
 		first := wantPublish(p, "0", 1, false, "first")
 		wantPublish(p, "1", 1, false, "second")
 		p.WantQuiet("the window is full")
@@ -336,7 +336,7 @@ func TestStalledBrokerBoundsWhatIsKept_Case83(t *testing.T) {
 		payload := make([]byte, 500)
 		for range 30 {
 			o.Publish(r.now(), 0, "t", payload, 0, false)
-			r.settle()
+			r.runUntilIdle()
 		}
 		dropped := r.d.Stats().DroppedCongested.Load()
 		if dropped < 15 || dropped > 25 {
@@ -349,9 +349,9 @@ func TestStalledBrokerBoundsWhatIsKept_Case83(t *testing.T) {
 		for range 30 - int(dropped) {
 			wantPublish(p, string(payload), 0, false, "what was taken")
 		}
-		r.settle()
+		r.runUntilIdle()
 		o.Publish(r.now(), 8, "t", payload, 1, false)
-		r.settle()
+		r.runUntilIdle()
 		wantPublish(p, string(payload), 1, false, "after the pause it is accepted")
 	})
 }
@@ -414,7 +414,7 @@ func TestImpossibleMessagesAreRefused(t *testing.T) {
 		if e := o.want(upstream.EventSubscribed, "invalid filter"); !errors.Is(e.Err, upstream.ErrInvalid) {
 			t.Errorf("got %v", e.Err)
 		}
-		r.settle()
+		r.runUntilIdle()
 		p.WantQuiet("the connection is not put at risk")
 		if n := r.d.Stats().DroppedInvalid.Load(); n != 5 {
 			t.Errorf("%d counted", n)
@@ -427,7 +427,7 @@ func TestSubscribeAndUnsubscribeReportTheAnswer_Case106_107(t *testing.T) {
 		o, p := r.up(persistent, false)
 		for _, code := range []byte{0, 1, 2, 0x80} {
 			o.Subscribe(r.now(), 5, "a/+", 2)
-			r.settle()
+			r.runUntilIdle()
 			s := upstreamtest.Want[*packets.SubscribePacket](p, "SUBSCRIBE")
 			if len(s.Topics) != 1 || s.Topics[0] != "a/+" || s.Qoss[0] != 2 {
 				t.Errorf("got %v %v", s.Topics, s.Qoss)
@@ -438,7 +438,7 @@ func TestSubscribeAndUnsubscribeReportTheAnswer_Case106_107(t *testing.T) {
 			}
 		}
 		o.Unsubscribe(r.now(), 6, "a/+")
-		r.settle()
+		r.runUntilIdle()
 		u := upstreamtest.Want[*packets.UnsubscribePacket](p, "UNSUBSCRIBE")
 		ack(p, 0xb0, u.MessageID)
 		if e := o.want(upstream.EventUnsubscribed, "UNSUBACK"); e.Token != 6 || e.Err != nil {
@@ -453,7 +453,7 @@ func TestRequestsFailWithTheConnection(t *testing.T) {
 		o.Subscribe(r.now(), 1, "a", 0)
 		o.Unsubscribe(r.now(), 2, "b")
 		o.Ping(r.now(), 3)
-		r.settle()
+		r.runUntilIdle()
 		p.Conn.Close()
 		o.want(upstream.EventDown, "lost")
 		check := func(kind upstream.EventKind, token upstream.Token) {
@@ -494,7 +494,7 @@ func TestWillFindsRoomInAFullOutbox(t *testing.T) {
 		o.Publish(r.now(), 1, "t", []byte("x"), 1, false)
 		o.Publish(r.now(), 0, "will", []byte("lost"), 1, false)
 		o.Close(r.now(), upstream.CloseDrain)
-		r.settle()
+		r.runUntilIdle()
 		wantPublish(p, "x", 1, false, "the message")
 		wantPublish(p, "lost", 1, false, "the will")
 	})
@@ -509,13 +509,13 @@ func TestNothingOvertakesQoS2OnItsTopic_Case152(t *testing.T) {
 		o.Publish(r.now(), 2, "t", []byte("b"), 1, false)
 		o.Publish(r.now(), 3, "u", []byte("c"), 1, false)
 		o.Publish(r.now(), 4, "t", []byte("d"), 2, false)
-		r.settle()
+		r.runUntilIdle()
 		a := wantPublish(p, "a", 2, false, "first")
 		ack(p, puback, wantPublish(p, "c", 1, false, "another topic"))
 		o.want(upstream.EventPublished, "c")
 		p.WantQuiet("b waits for a, and d for b")
 		ack(p, pubrec, a)
-		r.settle()
+		r.runUntilIdle()
 		upstreamtest.Want[*packets.PubrelPacket](p, "a is passed on")
 		wantPublish(p, "b", 1, false, "now")
 		wantPublish(p, "d", 2, false, "behind it")
@@ -523,7 +523,7 @@ func TestNothingOvertakesQoS2OnItsTopic_Case152(t *testing.T) {
 		a = wantPublish(p, "a", 2, true, "everything begins anew")
 		p.WantQuiet("b and d wait")
 		ack(p, pubrec, a)
-		r.settle()
+		r.runUntilIdle()
 		upstreamtest.Want[*packets.PubrelPacket](p, "a is passed on")
 		wantPublish(p, "b", 1, true, "now")
 		wantPublish(p, "d", 2, true, "behind it")

@@ -37,18 +37,18 @@ func TestMessagesAreReportedAndAcknowledgedByTheOwner(t *testing.T) {
 		p.WantQuiet("nothing is acknowledged unasked")
 		o.Ack(r.now(), two.Handle)
 		o.Ack(r.now(), two.Handle)
-		r.settle()
+		r.runUntilIdle()
 		if a := upstreamtest.Want[*packets.PubrecPacket](p, "QoS 2"); a.MessageID != 8 {
 			t.Errorf("PUBREC %d", a.MessageID)
 		}
 		p.WantQuiet("once")
 		ack(p, pubrel, 8)
-		r.settle()
+		r.runUntilIdle()
 		upstreamtest.Want[*packets.PubcompPacket](p, "PUBREL is answered")
 		o.Ack(r.now(), one.Handle)
 		o.Ack(r.now(), 0)
 		o.Ack(r.now(), one.Handle)
-		r.settle()
+		r.runUntilIdle()
 		if a := upstreamtest.Want[*packets.PubackPacket](p, "QoS 1"); a.MessageID != 7 {
 			t.Errorf("PUBACK %d", a.MessageID)
 		}
@@ -70,14 +70,14 @@ func TestQoS2IsDeliveredOnce(t *testing.T) {
 		o.wantQuiet("it stays held")
 		p.WantQuiet("and is not completed")
 		o.Ack(r.now(), h)
-		r.settle()
+		r.runUntilIdle()
 		upstreamtest.Want[*packets.PubrecPacket](p, "acknowledged")
 		p.Publish("t", "x", 2, 5, true)
 		o.wantQuiet("acknowledged already")
 		upstreamtest.Want[*packets.PubrecPacket](p, "again")
 		ack(p, pubrel, 5)
 		ack(p, pubrel, 5)
-		r.settle()
+		r.runUntilIdle()
 		upstreamtest.Want[*packets.PubcompPacket](p, "done")
 		upstreamtest.Want[*packets.PubcompPacket](p, "a repetition is answered")
 		for _, message := range []upstream.Identity{first.Identity, unknown(5)} {
@@ -103,7 +103,7 @@ func TestRedeliveryAfterReconnectKeepsTheOwnersHandle_Case173(t *testing.T) {
 		p.WantQuiet("and has acknowledged neither")
 		o.Ack(r.now(), h1)
 		o.Ack(r.now(), h2)
-		r.settle()
+		r.runUntilIdle()
 		upstreamtest.Want[*packets.PubackPacket](p, "one")
 		upstreamtest.Want[*packets.PubrecPacket](p, "two")
 		p.Publish("t", "one", 1, 1, true)
@@ -146,7 +146,7 @@ func TestOtherContentWithTheSameIdentifierIsAnotherMessage(t *testing.T) {
 		p.Publish("t", "two", 2, 2, false)
 		h1, two := o.wantMessage("one", "first").Handle, o.wantMessage("two", "second")
 		o.Ack(r.now(), two.Handle)
-		r.settle()
+		r.runUntilIdle()
 		upstreamtest.Want[*packets.PubrecPacket](p, "two")
 		p = o.reconnect(p, true)
 		p.Publish("t", "three", 1, 1, true)
@@ -157,11 +157,11 @@ func TestOtherContentWithTheSameIdentifierIsAnotherMessage(t *testing.T) {
 		}
 		h4 := o.wantMessage("four", "not two").Handle
 		o.Ack(r.now(), h1)
-		r.settle()
+		r.runUntilIdle()
 		p.WantQuiet("the handle of one is stale")
 		o.Ack(r.now(), h3)
 		o.Ack(r.now(), h4)
-		r.settle()
+		r.runUntilIdle()
 		upstreamtest.Want[*packets.PubackPacket](p, "three")
 		upstreamtest.Want[*packets.PubrecPacket](p, "four")
 	})
@@ -174,15 +174,15 @@ func TestWithoutSessionTheHandlesAreStale(t *testing.T) {
 		old := o.wantMessage("old", "first").Handle
 		p = o.reconnect(p, false)
 		o.Ack(r.now(), old)
-		r.settle()
+		r.runUntilIdle()
 		p.WantQuiet("the broker knows nothing of it")
 		p.Publish("t", "new", 1, 1, false)
 		h := o.wantMessage("new", "same identifier, another message").Handle
 		o.Ack(r.now(), old)
-		r.settle()
+		r.runUntilIdle()
 		p.WantQuiet("the old handle does not acknowledge the new message")
 		o.Ack(r.now(), h)
-		r.settle()
+		r.runUntilIdle()
 		upstreamtest.Want[*packets.PubackPacket](p, "the new one does")
 	})
 }
@@ -194,9 +194,9 @@ func TestInputsOfAnOldConnectionAreIgnored(t *testing.T) {
 		o, p := r.up(persistent, false)
 		r.stuck = true
 		p.Publish("t", "late", 1, 1, false)
-		r.settle()
+		r.runUntilIdle()
 		o.Close(r.now(), upstream.CloseAbort)
-		r.settle()
+		r.runUntilIdle()
 		r.stuck = false
 		o.want(upstream.EventClosed, "closed")
 		o.wantQuiet("the message was never seen")
@@ -211,7 +211,7 @@ func TestOversizeIsSkippedUnreadAndAcknowledged_Case7(t *testing.T) {
 			t.Errorf("got %v, %d bytes", e.Oversize, len(e.Payload))
 		} else {
 			o.Ack(r.now(), e.Handle)
-			r.settle()
+			r.runUntilIdle()
 			upstreamtest.Want[*packets.PubackPacket](p, "acknowledged")
 		}
 		p.Publish("t", string(make([]byte, 30_000)), 1, 2, false)
@@ -220,7 +220,7 @@ func TestOversizeIsSkippedUnreadAndAcknowledged_Case7(t *testing.T) {
 			t.Errorf("got %+v", e)
 		}
 		o.Ack(r.now(), e.Handle)
-		r.settle()
+		r.runUntilIdle()
 		upstreamtest.Want[*packets.PubackPacket](p, "acknowledged like any other")
 		p.Publish("t", "next", 0, 0, false)
 		o.wantMessage("next", "the stream goes on")
@@ -257,7 +257,7 @@ func TestReaderStopsWhenItsInputsAreNotTaken(t *testing.T) {
 		for i := range 100 {
 			p.Publish("t", fmt.Sprint(i), 0, 0, false)
 		}
-		r.settle()
+		r.runUntilIdle()
 		if n := len(r.inbox); n != 32 {
 			t.Errorf("%d inputs in the inbox, want 32", n)
 		}
@@ -268,7 +268,7 @@ func TestReaderStopsWhenItsInputsAreNotTaken(t *testing.T) {
 		r.stuck = true
 		for range 7 {
 			p.Publish("t", string(make([]byte, 60_000)), 0, 0, false)
-			r.settle()
+			r.runUntilIdle()
 		}
 		if n := len(r.inbox); n != 5 {
 			t.Errorf("%d large inputs in the inbox, want 5: 256 KiB and one more", n)
@@ -288,14 +288,14 @@ func TestAcknowledgementsKeepTheOrderOfTheMessages(t *testing.T) {
 		for _, i := range []int{2, 3} {
 			o.Ack(r.now(), handles[i])
 		}
-		r.settle()
+		r.runUntilIdle()
 		p.WantQuiet("the first of each are not acknowledged")
 		o.Ack(r.now(), handles[1])
-		r.settle()
+		r.runUntilIdle()
 		wantRaw(p, []byte{0x50, 2, 0, 2}, "QoS 2")
 		wantRaw(p, []byte{0x50, 2, 0, 4}, "QoS 2")
 		o.Ack(r.now(), handles[0])
-		r.settle()
+		r.runUntilIdle()
 		wantRaw(p, []byte{0x40, 2, 0, 1}, "QoS 1")
 		wantRaw(p, []byte{0x40, 2, 0, 3}, "QoS 1")
 	})
@@ -311,10 +311,10 @@ func TestAcknowledgementAheadOfTheRepeat_Case173(t *testing.T) {
 			h := o.want(upstream.EventMessage, "taken").Handle
 			p = o.reconnect(p, true)
 			o.Ack(r.now(), h)
-			r.settle()
+			r.runUntilIdle()
 			p.WantQuiet("the broker has not asked")
 			p.Publish("t", "x", qos, 1, true)
-			r.settle()
+			r.runUntilIdle()
 			wantRaw(p, []byte{0x30 + 0x10*qos, 2, 0, 1}, "now")
 			o.wantQuiet("it is no new message")
 			if o.repeated != 1 {

@@ -237,14 +237,14 @@ func TestLossTogetherIsRecognisedByTheLastToRetry(t *testing.T) {
 		for _, p := range peers {
 			p.Conn.Close()
 		}
-		r.settle()
+		r.runUntilIdle()
 		for range 20 {
 			r.pass(100 * time.Millisecond)
 			for r.lis.Dialled() > 0 {
 				r.lis.Accept(t).Accept(true)
 			}
 		}
-		r.settle()
+		r.runUntilIdle()
 		for i, o := range r.links {
 			if upstream.Parked(o.Link) {
 				t.Errorf("link %d is parked", i)

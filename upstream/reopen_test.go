@@ -22,7 +22,7 @@ func TestReopenConnectsAtOnceAndReportsUp(t *testing.T) {
 			will := &upstream.Will{Topic: "w", Message: []byte("gone")}
 			o.Reopen(r.now(), &upstream.Connect{ClientID: "dev", CleanSession: true, KeepAlive: 60, Will: will}, upstream.ReopenNow)
 			will.Message[0] = 'X' // copied
-			r.settle()
+			r.runUntilIdle()
 			c := r.lis.Accept(t).Accept(present)
 			if !c.CleanSession || c.Keepalive != 60 || string(c.WillMessage) != "gone" {
 				t.Errorf("got %v", c)
@@ -140,7 +140,7 @@ func TestDormantLinkWakesWhenTheDeviceSpeaks(t *testing.T) {
 					t.Fatalf("dialled %d, parked %v, deadline %v", r.lis.Dialled(), upstream.Parked(o.Link), o.Deadline())
 				}
 				speak(o)
-				r.settle()
+				r.runUntilIdle()
 				p := r.lis.Accept(t)
 				p.Read()
 				p.SendRaw(0x20, 2, 0, 3)
@@ -180,7 +180,7 @@ func TestCloseOfADormantLink(t *testing.T) {
 		wantPubrel(p, "released")
 		ack(p, pubcomp, ownID)
 		o.want(upstream.EventPublished, "drained")
-		r.settle()
+		r.runUntilIdle()
 		upstreamtest.Want[*packets.DisconnectPacket](p, "then closed")
 		p.Conn.Close()
 		o.want(upstream.EventClosed, "closed")
@@ -248,14 +248,14 @@ func TestConnectsOfDevicesGoBeforeReopenedOnes(t *testing.T) {
 		r.links[2].want(upstream.EventClosed, "out of the queue")
 		var got []string
 		for range 8 - 1 {
-			r.settle()
+			r.runUntilIdle()
 			got = append(got, r.lis.Accept(t).Accept(false).ClientIdentifier)
 		}
 		want := []string{"reopened 0", "device 0", "device 1", "sleeper", "reopened 3", "reopened 1", "reopened 4"}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
 		}
-		r.settle()
+		r.runUntilIdle()
 		wantNothingWaits(r)
 	})
 }
@@ -269,7 +269,7 @@ func TestReopenBeyondMaxWaitingIsTriedAgain(t *testing.T) {
 			t.Errorf("got %+v", e)
 		}
 		for range 2 {
-			r.settle()
+			r.runUntilIdle()
 			r.lis.Accept(t).Accept(true)
 		}
 		r.pass(r.links[2].Deadline() - r.now())

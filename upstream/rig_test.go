@@ -76,8 +76,8 @@ func (r *rig) link() *owned {
 	return o
 }
 
-// settle lets everything happen that happens without time passing.
-func (r *rig) settle() {
+// runUntilIdle lets everything happen that happens without time passing.
+func (r *rig) runUntilIdle() {
 	for busy := true; busy; {
 		for _, o := range r.links {
 			o.collect()
@@ -124,13 +124,13 @@ func (o *owned) collect() {
 func (r *rig) pass(d time.Duration) {
 	end := r.now() + d
 	for {
-		r.settle()
+		r.runUntilIdle()
 		next := end
 		for _, o := range r.links {
 			next = min(next, max(o.Deadline(), r.now()))
 		}
 		<-time.After(next - r.now())
-		r.settle()
+		r.runUntilIdle()
 		if r.now() >= end && !slices.ContainsFunc(r.links, func(o *owned) bool { return o.Deadline() <= r.now() }) {
 			return
 		}
@@ -146,7 +146,7 @@ func (r *rig) pass(d time.Duration) {
 // want takes the next event, which must be of the kind given.
 func (o *owned) want(kind upstream.EventKind, why string) upstream.Event {
 	o.r.t.Helper()
-	o.r.settle()
+	o.r.runUntilIdle()
 	if len(o.events) == 0 {
 		o.r.t.Fatalf("%s: no event, want kind %d", why, kind)
 	}
@@ -160,7 +160,7 @@ func (o *owned) want(kind upstream.EventKind, why string) upstream.Event {
 
 func (o *owned) wantQuiet(why string) {
 	o.r.t.Helper()
-	o.r.settle()
+	o.r.runUntilIdle()
 	if len(o.events) > 0 {
 		o.r.t.Fatalf("%s: unexpected event %+v", why, o.events[0])
 	}
@@ -186,13 +186,13 @@ func (o *owned) connect(c *upstream.Connect, present bool) *upstreamtest.Peer {
 // accept plays the broker for the connect in progress.
 func (o *owned) accept(present bool) *upstreamtest.Peer {
 	o.r.t.Helper()
-	o.r.settle()
+	o.r.runUntilIdle()
 	if o.r.lis.Dialled() == 0 {
 		o.r.t.Fatal("nothing has dialled")
 	}
 	p := o.r.lis.Accept(o.r.t)
 	p.Accept(present)
-	o.r.settle()
+	o.r.runUntilIdle()
 	return p
 }
 

@@ -35,7 +35,7 @@ func situations() []situation {
 		{is: "idle: closed, and a QoS 1 message of the device is unacknowledged", state: "idle", reach: func(s *stage) {
 			s.busy()
 			s.o.Close(s.now(), upstream.CloseAbort)
-			s.settle()
+			s.runUntilIdle()
 			s.p = nil
 		}},
 		{is: "dormant: reopened, until the device speaks", state: "dormant", reach: func(s *stage) {
@@ -77,7 +77,7 @@ func situations() []situation {
 		{is: "backoff: the broker has said that another connection has the session", state: "backoff", reach: func(s *stage) {
 			s.busy()
 			s.p.SendRaw(0xe0, 1, 0x8e)
-			s.settle()
+			s.runUntilIdle()
 			s.p = nil
 		}},
 		{is: "parked: the broker has said that another connection has the session", state: "parked", reach: func(s *stage) {
@@ -120,19 +120,19 @@ func (s *stage) busy() {
 	s.o.Subscribe(s.now(), 11, "down/#", 1)
 	s.o.Ping(s.now(), 12)
 	s.p.Publish("down/t", "y", 1, 7, false)
-	s.settle()
+	s.runUntilIdle()
 }
 
 func (s *stage) lose() {
 	s.busy()
 	s.p.Conn.Close()
-	s.settle()
+	s.runUntilIdle()
 	s.p = nil
 }
 
 // dialled takes the broker's end of the connect in progress.
 func (s *stage) dialled() {
-	s.settle()
+	s.runUntilIdle()
 	s.p = s.lis.Accept(s.t)
 	upstreamtest.Want[*packets.ConnectPacket](s.p, "a connection begins with CONNECT")
 }
@@ -141,7 +141,7 @@ func (s *stage) dialled() {
 func (s *stage) takeSlot() {
 	other := s.link()
 	other.Connect(s.now(), &upstream.Connect{ClientID: "other"})
-	s.settle()
+	s.runUntilIdle()
 	s.lis.Accept(s.t)
 }
 

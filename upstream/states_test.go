@@ -104,14 +104,14 @@ func stateRow(t *testing.T, at situation, in stateInput) (row []string) {
 	bubble(t, at.opt, func(r *rig) {
 		s := &stage{rig: r, o: r.link()}
 		at.reach(s)
-		s.settle()
+		s.runUntilIdle()
 		if got := upstream.StateOf(s.o.Link); got != at.state {
 			t.Fatalf("%s: the state is %s", at.is, got)
 		}
 		s.o.past, s.o.events = s.o.events, nil
 		s.octets()
 		in.do(s)
-		s.settle()
+		s.runUntilIdle()
 		state := upstream.StateOf(s.o.Link)
 		if upstream.DrainingOf(s.o.Link) {
 			state += ", draining"
@@ -122,7 +122,7 @@ func stateRow(t *testing.T, at situation, in stateInput) (row []string) {
 		}
 		row = []string{in.name, state, orDash(eventTexts(s.o.events)), orDash(s.octets()), due}
 		s.o.Close(s.now(), upstream.CloseAbort)
-		s.settle()
+		s.runUntilIdle()
 	})
 	return row
 }

@@ -47,10 +47,10 @@ func TestEveryPacketIsTracedWithoutPasswords(t *testing.T) {
 		m.TopicName, m.Payload, m.Qos, m.MessageID = "cmd/x", []byte("open"), 1, 7
 		b.Send(m)
 		b.Send(packets.NewControlPacket(packets.Pingresp))
-		r.settle()
+		r.runUntilIdle()
 		l.Close(r.now(), upstream.CloseGraceful)
 		l.Flush(r.now())
-		r.settle()
+		r.runUntilIdle()
 	})
 	log.mu.Lock()
 	defer log.mu.Unlock()

@@ -71,7 +71,7 @@ func (l *modelLink) do(a Action) bool {
 	switch a.Kind {
 	case ActionConnect:
 		l.disconnect()
-		l.release()
+		l.forgetUnacked()
 		l.drain = false
 		l.out = slices.DeleteFunc(l.out, func(m linkMessage) bool { return m.token == 0 })
 		if a.Clean {
@@ -127,7 +127,7 @@ func (l *modelLink) do(a Action) bool {
 			l.passWills()
 		}
 		l.disconnect()
-		l.release()
+		l.forgetUnacked()
 		l.state = mIdle
 	}
 	return true
@@ -225,8 +225,8 @@ func (l *modelLink) disconnect() {
 	l.state = mDown
 }
 
-// release forgets what has been received and not acknowledged.
-func (l *modelLink) release() {
+// forgetUnacked forgets what has been received and not acknowledged.
+func (l *modelLink) forgetUnacked() {
 	for id, m := range l.in {
 		if !m.acked {
 			delete(l.in, id)

@@ -67,7 +67,7 @@ func TestNothingAcknowledgedIsLostByKills(t *testing.T) {
 	}
 	killing := w.now()
 	w.quiet.Store(true)
-	w.settle()
+	w.awaitQuiet()
 	w.cancel()
 	w.wg.Wait()
 	w.ledger.conclude()
@@ -135,8 +135,8 @@ func (w *world) ready() error {
 	return err
 }
 
-// settle waits until everything has arrived. What has not by then is lost.
-func (w *world) settle() {
+// awaitQuiet waits until everything has arrived. What has not by then is lost.
+func (w *world) awaitQuiet() {
 	for end := w.now() + settleLimit; w.now() < end && w.ctx.Err() == nil && !w.ledger.settled(settleQuiet); {
 		w.pause(50 * time.Millisecond)
 	}

@@ -72,7 +72,7 @@ func (c *mqttClient) serve(conn net.Conn) error {
 		return nil
 	}
 	c.w.trace.note(c.id, "is connected, session present %v", ack.SessionPresent)
-	if err := c.resume(conn, ack.SessionPresent); err != nil {
+	if err := c.resend(conn, ack.SessionPresent); err != nil {
 		return err
 	}
 	defer func() {
@@ -91,8 +91,8 @@ func (c *mqttClient) serve(conn net.Conn) error {
 	}
 }
 
-// resume sends again what was not answered, in order, and lets new messages out.
-func (c *mqttClient) resume(conn net.Conn, present bool) error {
+// resend sends again what was not answered, in order, and lets new messages out.
+func (c *mqttClient) resend(conn net.Conn, present bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.began && !present {

@@ -26,7 +26,7 @@ func (w *world) heal() {
 		return
 	}
 	for end := time.Now().Add(healLimit); !w.failed(); {
-		w.settle()
+		w.runUntilIdle()
 		w.tend()
 		waiting := w.waiting()
 		if waiting == "" {
@@ -38,7 +38,7 @@ func (w *world) heal() {
 		}
 	}
 	for end := time.Now().Add(healQuiet); time.Now().Before(end) && !w.failed(); {
-		w.settle()
+		w.runUntilIdle()
 		w.tend()
 	}
 	if !w.failed() {
@@ -56,7 +56,7 @@ func (w *world) healSilently() bool {
 	}
 	w.note("world", "the devices are silent")
 	for end := time.Now().Add(spoolLimit); len(w.ledger.owing(nil, true)) > 0 && !w.failed(); {
-		w.settle()
+		w.runUntilIdle()
 		time.Sleep(250 * time.Millisecond)
 		if time.Now().After(end) {
 			w.ledger.offend("stuck spool", "%v after the broker is well, and the device silent: %v", spoolLimit, w.ledger.owing(nil, true)[0])
@@ -71,8 +71,8 @@ func (w *world) healSilently() bool {
 	return !w.failed()
 }
 
-// settle moves everything that can move.
-func (w *world) settle() {
+// runUntilIdle moves everything that can move.
+func (w *world) runUntilIdle() {
 	for range 100000 {
 		w.look()
 		moved := false

@@ -115,12 +115,12 @@ func TestNewMessageWithAFreeIdentifierAndTheSamePayloadIsNoRepeat(t *testing.T) 
 					scene(t, nil, func(w *world, d *device) {
 						if sleeps {
 							d.sleep()
-							w.settle()
+							w.runUntilIdle()
 							w.passes(sleepMin)
 						}
 						topic := d.equalTopic("d", qos)
 						w.broker.publish(d, topic, qos, true)
-						if w.settle(); len(w.broker.session(d.id).window) > 0 {
+						if w.runUntilIdle(); len(w.broker.session(d.id).window) > 0 {
 							t.Fatal("the first is not acknowledged")
 						}
 						w.broker.publish(d, topic, qos, true)
@@ -132,7 +132,7 @@ func TestNewMessageWithAFreeIdentifierAndTheSamePayloadIsNoRepeat(t *testing.T) 
 							w.recover()
 							w.passes(5 * time.Second)
 						}
-						w.settle()
+						w.runUntilIdle()
 					})
 				})
 			}
@@ -209,7 +209,7 @@ func TestOrderHoldsHoweverOftenConnectionsBreak(t *testing.T) {
 					w.passes(time.Second)
 					for range 8 {
 						publish()
-						w.settle()
+						w.runUntilIdle()
 					}
 					w.recover()
 					for n := range 600 {
@@ -222,7 +222,7 @@ func TestOrderHoldsHoweverOftenConnectionsBreak(t *testing.T) {
 						d.reaches()
 						d.hears()
 						if left == 0 {
-							w.settle()
+							w.runUntilIdle()
 						} else if d.breaksAtPublish() {
 							left--
 						}
@@ -270,14 +270,14 @@ func TestPINGRESPWaitsForWhatTheBrokerHasBehindAPausedConnection(t *testing.T) {
 			t.Run(fmt.Sprintf("limit %d, window %d", limit, window), func(t *testing.T) {
 				scene(t, func(p *profile) { p.maxMessages, p.window = limit, window }, func(w *world, d *device) {
 					d.sleep()
-					w.settle()
+					w.runUntilIdle()
 					for range 5 * limit {
 						w.broker.publish(d, downTopic, 1, false)
 					}
-					w.settle()
+					w.runUntilIdle()
 					w.passes(time.Minute)
 					d.ping()
-					w.settle()
+					w.runUntilIdle()
 					if d.req != nil {
 						t.Error("PINGREQ is not answered")
 					}
@@ -293,7 +293,7 @@ func TestPINGRESPWaitsForWhatTheBrokerSendsAtPUBCOMPHoweverSlowTheStore(t *testi
 		t.Run(fmt.Sprint("published before the wake: ", asleep), func(t *testing.T) {
 			scene(t, func(p *profile) { p.window = 1 }, func(w *world, d *device) {
 				d.sleep()
-				w.settle()
+				w.runUntilIdle()
 				if w.process.store.SetDelay(30 * time.Millisecond); !asleep {
 					w.outage() // the broker has them all when the device wakes
 				}
@@ -302,10 +302,10 @@ func TestPINGRESPWaitsForWhatTheBrokerSendsAtPUBCOMPHoweverSlowTheStore(t *testi
 				}
 				w.recover()
 				w.passes(5 * time.Second)
-				w.settle()
+				w.runUntilIdle()
 				d.ping()
 				for range 100 {
-					w.settle()
+					w.runUntilIdle()
 					w.passes(10 * time.Millisecond)
 				}
 			})
@@ -320,15 +320,15 @@ func TestWakeEndsThoughTheBrokerHasMoreThanOneWakeDelivers(t *testing.T) {
 			t.Run(fmt.Sprintf("limit %d, window %d", limit, window), func(t *testing.T) {
 				scene(t, func(p *profile) { p.maxMessages, p.window = limit, window }, func(w *world, d *device) {
 					d.sleep()
-					w.settle()
+					w.runUntilIdle()
 					for range 25 * limit {
 						w.broker.publish(d, downTopic, 1, false)
 					}
-					w.settle()
+					w.runUntilIdle()
 					for range 3 {
 						w.passes(time.Minute)
 						d.ping()
-						if w.settle(); d.req != nil {
+						if w.runUntilIdle(); d.req != nil {
 							t.Fatal("PINGREQ is not answered")
 						}
 					}
@@ -343,7 +343,7 @@ func TestWakeEndsThoughTheBrokerHasMoreThanOneWakeDelivers(t *testing.T) {
 func TestPINGRESPWaitsForWhatTheBrokerSendsOnANewConnection(t *testing.T) {
 	scene(t, nil, func(w *world, d *device) {
 		d.sleep()
-		w.settle()
+		w.runUntilIdle()
 		w.outage()
 		w.broker.publish(d, downTopic, 1, false)
 		w.recover()
@@ -351,7 +351,7 @@ func TestPINGRESPWaitsForWhatTheBrokerSendsOnANewConnection(t *testing.T) {
 		w.serves()
 		d.mqtt().write(false) // CONNACK
 		d.ping()
-		w.settle()
+		w.runUntilIdle()
 	})
 }
 

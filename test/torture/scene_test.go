@@ -24,15 +24,15 @@ func scene(t *testing.T, change func(*profile), play func(*world, *device)) {
 		w := newWorld(t, 1, p)
 		w.rng, w.calm = rand.New(rand.NewPCG(1, 1)), true
 		d := w.devices[0]
-		w.settle()
+		w.runUntilIdle()
 		d.connect(false)
-		w.settle()
+		w.runUntilIdle()
 		for _, filter := range d.filters() {
 			d.subscribe(filter, 2)
-			w.settle()
+			w.runUntilIdle()
 		}
 		d.register(upTopic)
-		w.settle()
+		w.runUntilIdle()
 		play(w, d)
 		if !w.failed() {
 			w.heal()

@@ -82,20 +82,20 @@ func (c *brokerConn) connect(p *packets.ConnectPacket) {
 		ack.SessionPresent = true
 		if b.w.lies() {
 			b.w.note(c.who(), "broker: lies about Session Present")
-			s.disown("the broker has said that it has no session")
+			s.forgetReceived("the broker has said that it has no session")
 			ack.SessionPresent, s.fresh, s.young = false, !c.orphan, s.young || c.orphan
 		}
 	}
 	s.clean, s.conn, c.s = p.CleanSession, c, s
 	c.queue(ack, func() { c.accepted = true })
-	s.resume()
+	s.resend()
 }
 
 // giveUp ends the session; its queue goes with it.
 func (s *brokerSession) giveUp(why string) {
 	s.b.sessions = slices.DeleteFunc(s.b.sessions, func(other *brokerSession) bool { return other == s })
 	s.note("the session of the broker ends: %s", why)
-	s.disown(why)
+	s.forgetReceived(why)
 	for _, m := range s.waiting() {
 		if m.mayLack == "" {
 			m.mayLack = why
@@ -103,9 +103,9 @@ func (s *brokerSession) giveUp(why string) {
 	}
 }
 
-// disown forgets what came from the client; it may come again, and what a dying gateway has not noticed to
+// forgetReceived forgets what came from the client; it may come again, and what a dying gateway has not noticed to
 // be lost does not.
-func (s *brokerSession) disown(why string) {
+func (s *brokerSession) forgetReceived(why string) {
 	for _, in := range s.received {
 		if !in.passed {
 			s.b.w.ledger.excuse(why, func(m *message) bool { return m.up && m.dev == s.dev && m.topic == in.topic && m.payload == in.payload })
@@ -133,8 +133,8 @@ func (s *brokerSession) waiting() (list []*message) {
 	return append(list, s.queue...)
 }
 
-// resume repeats what was in flight, in order.
-func (s *brokerSession) resume() {
+// resend repeats what was in flight, in order.
+func (s *brokerSession) resend() {
 	for _, d := range s.window {
 		if d.released {
 			s.conn.sendPubrel(d.id)
