@@ -10,6 +10,7 @@ import (
 	"sngate/gateway/persist"
 	"sngate/gateway/session"
 	"sngate/gateway/session/dialogue"
+	"sngate/store"
 )
 
 // restoration is the start from the store: it makes an entry for each session that is there,
@@ -18,6 +19,7 @@ type restoration struct {
 	gw        *Gateway
 	entries   map[string]*entry
 	records   map[*entry]persist.Entry
+	stored    map[*entry]counted // messages, to be loaded later
 	order     []*entry
 	addresses map[listen.Peer]int    // how many sessions have been at an address
 	refused   map[session.Reason]int // sessions that the configuration no longer allows
@@ -25,8 +27,8 @@ type restoration struct {
 
 // restore finds the sessions that the store has, and starts the shards' restoring of them.
 func (g *Gateway) restore() error {
-	r := restoration{gw: g, entries: make(map[string]*entry), records: make(map[*entry]persist.Entry), addresses: make(map[listen.Peer]int), refused: make(map[session.Reason]int)}
-	loaded, err := g.keeper.Load(r.record)
+	r := restoration{gw: g, entries: make(map[string]*entry), records: make(map[*entry]persist.Entry), stored: make(map[*entry]counted), addresses: make(map[listen.Peer]int), refused: make(map[session.Reason]int)}
+	loaded, err := g.keeper.Load(r.record, r.rest)
 	if err != nil {
 		return err
 	}
@@ -58,14 +60,35 @@ func (g *Gateway) restore() error {
 	return nil
 }
 
-// record takes the record of a session; see persist.Keeper.Load.
-func (r *restoration) record(clientID, record []byte, at *persist.Entry) error {
+// rest counts a message or topic of a client; see persist.Keeper.Load. What is left of a session
+// whose record is gone is found here too, and erased: it is not to come back as a part of the next one.
+func (r *restoration) rest(clientID []byte, b store.Bucket, octets int) {
+	e := r.entryOf(clientID)
+	switch b {
+	case store.Held:
+		n := r.stored[e]
+		n.heldMessages, n.heldOctets = n.heldMessages+1, n.heldOctets+octets
+		r.stored[e] = n
+	case store.Spool:
+		n := r.stored[e]
+		n.spoolMessages, n.spoolOctets = n.spoolMessages+1, n.spoolOctets+octets
+		r.stored[e] = n
+	}
+}
+
+func (r *restoration) entryOf(clientID []byte) *entry {
 	e := r.entries[string(clientID)]
 	if e == nil {
 		e = r.gw.shardOf(clientID).newEntry(string(clientID))
 		r.entries[string(clientID)] = e
 		r.order = append(r.order, e)
 	}
+	return e
+}
+
+// record takes the record of a session; see persist.Keeper.Load.
+func (r *restoration) record(clientID, record []byte, at *persist.Entry) error {
+	e := r.entryOf(clientID)
 	if at == nil {
 		return nil
 	}
@@ -143,6 +166,9 @@ func (r *restoration) expect(e *entry) {
 		e.endedAt = g.keeper.Since(at.Ended)
 	}
 	s.countHeld(e)
+	n := r.stored[e]
+	s.gauges.held(&e.counted, n.heldMessages, n.heldOctets)
+	s.gauges.spooled(&e.counted, n.spoolMessages, n.spoolOctets)
 	s.loads.add(e)
 }
 

@@ -47,6 +47,7 @@ func (t restorer) answered(e *entry, c persist.Client, err error) {
 
 // later has the store asked again after a pause.
 func (t restorer) later(e *entry) {
+	t.spares.postpone(e)
 	if t.loads.fail(e) {
 		time.AfterFunc(loadRetry, func() {
 			t.queues.post(func() {

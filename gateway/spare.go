@@ -18,6 +18,14 @@ func (p *spares) noteEnded(e *entry, ended bool, now time.Duration) {
 	}
 }
 
+// postpone puts e behind all others that have ended: it cannot be given up now, and must not
+// be in their way.
+func (p *spares) postpone(e *entry) {
+	if e.ended != nil {
+		p.ended.MoveToBack(e.ended)
+	}
+}
+
 // noteHalfOpen puts e among the will dialogues that may be given up, or takes it out.
 func (p *spares) noteHalfOpen(e *entry) {
 	switch open := e.session.HalfOpen(); {

@@ -160,7 +160,7 @@ func wantPresentForm(t *testing.T, path string, from uint32) {
 			}
 		}
 		return nil
-	})
+	}, func([]byte, store.Bucket, int) {})
 	if err != nil || l.Records > 0 || sessions != 6 {
 		t.Errorf("%d sessions, %d bad records, %v", sessions, l.Records, err)
 	}
@@ -205,7 +205,7 @@ func setVersion(t *testing.T, s store.Store, id string, version uint8) (was uint
 			record, where = bytes.Clone(value), *at
 		}
 		return nil
-	})
+	}, func([]byte, store.Bucket, int) {})
 	if err != nil || record == nil {
 		t.Fatalf("no session of %s: %v", id, err)
 	}

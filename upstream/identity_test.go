@@ -183,7 +183,7 @@ func TestPubrelBehindDisconnectIsForTheNextConnection(t *testing.T) {
 		r.runUntilIdle()
 		p.Conn.Close()
 		o.want(upstream.EventClosed, "closed")
-		p = o.connect(takenBefore(), true)
+		p = o.connect(takenBefore(fileIdentity), true)
 		ack(p, pubrel, 5)
 		if e := o.want(upstream.EventReleased, "PUBREL"); e.Identity != fileIdentity {
 			t.Errorf("released: %x", e.Identity)

@@ -32,6 +32,7 @@ type received struct {
 	qos   uint8
 	conn  uint8 // the last one it has come in
 	acked bool
+	bad   bool // the owner was not given it
 	told  bool // the owner has said that it is unreleased, and it has not come since
 }
 
@@ -62,9 +63,15 @@ func (r *inbound) owe(id uint16, qos uint8) {
 
 func (r *inbound) clear() { r.list = nil }
 
-// addUnreleased notes messages that the owner has in custody, where nothing newer is known: see
-// Connect.Unreleased.
-func (r *inbound) addUnreleased(messages []Identity) {
+// setUnreleased notes which messages the owner has in custody, where nothing newer is known: see
+// Connect.Unreleased. Those of which only its word told before, and does no more, are the
+// broker's again.
+func (r *inbound) setUnreleased(messages []Identity) {
+	for id, m := range r.list {
+		if m.told && !slices.Contains(messages, m.identity(id)) {
+			r.remove(id)
+		}
+	}
 	for _, message := range messages {
 		if _, known := r.list[message.id()]; !known {
 			r.add(message.id(), received{sum: message.sum(), qos: 2, acked: true, told: true})

@@ -35,7 +35,7 @@ func (l *dedicated) Connect(now time.Duration, c *Connect) {
 func (l *dedicated) setParams(c *Connect) {
 	l.params = *c
 	l.params.Unreleased = nil
-	l.t.in.addUnreleased(c.Unreleased)
+	l.t.in.setUnreleased(c.Unreleased)
 	l.SetWill(c.Will)
 	if l.home == nil {
 		l.home = l.d.dial.BrokerAt(c.Home)

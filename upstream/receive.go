@@ -16,7 +16,7 @@ func (t *traffic) badPacket(p *mqtt.Packet) {
 	}
 	t.in.owe(p.ID, p.QoS)
 	if p.QoS == 2 {
-		t.begin(p.ID, received{qos: 2, acked: true})
+		t.begin(p.ID, received{qos: 2, acked: true, bad: true})
 	}
 	t.acknowledge(p.ID, p.QoS)
 }
@@ -61,7 +61,7 @@ func (t *traffic) repeated(id uint16, m received) {
 // begin adds a message, and tells the owner of one of QoS 2 that it takes the place of. A bad
 // packet, which has no sum, was never the owner's.
 func (t *traffic) begin(id uint16, m received) Handle {
-	if old := t.in.list[id]; old.qos == 2 && old.sum != 0 {
+	if old := t.in.list[id]; old.qos == 2 && !old.bad {
 		t.events.report(Event{Kind: EventForgotten, Identity: old.identity(id)})
 	}
 	return t.in.add(id, m)

@@ -48,7 +48,7 @@ func taken(t *testing.T, k *Keeper) (list []string, l Loaded) {
 			list = append(list, fmt.Sprintf("%s %d \"\" %q %+v", clientID, session.RecordSession, record, *at))
 		}
 		return nil
-	})
+	}, func(clientID []byte, _ store.Bucket, _ int) { clients[string(clientID)] = true })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,8 +135,10 @@ func TestRecordsThatMakeNoSenseAreCounted(t *testing.T) {
 	loaded, err := k.Load(func(clientID, record []byte, at *Entry) error {
 		clients = append(clients, fmt.Sprintf("%s %v %v", clientID, record == nil, at == nil))
 		return nil
+	}, func(clientID []byte, b store.Bucket, octets int) {
+		clients = append(clients, fmt.Sprintf("%s %v %d", clientID, b, octets))
 	})
-	if d := cmp.Diff([]string{"a true true", "b true true"}, clients); d != "" || err != nil || loaded.Records != 3 || !errors.Is(loaded.First, errEntry) {
+	if d := cmp.Diff([]string{"a true true", "b true true", "b held 64"}, clients); d != "" || err != nil || loaded.Records != 3 || !errors.Is(loaded.First, errEntry) {
 		t.Errorf("%s, %d bad, %v, %v", d, loaded.Records, loaded.First, err)
 	}
 	if f := loadClient(t, k, "a").Rest(func(session.RecordKind, []byte, []byte) error { t.Error("a record"); return nil }); f.Records != 0 {

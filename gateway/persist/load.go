@@ -40,10 +40,17 @@ type Loaded struct {
 // what the shell has added to it; with nil for both where it is malformed, or where another
 // record of the client is found. It keeps nothing of what it is given. A record that it
 // refuses is counted among the faults, but for one of another version, which ends the
-// loading: [session.ErrRecordVersion]. LoadClient reads the rest of a client.
-func (k *Keeper) Load(take func(clientID, record []byte, at *Entry) error) (Loaded, error) {
+// loading: [session.ErrRecordVersion]. Of the messages of each client and its topics rest is
+// told, in octets; LoadClient reads them.
+func (k *Keeper) Load(take func(clientID, record []byte, at *Entry) error, rest func(clientID []byte, b store.Bucket, octets int)) (Loaded, error) {
 	var l Loaded
 	err := k.store.Load(func(b store.Bucket, key, value []byte) error {
+		if b != store.Sessions {
+			if clientID, _, _, ok := splitKey(b, key); ok {
+				rest(clientID, b, session.MessageOctets(value))
+			}
+			return nil
+		}
 		if k.loadOwn(&l, key, value) {
 			return nil
 		}
@@ -54,7 +61,7 @@ func (k *Keeper) Load(take func(clientID, record []byte, at *Entry) error) (Load
 			l.note(b, key, err)
 		}
 		return nil
-	}, store.Sessions)
+	})
 	if err != nil {
 		return Loaded{}, fmt.Errorf("reading the store: %w", err)
 	}

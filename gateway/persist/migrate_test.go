@@ -77,6 +77,6 @@ func TestRecordOfAnotherVersionEndsTheLoading(t *testing.T) {
 	submit(t, k, "dev", session.Record{Kind: session.RecordSession})
 	_, err := k.Load(func([]byte, []byte, *Entry) error {
 		return fmt.Errorf("%w: it has version 3", session.ErrRecordVersion)
-	})
+	}, nil)
 	wantVersionError(t, err, `client id "dev"`, "version 3")
 }

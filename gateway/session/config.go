@@ -84,6 +84,10 @@ func (c *Config) packetSize(clientID string) int {
 // that empty messages are bounded by MaxBytes too.
 const messageOverhead = 64
 
+// MessageOctets is what a message counts in Held or Spooled that the store has as value, a
+// RecordHeld or RecordSpool; to within a few octets.
+func MessageOctets(value []byte) int { return len(value) + messageOverhead }
+
 // expiry is the time of silence after which a device that promised to speak every
 // d seconds counts as lost: "10 % if the timer is larger than one minute, 50 % if
 // less" (MQTT-SN 1.2 section 7.2).

@@ -219,6 +219,9 @@ func (cu *custody) forgetOutgoing(st *step) {
 
 // load takes a RecordExchange.
 func (cu *custody) load(t unreleased) {
+	if cu.findUnreleased(t.identity) >= 0 {
+		return // it has another slot, too
+	}
 	cu.unreleased = append(cu.unreleased, t)
 	cu.lastSlot = t.slot
 }

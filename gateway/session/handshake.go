@@ -155,6 +155,8 @@ func (hs *handshake) carryOut(st *step) {
 	}
 	if clean {
 		hs.s.handshake.forget(st)
+	} else {
+		hs.s.down.dropHeld(st, ReasonSessionEnded) // what is not ours yet: the broker sends it again
 	}
 	hs.s.clean = d.connect.clean
 	hs.s.wills.open()

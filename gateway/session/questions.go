@@ -134,16 +134,6 @@ func (ul *uplink) relays() bool {
 	return false
 }
 
-// limitReached reports whether the device has been sent as many messages as one wake may
-// deliver. The rest waits for the next one.
-func (wk *waking) limitReached() bool {
-	return wk.s.state == StateAwake && wk.barrier.sent >= wakeFactor*wk.s.cfg.MaxMessages
-}
-
-// wakeFactor bounds a wake, as so many times the messages that are held at most: a
-// steady stream of messages must not keep a device awake for ever.
-const wakeFactor = 10
-
 // accepting reports whether CONNACK waits for the store: the device is not sent anything
 // before it.
 func (hs *handshake) accepting() bool { return hs.s.journal.awaits(thenConnAck) }

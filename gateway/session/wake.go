@@ -55,3 +55,13 @@ func (wk *waking) onPong(st *step, ev *Event) {
 	wk.barrier.done = ev.Failed
 	wk.s.down.pump(st)
 }
+
+// limitReached reports whether the device has been sent as many messages as one wake may
+// deliver. The rest waits for the next one.
+func (wk *waking) limitReached() bool {
+	return wk.s.state == StateAwake && wk.barrier.sent >= wakeFactor*wk.s.cfg.MaxMessages
+}
+
+// wakeFactor bounds a wake, as so many times the messages that are held at most: a
+// steady stream of messages must not keep a device awake for ever.
+const wakeFactor = 10

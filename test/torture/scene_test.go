@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sngate/gateway"
+	"sngate/snpacket/sn12"
 )
 
 // A scene is a world in which nothing is left to chance: what random worlds have found, in a few steps.
@@ -116,4 +117,29 @@ func (d *device) speaks() {
 	d.ping()
 	d.reaches()
 	d.hears()
+}
+
+// A QoS 2 message is on its way to the store, and not acknowledged to the broker, when the device
+// connects anew, and leaves again. The message is the broker's again, which sends it once more.
+func TestQoS2MessageThatWasNotStoredYetComesAgain(t *testing.T) {
+	scene(t, nil, func(w *world, d *device) {
+		d.sleep()
+		d.reaches()
+		d.hears()
+		w.process.store.StopCommits()
+		w.broker.publish(d, downTopic, 2, false)
+		w.writes()
+		// A CONNECT with a will that comes to nothing, and one without.
+		d.send(sn12.Connect{CleanSession: true, Will: true, ProtocolID: sn12.ProtocolID, Duration: 60, ClientID: []byte(d.id)})
+		d.reaches()
+		d.misses()
+		d.connect(false)
+		d.reaches()
+		d.goodbye()
+		d.reaches()
+		w.serves()
+		w.process.store.StartCommits()
+		w.look()
+		d.hears()
+	})
 }
