@@ -103,7 +103,7 @@ func isNamed(t types.Type, path string, names ...string) bool {
 // methods with these names, of those types or of the session; and fields with these names that are
 // read. The journal itself may ask as well, and is counted with the rest.
 func storeTypes() []string   { return []string{"durable", "journal"} }
-func storeMethods() []string { return []string{"storing", "takes", "refuses"} }
+func storeMethods() []string { return []string{"storing", "accepts", "refuses"} }
 func storeFields() []string  { return []string{"Durable", "StoreDown", "StoreOK"} }
 
 // storeTests counts the expressions of the session that ask "is there a store".
