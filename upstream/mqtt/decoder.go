@@ -1,55 +1,13 @@
 package mqtt
 
 import (
-	"fmt"
+	"errors"
 	"io"
 	"net"
 )
 
-// ProtocolError says what a broker sent that leaves no way to tell where the next packet
-// begins, or that no connection begins with. It costs that connection.
-type ProtocolError string
-
-func (e ProtocolError) Error() string { return "upstream: protocol error: " + string(e) }
-
-// Fault says what is wrong inside a packet whose end is known. It costs that packet. It
-// is one byte because the stack of each reader holds packets.
-type Fault uint8
-
-// What may be wrong inside a packet.
-const (
-	FaultNone Fault = iota
-	FaultSecondConnack
-	faultType
-	faultShort
-	faultQoS
-	faultTopicLength
-	faultTopic
-	faultIdentifier
-)
-
-var packetFaults = [...]string{
-	FaultSecondConnack: "a second CONNACK",
-	faultType:          "a packet type no server sends",
-	faultShort:         "too short for its type",
-	faultQoS:           "PUBLISH with QoS 3",
-	faultTopicLength:   "PUBLISH is shorter than its topic",
-	faultTopic:         "PUBLISH with an invalid topic",
-	faultIdentifier:    "PUBLISH with packet identifier 0",
-}
-
-func (e Fault) Error() string { return "upstream: bad packet: " + packetFaults[e] }
-
-// Disconnected is how a connection ends on which the broker has sent DISCONNECT. MQTT 3.1.1
-// knows that of clients only, but brokers send it, some with the reason code of MQTT 5.
-type Disconnected uint8
-
-// CodeTakenOver is the reason code of MQTT 5 for a session that another connection has.
-const CodeTakenOver = 0x8e
-
-func (e Disconnected) Error() string {
-	return fmt.Sprintf("upstream: the broker sent DISCONNECT with reason code 0x%02x", uint8(e))
-}
+// ErrAgain says that a source that does not block has nothing now.
+var ErrAgain = errors.New("upstream: nothing to read")
 
 // window is the part of a connection's byte stream that has been read and not yet
 // decoded: buf.B[r:w]. buf is nil while nothing is buffered and the source takes its
@@ -68,13 +26,35 @@ type source interface {
 
 // Decoder cuts a byte stream into packets. It allocates for a packet only what the
 // packet is allowed to hold, and checks everything before use.
+//
+// It can stop anywhere in a packet, if its source does not block, and go on there.
 type Decoder struct {
 	window
 	src        source
 	maxPayload int
 	faults     int  // bad packets in a row
 	begun      bool // CONNACK has been read
+
+	// Of the packet that has begun to come.
+	stage stage
+	size  int    // on the wire
+	left  int    // octets of it that are not decoded
+	part  []byte // a topic that does not fit into the window
+	got   int    // octets of part, or of the payload, that have come
 }
+
+// stage is what of a packet is decoded next.
+type stage uint8
+
+const (
+	atHeader stage = iota
+	atBody         // of a packet that is not PUBLISH
+	atTopicLength
+	atTopic
+	atIdentifier
+	atPayload
+	atRest // nothing of which is kept
+)
 
 const (
 	// maxControl is the longest body, in bytes, of a packet that is not PUBLISH: what claims
@@ -95,35 +75,65 @@ func (d *Decoder) Reset(nc net.Conn, maxPayload int) {
 
 // Next reads one packet into p and returns its size on the wire in bytes. What is wrong
 // inside a packet is left in p.Fault, and so are packets that have no meaning here: only an
-// error ends the connection, one of the connection's own or a [ProtocolError].
+// error ends the connection, one of the connection's own or a [ProtocolError]. After
+// [ErrAgain] the next call has to be given the same p, and goes on with it.
 func (d *Decoder) Next(p *Packet) (size int, err error) {
-	*p = Packet{}
-	first, n, header, err := d.header()
+	if d.stage == atHeader {
+		*p = Packet{}
+		if err := d.header(p); err != nil {
+			return 0, err
+		}
+	}
+	for d.stage != atHeader {
+		if err := d.decode(p); err != nil {
+			return 0, err
+		}
+	}
+	return d.size, nil
+}
+
+// decode takes the next part of a packet.
+func (d *Decoder) decode(p *Packet) error {
+	switch d.stage {
+	case atBody:
+		return d.body(p)
+	case atTopicLength:
+		return d.topicLength(p)
+	case atTopic:
+		return d.topic(p)
+	case atIdentifier:
+		b, err := d.need(2)
+		if err != nil {
+			return err
+		}
+		p.ID = uint16(b[0])<<8 | uint16(b[1])
+		d.pass(2)
+		d.toPayload(p)
+		return nil
+	case atPayload:
+		if err := d.fillPart(p.Payload); err != nil {
+			return err
+		}
+		d.stage = atHeader
+		return nil
+	}
+	return d.rest()
+}
+
+// body reads what is looked at of a packet that is not PUBLISH.
+func (d *Decoder) body(p *Packet) error {
+	body, err := d.need(min(d.left, maxFields))
 	if err != nil {
-		return 0, err
+		return err
 	}
-	p.Kind = first >> 4
-	if !d.begun && p.Kind != TypeConnack && p.Kind != TypeDisconnect {
-		return 0, ProtocolError("the first packet is not CONNACK")
-	}
-	d.begun = true
-	if p.Kind == TypePublish {
-		return header + n, d.publish(first, n, p)
-	}
-	if n > maxControl {
-		return 0, ProtocolError("a packet of impossible length")
-	}
-	body, err := d.need(min(n, maxFields))
-	if err != nil {
-		return 0, err
-	}
-	d.r += len(body)
+	d.pass(len(body))
+	d.stage = atRest
 	if p.Fault = decodeBody(body, p); p.Fault == FaultNone {
 		d.faults = 0
 	} else if d.faults++; d.faults > maxFaults {
-		return 0, ProtocolError("too many bad packets in a row")
+		return ProtocolError("too many bad packets in a row")
 	}
-	return header + n, d.skip(n - len(body)) // which overwrites the body
+	return nil
 }
 
 // decodeBody reads the body of a packet that is not PUBLISH. Flags of the fixed header and
@@ -152,81 +162,118 @@ func decodeBody(body []byte, p *Packet) Fault {
 	return FaultNone
 }
 
-// header reads a fixed header: the first byte, the remaining length and the length
-// of the header itself.
-func (d *Decoder) header() (first byte, remaining, size int, err error) {
+// header reads a fixed header, and with it says what comes next.
+func (d *Decoder) header(p *Packet) error {
+	first, n := byte(0), 0
 	for shift := 0; ; shift += 7 {
-		size = 2 + shift/7
+		size := 2 + shift/7
 		b, err := d.need(size)
 		if err != nil {
-			return 0, 0, 0, err
+			return err
 		}
-		remaining |= int(b[size-1]&0x7f) << shift
+		n |= int(b[size-1]&0x7f) << shift
 		if b[size-1] < 0x80 {
 			first = b[0]
 			d.r += size
-			return first, remaining, size, nil
+			d.size, d.left = size+n, n
+			break
 		}
 		if shift == 21 {
-			return 0, 0, 0, ProtocolError("the remaining length has more than four bytes")
+			return ProtocolError("the remaining length has more than four bytes")
 		}
 	}
+	p.Kind = first >> 4
+	if !d.begun && p.Kind != TypeConnack && p.Kind != TypeDisconnect {
+		return ProtocolError("the first packet is not CONNACK")
+	}
+	d.begun = true
+	if p.Kind == TypePublish {
+		d.beginPublish(first, p)
+		return nil
+	}
+	if n > maxControl {
+		return ProtocolError("a packet of impossible length")
+	}
+	d.stage = atBody
+	return nil
 }
 
-// publish reads the body of a PUBLISH of n bytes (MQTT 3.1.1 section 3.3). DUP on
-// QoS 0 is tolerated: it means nothing there. The identifier of one that cannot be
-// delivered is read all the same where there is one, so that it can be acknowledged.
-func (d *Decoder) publish(first byte, n int, p *Packet) error {
+// beginPublish begins a PUBLISH (MQTT 3.1.1 section 3.3). DUP on QoS 0 is tolerated: it
+// means nothing there. The identifier of one that cannot be delivered is read all the same
+// where there is one, so that it can be acknowledged.
+func (d *Decoder) beginPublish(first byte, p *Packet) {
 	p.QoS = first >> 1 & 3
 	p.Dup = first&flagDup != 0
 	p.Retain = first&flagRetain != 0
-	fixed := 2
-	if p.QoS > 0 {
-		fixed = 4
-	}
+	d.stage = atTopicLength
 	switch {
 	case p.QoS == 3:
-		p.Fault = faultQoS
-		return d.skip(n)
-	case n < fixed:
-		p.Fault = faultShort
-		return d.skip(n)
+		p.Fault, d.stage = faultQoS, atRest
+	case d.left < 2+identifierLen(p):
+		p.Fault, d.stage = faultShort, atRest
 	}
+}
+
+// identifierLen is how many octets of a PUBLISH the packet identifier takes.
+func identifierLen(p *Packet) int {
+	if p.QoS > 0 {
+		return 2
+	}
+	return 0
+}
+
+func (d *Decoder) topicLength(p *Packet) error {
 	b, err := d.need(2)
 	if err != nil {
 		return err
 	}
-	topicLen := int(b[0])<<8 | int(b[1])
-	d.r += 2
-	if n < fixed+topicLen {
-		p.Fault = faultTopicLength
-		return d.skip(n - 2)
+	n := int(b[0])<<8 | int(b[1])
+	d.pass(2)
+	if d.left < identifierLen(p)+n {
+		p.Fault, d.stage = faultTopicLength, atRest
+		return nil
 	}
-	topic, err := d.take(topicLen)
-	if err != nil {
-		return err
+	d.part, d.got, d.stage = nil, n, atTopic // got: its length, for as long as there is no part
+	if n > minBuffer {
+		d.part, d.got = make([]byte, n), 0
 	}
-	p.Topic = string(topic)
-	if p.QoS > 0 {
-		if b, err = d.need(2); err != nil {
+	return nil
+}
+
+// topic reads a topic, from the window if it fits into it.
+func (d *Decoder) topic(p *Packet) error {
+	if d.part == nil {
+		b, err := d.need(d.got)
+		if err != nil {
 			return err
 		}
-		p.ID = uint16(b[0])<<8 | uint16(b[1])
-		d.r += 2
+		p.Topic = string(b)
+		d.pass(len(b))
+	} else {
+		if err := d.fillPart(d.part); err != nil {
+			return err
+		}
+		p.Topic, d.part = string(d.part), nil
 	}
-	n -= fixed + topicLen
+	if d.stage = atIdentifier; p.QoS == 0 {
+		d.toPayload(p)
+	}
+	return nil
+}
+
+// toPayload comes to the payload of a PUBLISH, which is all that is left of it.
+func (d *Decoder) toPayload(p *Packet) {
+	d.stage = atRest
 	switch {
 	case p.QoS > 0 && p.ID == 0:
 		p.Fault = faultIdentifier
 	case !ValidTopic(p.Topic):
 		p.Fault = faultTopic
-	case n > d.maxPayload:
+	case d.left > d.maxPayload:
 		p.Oversize = true
 	default:
-		p.Payload = make([]byte, n)
-		return d.readFull(p.Payload)
+		p.Payload, d.got, d.stage = make([]byte, d.left), 0, atPayload
 	}
-	return d.skip(n)
 }
 
 // need returns a view of the next n bytes, valid until the next call; n is small.
@@ -255,6 +302,17 @@ func (d *Decoder) Await() error {
 	return d.fill()
 }
 
+// Buffered reports whether something has been read that is not decoded.
+func (d *Decoder) Buffered() bool { return d.r < d.w }
+
+// Idle lets go of the buffer, if there is nothing in it.
+func (d *Decoder) Idle() {
+	if d.r == d.w && d.buf != nil {
+		d.buf.Free()
+		d.buf, d.r, d.w = nil, 0, 0
+	}
+}
+
 // fill reads more. In the middle of a packet an end of the stream is unexpected,
 // which makes no difference to anyone; io.EOF stays io.EOF.
 func (d *Decoder) fill() error {
@@ -264,37 +322,36 @@ func (d *Decoder) fill() error {
 	return d.src.wait(&d.window)
 }
 
-// take returns the next n bytes, from the window when they fit into it.
-func (d *Decoder) take(n int) ([]byte, error) {
-	if n <= minBuffer {
-		b, err := d.need(n)
-		d.r += len(b)
-		return b, err
-	}
-	b := make([]byte, n)
-	return b, d.readFull(b)
+// pass goes past n bytes of the window.
+func (d *Decoder) pass(n int) {
+	d.r += n
+	d.left -= n
 }
 
-// readFull fills p from the window, then from the source directly.
-func (d *Decoder) readFull(p []byte) error {
+// fillPart fills b, from which got octets on it is empty, from the window and then from the
+// source directly.
+func (d *Decoder) fillPart(b []byte) error {
 	if d.buf != nil {
-		n := copy(p, d.buf.B[d.r:d.w])
-		d.r += n
-		p = p[n:]
+		n := copy(b[d.got:], d.buf.B[d.r:d.w])
+		d.got += n
+		d.pass(n)
 	}
-	if len(p) == 0 {
-		return nil
+	for d.got < len(b) {
+		n, err := d.src.Read(b[d.got:])
+		d.got += n
+		d.left -= n
+		if err != nil && d.got < len(b) {
+			return err
+		}
 	}
-	_, err := io.ReadFull(d.src, p)
-	return err
+	return nil
 }
 
-// skip passes over n bytes without keeping them.
-func (d *Decoder) skip(n int) error {
+// rest passes over what is left of a packet.
+func (d *Decoder) rest() error {
 	for {
-		k := min(n, d.w-d.r)
-		d.r += k
-		if n -= k; n == 0 {
+		if d.pass(min(d.left, d.w-d.r)); d.left == 0 {
+			d.stage = atHeader
 			return nil
 		}
 		if err := d.fill(); err != nil {

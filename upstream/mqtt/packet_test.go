@@ -19,11 +19,27 @@ func decodeAll(r io.Reader) (list []Packet, sizes []int, err error) {
 	for {
 		var p Packet
 		size, err := d.Next(&p)
+		for err == ErrAgain {
+			size, err = d.Next(&p)
+		}
 		if err != nil {
 			return list, sizes, err
 		}
 		list, sizes = append(list, p), append(sizes, size)
 	}
+}
+
+// hesitant is a source without blocking that has one byte at every second call.
+type hesitant struct {
+	r    io.Reader
+	next bool
+}
+
+func (h *hesitant) Read(b []byte) (int, error) {
+	if h.next = !h.next; h.next {
+		return 0, ErrAgain
+	}
+	return h.r.Read(b[:min(len(b), 1)])
 }
 
 // FuzzDecode checks the decoder against itself with other cuts of the stream, and
@@ -41,6 +57,10 @@ func FuzzDecode(f *testing.F) {
 		single, _, err2 := decodeAll(iotest.OneByteReader(bytes.NewReader(stream)))
 		if diff := cmp.Diff(list, single); diff != "" {
 			t.Fatalf("byte by byte: %s", diff)
+		}
+		again, _, _ := decodeAll(&hesitant{r: bytes.NewReader(stream)})
+		if diff := cmp.Diff(list, again); diff != "" {
+			t.Fatalf("stopped at each byte: %s", diff)
 		}
 		var fault ProtocolError
 		if errors.As(err, &fault) != errors.As(err2, &fault) {

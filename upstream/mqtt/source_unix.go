@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"syscall"
+	"unsafe"
 )
 
 // newSource returns the source of nc. A connection with a descriptor is waited on
@@ -21,6 +22,39 @@ func newSource(nc net.Conn) source {
 		}
 	}
 	return &plainSource{Reader: nc}
+}
+
+// Nonblocking has d go on with the descriptor of its connection, which does not block:
+// where there is nothing to read, Next returns [ErrAgain].
+func (d *Decoder) Nonblocking(fd int) { d.src = &fdSource{fd} }
+
+// fdSource reads a descriptor that does not block.
+type fdSource struct{ fd int }
+
+func (s *fdSource) Read(b []byte) (int, error) {
+	for {
+		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+		switch {
+		case errno == syscall.EINTR:
+		case errno == syscall.EAGAIN:
+			return 0, ErrAgain
+		case errno != 0:
+			return 0, os.NewSyscallError("read", errno)
+		case n == 0:
+			return 0, io.EOF
+		default:
+			return int(n), nil
+		}
+	}
+}
+
+func (s *fdSource) wait(w *window) error {
+	if w.buf == nil {
+		w.buf = GetBuffer()
+	}
+	n, err := s.Read(w.buf.B[w.w:])
+	w.w += n
+	return err
 }
 
 type rawSource struct {
