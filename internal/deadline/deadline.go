@@ -31,8 +31,8 @@ type timed interface{ slot() *Slot }
 // always to a later time (keep-alive): such a move only stores the new instant in
 // the item. The entry stays where it is, too early, and is re-keyed when it surfaces.
 // Only a deadline that becomes earlier moves an entry. So an entry's key is never
-// later than its item's deadline, and [Heap.Next] may name an instant at which nothing is
-// due yet; that costs one idle turn of the loop.
+// later than its item's deadline. [Heap.Next] re-keys what it finds too early on top, so that
+// nobody is woken for nothing.
 //
 // The heap has four children per node: half the levels of a binary one, and the
 // children of a node share a cache line or two.
@@ -85,13 +85,33 @@ func (d *Heap[T]) Remove(item T) {
 	}
 }
 
-// Next returns the earliest instant at which an item may be due, or [Never]. It is
-// never later than the earliest deadline.
+// Next returns the earliest deadline, or [Never].
 func (d *Heap[T]) Next() time.Duration {
-	if len(d.heap) == 0 {
-		return Never
+	for len(d.heap) > 0 {
+		switch top := &d.heap[0]; top.slot.at {
+		case top.key:
+			return top.key
+		case Never:
+			d.delete(0)
+		default:
+			top.key = top.slot.at
+			d.down(0)
+		}
 	}
-	return d.heap[0].key
+	return Never
+}
+
+// tick is what deadlines that need not be exact are put off to a multiple of, so that many of
+// them wake their owner once.
+const tick = 500 * time.Millisecond
+
+// Coarse returns when something is to be woken that is due at the instant at, but may be up to
+// half a second late: exactly then if that is within a second.
+func Coarse(at, now time.Duration) time.Duration {
+	if at == Never || at-now <= 2*tick {
+		return at
+	}
+	return (at + tick - 1) / tick * tick
 }
 
 // Due takes out and returns the item with the earliest deadline if that is at or

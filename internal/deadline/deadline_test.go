@@ -105,20 +105,17 @@ func drainAndCompare(t *testing.T, d *Heap[*sleeper], model map[*sleeper]time.Du
 	}
 }
 
-func TestDeadlineMovedLaterLeavesTheHeapAlone(t *testing.T) {
+func TestDeadlineMovedLaterWakesNobody(t *testing.T) {
 	var d Heap[*sleeper]
 	a, b := &sleeper{id: 1}, &sleeper{id: 2}
 	d.Update(a, 10)
 	d.Update(b, 20)
 	d.Update(a, 100)
-	if d.Next() != 10 {
-		t.Errorf("next = %d, want the entry to stay at 10", d.Next())
+	if d.Next() != 20 {
+		t.Errorf("next = %d, want 20: nothing is due at 10 any more", d.Next())
 	}
 	if item, ok := d.Due(15); ok {
 		t.Errorf("item %d is due at 15", item.id)
-	}
-	if d.Next() != 20 {
-		t.Errorf("next = %d, want 20 after the early entry was re-keyed", d.Next())
 	}
 	d.Update(a, 5)
 	if item, ok := d.Due(15); !ok || item != a {
@@ -220,4 +217,22 @@ func BenchmarkDeadlines(b *testing.B) {
 			}
 		}
 	})
+}
+
+func TestCoarseDeadlinesShareTheirTicks(t *testing.T) {
+	const now = 7300 * time.Millisecond
+	for at, want := range map[time.Duration]time.Duration{
+		Never:                       Never,
+		now - 1:                     now - 1,
+		now:                         now,
+		now + time.Second:           now + time.Second,
+		now + time.Second + 1:       8500 * time.Millisecond,
+		20 * time.Second:            20 * time.Second,
+		20*time.Second + 1:          20500 * time.Millisecond,
+		20*time.Second + 2*tick - 1: 21 * time.Second,
+	} {
+		if got := Coarse(at, now); got != want {
+			t.Errorf("Coarse(%v) = %v, want %v", at, got, want)
+		}
+	}
 }
