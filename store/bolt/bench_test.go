@@ -138,7 +138,12 @@ func deviceKey(device, n int) []byte { return fmt.Appendf(nil, "device-%06d/%06d
 // ids and 2 messages.
 func population(t testing.TB, devices int) *fileStore {
 	t.Helper()
-	s, _ := open(t, filepath.Join(t.TempDir(), "db"), Options{noSync: true})
+	return populate(t, devices, Options{noSync: true})
+}
+
+func populate(t testing.TB, devices int, opts Options) *fileStore {
+	t.Helper()
+	s, _ := open(t, filepath.Join(t.TempDir(), "db"), opts)
 	for from := 0; from < devices; from += 250 {
 		var ops []store.Op
 		for d := from; d < min(from+250, devices); d++ {

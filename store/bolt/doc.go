@@ -9,6 +9,23 @@
 // pages to free places, waits for the disk, writes one of two root pages, and waits
 // again. A process that is killed therefore leaves either all or nothing of it.
 //
+// # Linger
+//
+// A transaction costs about the same whether it has one batch or ten. So with
+// Options.Linger transactions begin at least so long after each other, as long as requests
+// come in company: one of the last four transactions had several batches, or more requests
+// came while it was written. What is measured is the time from beginning to beginning, so:
+//
+//   - A request that comes when no transaction has begun within the linger is committed at
+//     once. No device that sends less often than that ever waits.
+//   - A device that sends again as soon as it is answered, alone, does not wait either, as
+//     nobody would share its transactions. After others have gone silent it waits four times.
+//   - On a disk that takes longer for a transaction, what comes meanwhile has company anyway,
+//     and nothing is added.
+//   - Nothing waits that has no gain from it: a queue or a transaction that is full, a
+//     call of LoadPrefix (which ends a transaction, and needs none), Close, and a store that
+//     fails, where batches are refused or make room.
+//
 // # Damage
 //
 // bbolt has checksums in its root pages only. So each transaction also records, for

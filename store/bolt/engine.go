@@ -277,6 +277,7 @@ func (e *engine) rewriteFile() error {
 // written is what a commit cost; zero if there was nothing to write.
 type written struct {
 	bytes uint64
+	began time.Time
 	took  time.Duration
 }
 
@@ -286,7 +287,7 @@ func (e *engine) commit(batches []store.Batch, probe bool) (w written, err error
 	if e.stuck {
 		return w, errStuck
 	}
-	start := time.Now()
+	w.began = time.Now()
 	err = guard(func() error {
 		if e.db == nil {
 			return bbolterrors.ErrDatabaseNotOpen
@@ -330,7 +331,7 @@ func (e *engine) commit(batches []store.Batch, probe bool) (w written, err error
 		return w, err
 	}
 	if w.bytes > 0 {
-		w.took = time.Since(start)
+		w.took = time.Since(w.began)
 	}
 	return w, nil
 }

@@ -25,11 +25,13 @@ type fileStore struct {
 	wake chan struct{} // one slot: something was queued, or the store is closing
 	gone chan struct{} // closed when the writer has ended
 
-	mu      sync.Mutex // guards the fields below
-	queue   []request
-	stats   store.Stats
-	health  error
-	closing bool
+	mu          sync.Mutex // guards the fields below
+	queue       []request
+	queuedLoads int // calls of LoadPrefix in it
+	stats       store.Stats
+	health      error
+	closing     bool
+	lingering   bool // the writer waits for company, and is woken by what presses only
 
 	// swap is held by Load while it reads, and by the writer while it exchanges or
 	// reopens the file.
@@ -37,6 +39,8 @@ type fileStore struct {
 
 	// The rest belongs to the writer.
 	engine    *engine
+	pace      pace
+	timer     *time.Timer   // of linger
 	work      []store.Batch // of the transaction at hand; its capacity is used again
 	loads     []request     // calls of LoadPrefix that are being served; likewise
 	failed    error         // nil, or why the last attempt failed
@@ -79,10 +83,16 @@ func (s *fileStore) enqueue(r request) bool {
 		return false
 	}
 	s.queue = append(s.queue, r)
+	if r.load != nil {
+		s.queuedLoads++
+	}
 	s.stats.Queued++
 	s.stats.QueuedBytes += size
+	wake := !s.lingering || s.pressing()
 	s.mu.Unlock()
-	s.wakeUp()
+	if wake {
+		s.wakeUp()
+	}
 	return true
 }
 
@@ -120,4 +130,13 @@ func (s *fileStore) Close() error {
 	err := s.engine.close()
 	s.engine.unpin()
 	return errors.Join(s.Health(), err)
+}
+
+// pressing reports whether waiting would gain nothing, or delay what must not be delayed: the
+// queue is full or has all that a transaction takes, there is a call of LoadPrefix, which ends
+// a transaction, or the store is closing. The lock is held.
+func (s *fileStore) pressing() bool {
+	return s.closing || s.queuedLoads > 0 ||
+		s.stats.Queued >= min(s.opts.QueueBatches, s.opts.TxOps) ||
+		s.stats.QueuedBytes >= min(s.opts.QueueBytes, s.opts.TxBytes)
 }

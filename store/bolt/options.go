@@ -19,6 +19,10 @@ type Options struct {
 	TxOps        int // operations per transaction; default 8192
 	TxBytes      int // bytes per transaction; default 4 MiB
 
+	// Linger is the least time between the beginnings of two transactions, as long as more
+	// than one request comes in it; see the package's comment. 0: none.
+	Linger time.Duration
+
 	// MaxBytes is the size up to which the file may grow; beyond it commits that need
 	// more fail like on a full disk. Default 1 GiB.
 	MaxBytes int

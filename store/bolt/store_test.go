@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -22,9 +23,15 @@ var (
 )
 
 func TestSuite(t *testing.T) {
+	for name, linger := range map[string]time.Duration{"without linger": 0, "with linger": 2 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) { suite(t, linger) })
+	}
+}
+
+func suite(t *testing.T, linger time.Duration) {
 	paths := make(map[store.Store]string)
 	open := func(t *testing.T, path string) store.Store {
-		s, rep := open(t, path, Options{QueueBytes: 2 * store.MaxValue})
+		s, rep := open(t, path, Options{QueueBytes: 2 * store.MaxValue, Linger: linger})
 		if rep.Lost() {
 			t.Fatal(rep)
 		}

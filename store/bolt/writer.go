@@ -13,7 +13,10 @@ func newFileStore(e *engine) *fileStore {
 		wake:   make(chan struct{}, 1),
 		gone:   make(chan struct{}),
 		engine: e,
+		pace:   pace{linger: e.opts.Linger},
+		timer:  time.NewTimer(time.Hour),
 	}
+	s.timer.Stop()
 	s.publish()
 	go s.run()
 	return s
@@ -55,6 +58,7 @@ func (s *fileStore) wait() (closing bool) {
 // turn serves what is in front of the queue: calls of LoadPrefix, or batches in one
 // transaction. It reports false if there is nothing.
 func (s *fileStore) turn() bool {
+	s.linger()
 	if !s.take() {
 		return false
 	}
@@ -89,6 +93,7 @@ func (s *fileStore) take() bool {
 		}
 		s.work = append(s.work, r.batch)
 	}
+	s.queuedLoads -= len(s.loads)
 	n := len(s.loads) + len(s.work)
 	rest := copy(s.queue, s.queue[n:])
 	clear(s.queue[rest:])
@@ -190,6 +195,7 @@ func (s *fileStore) committed(w written) {
 		s.stats.Commits++
 		s.stats.Written += w.bytes
 		s.stats.LastCommit = w.took
+		s.pace.committed(w.began, len(s.work) > 1 || len(s.queue) > 0)
 	}
 	for _, b := range s.work {
 		s.stats.Count(b)
@@ -291,4 +297,35 @@ func onlyDeletes(b store.Batch) bool {
 		}
 	}
 	return true
+}
+
+// linger waits for requests that may share the next transaction.
+func (s *fileStore) linger() {
+	d := s.pace.wait(time.Now())
+	if d <= 0 || s.failed != nil || !s.setLingering(true) {
+		return
+	}
+	s.timer.Reset(d)
+	select {
+	case <-s.wake:
+	case <-s.timer.C:
+	}
+	s.timer.Stop()
+	s.setLingering(false)
+	s.wakeUp() // what ended it may be for wait to see
+}
+
+// setLingering says whether wakeUp is to leave the writer alone, and reports it. There has to
+// be something to write that may wait.
+func (s *fileStore) setLingering(on bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lingering = on && len(s.queue) > 0 && !s.pressing()
+	if s.lingering {
+		select {
+		case <-s.wake: // left from before
+		default:
+		}
+	}
+	return s.lingering
 }

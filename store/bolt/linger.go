@@ -1,0 +1,33 @@
+package bolt
+
+import "time"
+
+// lonely is how many transactions without company end the waiting for more.
+const lonely = 4
+
+// pace says when the next transaction may begin. It keeps transactions apart while requests
+// come in company, so that several share one, and lets a request that comes alone begin at
+// once: who waits for the answer before asking again would only wait.
+type pace struct {
+	linger  time.Duration // between the beginnings of two transactions; 0: none
+	next    time.Time     // from when on a transaction may begin
+	pending int           // transactions until company is given up, unless some comes
+}
+
+// committed notes a transaction that began at began. company is whether it was of several
+// batches, or more requests have come while it was written.
+func (p *pace) committed(began time.Time, company bool) {
+	if company {
+		p.pending = lonely
+	} else if p.pending > 0 {
+		p.pending--
+	}
+	p.next = time.Time{}
+	if p.pending > 0 {
+		p.next = began.Add(p.linger)
+	}
+}
+
+// wait is how long a transaction has to wait that could begin at now; not positive: not at all.
+// The time of a transaction counts: on a slow disk requests gather meanwhile, and none waits.
+func (p *pace) wait(now time.Time) time.Duration { return p.next.Sub(now) }
