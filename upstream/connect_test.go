@@ -254,6 +254,61 @@ func TestWaitingCountsTowardsTheTimeout(t *testing.T) {
 	})
 }
 
+// A device that waits because of the pace of this side is not told that the broker is too
+// slow: its time runs from the last answer that the broker has given anybody, and begins anew
+// with its slot.
+func TestWaitingAtThePaceDoesNotCount_Case159(t *testing.T) {
+	opt := upstream.Options{DialRate: 1, SlotWait: 40 * time.Second}
+	bubble(t, opt, func(r *rig) {
+		for i := range 60 {
+			r.link().Connect(r.now(), &upstream.Connect{ClientID: fmt.Sprint(i)})
+		}
+		for i := range 40 {
+			r.links[i].accept(false)
+			r.links[i].want(upstream.EventConnected, "its turn")
+			r.pass(time.Second)
+		}
+		r.runUntilIdle()
+		slow := r.lis.Accept(t)
+		for _, o := range r.links[41:] {
+			if e := o.want(upstream.EventRefused, "SlotWait is over"); !errors.Is(e.Err, upstream.ErrTimeout) {
+				t.Fatalf("got %+v", e)
+			}
+		}
+		if n := r.d.Stats().Waiting.Load(); n != 0 {
+			t.Errorf("%d wait", n)
+		}
+		r.pass(8 * time.Second)
+		slow.Accept(false)
+		r.links[40].want(upstream.EventConnected, "it has the time from its slot on")
+	})
+}
+
+// A broker that falls silent is one that is too slow, whoever waits for a slot.
+func TestWaitingForASilentBrokerCounts_Case24(t *testing.T) {
+	opt := upstream.Options{MaxDials: 1, SlotWait: time.Hour}
+	bubble(t, opt, func(r *rig) {
+		for i := range 4 {
+			r.link().Connect(r.now(), &upstream.Connect{ClientID: fmt.Sprint(i)})
+		}
+		r.pass(9 * time.Second)
+		r.links[0].accept(false) // and then no more
+		r.links[0].want(upstream.EventConnected, "in time")
+		r.pass(9 * time.Second)
+		r.links[2].Close(r.now(), upstream.CloseGraceful)
+		r.links[2].want(upstream.EventClosed, "who does not wait any more frees the place")
+		if n := r.d.Stats().Waiting.Load(); n != 1 {
+			t.Errorf("%d wait, want 1", n)
+		}
+		r.pass(time.Second - 1)
+		r.links[1].wantQuiet("it has had its slot for a moment less than 10 s")
+		r.links[3].wantQuiet("the broker has answered another in that time")
+		r.pass(1)
+		r.links[1].want(upstream.EventRefused, "10 s from its slot")
+		r.links[3].want(upstream.EventRefused, "10 s from the last answer")
+	})
+}
+
 func TestConnectWhileOpenClosesGracefullyFirst(t *testing.T) {
 	bubble(t, upstream.Options{}, func(r *rig) {
 		o, p := r.up(persistent, false)

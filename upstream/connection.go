@@ -22,7 +22,7 @@ func (l *dedicated) dial(now time.Duration, state linkState, by time.Duration, u
 	}
 	_, limit := l.d.opt.pingTimes(params.KeepAlive)
 	r := dial.Request{
-		Hello: l.d.opt.connect(&params), Inbox: &l.mail, Owner: l.mail.owner,
+		Hello: l.d.opt.connect(&params), Inbox: &l.mail, Owner: l.mail.owner, Loop: l.mail.loop(),
 		Announce: state == stateReconnecting, Paused: l.t.keepAlive.paused,
 		Unacked: limit * 3 / 4, // so that the next PINGREQ finds it over
 	}
@@ -52,20 +52,29 @@ func (l *dedicated) wake(now time.Duration) {
 }
 
 // Input implements Link.
-func (l *dedicated) Input(now time.Duration, in *Input) {
+func (l *dedicated) Input(now time.Duration, in *Input) { l.take(now, &in.in) }
+
+// Deliver implements dial.Inbox.
+func (m *mailbox) Deliver(in *dial.Input) {
+	m.link.take(m.looper.Now(), in)
+	m.looper.Read(m.owner)
+}
+
+// take takes what a connection tells.
+func (l *dedicated) take(now time.Duration, in *dial.Input) {
 	l.t.now = now
-	c := in.in.Conn
+	c := in.Conn
 	if c == nil {
 		return
 	}
-	in.in.Done()
+	in.Done()
 	if c != l.out.conn {
 		return // of a connection that is history
 	}
-	switch in.in.Kind {
+	switch in.Kind {
 	case dial.Received:
 		c.Broker().Heard(now)
-		l.received(now, &in.in.Packet)
+		l.received(now, &in.Packet)
 	case dial.Dialling:
 		if l.state.opening() {
 			l.until = now + l.d.opt.ConnectTimeout
@@ -73,14 +82,14 @@ func (l *dedicated) Input(now time.Duration, in *Input) {
 	case dial.Accepted:
 		c.Broker().Heard(now)
 		c.Answered()
-		l.accepted(now, in.in.Packet.SessionPresent)
+		l.accepted(now, in.Packet.SessionPresent)
 	case dial.Refused:
-		l.notAccepted(now, &in.in)
+		l.notAccepted(now, in)
 	case dial.Ended:
 		if l.state.leaving() {
 			l.left(now)
 		} else {
-			l.lost(now, in.in.Err)
+			l.lost(now, in.Err)
 		}
 	case dial.Move:
 		if l.state == stateUp {
@@ -221,8 +230,26 @@ func (l *dedicated) again(now time.Duration) {
 	l.dialAgain(now, false)
 }
 
+// patient reports whether the owner's connect, whose time is over, may go on until l.until: it
+// waits for its slot, or has waited for it, while the broker answered others. So its time does
+// not run while the device waits because of the pace of this side, within SlotWait.
+func (l *dedicated) patient(now time.Duration) bool {
+	if l.state != stateConnecting {
+		return false
+	}
+	left, waiting := l.out.conn.TimeLeft(l.d.opt.ConnectTimeout)
+	if by := l.connectBy + l.d.opt.SlotWait - l.d.opt.ConnectTimeout; waiting {
+		left = min(left, by-now)
+	}
+	l.until = now + max(left, 0)
+	return left > 0
+}
+
 // timedOut is reached when a connect, or the end of a connection, has taken too long.
 func (l *dedicated) timedOut(now time.Duration) {
+	if l.patient(now) {
+		return
+	}
 	c := l.out.conn
 	l.cut()
 	if l.state.leaving() {

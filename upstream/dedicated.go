@@ -3,6 +3,7 @@ package upstream
 import (
 	"time"
 
+	"sngate/internal/eventloop"
 	"sngate/upstream/dial"
 )
 
@@ -18,7 +19,7 @@ type dedicated struct {
 
 	state     linkState
 	until     time.Duration // the end of connecting, reconnecting, closing, replacing and moving
-	connectBy time.Duration // replacing: the end of the connecting that follows
+	connectBy time.Duration // the end of the last Connect, if it has not had to wait for a slot
 	home      *dial.Broker  // of the last accepted connection: it may have the session; nil: none
 	closes    int           // EventClosed is owed, this many times
 	drainBy   time.Duration // a CloseDrain waits until then; Never: none does
@@ -30,9 +31,32 @@ type dedicated struct {
 
 func newDedicated(d *shared, inbox Inbox, owner any) *dedicated {
 	l := &dedicated{d: d, drainBy: Never, out: output{d: d}}
-	l.mail = mailbox{inbox, l, owner}
+	l.mail = mailbox{inbox: inbox, link: l, owner: owner}
+	l.mail.looper, _ = inbox.(Looper)
 	l.t = newTraffic(d, &l.events, &l.out)
 	return l
 }
 
 func (l *dedicated) draining() bool { return l.drainBy != Never }
+
+// mailbox addresses what the connections of a Link have to tell it. It never changes, so
+// they may use it.
+type mailbox struct {
+	inbox  Inbox
+	looper Looper // inbox, if it is one; or nil
+	link   *dedicated
+	owner  any
+}
+
+// loop is the loop that the owner waits in; nil: it does not.
+func (m *mailbox) loop() *eventloop.Loop {
+	if m.looper == nil {
+		return nil
+	}
+	return m.looper.Loop()
+}
+
+// Push implements dial.Inbox.
+func (m *mailbox) Push(in *dial.Input, done <-chan struct{}) bool {
+	return m.inbox.Push(Input{Link: m.link, Owner: m.owner, in: *in}, done)
+}

@@ -49,9 +49,10 @@ func (k *keepAlive) setPaused(paused bool) bool {
 	return true
 }
 
-// opened begins a connection.
-func (k *keepAlive) opened(now, every, limit time.Duration) {
-	*k = keepAlive{heardAt: now, sentAt: now, every: every, limit: limit, paused: k.paused}
+// opened begins a connection. early is how much sooner than after the interval it is first
+// pinged: thousands that have connected together are not to be pinged together for ever.
+func (k *keepAlive) opened(now, every, limit, early time.Duration) {
+	*k = keepAlive{heardAt: now, sentAt: now - early, every: every, limit: limit, paused: k.paused}
 }
 
 // sent notes a PINGREQ.

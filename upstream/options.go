@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -49,14 +50,18 @@ type Options struct {
 	HasUsername bool
 	Password    []byte
 
-	// ConnectTimeout bounds a Connect: waiting for a slot, name resolution, TCP and
-	// CONNACK together. For a reconnect and a Reopen the time of waiting for a slot does
-	// not count. 10 s.
+	// ConnectTimeout bounds a connect: waiting for a slot, name resolution, TCP and CONNACK
+	// together. The time of a Connect that waits for a slot begins anew whenever the broker
+	// answers another connect; that of a reconnect or a Reopen begins with the slot. 10 s.
 	ConnectTimeout time.Duration
+	// SlotWait bounds how long a Connect waits for a slot, whomever the broker answers
+	// meanwhile. ConnectTimeout, if that is longer.
+	SlotWait time.Duration
 	// MaxDials bounds the connects in progress, from the dial to CONNACK. 64.
 	MaxDials int
 	// DialRate bounds the connects started per second; a tenth of a second's worth may
-	// start at once. 0: as many as MaxDials allows.
+	// start at once, and those that wait for their time start in slices of 25 ms. 0: as many
+	// as MaxDials allows.
 	DialRate int
 	// MaxWaiting bounds the connects waiting for a slot, once for those a device waits
 	// for and once for the others, which come after them; one more is refused at once
@@ -107,7 +112,10 @@ type Options struct {
 	// connections, and must not block. nil: nothing is traced.
 	Trace func(owner any, sent bool) (show func(packet string))
 
-	// Dial opens the connection. nil: a net.Dialer.
+	// LocalAddresses are addresses of this machine from which connections are opened in turn;
+	// see [dial.Net]. Empty: the system chooses. Not with Dial.
+	LocalAddresses []netip.Addr
+	// Dial opens the connection. nil: the system's network.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Rand returns a number in [0, 1) for jitter and for the first packet
 	// identifier. It is called from every owner goroutine. nil: math/rand/v2.
@@ -127,6 +135,7 @@ func orDefault[T int | time.Duration](field *T, value T) {
 // complete fills in the defaults and checks the result.
 func (o *Options) complete() error {
 	orDefault(&o.ConnectTimeout, 10*time.Second)
+	o.SlotWait = max(o.SlotWait, o.ConnectTimeout)
 	orDefault(&o.MaxDials, 64)
 	orDefault(&o.MaxWaiting, 10_000)
 	orDefault(&o.PingInterval, 60*time.Second)
@@ -142,7 +151,7 @@ func (o *Options) complete() error {
 	orDefault(&o.DrainTimeout, 10*time.Second)
 	o.HasUsername = o.HasUsername || o.Username != ""
 	if o.Dial == nil {
-		o.Dial = new(net.Dialer).DialContext
+		o.Dial = dial.Net(o.LocalAddresses)
 	}
 	if o.Rand == nil {
 		o.Rand = rand.Float64

@@ -49,6 +49,30 @@ func TestConnectsAreBegunAtTheDialRate_Case159(t *testing.T) {
 	})
 }
 
+// Connects that wait for their time begin in slices: neither the end of another connect nor a
+// new one brings a single one forward, and none is lost by it.
+func TestPacedConnectsBeginInSlices_Case159(t *testing.T) {
+	bubble(t, upstream.Options{MaxDials: 1000, DialRate: 1000}, func(r *rig) {
+		for i := range 300 {
+			r.link().Connect(r.now(), &upstream.Connect{ClientID: fmt.Sprint(i)})
+		}
+		if n := r.dials(); n != 101 {
+			t.Fatalf("%d connects at once, want what a tenth of a second brings", n)
+		}
+		for slice := range 4 {
+			r.pass(25*time.Millisecond - 1)
+			r.link().Connect(r.now(), persistent)
+			if n := r.dials(); n != 0 {
+				t.Fatalf("%d connects before slice %d", n, slice)
+			}
+			r.pass(1)
+			if n := r.dials(); n != 25 {
+				t.Fatalf("%d connects in slice %d, want 25", n, slice)
+			}
+		}
+	})
+}
+
 // A connect that waits for its time can be taken back, and one slot at a pace works
 // like one slot without.
 func TestPacedConnectsCanBeTakenBack(t *testing.T) {

@@ -15,7 +15,7 @@ func (t *traffic) opened(present bool, keepAlive uint16) (dropped []outgoing) {
 	t.win.care.opened(t.now)
 	t.in.opened()
 	every, limit := t.d.opt.pingTimes(keepAlive)
-	t.keepAlive.opened(t.now, every, limit)
+	t.keepAlive.opened(t.now, every, limit, time.Duration(t.d.opt.Rand()*float64(every/2)))
 	if !present {
 		t.in.clear()
 		t.renewed = renewed

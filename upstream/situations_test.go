@@ -49,7 +49,16 @@ func situations() []situation {
 			s.takeSlot()
 			s.o.Connect(s.now(), persistent)
 		}},
-		{is: "connecting: the same, and a QoS 1 message of the device waits", state: "connecting", peer: true, reach: func(s *stage) {
+		{is: "connecting: for the owner; it waits for a slot, and the broker answers others", state: "connecting", opt: upstream.Options{MaxDials: 1, SlotWait: time.Minute}, reach: func(s *stage) {
+			other := s.takeSlot()
+			s.link().Connect(s.now(), &upstream.Connect{ClientID: "before"})
+			s.o.Connect(s.now(), persistent)
+			s.pass(5 * time.Second)
+			other.Accept(false)
+			s.runUntilIdle()
+			s.lis.Accept(s.t)
+		}},
+		{is: "connecting: CONNECT is sent, and a QoS 1 message of the device waits", state: "connecting", peer: true, reach: func(s *stage) {
 			s.o.Connect(s.now(), persistent)
 			s.o.Publish(s.now(), 10, "up/t", []byte("x"), 1, false)
 			s.dialled()
@@ -138,11 +147,11 @@ func (s *stage) dialled() {
 }
 
 // takeSlot lets another Link have the only slot.
-func (s *stage) takeSlot() {
+func (s *stage) takeSlot() *upstreamtest.Peer {
 	other := s.link()
 	other.Connect(s.now(), &upstream.Connect{ClientID: "other"})
 	s.runUntilIdle()
-	s.lis.Accept(s.t)
+	return s.lis.Accept(s.t)
 }
 
 type stateInput struct {

@@ -36,6 +36,7 @@ import (
 	"errors"
 	"time"
 
+	"sngate/internal/eventloop"
 	"sngate/upstream/dial"
 )
 
@@ -258,7 +259,8 @@ var (
 // owner goroutine only.
 type Link interface {
 	// Connect opens the session: EventConnected or EventRefused follows within
-	// Options.ConnectTimeout. A connection that is open is closed gracefully first,
+	// Options.ConnectTimeout, which counts as is said there, and at the latest with that
+	// after Options.SlotWait. A connection that is open is closed gracefully first,
 	// and its end awaited (at most a second), so that the broker does not take the
 	// new one for a takeover. CleanSession discards all state of the Link. Messages
 	// published with Token 0 that are still in flight are dropped: they are wills.
@@ -364,6 +366,18 @@ type Input struct {
 	Link  Link // where it belongs
 	Owner any  // as given to Dialer.NewLink
 	in    dial.Input
+}
+
+// Looper is an Inbox whose owner waits in a loop for all its connections, and reads them. Its
+// methods are called by the owner's goroutine only.
+type Looper interface {
+	Inbox
+	// Loop is that loop; nil: the owner does not read.
+	Loop() *eventloop.Loop
+	// Now is the time for what has just been read, and Read says that the Link of owner has
+	// taken it: the owner asks for its events and calls Flush.
+	Now() time.Duration
+	Read(owner any)
 }
 
 // Inbox is where readers and dialers leave Inputs for the owner of a Link. Push may

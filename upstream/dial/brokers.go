@@ -2,7 +2,6 @@ package dial
 
 import (
 	"context"
-	"sync/atomic"
 	"time"
 
 	"sngate/upstream/mqtt"
@@ -22,15 +21,6 @@ const (
 	moveWithin = 60
 )
 
-// Broker is one of the brokers of a Dialer.
-type Broker struct {
-	address string
-	quiet   time.Duration // see serving
-	open    atomic.Int64  // connections it has accepted and that are open
-	heardAt atomic.Int64  // last packet from it, give or take a second
-	seen    atomic.Uint32 // bits of First
-}
-
 // Address returns the broker's address as in Options.
 func (b *Broker) Address() string { return b.address }
 
@@ -48,18 +38,6 @@ func (b *Broker) Heard(now time.Duration) {
 	if now-time.Duration(b.heardAt.Load()) >= time.Second {
 		b.heardAt.Store(int64(now))
 	}
-}
-
-// failover says which broker is in use. There is one for all Links of a Dialer, because
-// the devices behind them want to reach each other. It is guarded by Dialer.mu.
-type failover struct {
-	brokers  []Broker // as configured: the first is preferred
-	current  int
-	failures int           // connects to it that came to nothing, in a row
-	since    time.Duration // the first of them began
-	moves    int           // since a broker has answered
-	watching bool          // there is a goroutine watch
-	moved    chan struct{} // wakes it
 }
 
 func newFailover(o *Options) failover {

@@ -1,13 +1,9 @@
 package dial
 
 import (
-	"container/list"
 	"context"
 	"fmt"
 	"net"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	"sngate/upstream/mqtt"
 )
@@ -18,94 +14,6 @@ const (
 	maxOwedInputs = 32
 	maxOwedBytes  = 256 << 10
 )
-
-// Conn is one attempt to connect and the connection it leads to. It has one goroutine,
-// which dials and is followed by the reader; what is said below c.mu that shares with
-// the owner and with the flusher, a goroutine that exists only while a broker does not take
-// what is written.
-//
-// To an owner that has not abandoned it, a Conn pushes exactly one last Input:
-// Refused or Ended.
-type Conn struct {
-	d      *Dialer
-	req    Request       // Hello and Paused: of mu
-	done   chan struct{} // closed when the owner wants to hear no more
-	queued *list.Element // in Dialer.urgent or Dialer.waiting; of Dialer.mu
-	urgent bool          // in Dialer.urgent; of Dialer.mu
-
-	// Set with the slot.
-	broker *Broker // nil: there was none yet
-	began  time.Time
-
-	serving, moving bool // accepted; asked to move to another broker; of Dialer.mu
-
-	backlog atomic.Int64 // bytes pending or being written
-	starved atomic.Bool  // the owner waits for Writable
-
-	mu        sync.Mutex
-	readable  sync.Cond // of mu: the reader may go on
-	cancel    context.CancelFunc
-	nc        net.Conn
-	wr        writer
-	abandoned bool
-	cause     error // why this side closed it; nil: it did not
-	leaving   bool  // DISCONNECT is sent: read on to the end, paused or not
-	owed      int
-	owedBytes int
-	pending   []byte
-	flushing  bool
-}
-
-// Request says how to connect.
-type Request struct {
-	Hello    []byte // CONNECT
-	Inbox    Inbox
-	Owner    any           // for Options.Trace
-	Announce bool          // push Dialling
-	Paused   bool          // as Conn.SetPaused
-	Unacked  time.Duration // while paused the system ends a connection whose octets are unacknowledged for so long, where it can
-}
-
-func newConn(d *Dialer, r *Request) *Conn {
-	c := &Conn{d: d, req: *r, done: make(chan struct{})}
-	c.readable.L = &c.mu
-	return c
-}
-
-// reader is what the reader goroutine works with. It is not on its stack, which has to
-// stay at the two kilobytes a goroutine begins with.
-type reader struct {
-	mqtt.Decoder
-	in Input
-}
-
-// run connects: it is the goroutine of c until CONNACK. The reader is a new one,
-// because a dial needs a stack several times as large, and a stack does not shrink by
-// much.
-func (c *Conn) run() {
-	rd := new(reader)
-	if c.req.Announce {
-		c.push(&Input{Kind: Dialling})
-	}
-	err := c.open(rd)
-	ok := err == nil && rd.in.Packet.Code == 0
-	if !ok {
-		c.close()
-	}
-	c.d.connectDone(ok)
-	rd.in.Kind, rd.in.Err = Accepted, err
-	if ok && c.push(&rd.in) {
-		c.opened(1)
-		if c.d.serve(c, rd) {
-			return
-		}
-		c.opened(-1)
-	}
-	c.close()
-	rd.in.Kind = Refused
-	c.push(&rd.in)
-	c.d.ended(c)
-}
 
 func (c *Conn) opened(n int64) {
 	c.d.stats.Open.Add(n)
@@ -197,17 +105,8 @@ func (c *Conn) read(rd *reader) error {
 		if err := rd.Await(); err != nil {
 			return err
 		}
-		size, err := rd.Next(p)
-		if err != nil {
-			c.countFault(err)
+		if err := c.next(rd); err != nil {
 			return err
-		}
-		if p.Kind == mqtt.TypeConnack {
-			p.Fault = mqtt.FaultSecondConnack
-		}
-		c.countIn(p, size)
-		if p.Kind == mqtt.TypeDisconnect {
-			return mqtt.Disconnected(p.Code)
 		}
 		rd.in.size = len(p.Topic) + len(p.Payload) + 1
 		if !c.admit(rd.in.size) || !c.push(&rd.in) {
@@ -217,20 +116,45 @@ func (c *Conn) read(rd *reader) error {
 	}
 }
 
+// next reads a packet into rd.in.
+func (c *Conn) next(rd *reader) error {
+	p := &rd.in.Packet
+	size, err := rd.Next(p)
+	if err != nil {
+		c.countFault(err)
+		return err
+	}
+	if p.Kind == mqtt.TypeConnack {
+		p.Fault = mqtt.FaultSecondConnack
+	}
+	c.countIn(p, size)
+	if p.Kind == mqtt.TypeDisconnect {
+		return mqtt.Disconnected(p.Code)
+	}
+	return nil
+}
+
 // admit waits until the owner wants another Input, of the given size.
 func (c *Conn) admit(size int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for !c.closed() && !c.leaving && (c.req.Paused || c.owed >= maxOwedInputs || c.owedBytes >= maxOwedBytes) {
+	for !c.closed() && !c.leaving && (c.req.Paused || c.owed.inputs >= maxOwedInputs || c.owed.bytes >= maxOwedBytes) {
 		c.readable.Wait()
 	}
-	c.owed++
-	c.owedBytes += size
+	c.owed.inputs++
+	c.owed.bytes += size
 	return !c.closed()
 }
 
 // SetPaused stops or restarts the reader.
 func (c *Conn) SetPaused(paused bool) {
+	l := c.setPaused(paused)
+	if l != nil {
+		c.readOn()
+	}
+}
+
+func (c *Conn) setPaused(paused bool) *looped {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.req.Paused = paused
@@ -242,14 +166,19 @@ func (c *Conn) SetPaused(paused bool) {
 		limitUnacked(c.nc, limit)
 	}
 	c.readable.Signal()
+	return c.looped
 }
 
 // Leave lets the reader run to the end of the stream.
 func (c *Conn) Leave() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.leaving = true
 	c.readable.Signal()
+	l := c.looped
+	c.mu.Unlock()
+	if l != nil {
+		c.readOn()
+	}
 }
 
 // push gives in to the owner.
@@ -261,25 +190,37 @@ func (c *Conn) push(in *Input) bool {
 // Abandon ends c at once. The done of its Push is closed: what still comes means nothing.
 func (c *Conn) Abandon() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if !c.abandoned {
 		c.abandoned = true
 		close(c.done)
 	}
 	c.shut(ErrCancelled)
+	l := c.looped
+	c.mu.Unlock()
+	if l != nil {
+		c.release()
+	}
 }
 
-// Fail ends c for a reason found on this side; the reader reports it.
+// Fail ends c for a reason the owner has found; the reader reports it.
 func (c *Conn) Fail(cause error) {
+	if l := c.fail(cause); l != nil {
+		l.loop.Soon(c)
+	}
+}
+
+func (c *Conn) fail(cause error) *looped {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.shut(cause)
+	return c.looped
 }
 
 // close ends c without a cause of its own.
-func (c *Conn) close() { c.Fail(net.ErrClosed) }
+func (c *Conn) close() { c.fail(net.ErrClosed) }
 
-// shut closes what is open and wakes who waits. c.mu is held.
+// shut closes what is open and wakes who waits, but for a connection that the owner reads,
+// which is closed by release. c.mu is held.
 func (c *Conn) shut(cause error) {
 	if c.cause == nil {
 		c.cause = cause
@@ -287,7 +228,7 @@ func (c *Conn) shut(cause error) {
 	if c.cancel != nil {
 		c.cancel()
 	}
-	if c.nc != nil {
+	if c.nc != nil && c.looped == nil {
 		c.nc.Close()
 	}
 	c.pending = nil
@@ -305,4 +246,119 @@ func (c *Conn) verdict(err error) error {
 		return c.cause
 	}
 	return err
+}
+
+// packetsAtOnce is how many packets of one connection a loop takes before it looks at others.
+const packetsAtOnce = 32
+
+// begin makes c one that its owner reads, where that has a loop and nc a descriptor.
+func (c *Conn) beginLooped(rd *reader) bool {
+	if c.req.Loop == nil {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	fd, ok := descriptor(c.nc)
+	if !ok || c.closed() {
+		return false
+	}
+	rd.Nonblocking(fd)
+	c.wr.nonblocking(fd)
+	c.looped = &looped{loop: c.req.Loop, fd: fd, rd: rd}
+	return true
+}
+
+// attach begins to read: the owner has taken Accepted.
+func (c *Conn) attach() {
+	l := c.looped
+	if l.released.Load() {
+		return
+	}
+	l.rd.in = Input{}
+	l.rd.Idle() // the buffer that CONNACK came in
+	if err := l.loop.Add(l.fd, c); err != nil {
+		c.Fail(err)
+		return
+	}
+	l.attached = true
+	c.readOn()
+}
+
+// readOn has the loop tell when there is something to read, if the owner wants to know.
+func (c *Conn) readOn() {
+	l := c.looped
+	if !l.attached || l.released.Load() {
+		return
+	}
+	takes, _ := c.reads()
+	if err := l.loop.Want(l.fd, takes, false); err != nil {
+		c.Fail(err)
+		return
+	}
+	if takes && l.rd.Buffered() {
+		l.loop.Soon(c)
+	}
+}
+
+// reads reports whether the owner wants to read on, and why there is nothing to read any
+// more.
+func (c *Conn) reads() (takes bool, failed error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed() || c.leaving || !c.req.Paused, c.cause
+}
+
+// Ready implements eventloop.Handler: it takes what has come.
+func (c *Conn) Ready(bool, bool) {
+	l := c.looped
+	in := &l.rd.in
+	for range packetsAtOnce {
+		takes, failed := c.reads()
+		if l.released.Load() || !takes {
+			return
+		}
+		err := failed
+		if err == nil {
+			err = c.next(l.rd)
+		}
+		switch {
+		case err == mqtt.ErrAgain:
+			return
+		case err != nil:
+			c.endLooped(err)
+			return
+		}
+		in.Kind, in.Conn = Received, c
+		c.req.Inbox.Deliver(in)
+		in.Packet = mqtt.Packet{} // its topic and payload are the owner's
+		if !l.rd.Buffered() {
+			l.rd.Idle()
+			return // the loop tells when more has come
+		}
+	}
+	l.loop.Soon(c)
+}
+
+// endLooped tells the owner that the connection has ended.
+func (c *Conn) endLooped(err error) {
+	c.mu.Lock()
+	c.shut(err)
+	c.mu.Unlock()
+	c.release()
+	c.req.Inbox.Deliver(&Input{Conn: c, Kind: Ended, Err: c.verdict(err)})
+}
+
+// release closes the connection, and forgets it.
+func (c *Conn) release() {
+	l := c.looped
+	if l.released.Swap(true) {
+		return
+	}
+	if l.attached {
+		l.loop.Remove(l.fd) // before the number may be another descriptor's
+	}
+	c.nc.Close()
+	l.rd.Idle()
+	c.opened(-1)
+	c.d.ended(c)
 }

@@ -35,6 +35,9 @@ func (o owner) Push(in *dial.Input, done <-chan struct{}) bool {
 	}
 }
 
+// Deliver is for owners with a loop.
+func (o owner) Deliver(*dial.Input) { panic("there is no loop") }
+
 func (o owner) want(t *testing.T, kind dial.Kind, why string) dial.Input {
 	t.Helper()
 	synctest.Wait()
@@ -103,6 +106,39 @@ func TestSlotsGoToWhatADeviceWaitsFor(t *testing.T) {
 		if n := s.Open.Load(); n != 4 || s.DialsSucceeded.Load() != 4 || s.Waiting.Load() != 0 {
 			t.Errorf("%d open, %d succeeded, %d wait", n, s.DialsSucceeded.Load(), s.Waiting.Load())
 		}
+	})
+}
+
+// A worker rests while connects wait for their time, and carries out the next; when none
+// waits any more, however that comes, it ends.
+func TestWorkersRestWhileConnectsWait(t *testing.T) {
+	bench(t, dial.Options{MaxDials: 4, DialRate: 1}, func(d *dial.Dialer, l *upstreamtest.Listener, _ *dial.Stats) {
+		resting := func(want int, why string) {
+			t.Helper()
+			synctest.Wait()
+			if n := dial.Resting(d); n != want {
+				t.Errorf("%d workers rest, want %d: %s", n, want, why)
+			}
+		}
+		begin(t, d, "first", true)
+		begin(t, d, "second", true)
+		third, _ := begin(t, d, "third", true)
+		resting(0, "it dials")
+		l.Accept(t).Accept(false)
+		resting(1, "the second waits for its time")
+		<-time.After(time.Second)
+		resting(0, "it carries out the second")
+		l.Accept(t).Accept(false)
+		resting(1, "the third waits")
+		third.Unqueue()
+		resting(0, "nobody waits")
+		begin(t, d, "fourth", true)
+		begin(t, d, "fifth", true)
+		<-time.After(time.Second)
+		l.Accept(t).Accept(false)
+		resting(1, "the fifth waits")
+		d.Close()
+		resting(0, "closed")
 	})
 }
 

@@ -11,10 +11,17 @@ import (
 // Write sends p, or keeps what the broker does not take now. It does not block, and
 // p is the caller's again when it returns.
 func (c *Conn) Write(p []byte) {
+	if failed := c.write(p); failed && c.looped != nil {
+		c.looped.loop.Soon(c)
+	}
+}
+
+// write reports whether the connection has failed.
+func (c *Conn) write(p []byte) (failed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed() {
-		return
+		return false
 	}
 	c.d.stats.BytesOut.Add(uint64(len(p)))
 	c.d.traceOut(c.req.Owner, p)
@@ -22,10 +29,10 @@ func (c *Conn) Write(p []byte) {
 		n, err := c.wr.tryWrite(p)
 		if err != nil {
 			c.shut(err)
-			return
+			return true
 		}
 		if p = p[n:]; len(p) == 0 {
-			return
+			return false
 		}
 	}
 	c.pending = append(c.pending, p...)
@@ -33,6 +40,7 @@ func (c *Conn) Write(p []byte) {
 	if !c.flushing {
 		c.flushing = c.d.spawn(c.flush)
 	}
+	return false
 }
 
 // Backlog returns how many bytes wait for the broker to take them.
@@ -50,7 +58,9 @@ func (c *Conn) flush() {
 				c.d.stats.WriteStalls.Add(1)
 				err = ErrTimeout
 			}
-			c.Fail(err)
+			if l := c.fail(err); l != nil { // the reader would have found out
+				c.push(&Input{Kind: Ended, Err: c.verdict(err)})
+			}
 		}
 	}
 	if c.starved.Swap(false) {

@@ -1,0 +1,281 @@
+package dial_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"sngate/internal/eventloop"
+	"sngate/upstream/dial"
+	"sngate/upstream/mqtt"
+)
+
+// The owner of a Conn is told the same whether a goroutine reads the connection or the owner
+// does, in its loop. These tests run for both.
+
+// site is a broker's end and an owner of one connection between real sockets.
+type site struct {
+	t      *testing.T
+	loop   *eventloop.Loop // nil: goroutines read
+	queue  chan dial.Input
+	got    []dial.Input // but for those a test has taken
+	d      *dial.Dialer
+	stats  *dial.Stats
+	conn   *dial.Conn
+	broker net.Conn
+}
+
+func (s *site) Push(in *dial.Input, done <-chan struct{}) bool {
+	select {
+	case <-done: // what still comes means nothing
+		return false
+	default:
+	}
+	select {
+	case s.queue <- *in:
+		if s.loop != nil {
+			s.loop.Wake()
+		}
+		return true
+	case <-done:
+		return false
+	}
+}
+
+func (s *site) Deliver(in *dial.Input) { s.take(*in) }
+
+func (s *site) take(in dial.Input) {
+	in.Done()
+	s.got = append(s.got, in)
+}
+
+// turn lets the owner do what there is to do, and waits for a moment if there is nothing.
+func (s *site) turn() {
+	s.t.Helper()
+	if s.loop == nil {
+		select {
+		case in := <-s.queue:
+			s.take(in)
+		case <-time.After(5 * time.Millisecond):
+		}
+		return
+	}
+	if err := s.loop.Wait(5 * time.Millisecond); err != nil {
+		s.t.Fatal(err)
+	}
+	for len(s.queue) > 0 {
+		s.take(<-s.queue)
+	}
+}
+
+// want returns the next Input, which is to be of a kind.
+func (s *site) want(kind dial.Kind, why string) dial.Input {
+	s.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); len(s.got) == 0; s.turn() {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("%s: nothing comes", why)
+		}
+	}
+	in := s.got[0]
+	s.got = s.got[1:]
+	if in.Kind != kind {
+		s.t.Fatalf("%s: %d with %v, want %d", why, in.Kind, in.Err, kind)
+	}
+	return in
+}
+
+// quiet expects that nothing comes.
+func (s *site) quiet(why string) {
+	s.t.Helper()
+	for range 10 {
+		s.turn()
+	}
+	if len(s.got) > 0 {
+		s.t.Fatalf("%s: %d with %v", why, s.got[0].Kind, s.got[0].Err)
+	}
+}
+
+func (s *site) send(b []byte) {
+	s.t.Helper()
+	if _, err := s.broker.Write(b); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// bothOwners runs f with an accepted connection, once for each way of reading it. first comes
+// from the broker right behind CONNACK.
+func bothOwners(t *testing.T, first []byte, paused bool, f func(s *site)) {
+	for name, looped := range map[string]bool{"goroutine": false, "loop": true} {
+		t.Run(name, func(t *testing.T) {
+			s := &site{t: t, queue: make(chan dial.Input, 64), stats: new(dial.Stats)}
+			if looped {
+				var err error
+				if s.loop, err = eventloop.New(); err != nil {
+					t.Fatal(err)
+				}
+				defer s.loop.Close()
+			}
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			s.d = dial.New(dial.Options{
+				Addresses: []string{l.Addr().String()}, MaxDials: 1, MaxWaiting: 1, MaxPayload: 1 << 20, WriteTimeout: 200 * time.Millisecond,
+				Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+					return new(net.Dialer).DialContext(ctx, network, address)
+				},
+			}, s.stats)
+			defer s.d.Close()
+			s.conn, err = s.d.Connect(&dial.Request{Hello: mqtt.EncodeConnect(&mqtt.Connect{ClientID: "dev"}), Inbox: s, Loop: s.loop, Paused: paused}, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.broker, err = l.Accept(); err != nil {
+				t.Fatal(err)
+			}
+			defer s.broker.Close()
+			if _, err := io.ReadFull(s.broker, make([]byte, len(mqtt.EncodeConnect(&mqtt.Connect{ClientID: "dev"})))); err != nil {
+				t.Fatal(err)
+			}
+			s.send(append([]byte{0x20, 2, 0, 0}, first...))
+			s.want(dial.Accepted, "CONNACK")
+			f(s)
+			s.conn.Abandon()
+			if n := s.stats.Open.Load(); looped && n != 0 {
+				t.Errorf("%d connections are counted as open", n)
+			}
+		})
+	}
+}
+
+func publishPacket(topic string, payload []byte) []byte {
+	return mqtt.AppendPublish(nil, topic, payload, 0, false, 0)
+}
+
+func TestOwnerIsGivenAllThatComes(t *testing.T) {
+	large := bytes.Repeat([]byte("large"), 100_000)
+	bothOwners(t, publishPacket("first", []byte("x")), false, func(s *site) {
+		if p := s.want(dial.Received, "what came with CONNACK").Packet; p.Topic != "first" {
+			s.t.Errorf("%+v", p)
+		}
+		var stream []byte
+		for range 100 {
+			stream = append(stream, publishPacket("t", []byte("payload"))...)
+		}
+		go func() { // more than a connection takes while nobody reads
+			_, _ = s.broker.Write(append(stream, publishPacket("big", large)...))
+		}()
+		for range 100 {
+			if p := s.want(dial.Received, "in order").Packet; p.Topic != "t" || string(p.Payload) != "payload" {
+				s.t.Fatalf("%+v", p)
+			}
+		}
+		if p := s.want(dial.Received, "then the large one").Packet; p.Topic != "big" || !bytes.Equal(p.Payload, large) {
+			s.t.Errorf("%s, %d octets", p.Topic, len(p.Payload))
+		}
+		for _, octet := range publishPacket("slow", []byte("y")) {
+			s.send([]byte{octet})
+			s.turn()
+		}
+		if p := s.want(dial.Received, "octet by octet").Packet; p.Topic != "slow" {
+			s.t.Errorf("%+v", p)
+		}
+		s.quiet("that is all")
+	})
+}
+
+func TestOwnerThatPausesIsGivenNothing(t *testing.T) {
+	bothOwners(t, publishPacket("first", nil), true, func(s *site) {
+		s.send(publishPacket("second", nil))
+		s.quiet("paused from the beginning")
+		s.conn.SetPaused(false)
+		s.want(dial.Received, "what was read already")
+		s.want(dial.Received, "and what was not")
+		s.conn.SetPaused(true)
+		s.send(publishPacket("third", nil))
+		s.turn() // a reader goroutine may have one under way
+		s.conn.Leave()
+		s.want(dial.Received, "read on to the end")
+		s.broker.Close()
+		if in := s.want(dial.Ended, "the end"); !errors.Is(in.Err, io.EOF) {
+			s.t.Error(in.Err)
+		}
+		s.quiet("once")
+	})
+}
+
+func TestOwnerIsToldTheEndOnce(t *testing.T) {
+	cause := errors.New("cause")
+	for name, end := range map[string]struct {
+		do   func(s *site)
+		want error
+	}{
+		"the broker closes":      {func(s *site) { s.broker.Close() }, io.EOF},
+		"the owner fails it":     {func(s *site) { s.conn.Fail(cause) }, cause},
+		"DISCONNECT":             {func(s *site) { s.send([]byte{0xe0, 0}) }, mqtt.Disconnected(0)},
+		"not MQTT":               {func(s *site) { s.send([]byte{0x20, 0xff, 0xff, 0xff, 0xff}) }, mqtt.ProtocolError("the remaining length has more than four bytes")},
+		"in the middle of one":   {func(s *site) { s.send([]byte{0x30, 10, 0}); s.broker.Close() }, io.EOF},
+		"the owner writes, gone": {func(s *site) { s.broker.(*net.TCPConn).SetLinger(0); s.broker.Close() }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bothOwners(t, nil, false, func(s *site) {
+				end.do(s)
+				if in := s.want(dial.Ended, name); end.want != nil && !errors.Is(in.Err, end.want) {
+					s.t.Errorf("%v, want %v", in.Err, end.want)
+				}
+				s.quiet("once")
+				s.conn.Write([]byte{0xc0, 0}) // nobody is there: nothing happens
+				s.quiet("of a connection that has ended")
+			})
+		})
+	}
+}
+
+func TestOwnerThatAbandonsIsToldNothing(t *testing.T) {
+	bothOwners(t, nil, false, func(s *site) {
+		s.send(publishPacket("t", nil))
+		s.conn.Abandon()
+		for range 5 {
+			s.turn()
+		}
+		for _, in := range s.got {
+			if in.Kind != dial.Received { // on its way before
+				s.t.Errorf("%d with %v", in.Kind, in.Err)
+			}
+		}
+		if _, err := s.broker.Read(make([]byte, 1)); err == nil {
+			s.t.Error("the connection is open")
+		}
+	})
+}
+
+// What the broker does not take now is written later; one that takes nothing is given up.
+func TestOwnerMayWriteMoreThanTheBrokerTakes(t *testing.T) {
+	bothOwners(t, nil, false, func(s *site) {
+		const size = 8 << 20
+		s.conn.Write(make([]byte, size))
+		if s.conn.Backlog() == 0 {
+			s.t.Fatal("the system takes it all: more is needed")
+		}
+		s.conn.WantWritable()
+		if n, err := io.CopyN(io.Discard, s.broker, size); err != nil {
+			s.t.Fatal(n, err)
+		}
+		s.want(dial.Writable, "all is written")
+		s.conn.Write(make([]byte, 2*size))
+		if in := s.want(dial.Ended, "the broker takes nothing"); !errors.Is(in.Err, dial.ErrTimeout) {
+			s.t.Error(in.Err)
+		}
+		for range 10 {
+			s.turn()
+		}
+		if _, err := io.Copy(io.Discard, s.broker); err != nil && !errors.Is(err, net.ErrClosed) {
+			s.t.Log(err) // a reset is as good
+		}
+	})
+}
