@@ -33,11 +33,14 @@ TORTUREFLAGS ?=
 # rewrite the table of docs/BROKERS.md.
 BROKERFLAGS ?=
 
+# More flags of "make bench" and "make sizing".
+BENCHFLAGS ?=
+
 # GOOS/GOARCH[/GOARM] that have to build. linux/arm/6 is the oldest Raspberry Pi.
 PLATFORMS := linux/arm/6 linux/arm64 darwin/arm64 windows/amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help go run build check test deps fmt-check vet cross fuzz footprint test-race crash torture explore brokers bench lint tidy shape rules staticcheck vulncheck pages licenses clean
+.PHONY: help go run build check test deps fmt-check vet cross fuzz footprint test-race crash torture explore brokers bench sizing microbench lint tidy shape rules staticcheck vulncheck pages licenses clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -110,7 +113,17 @@ brokers: go ## try sngate with mosquitto, RabbitMQ, NATS, ejabberd, mochi and th
 	@sh test/deps.sh brokers
 	$(GO) test -tags brokers -count=1 -timeout 60m ./test/brokers $(BROKERFLAGS)
 
-bench: go ## run the benchmarks
+# One load alone: BENCHFLAGS='-yardstick.loads=storm -yardstick.rounds=1'; beside an older
+# program: BENCHFLAGS=-yardstick.before=/path/to/sngate.
+bench: go ## measure sngate beside a yardstick and rewrite docs/PERFORMANCE.md; half an hour on a quiet machine
+	@sh test/deps.sh
+	$(GO) test -count=1 -v -timeout 0 ./test/bench -run Yardstick -yardstick.what=performance -update $(BENCHFLAGS)
+
+sizing: go ## measure the table of docs/SIZING.md and rewrite it; five minutes on a quiet machine
+	@sh test/deps.sh
+	$(GO) test -count=1 -v -timeout 0 ./test/bench -run Yardstick -yardstick.what=sizing -update $(BENCHFLAGS)
+
+microbench: go ## run the benchmarks of the packages
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 # The steps of lint, the quick ones first. All but tidy and vulncheck work without the network.

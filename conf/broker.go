@@ -1,6 +1,10 @@
 package conf
 
-import "time"
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
 
 // broker checks what is said of the broker, and reads the password's file.
 func (d *decoder) broker(b *Broker) {
@@ -8,6 +12,7 @@ func (d *decoder) broker(b *Broker) {
 		d.fault("broker.url", "%v", err)
 	}
 	d.fallbacks(b)
+	d.localAddresses(b)
 	d.password(b)
 	if len(b.Username) > maxMQTTText {
 		d.fault("broker.username", "is longer than %d octets", maxMQTTText)
@@ -58,5 +63,27 @@ func (d *decoder) fallbacks(b *Broker) {
 		d.fault(back, "%q is out of range; want 0s or 10s..24h", b.FailBack)
 	case len(b.FallbackURLs) == 0 && !d.bad[all]:
 		d.fault(back, "is set without broker.fallback_urls")
+	}
+}
+
+// localAddresses wants each address once, and for each broker one of its IP version, as far as
+// the version shows.
+func (d *decoder) localAddresses(b *Broker) {
+	const all = "broker.local_addresses"
+	own := b.LocalAddresses
+	for i, a := range own {
+		if at := index(all, i); !d.bad[at] && slices.Index(own, a) < i {
+			d.fault(at, "%q is %s too", a, index(all, slices.Index(own, a)))
+		}
+	}
+	if len(own) == 0 || b.Embedded() || d.bad[all] || slices.Contains(own, netip.Addr{}) {
+		return // or some are not known
+	}
+	for _, broker := range append([]string{b.Address()}, b.Fallbacks()...) {
+		to, err := netip.ParseAddrPort(broker)
+		if err == nil && !slices.ContainsFunc(own, func(a netip.Addr) bool { return a.Is4() == to.Addr().Unmap().Is4() }) {
+			d.fault(all, "has no address of the IP version of the broker %q", broker)
+			return
+		}
 	}
 }

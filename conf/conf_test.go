@@ -16,7 +16,10 @@ import (
 	"sngate/topicreg"
 )
 
-var prefixes = cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
+var prefixes = cmp.Options{
+	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+}
 
 func mustParse(t testing.TB, text string, env ...string) *Config {
 	t.Helper()
@@ -70,6 +73,7 @@ advertise_interval = "15m"
 url = "tcp://[2001:db8::1]"
 username = "user"
 password = "secret"
+local_addresses = ["2001:db8::5", "::ffff:192.0.2.6"]
 [session]
 "retry_interval" = '1m30s'
 allow = ["a", "b-*"]
@@ -89,6 +93,7 @@ address = ""
 	want.Discovery.AdvertiseInterval = 15 * time.Minute
 	want.Broker.URL = "tcp://[2001:db8::1]"
 	want.Broker.Username, want.Broker.Password = "user", NewSecret("secret")
+	want.Broker.LocalAddresses = []netip.Addr{netip.MustParseAddr("2001:db8::5"), netip.MustParseAddr("192.0.2.6")}
 	want.Session.RetryInterval = 90 * time.Second
 	want.Session.Allow = []string{"a", "b-*"}
 	want.Forwarder = Forwarder{Allow: []netip.Prefix{
@@ -216,7 +221,7 @@ func TestLoad(t *testing.T) {
 	if err := os.WriteFile(file, []byte("[gateway]\nid = 30\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if cfg, _, err := Load(file, []string{"SNGATE_GATEWAY_SHARDS=2"}); err != nil || cfg.Gateway != (Gateway{ID: 30, Shards: 2}) {
+	if cfg, _, err := Load(file, []string{"SNGATE_GATEWAY_SHARDS=2"}); err != nil || cfg.Gateway != (Gateway{ID: 30, Shards: 2, EventLoop: "auto"}) {
 		t.Errorf("good file: %v, %v", cfg, err)
 	}
 	if cfg, _, err := Load("", []string{"SNGATE_GATEWAY_ID=5"}); err != nil || cfg.Gateway.ID != 5 {
@@ -300,7 +305,7 @@ func TestTagsAreWellFormed(t *testing.T) {
 			low, high, hasRange := strings.Cut(f.Tag.Get("range"), "..")
 			isDuration := inner == reflect.TypeFor[time.Duration]()
 			switch {
-			case inner == reflect.TypeFor[topicreg.Entry](), inner == reflect.TypeFor[Secret](), inner == reflect.TypeFor[netip.Prefix]():
+			case inner == reflect.TypeFor[topicreg.Entry](), inner == reflect.TypeFor[Secret](), inner == reflect.TypeFor[netip.Prefix](), inner == reflect.TypeFor[netip.Addr]():
 			case inner.Kind() == reflect.Struct:
 				walk(at, inner)
 			case isDuration:

@@ -32,6 +32,8 @@ type Gateway struct {
 	ID       uint8  `toml:"id" range:"0..255"` // GwId, MQTT-SN 1.2 section 5.3.9
 	ClientID string `toml:"client_id"`         // see MQTTClientID
 	Shards   int    `toml:"shards" range:"1..64"`
+	// EventLoop says how shards wait for the network; see docs/ARCHITECTURE.md.
+	EventLoop string `toml:"event_loop" enum:"auto,off"`
 	// Octets; 0: a quarter of the machine's memory. Otherwise at least MinMemoryLimit.
 	MemoryLimit int64 `toml:"memory_limit" range:"0..1099511627776"`
 
@@ -95,6 +97,7 @@ type Broker struct {
 	URL            string        `toml:"url"`                       // see Embedded and Address
 	FallbackURLs   []string      `toml:"fallback_urls"`             // see Fallbacks
 	FailBack       time.Duration `toml:"fail_back" range:"0s..24h"` // 0: never
+	LocalAddresses []netip.Addr  `toml:"local_addresses"`           // empty: the system chooses
 	Mode           string        `toml:"mode" enum:"dedicated" later:"shared"`
 	Username       string        `toml:"username"`
 	Password       Secret        `toml:"password"` // also holds the content of PasswordFile
@@ -177,6 +180,8 @@ type Sleep struct {
 type Store struct {
 	Path     string `toml:"path"` // "": nothing is kept over a restart
 	MaxBytes int64  `toml:"max_bytes" range:"1048576..1099511627776"`
+	// Linger is between the beginnings of transactions while requests come in company.
+	Linger time.Duration `toml:"linger" range:"0s..50ms"` // 0: none
 }
 
 // Spool holds the limits of what devices send while the broker is away.

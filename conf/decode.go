@@ -78,6 +78,9 @@ func (d *decoder) value(path string, v any, dst reflect.Value, tag reflect.Struc
 	case *netip.Prefix:
 		d.network(path, v, p)
 		return
+	case *netip.Addr:
+		d.localAddress(path, v, p)
+		return
 	}
 	switch dst.Kind() {
 	case reflect.Struct:
@@ -242,6 +245,20 @@ func (d *decoder) network(path string, v any, dst *netip.Prefix) {
 		return
 	}
 	*dst = prefix
+}
+
+// localAddress moves an address that one host can have.
+func (d *decoder) localAddress(path string, v any, dst *netip.Addr) {
+	s, ok := d.text(path, v)
+	if !ok {
+		return
+	}
+	addr, err := netip.ParseAddr(s)
+	if err != nil || addr.IsUnspecified() || addr.IsMulticast() {
+		d.fault(path, "%s is not an IP address of this machine; want one such as \"192.0.2.1\", without a port", quote(s))
+		return
+	}
+	*dst = addr.Unmap()
 }
 
 // mismatch notes a wrong type. It does not show the value, which may be a secret.

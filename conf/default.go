@@ -11,13 +11,13 @@ import (
 // long function: a list of values, a line for each key.
 func Default() *Config {
 	return &Config{
-		Gateway:  Gateway{ID: 1, Shards: 1},
+		Gateway:  Gateway{ID: 1, Shards: 1, EventLoop: "auto"},
 		Listener: []Listener{defaultListener()},
 		Broker: Broker{
-			URL: embeddedURL, FallbackURLs: []string{}, Mode: "dedicated",
+			URL: embeddedURL, FallbackURLs: []string{}, LocalAddresses: []netip.Addr{}, Mode: "dedicated",
 			ConnectTimeout: 10 * time.Second,
 			MaxDials:       64,
-			DialRate:       1000,
+			DialRate:       5000,
 			PingInterval:   60 * time.Second,
 			AnswerTimeout:  20 * time.Second,
 			ReconnectMin:   time.Second,
@@ -57,7 +57,7 @@ func Default() *Config {
 			Allow:              []string{},
 		},
 		Sleep: Sleep{MaxMessages: 100, MaxBytes: 65536, BarrierTimeout: 5 * time.Second},
-		Store: Store{Path: "sngate.db", MaxBytes: 1 << 30},
+		Store: Store{Path: "sngate.db", MaxBytes: 1 << 30, Linger: 5 * time.Millisecond},
 		Spool: Spool{
 			Enabled:     true,
 			MaxMessages: 1000,

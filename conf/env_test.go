@@ -38,6 +38,7 @@ predefined = [{ id = 9, name = "file" }]
 		"SNGATE_TOPICS_PREDEFINED=[ {id=1,name='a'}, {id=2,name='b',client='c'} ]",
 		"SNGATE_QOS_MINUS_ONE_ENABLED=false",
 		"SNGATE_FORWARDER_ALLOW=['10.0.0.0/8']",
+		"SNGATE_BROKER_LOCAL_ADDRESSES=192.0.2.1, 192.0.2.2",
 		"SNGATE_OPS_ADDRESS=",
 		"PATH=/bin", "NOT_SNGATE_X=1", "sngate_log_level=x", "SNGATE",
 	)
@@ -48,6 +49,7 @@ predefined = [{ id = 9, name = "file" }]
 	want.Session.RetryCount, want.Session.RetryInterval = 2, 3*time.Second
 	want.Session.Allow = []string{"a", "b-*", "c"}
 	want.Topics.Predefined = []topicreg.Entry{{ID: 1, Name: "a"}, {ID: 2, Name: "b", Client: "c"}}
+	want.Broker.LocalAddresses = []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}
 	want.QoSMinusOne.Enabled = false
 	want.Forwarder.Allow = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 	want.Ops.Address = ""

@@ -68,11 +68,12 @@ func TestExampleVariantsAreValid(t *testing.T) {
 
 // wrong has, for every key, values that are refused, and what the message says.
 var wrong = map[string][][2]string{
-	"gateway":           {{`gateway = 1`, `want a table, got an integer`}, {"[[gateway]]", `want a table, got an array of tables; write [gateway]`}},
-	"gateway.id":        {{`256`, `256 is out of range; want 0..255`}, {`-1`, `want 0..255`}, {`"1"`, `want an integer, got a string`}},
-	"gateway.client_id": {{`1`, `want a string, got an integer`}, {`"a\u0000b"`, `contains the character U+0000`}, {`"` + strings.Repeat("a", 1025) + `"`, `is longer than 1024 octets`}},
-	"gateway.shards":    {{`0`, `want 1..64`}, {`65`, `want 1..64`}, {`1.5`, `want an integer, got a float`}},
-	"gateway.on_stop":   {{`"restart"`, `"restart" is not known; want one of "", "keep", "disconnect"`}, {`true`, `want a string, got a boolean`}},
+	"gateway":            {{`gateway = 1`, `want a table, got an integer`}, {"[[gateway]]", `want a table, got an array of tables; write [gateway]`}},
+	"gateway.id":         {{`256`, `256 is out of range; want 0..255`}, {`-1`, `want 0..255`}, {`"1"`, `want an integer, got a string`}},
+	"gateway.client_id":  {{`1`, `want a string, got an integer`}, {`"a\u0000b"`, `contains the character U+0000`}, {`"` + strings.Repeat("a", 1025) + `"`, `is longer than 1024 octets`}},
+	"gateway.shards":     {{`0`, `want 1..64`}, {`65`, `want 1..64`}, {`1.5`, `want an integer, got a float`}},
+	"gateway.event_loop": {{`"on"`, `"on" is not known; want one of "auto", "off"`}, {`true`, `want a string, got a boolean`}},
+	"gateway.on_stop":    {{`"restart"`, `"restart" is not known; want one of "", "keep", "disconnect"`}, {`true`, `want a string, got a boolean`}},
 	"gateway.status_topic": {{`1`, `want a string, got an integer`}, {`"a/#"`, `contains a wildcard`}, {`"a\nb"`, `contains a control character`},
 		{`"` + strings.Repeat("a", 65536) + `"`, `is longer than 65535 octets`}},
 	"gateway.memory_limit": {{`1048575`, `1048575 is too small; want 0, or 1048576 and more`}, {`-1`, `want 0..1099511627776`}, {`"64M"`, `want an integer`}},
@@ -96,9 +97,14 @@ var wrong = map[string][][2]string{
 		{"[\"tcp://a\", \"tcp://a:1883\"]\nurl = 'tcp://b'", `"tcp://a:1883" is the broker of broker.fallback_urls[0] too`}, {"[\"tcp://b\"]\nurl = 'tcp://b'", `is the broker of broker.url too`},
 		{"[\"tcp://a\", 1]\nurl = 'tcp://b'", `want a string, got an integer`}},
 	"broker.fail_back": {{`60`, `want a duration`}, {`"25h"`, `want 0s..24h`}, {`"9s"`, `"9s" is out of range; want 0s or 10s..24h`}, {`"1m"`, `is set without broker.fallback_urls`}},
-	"broker.mode":      {{`"shared"`, `"shared" is not available in this version; want "dedicated"`}, {`"x"`, `"x" is not known; want "dedicated"`}},
-	"broker.username":  {{`["a"]`, `want a string, got an array`}, {`"` + strings.Repeat("a", 65536) + `"`, `is longer than 65535 octets`}},
-	"broker.password":  {{`1234`, `want a string, got an integer`}, {`"` + strings.Repeat("a", 65536) + "\"\nusername = 'u'", `is longer than 65535 octets`}},
+	"broker.local_addresses": {{`"192.0.2.1"`, `want an array of strings, got a string`}, {`[1]`, `want a string, got an integer`},
+		{`["192.0.2.1:0"]`, `is not an IP address of this machine`}, {`["eth0"]`, `want one such as "192.0.2.1", without a port`},
+		{`["0.0.0.0"]`, `is not an IP address`}, {`["ff02::1"]`, `is not an IP address`}, {`["::1", "192.0.2.1", "::ffff:192.0.2.1"]`, `"192.0.2.1" is broker.local_addresses[1] too`},
+		{"[\"::1\"]\nurl = 'tcp://192.0.2.9'", `has no address of the IP version of the broker "192.0.2.9:1883"`},
+		{"[\"192.0.2.1\"]\nurl = 'broker'\nfallback_urls = ['tcp://[2001:db8::1]']", `the IP version of the broker "[2001:db8::1]:1883"`}},
+	"broker.mode":     {{`"shared"`, `"shared" is not available in this version; want "dedicated"`}, {`"x"`, `"x" is not known; want "dedicated"`}},
+	"broker.username": {{`["a"]`, `want a string, got an array`}, {`"` + strings.Repeat("a", 65536) + `"`, `is longer than 65535 octets`}},
+	"broker.password": {{`1234`, `want a string, got an integer`}, {`"` + strings.Repeat("a", 65536) + "\"\nusername = 'u'", `is longer than 65535 octets`}},
 	"broker.password_file": {{`1`, `want a string`}, {`"/nonexistent/file"`, `cannot be read: no such file or directory`}, {`"."`, `cannot be read: is a directory`},
 		{"\"a\"\npassword = \"b\"\nusername = 'u'", `broker.password as well; want only one of them`}},
 	"broker.connect_timeout": {{`10`, `want a duration`}, {`"0s"`, `want 1s..5m`}, {`"-1s"`, `want 1s..5m`}, {`"6m"`, `want 1s..5m`}},
@@ -150,6 +156,7 @@ var wrong = map[string][][2]string{
 
 	"store":           {{`store = "sngate.db"`, `want a table, got a string`}},
 	"store.path":      {{`false`, `want a string, got a boolean`}, {`"a\u0000b"`, `contains the character U+0000`}},
+	"store.linger":    {{`3`, `want a duration`}, {`"-1ms"`, `want 0s..50ms`}, {`"51ms"`, `want 0s..50ms`}},
 	"store.max_bytes": {{`"1G"`, `want an integer, got a string`}, {`1048575`, `want 1048576..1099511627776`}, {`1099511627777`, `want 1048576..1099511627776`}, {`2097152`, `spool.total_bytes (67108864, the default) is above store.max_bytes (2097152); set spool.total_bytes to 2097152 or less`}},
 
 	"spool":              {{`spool = true`, `want a table, got a boolean`}},

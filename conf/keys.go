@@ -81,7 +81,7 @@ func wants(dst reflect.Value) string {
 	switch dst.Interface().(type) {
 	case time.Duration:
 		return `a duration such as "10s"`
-	case Secret, netip.Prefix:
+	case Secret, netip.Prefix, netip.Addr:
 		return "a string"
 	}
 	switch dst.Kind() {

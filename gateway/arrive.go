@@ -76,7 +76,7 @@ func (s *shard) arriveAddress(a *arrival) {
 		s.refuseStranger(a, session.ReasonUnknownSender)
 	case e.loading.on:
 		s.loads.await(s.now, e, a)
-	case !live(e.session.State()) && a.message().Kind == dialogue.Disconnect && !s.farewells.Allow(s.now):
+	case !live(e.session.State()) && a.message().Kind == dialogue.Disconnect && !s.replies.farewells.Allow(s.now):
 		s.counters.Drop(session.ReasonRateLimited) // as for strangers: see farewellsPerSecond
 		s.report.remember(s.now, e, session.ReasonRateLimited)
 	default:
@@ -118,7 +118,7 @@ func (s *shard) refuseStranger(a *arrival, why session.Reason) {
 
 // reply answers somebody who has no session, within the rate.
 func (s *shard) reply(p listen.Peer, m dialogue.Message) {
-	if !s.replies.Allow(s.now) {
+	if !s.replies.all.Allow(s.now) {
 		return
 	}
 	if b, err := spoken().Append(nil, m); err == nil {

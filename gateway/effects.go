@@ -77,7 +77,11 @@ func (s *shard) sendTo(p listen.Peer, datagram []byte) bool {
 		if p.Node != "" {
 			s.frame = frame
 		}
-		_, err = s.gw.listeners[p.Listener].Conn.WriteTo(frame, p.Addr)
+		if s.loop != nil {
+			err = s.loop.sockets[p.Listener].Send(frame, p.Addr)
+		} else {
+			_, err = s.gw.listeners[p.Listener].Conn.WriteTo(frame, p.Addr)
+		}
 	}
 	if err != nil {
 		s.counters.Drop(session.ReasonSendFailed)

@@ -16,15 +16,12 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"sngate/gateway/admin"
 	"sngate/gateway/discovery"
 	"sngate/gateway/listen"
 	"sngate/gateway/metrics"
 	"sngate/gateway/oplog"
 	"sngate/gateway/persist"
-	"sngate/gateway/session"
 	"sngate/store"
 	"sngate/upstream"
 )
@@ -112,6 +109,9 @@ func (g *Gateway) open() error {
 		g.listeners = append(g.listeners, l)
 		g.logListener(o, l)
 	}
+	if err := openLoops(g); err != nil {
+		return err
+	}
 	if g.discoverer, err = discovery.New(g.discoveryOptions()); err != nil {
 		return err
 	}
@@ -128,7 +128,11 @@ func (g *Gateway) open() error {
 func (g *Gateway) run() {
 	startOwn(g.shards[0]) // before the first arrival can ask for it
 	for _, s := range g.shards {
-		g.wg.Go(s.run)
+		if s.loop != nil {
+			g.turning.Go(s.loop.run)
+		} else {
+			g.turning.Go(s.run)
+		}
 	}
 	if g.opts.Store.Durable() {
 		g.wg.Go(func() { g.keeper.Watch(g.opts.Log, g.stopped, g.storeFault, g.storeWorks) })
@@ -137,18 +141,11 @@ func (g *Gateway) run() {
 	for i, l := range g.listeners {
 		l.OnUnreachable(func(addr netip.AddrPort) { g.unreachable(i, addr) })
 		r := newReceiver(g, i)
-		loop := &listen.Loop{
-			Conn:     l.Conn,
-			Listener: i,
-			Pool:     g.pool,
-			Handle:   r.handle,
-			NoMemory: func(int) { r.counters.Drop(session.ReasonShardFull) },
-			Failed: func(err error) {
-				r.counters.Drop(session.ReasonReceiveFailed)
-				g.lines.At(oplog.Faults, zerolog.WarnLevel, err.Error()).Err(err).Msg("receiving failed")
-			},
-			Done: g.stopped,
+		if s := g.shards[i%len(g.shards)]; s.loop != nil {
+			s.queues.post(func() { s.loop.read(i, r) })
+			continue
 		}
+		loop := &listen.Loop{Conn: l.Conn, Listener: i, Pool: g.pool, Handle: r.handle, NoMemory: r.noMemory, Failed: r.failed, Done: g.stopped}
 		g.wg.Go(loop.Run)
 	}
 }
@@ -181,7 +178,7 @@ func (g *Gateway) BrokerReady() bool { return g.broker.ready.Load() }
 // ends. Wills of devices that were lost before may still be published in that time. It
 // may be called more than once.
 func (g *Gateway) Stop(grace time.Duration) error {
-	g.stopOnce.Do(func() {
+	g.stop.once.Do(func() {
 		g.stopping.Store(true)
 		g.keeper.SaveClock()
 		left := make(chan struct{}, len(g.shards))
@@ -195,13 +192,13 @@ func (g *Gateway) Stop(grace time.Duration) error {
 			case <-left:
 			case <-timeout.C:
 				g.opts.Log.Warn().Msg("stopping: upstream connections not closed in time")
-				g.stopErr = g.close()
+				g.stop.err = g.close()
 				return
 			}
 		}
-		g.stopErr = g.close()
+		g.stop.err = g.close()
 	})
-	return g.stopErr
+	return g.stop.err
 }
 
 // close ends all goroutines and closes all sockets.
@@ -217,8 +214,13 @@ func (g *Gateway) close() error {
 		}
 		errs = append(errs, l.Conn.Close())
 	}
+	for _, s := range g.shards {
+		s.queues.woke()
+	}
+	g.turning.Wait() // they read connections of the dialer
 	g.dialer.Close()
 	g.wg.Wait()
+	errs = append(errs, closeLoops(g))
 	if g.ops != nil {
 		errs = append(errs, g.ops.Shutdown(time.Second))
 	}

@@ -19,6 +19,9 @@ type Options struct {
 	Shards   int    // goroutines that handle sessions; 0: 1
 	Version  string // for metrics and the status page
 
+	// NoEventLoop has goroutines read sockets and connections, as where there is no epoll.
+	NoEventLoop bool
+
 	OnStop StopMode
 
 	// StatusTopic is where the gateway publishes, retained, whether it is "online" or

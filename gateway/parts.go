@@ -20,6 +20,7 @@ import (
 	"sngate/gateway/persist"
 	"sngate/gateway/session"
 	"sngate/internal/deadline"
+	"sngate/internal/eventloop"
 	"sngate/internal/rate"
 	"sngate/snpacket"
 	"sngate/upstream"
@@ -51,10 +52,13 @@ type Gateway struct {
 	started bool // run was called
 
 	stopping atomic.Bool
-	stopOnce sync.Once
-	stopErr  error
-	stopped  chan struct{} // closed when the shards have to end
-	wg       sync.WaitGroup
+	stop     struct {
+		once sync.Once
+		err  error
+	}
+	stopped chan struct{}  // closed when the shards have to end
+	turning sync.WaitGroup // of the shards
+	wg      sync.WaitGroup // of all other goroutines
 }
 
 // now is the monotonic time since the gateway started.
@@ -73,24 +77,24 @@ type shard struct {
 	gauges gauges
 
 	// Owned by run.
-	roster    roster
-	spares    spares
-	holders   holders
-	own       *ownConnection // the gateway's own connection; shard 0 only
-	timers    deadline.Heap[*entry]
-	now       time.Duration // read once per turn
-	out       session.Out
-	report    reporter
-	answers   []answer // not yet told
-	repairs   repairs
-	loads     loads
-	events    []upstream.Event
-	frame     []byte // for encapsulation
-	replies   rate.Limiter
-	farewells rate.Limiter    // answers to DISCONNECT where there is no connection
-	closing   int             // links whose EventClosed is awaited
-	left      chan<- struct{} // Stop waits for closing to become 0; nil: it does not
-	frozen    bool            // for good: sessions stay as they are, no deadline of theirs counts
+	roster  roster
+	spares  spares
+	holders holders
+	own     *ownConnection // the gateway's own connection; shard 0 only
+	timers  deadline.Heap[*entry]
+	now     time.Duration // read once per turn
+	out     session.Out
+	report  reporter
+	answers []answer // not yet told
+	repairs repairs
+	loads   loads
+	events  []upstream.Event
+	frame   []byte // for encapsulation
+	replies replyLimits
+	loop    *eventLoop      // nil: the shard waits for its queues only
+	closing int             // links whose EventClosed is awaited
+	left    chan<- struct{} // Stop waits for closing to become 0; nil: it does not
+	frozen  bool            // for good: sessions stay as they are, no deadline of theirs counts
 }
 
 // shards are all shards of a gateway, and what can be asked of them by any goroutine.
@@ -243,6 +247,8 @@ type queues struct {
 	inputs    chan upstream.Input
 	posted    mailbox
 	stopped   <-chan struct{} // closed when the shard has ended
+	looper    *shard          // the shard, if it has an event loop
+	wake      func()          // has a shard with an event loop look at its queues; nil: it waits for them
 }
 
 // arrival is one datagram on its way to a shard.
@@ -361,17 +367,14 @@ const directoryStripes = 64
 // of chance; its sender is treated as if it had not sent CONNECT yet.
 const connectingSlots = 1024
 
-// Answers to senders without a session, per shard and reader: enough for every device
-// of a site to learn at once that the gateway has restarted, and no amplifier.
-const (
-	repliesPerSecond = 1000
-	replyBurst       = 5000
-	// A DISCONNECT of a stranger is answered too: the device may not have heard the
-	// first answer. It could also be another gateway's answer to a forged datagram, so
-	// this rate bounds what two gateways can be made to tell each other.
-	farewellsPerSecond = 10
-	farewellBurst      = 200
-)
+// eventLoop is how a shard waits where the system has epoll: in its own goroutine it reads the
+// sockets of devices and the connections of its links, and sends to devices. What comes from
+// other goroutines goes through the queues all the same. It belongs to the shard.
+type eventLoop struct {
+	*eventloop.Loop
+	s       *shard
+	sockets []*listen.Socket // by listener: all for sending, some for reading
+}
 
 // shardOf picks the shard of a client id, for as long as the gateway runs.
 func (g *Gateway) shardOf(clientID []byte) *shard {

@@ -31,6 +31,7 @@ func (q *queues) lengths() metrics.QueueLengths {
 func (q *queues) Push(in upstream.Input, done <-chan struct{}) bool {
 	select {
 	case q.inputs <- in:
+		q.woke()
 		return true
 	case <-done:
 		return false
@@ -43,6 +44,7 @@ func (q *queues) Push(in upstream.Input, done <-chan struct{}) bool {
 func (q *queues) offer(a arrival) bool {
 	select {
 	case q.arrivals <- a:
+		q.woke()
 		return true
 	default:
 		return false
@@ -57,6 +59,7 @@ func (q *queues) offerStranger(a arrival) bool {
 	}
 	select {
 	case q.strangers <- a:
+		q.woke()
 		return true
 	default:
 		return false
@@ -64,7 +67,21 @@ func (q *queues) offerStranger(a arrival) bool {
 }
 
 // post has f run by the shard, between two turns.
-func (q *queues) post(f func()) { q.posted.post(f) }
+func (q *queues) post(f func()) {
+	q.posted.post(f)
+	q.woke()
+}
+
+func (q *queues) woke() {
+	if q.wake != nil {
+		q.wake()
+	}
+}
+
+// waiting reports whether anything is in the queues.
+func (q *queues) waiting() bool {
+	return len(q.arrivals) > 0 || len(q.inputs) > 0 || len(q.strangers) > 0 || len(q.posted.wake) > 0
+}
 
 func (m *mailbox) post(f func()) {
 	m.mu.Lock()
@@ -76,10 +93,21 @@ func (m *mailbox) post(f func()) {
 	}
 }
 
+// run runs what has been posted.
+func (m *mailbox) run() {
+	for _, f := range m.take() {
+		f()
+	}
+}
+
 func (m *mailbox) take() []func() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	jobs := m.jobs
 	m.jobs = nil
+	select { // what it tells of is taken
+	case <-m.wake:
+	default:
+	}
 	return jobs
 }

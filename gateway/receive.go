@@ -2,6 +2,9 @@ package gateway
 
 import (
 	"net/netip"
+	"time"
+
+	"github.com/rs/zerolog"
 
 	"sngate/gateway/discovery"
 	"sngate/gateway/listen"
@@ -20,11 +23,11 @@ type receiver struct {
 	listener int
 	counters *metrics.Counters
 	rate     rate.Limit // of each device's datagrams
+	own      *shard     // which reads, in its goroutine; nil: a goroutine of the listener does
 	// Owned by the reader's goroutine.
 	connecting *connectingTable
 	seen       *oplog.Seen
-	replies    rate.Limiter
-	farewells  rate.Limiter
+	replies    replyLimits
 }
 
 func newReceiver(gw *Gateway, listener int) *receiver {
@@ -35,8 +38,7 @@ func newReceiver(gw *Gateway, listener int) *receiver {
 		rate:       rate.PerSecond(gw.opts.DatagramRate, 2*gw.opts.DatagramRate),
 		connecting: newConnectingTable(),
 		seen:       oplog.NewSeen(),
-		replies:    rate.NewLimiter(rate.PerSecond(repliesPerSecond, replyBurst)),
-		farewells:  rate.NewLimiter(rate.PerSecond(farewellsPerSecond, farewellBurst)),
+		replies:    newReplyLimits(),
 	}
 }
 
@@ -63,13 +65,31 @@ func (r *receiver) handle(d *listen.Datagram) {
 	switch {
 	case s == nil:
 		r.unknown(&a, sn12.Type(a.frame.Type))
-	case sender != nil && !sender.flow.Take(r.rate, r.gw.now(), 1):
+	case sender != nil && !sender.flow.Take(r.rate, r.now(), 1):
 		r.drop(&a, sender, session.ReasonDatagramRate)
 	case sender == nil && !r.offerStranger(s, &a):
 		r.drop(&a, nil, session.ReasonStrangersFull)
+	case sender != nil && s == r.own:
+		s.arrive(&a)
 	case sender != nil && !s.queues.offer(a):
 		r.drop(&a, sender, session.ReasonShardFull)
 	}
+}
+
+// noMemory counts a datagram that there is no room for, and failed one that could not be read.
+func (r *receiver) noMemory(int) { r.counters.Drop(session.ReasonShardFull) }
+
+func (r *receiver) failed(err error) {
+	r.counters.Drop(session.ReasonReceiveFailed)
+	r.gw.lines.At(oplog.Faults, zerolog.WarnLevel, err.Error()).Err(err).Msg("receiving failed")
+}
+
+// now is the time at which what is being read was found.
+func (r *receiver) now() time.Duration {
+	if r.own != nil {
+		return r.own.now
+	}
+	return r.gw.now()
 }
 
 // offerStranger leaves what comes from a stranger, or in another device's name, with s.
@@ -96,11 +116,11 @@ func (r *receiver) drop(a *arrival, sender *entry, why session.Reason) {
 func (r *receiver) note(a *arrival, sender *entry, why session.Reason) {
 	r.counters.Drop(why)
 	if sender == nil {
-		r.gw.lines.Stranger(r.seen, r.gw.now(), a.peer, a.frame.Message, why)
+		r.gw.lines.Stranger(r.seen, r.now(), a.peer, a.frame.Message, why)
 		return
 	}
-	sender.overload.note(r.gw.now(), why)
-	r.gw.lines.Sender(r.seen, r.gw.now(), sender.session.ClientID(), a.peer, a.frame.Message, why)
+	sender.overload.note(r.now(), why)
+	r.gw.lines.Sender(r.seen, r.now(), sender.session.ClientID(), a.peer, a.frame.Message, why)
 }
 
 // unwrap takes off the encapsulation of a forwarder (MQTT-SN 1.2 section 5.5).
@@ -205,11 +225,11 @@ func (r *receiver) unknown(a *arrival, t sn12.Type) {
 		return
 	}
 	r.note(a, nil, session.ReasonUnknownSender)
-	answers := &r.replies
+	answers := &r.replies.all
 	if t == sn12.TypeDisconnect {
-		answers = &r.farewells
+		answers = &r.replies.farewells
 	}
-	if !answers.Allow(r.gw.now()) {
+	if !answers.Allow(r.now()) {
 		return
 	}
 	b, err := sn12.Disconnect{}.Append(nil)

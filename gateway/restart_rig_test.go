@@ -54,7 +54,7 @@ func (r *rig) crash() {
 		r.store = r.store.Crash()
 		r.opts.Store = r.store
 	}
-	r.gateway.stopOnce.Do(func() {
+	r.gateway.stop.once.Do(func() {
 		if err := r.gateway.close(); err != nil {
 			r.t.Fatal(err)
 		}

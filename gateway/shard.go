@@ -8,7 +8,6 @@ import (
 	"sngate/gateway/oplog"
 	"sngate/gateway/session"
 	"sngate/internal/deadline"
-	"sngate/internal/rate"
 	"sngate/upstream"
 )
 
@@ -30,8 +29,7 @@ func newShard(gw *Gateway, index int, count *loadCount) *shard {
 		loads:    loads{count: count, directory: gw.directory},
 		repairs:  repairs{keeper: gw.keeper, clients: make(map[string]struct{})},
 
-		replies:   rate.NewLimiter(rate.PerSecond(repliesPerSecond, replyBurst)),
-		farewells: rate.NewLimiter(rate.PerSecond(farewellsPerSecond, farewellBurst)),
+		replies: newReplyLimits(),
 	}
 	s.report = reporter{
 		log: gw.lines, counters: s.counters, roster: &s.roster, quiet: gw.opts.QuietSessions,
@@ -42,21 +40,15 @@ func newShard(gw *Gateway, index int, count *loadCount) *shard {
 	return s
 }
 
-// run is the shard's goroutine. It ends when the gateway has stopped. Strangers come one
+// run is the shard's goroutine, where it has no event loop. It ends when the gateway has stopped. Strangers come one
 // in a turn, and whatever else waits then comes before the next one: a flood of them
 // delays a known device by one of them.
 func (s *shard) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		s.now = s.gw.now()
-		s.lastTurn.Store(int64(s.now))
-		for e, ok := s.timers.Due(s.now); ok; e, ok = s.timers.Due(s.now) {
-			s.advance(e)
-		}
-		s.expire()
-		s.relieve()
-		timer.Reset(max(min(s.timers.Next()-s.now, s.spares.nextExpiry(s.gw.opts.Expiry)-s.now, idleTurn), 0))
+		s.beginTurn()
+		timer.Reset(untilNext(s))
 		select {
 		case a := <-s.queues.arrivals:
 			s.now = s.gw.now()
@@ -72,14 +64,28 @@ func (s *shard) run() {
 			s.takeMore()
 		case <-s.queues.posted.wake:
 			s.now = s.gw.now()
-			for _, f := range s.queues.posted.take() {
-				f()
-			}
+			s.queues.posted.run()
 		case <-timer.C:
 		case <-s.gw.stopped:
 			return
 		}
 	}
+}
+
+// beginTurn does what is due.
+func (s *shard) beginTurn() {
+	s.now = s.gw.now()
+	s.lastTurn.Store(int64(s.now))
+	for e, ok := s.timers.Due(s.now); ok; e, ok = s.timers.Due(s.now) {
+		s.advance(e)
+	}
+	s.expire()
+	s.relieve()
+}
+
+// untilNext is how long the shard may wait for something to come.
+func untilNext(s *shard) time.Duration {
+	return max(min(s.timers.Next()-s.now, s.spares.nextExpiry(s.gw.opts.Expiry)-s.now, idleTurn), 0)
 }
 
 // takeMore takes what else is waiting, but for strangers, up to the size of a turn.
@@ -132,13 +138,13 @@ func (s *shard) endStep(e *entry) {
 	}
 	at := deadline.Never
 	if e.link != nil {
-		at = e.link.Deadline()
+		at = deadline.Coarse(e.link.Deadline(), s.now)
 	}
 	if e.isOwn() {
 		at = min(at, s.own.retryAt)
 	} else {
 		if !s.frozen {
-			at = min(at, e.session.Deadline())
+			at = min(at, e.session.ExactDeadline(), deadline.Coarse(e.session.Deadline(), s.now))
 		}
 		s.countHeld(e)
 	}

@@ -18,12 +18,12 @@ func check(_ context.Context, s streams, operands []string) error {
 	if len(operands) != 1 {
 		return usagef("give exactly one configuration file")
 	}
-	_, warnings, err := conf.Load(operands[0], os.Environ())
+	cfg, warnings, err := conf.Load(operands[0], os.Environ())
 	if err != nil {
 		printFaults(s.stderr, err)
 		return &exitError{exitFailure}
 	}
-	for _, w := range warnings {
+	for _, w := range append(warnings, shortages(cfg, systemCapacity())...) {
 		fmt.Fprintln(s.stderr, "warning:", w)
 	}
 	_, err = fmt.Fprintln(s.stdout, "ok")

@@ -57,6 +57,7 @@ store.path = ""
 ops.address = ""
 broker.username = "u"
 broker.password = "hunter2"
+session.max_sessions = 10
 `)
 	for mode, want := range map[os.FileMode]bool{0o600: false, 0o644: true} {
 		if err := os.Chmod(path, mode); err != nil {

@@ -56,6 +56,20 @@ func TestWrongCommandLinesEndWithTheFaultAndCode2(t *testing.T) {
 		{"decode", "no datagram given"},
 		{"decode -x", "unknown option -x"},
 
+		{"bench", "give a mode: one of up, down, mixed, connect, sleep"},
+		{"bench sideways", `unknown mode "sideways"`},
+		{"bench up down", `unexpected argument "down"`},
+		{"bench up -n 0", "from 1 to 1000000"},
+		{"bench up -q -1", "from 0 to 2"},
+		{"bench up -s 15", "from 16 to 8192"},
+		{"bench up -r -1", "-r -1: want a number from 0 to 10000000"},
+		{"bench up -r NaN", "want a number from 0"},
+		{"bench up --loss 100", "want a number from 0 to 99"},
+		{"bench up --duration 0", "more than 0"},
+		{"bench up -k 65536", "from 0 to 65535"},
+		{"bench up --pid 0", "from 1 to"},
+		{"bench up --password-file x", "--password-file needs --username"},
+
 		{"pub", "exactly one of -t and --predefined"},
 		{"pub -m x", "exactly one of -t and --predefined"},
 		{"pub -t a --predefined 1 -m x", "exactly one of -t and --predefined"},
@@ -189,6 +203,7 @@ func TestCheckAndConfig(t *testing.T) {
 	if code != exitOK || example != conf.Example() {
 		t.Fatalf("config: code %d", code)
 	}
+	t.Setenv("SNGATE_SESSION_MAX_SESSIONS", "10") // not to be warned of this machine's limits
 	good := write(t, "good.toml", example)
 	if code, stdout, stderr := call(t, "", "check", good); code != exitOK || stdout != "ok\n" || stderr != "" {
 		t.Errorf("code %d, %q, %q", code, stdout, stderr)

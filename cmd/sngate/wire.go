@@ -58,7 +58,6 @@ func runGateway(ctx context.Context, cfg *conf.Config, log zerolog.Logger) (err 
 		defer func() { err = errors.Join(err, broker.Close()) }()
 		opts.Upstream.Address = dialable(broker.Addr().String())
 	}
-	warnOfDescriptors(cfg.Session.MaxSessions, log)
 	opts.Listen = openListener
 	g, err := gateway.Start(opts)
 	if errors.Is(err, admin.ErrAddress) {
@@ -93,6 +92,7 @@ func gatewayOptions(cfg *conf.Config, log zerolog.Logger) (gateway.Options, erro
 		ID:                cfg.Gateway.ID,
 		ClientID:          cfg.Gateway.MQTTClientID(host),
 		Shards:            cfg.Gateway.Shards,
+		NoEventLoop:       cfg.Gateway.EventLoop == "off",
 		Version:           version.Version,
 		StatusTopic:       cfg.Gateway.StatusTopic,
 		OnStop:            onStop(cfg),
@@ -206,6 +206,7 @@ func upstreamOptions(cfg *conf.Config) upstream.Options {
 	o := upstream.Options{
 		Username:       b.Username,
 		ConnectTimeout: b.ConnectTimeout,
+		SlotWait:       devicePatience(&cfg.Session),
 		MaxDials:       b.MaxDials,
 		DialRate:       b.DialRate,
 		MaxWaiting:     cfg.Session.MaxSessions,
@@ -214,6 +215,7 @@ func upstreamOptions(cfg *conf.Config) upstream.Options {
 		ReconnectMin:   b.ReconnectMin,
 		ReconnectMax:   b.ReconnectMax,
 		MaxPayload:     cfg.Session.MaxPacketSize,
+		LocalAddresses: b.LocalAddresses,
 		// What the device may have in flight, and the will beside it.
 		MaxInFlight: cfg.Session.MaxInflight + 1,
 	}
@@ -229,12 +231,27 @@ func upstreamOptions(cfg *conf.Config) upstream.Options {
 	return o
 }
 
+// devicePatience is how long a device repeats its CONNECT before it gives up, if it has the
+// same Tretry and Nretry as the gateway (MQTT-SN 1.2 section 6.13).
+func devicePatience(s *conf.Session) time.Duration {
+	return s.RetryInterval * time.Duration(s.RetryCount+1)
+}
+
 // storeMaxBytes is how large the store may grow; 0: there is none.
 func storeMaxBytes(c conf.Store) int64 {
 	if c.Path == "" {
 		return 0
 	}
 	return c.MaxBytes
+}
+
+func storeOptions(c conf.Store) bolt.Options {
+	return bolt.Options{
+		Version:    version.Version,
+		MaxBytes:   int(min(c.MaxBytes, math.MaxInt)),
+		Linger:     c.Linger,
+		Migrations: persist.Migrations(),
+	}
 }
 
 // openStore opens the file of the store and logs what it found there.
@@ -247,11 +264,7 @@ func openStore(c conf.Store, log zerolog.Logger) (store.Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store.path: %w", err)
 	}
-	s, report, err := bolt.Open(path, bolt.Options{
-		Version:    version.Version,
-		MaxBytes:   int(min(c.MaxBytes, math.MaxInt)),
-		Migrations: persist.Migrations(),
-	})
+	s, report, err := bolt.Open(path, storeOptions(c))
 	switch {
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		return nil, fmt.Errorf("%w; set store.path to a file that can be written, or to \"\" to keep everything in memory", err)

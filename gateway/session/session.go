@@ -211,15 +211,22 @@ func (s *Session) Upstream(env Env, ev *Event, out *Out) {
 
 // Deadline is when the session next wants Advance; Never if it waits for nothing.
 func (s *Session) Deadline() Time {
-	d := min(s.presence.lifeAt, s.handshake.deadline(), s.presence.probe.at, s.down.retry.at, s.down.proceedAt, s.presence.askAt, s.wake.barrier.at, s.addr.deadline(), s.up.spoolDeadline(), s.journal.deadline(), s.subs.resubscribeDeadline())
-	if s.announcer.reg != nil {
-		d = min(d, s.announcer.reg.retryAt)
-	}
+	d := min(s.ExactDeadline(), s.presence.lifeAt, s.presence.askAt, s.subs.resubscribeDeadline())
 	for i := range s.up.window {
 		d = min(d, s.up.window[i].waitUntil)
 	}
 	for i := range s.subs.asked {
 		d = min(d, s.subs.asked[i].waitUntil)
+	}
+	return d
+}
+
+// ExactDeadline is the part of Deadline that Advance should not come late for: repeats, the
+// will dialogue, the end of a wake. The rest, silence above all, bears half a second.
+func (s *Session) ExactDeadline() Time {
+	d := min(s.handshake.deadline(), s.presence.probe.at, s.down.retry.at, s.down.proceedAt, s.wake.barrier.at, s.addr.deadline(), s.up.spoolDeadline(), s.journal.deadline())
+	if s.announcer.reg != nil {
+		d = min(d, s.announcer.reg.retryAt)
 	}
 	return d
 }

@@ -6,22 +6,10 @@ package sn12
 import (
 	"sngate/gateway/session/dialogue"
 	codec "sngate/snpacket/sn12"
-	"sngate/topicreg"
 )
 
 // Dialogue implements dialogue.Dialogue.
 type Dialogue struct{}
-
-// LongName implements dialogue.Dialogue. Some clients write a name that is neither
-// predefined nor short before the data of a PUBLISH of QoS -1, and its length into the topic
-// id. The specification has no such form.
-func (Dialogue) LongName(m dialogue.Message) (name, rest []byte, ok bool) {
-	n := int(m.TopicID)
-	if m.Kind != dialogue.Publish || m.TopicType != dialogue.NormalTopic || n > len(m.Data) || topicreg.ValidName(m.Data[:n]) != nil {
-		return nil, nil, false
-	}
-	return m.Data[:n], m.Data[n:], true
-}
 
 // codeOf reads a ReturnCode (MQTT-SN 1.2 section 5.3.10). The reserved ones reject as well.
 func codeOf(c codec.ReturnCode) dialogue.Code {

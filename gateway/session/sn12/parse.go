@@ -6,6 +6,7 @@ import (
 	"sngate/gateway/session/dialogue"
 	"sngate/snpacket"
 	codec "sngate/snpacket/sn12"
+	"sngate/topicreg"
 )
 
 // Parse implements dialogue.Dialogue.
@@ -177,4 +178,15 @@ func parseCode(m *dialogue.Message, body []byte) error {
 func parseNothing(body []byte) error {
 	var p codec.PingResp
 	return p.Parse(body)
+}
+
+// LongName implements dialogue.Dialogue. Some clients write a name that is neither
+// predefined nor short before the data of a PUBLISH of QoS -1, and its length into the topic
+// id. The specification has no such form.
+func (Dialogue) LongName(m dialogue.Message) (name, rest []byte, ok bool) {
+	n := int(m.TopicID)
+	if m.Kind != dialogue.Publish || m.TopicType != dialogue.NormalTopic || n > len(m.Data) || topicreg.ValidName(m.Data[:n]) != nil {
+		return nil, nil, false
+	}
+	return m.Data[:n], m.Data[n:], true
 }

@@ -1,0 +1,152 @@
+package gateway
+
+import (
+	"errors"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"sngate/gateway/listen"
+	"sngate/gateway/oplog"
+	"sngate/internal/eventloop"
+)
+
+// openLoops gives each shard an event loop, unless one of the listeners cannot be waited for.
+func openLoops(g *Gateway) error {
+	if g.opts.NoEventLoop {
+		return nil
+	}
+	for _, s := range g.shards {
+		l, err := openLoop(s)
+		if errors.Is(err, errors.ErrUnsupported) {
+			return closeLoops(g)
+		}
+		if err != nil {
+			return err
+		}
+		s.loop, s.queues.looper, s.queues.wake = l, s, l.Wake
+	}
+	return nil
+}
+
+func openLoop(s *shard) (*eventLoop, error) {
+	loop, err := eventloop.New()
+	if err != nil {
+		return nil, err
+	}
+	l := &eventLoop{Loop: loop, s: s}
+	for i := range s.gw.listeners {
+		socket, err := s.gw.listeners[i].Socket(i, s.gw.pool)
+		if err != nil {
+			return nil, errors.Join(err, l.close())
+		}
+		if socket == nil { // of a simulated network
+			return nil, errors.Join(errors.ErrUnsupported, l.close())
+		}
+		l.sockets = append(l.sockets, socket)
+	}
+	l.Found = func() { s.now = s.gw.now() }
+	return l, nil
+}
+
+// closeLoops lets go of all loops. Their shards have ended.
+func closeLoops(g *Gateway) (errs error) {
+	for _, s := range g.shards {
+		if s.loop != nil {
+			errs = errors.Join(errs, s.loop.close())
+			s.loop, s.queues.looper, s.queues.wake = nil, nil, nil
+		}
+	}
+	return errs
+}
+
+func (l *eventLoop) close() error {
+	errs := []error{l.Loop.Close()}
+	for _, s := range l.sockets {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// run is the goroutine of the shard: the handlers of the loop have what comes from outside, and
+// the queues what comes from other goroutines. Strangers come one in a turn.
+func (l *eventLoop) run() {
+	s := l.s
+	for {
+		s.beginTurn()
+		wait := untilNext(s)
+		if s.queues.waiting() {
+			wait = 0
+		}
+		if err := l.Wait(wait); err != nil {
+			s.gw.lines.At(oplog.Faults, zerolog.ErrorLevel, err.Error()).Err(err).Msg("waiting for the network failed")
+			<-time.After(readPause) // not to turn for nothing: nothing else can be done
+		}
+		s.now = s.gw.now()
+		s.takeMore()
+		s.queues.posted.run()
+		select {
+		case a := <-s.queues.strangers:
+			s.arrive(&a)
+		case <-s.gw.stopped:
+			return
+		default:
+		}
+	}
+}
+
+// read has the shard read a listener, whose datagrams r takes.
+func (l *eventLoop) read(listener int, r *receiver) {
+	r.own = l.s
+	u := &udpReader{s: l.s, r: r, socket: l.sockets[listener]}
+	if err := l.Add(u.socket.FD(), u); err != nil {
+		r.failed(err)
+	}
+}
+
+// readPause is how long a socket that fails time and again is left alone, and readFailures how
+// often in a row that is: an ICMP error is news of one peer, and read through at once.
+const (
+	readPause    = 100 * time.Millisecond
+	readFailures = 16
+)
+
+// udpReader reads the socket of a listener in a loop.
+type udpReader struct {
+	s        *shard
+	r        *receiver
+	socket   *listen.Socket
+	failures int // in a row
+}
+
+// Ready implements eventloop.Handler.
+func (u *udpReader) Ready(bool, bool) {
+	_, err := u.socket.Read(u.r.handle, u.r.noMemory)
+	if err == nil {
+		u.failures = 0
+		return
+	}
+	u.r.failed(err)
+	if u.failures++; u.failures < readFailures {
+		return
+	}
+	u.failures = 0
+	_ = u.s.loop.Want(u.socket.FD(), false, false)
+	time.AfterFunc(readPause, func() {
+		u.s.queues.post(func() { _ = u.s.loop.Want(u.socket.FD(), true, false) })
+	})
+}
+
+// Loop implements upstream.Looper.
+func (q *queues) Loop() *eventloop.Loop {
+	if q.looper == nil {
+		return nil
+	}
+	return q.looper.loop.Loop
+}
+
+// Now implements upstream.Looper.
+func (q *queues) Now() time.Duration { return q.looper.now }
+
+// Read implements upstream.Looper.
+func (q *queues) Read(owner any) { q.looper.endStep(owner.(*entry)) }
