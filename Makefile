@@ -40,7 +40,7 @@ BENCHFLAGS ?=
 PLATFORMS := linux/arm/6 linux/arm64 darwin/arm64 windows/amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help go run build check test deps fmt-check vet cross fuzz footprint test-race crash torture explore brokers bench sizing microbench lint tidy shape rules staticcheck vulncheck pages licenses clean
+.PHONY: help go run build check test deps fmt-check vet cross fuzz footprint test-portable test-race crash torture explore brokers bench sizing microbench lint tidy shape rules staticcheck vulncheck pages licenses clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -62,7 +62,7 @@ check: go fmt-check vet ## the checks and tests that take less than two minutes 
 # The recursive calls keep the order also under "make -j"; the main test run
 # comes last, so that its summary is what one sees at the end.
 test: go ## install what the tests need, then run every check and test; about 15 minutes on two cores
-	@for step in deps lint cross footprint fuzz test-race; do \
+	@for step in deps lint cross footprint fuzz test-portable test-race; do \
 		echo "==> make $$step"; \
 		$(MAKE) --no-print-directory $$step || { echo "==> make $$step FAILED" >&2; exit 1; }; \
 	done
@@ -90,6 +90,10 @@ footprint: go ## allocation ceilings and one round of each benchmark, without th
 
 fuzz: go ## run each fuzz target for FUZZTIME (10s), the session machine's for FUZZTIME_MACHINE (20s)
 	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' FUZZTIME_MACHINE='$(FUZZTIME_MACHINE)' sh test/fuzz.sh
+
+# How a shard waits on other systems, and several of them, as users meet it.
+test-portable: go ## run end-to-end tests of sessions with goroutines in place of the event loop
+	SNGATE_GATEWAY_EVENT_LOOP=off SNGATE_GATEWAY_SHARDS=3 $(GO) test -count=1 -timeout $(TESTTIMEOUT) -run 'Restart|Session|Sleep|QoS|Device|Flood' ./test/e2e
 
 test-race: go ## run all tests with the race detector in random order
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout $(TESTTIMEOUT) $(TESTFLAGS) ./...

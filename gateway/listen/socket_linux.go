@@ -25,10 +25,27 @@ type Socket struct {
 	pool     *Pool
 	zones    zones
 
+	batch *batch // nil: nothing has been read, and perhaps nothing ever is
+}
+
+// batch is what one system call reads.
+type batch struct {
 	messages [socketBatch]message
 	vectors  [socketBatch]unix.Iovec
 	names    [socketBatch]unix.RawSockaddrInet6 // or RawSockaddrInet4, which is shorter
-	buffers  []byte                             // maxDatagram for each; what is never written to takes no memory
+	buffers  [socketBatch * maxDatagram]byte    // what is never written to takes no memory
+}
+
+func newBatch() *batch {
+	b := new(batch)
+	for i := range b.messages {
+		b.vectors[i].Base = &b.buffers[i*maxDatagram]
+		b.vectors[i].SetLen(maxDatagram)
+		h := &b.messages[i].header
+		h.Name, h.Iov = (*byte)(unsafe.Pointer(&b.names[i])), &b.vectors[i]
+		h.SetIovlen(1)
+	}
+	return b
 }
 
 // message is struct mmsghdr (recvmmsg(2)).
@@ -45,7 +62,7 @@ func (l *Listener) Socket(index int, p *Pool) (*Socket, error) {
 	if !ok {
 		return nil, nil
 	}
-	s := &Socket{conn: c, family: unix.AF_INET, listener: index, pool: p, buffers: make([]byte, socketBatch*maxDatagram)}
+	s := &Socket{conn: c, family: unix.AF_INET, listener: index, pool: p}
 	if c.local.Addr().Is6() {
 		s.family = unix.AF_INET6
 	}
@@ -55,13 +72,6 @@ func (l *Listener) Socket(index int, p *Pool) (*Socket, error) {
 	})
 	if err != nil {
 		return nil, err
-	}
-	for i := range s.messages {
-		s.vectors[i].Base = &s.buffers[i*maxDatagram]
-		s.vectors[i].SetLen(maxDatagram)
-		h := &s.messages[i].header
-		h.Name, h.Iov = (*byte)(unsafe.Pointer(&s.names[i])), &s.vectors[i]
-		h.SetIovlen(1)
 	}
 	return s, nil
 }
@@ -82,14 +92,14 @@ func (s *Socket) Read(handle func(*Datagram), noMemory func(n int)) (n int, err 
 		}
 	}
 	for i := range n {
-		size := int(s.messages[i].length)
+		size := int(s.batch.messages[i].length)
 		d := s.pool.get(size)
 		if d == nil {
 			noMemory(size)
 			continue
 		}
-		copy(d.buf, s.buffers[i*maxDatagram:])
-		d.From, d.Listener = s.from(&s.names[i]), s.listener
+		copy(d.buf, s.batch.buffers[i*maxDatagram:])
+		d.From, d.Listener = s.from(&s.batch.names[i]), s.listener
 		handle(d)
 	}
 	return n, err
@@ -97,11 +107,14 @@ func (s *Socket) Read(handle func(*Datagram), noMemory func(n int)) (n int, err 
 
 // receive fills messages; none is no error.
 func (s *Socket) receive() (int, error) {
-	for i := range s.messages {
-		s.messages[i].header.Namelen = uint32(unsafe.Sizeof(s.names[i]))
+	if s.batch == nil {
+		s.batch = newBatch()
+	}
+	for i := range s.batch.messages {
+		s.batch.messages[i].header.Namelen = uint32(unsafe.Sizeof(s.batch.names[i]))
 	}
 	for {
-		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&s.messages[0])), socketBatch, unix.MSG_DONTWAIT, 0, 0)
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&s.batch.messages[0])), socketBatch, unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:
 			return int(n), nil
