@@ -68,7 +68,10 @@ func TestCheckAcceptsTheExampleAndWhatConfigPrints(t *testing.T) {
 		writeFile(t, "printed.toml", config.Stdout.String()),
 		writeFile(t, "empty.toml", ""),
 	} {
-		p := sngate(t, "check", path)
+		p := testgateway.StartProcess(t, testgateway.Command{
+			Name: built.check, Args: []string{"check", path},
+			Env: []string{"SNGATE_SESSION_MAX_SESSIONS=100"}, // so that the machine has enough descriptors
+		})
 		p.WantExit(0)
 		if p.Stdout.String() != "ok\n" || p.Stderr.String() != "" {
 			t.Errorf("check %s says %q and %q", path, p.Stdout, p.Stderr)
