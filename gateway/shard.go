@@ -40,9 +40,9 @@ func newShard(gw *Gateway, index int, count *loadCount) *shard {
 	return s
 }
 
-// run is the shard's goroutine, where it has no event loop. It ends when the gateway has stopped. Strangers come one
-// in a turn, and whatever else waits then comes before the next one: a flood of them
-// delays a known device by one of them.
+// run is the shard's goroutine, where it has no event loop. It ends when the gateway has
+// stopped. Strangers come one in a turn, and whatever else waits then comes before the next
+// one: a flood of them delays a known device by one of them.
 func (s *shard) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()

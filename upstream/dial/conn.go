@@ -251,7 +251,7 @@ func (c *Conn) verdict(err error) error {
 // packetsAtOnce is how many packets of one connection a loop takes before it looks at others.
 const packetsAtOnce = 32
 
-// begin makes c one that its owner reads, where that has a loop and nc a descriptor.
+// beginLooped makes c one that its owner reads, where that has a loop and nc a descriptor.
 func (c *Conn) beginLooped(rd *reader) bool {
 	if c.req.Loop == nil {
 		return false
@@ -323,6 +323,7 @@ func (c *Conn) Ready(bool, bool) {
 		}
 		switch {
 		case err == mqtt.ErrAgain:
+			l.rd.Idle()
 			return
 		case err != nil:
 			c.endLooped(err)
