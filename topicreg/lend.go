@@ -72,7 +72,7 @@ func (t *Table) Move(id uint16, name string) bool {
 // Doubtful reports whether the device may know an id by another name than the table.
 func (t *Table) Doubtful(id uint16) bool {
 	m := t.marksOf(id)
-	return m != nil && *m&moved != 0 && *m&told == 0
+	return m != nil && m.doubtful()
 }
 
 // Trusted reports whether the device has known an id, and never by another name.

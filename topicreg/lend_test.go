@@ -80,6 +80,44 @@ func TestMoveGivesALentIDToAnotherName(t *testing.T) {
 	}
 }
 
+func TestMeantIsTheNameUnlessTheDeviceMayKnowAnother(t *testing.T) {
+	table := lent(t, 3)
+	table.Move(2, "x")
+	check := func(id uint16, want string) {
+		t.Helper()
+		if name, ok := table.Meant(id); name != want || ok != (want != "") {
+			t.Errorf("%d means %q, %v, want %q", id, name, ok, want)
+		}
+	}
+	check(1, "t/1")
+	check(2, "") // the device may still know it as t/2
+	check(9, "")
+	table.SetAnnounced(2, true)
+	check(2, "x")
+	table.Remove(1) // those behind it are not at their places any more
+	check(1, "")
+	check(2, "x")
+	check(3, "t/3")
+}
+
+func TestSettledIsWhatTheDeviceKnowsAndOwns(t *testing.T) {
+	table := lent(t, 3)
+	for _, own := range []bool{false, true} {
+		for _, known := range []bool{false, true} {
+			if table.SetAnnounced(2, known); own {
+				table.Own(2)
+			}
+			if got := table.Settled(2); got != (own && known) {
+				t.Errorf("own %v, known %v: settled is %v", own, known, got)
+			}
+		}
+	}
+	table.Refuse(2)
+	if table.Settled(2) || table.Settled(9) {
+		t.Error("settled, though the device does not know it")
+	}
+}
+
 func TestMoveRefusesWhatIsNotLent(t *testing.T) {
 	table := lent(t, 4)
 	table.Own(1)

@@ -41,6 +41,9 @@ const (
 	moved                       // the id has stood for another name before
 )
 
+// doubtful: see Doubtful.
+func (m marks) doubtful() bool { return m&moved != 0 && m&told == 0 }
+
 // State is what has to be kept of a topic beside its id and name.
 type State struct {
 	Allotted bool // the id was handed out by Add, and not given by Bind
@@ -81,6 +84,15 @@ func (t *Table) IDOf(name []byte) (uint16, bool) {
 // Name returns the name that an id stands for.
 func (t *Table) Name(id uint16) (string, bool) {
 	if i, ok := t.find(id); ok {
+		return t.topics[i].name, true
+	}
+	return "", false
+}
+
+// Meant is Name for an id that the device uses: there is none if it may know the id by another
+// name. See Doubtful.
+func (t *Table) Meant(id uint16) (string, bool) {
+	if i, ok := t.find(id); ok && !t.topics[i].marks.doubtful() {
 		return t.topics[i].name, true
 	}
 	return "", false
@@ -187,6 +199,13 @@ func (t *Table) Announced(id uint16) bool {
 	return m != nil && *m&announced != 0
 }
 
+// Settled reports whether the device is known to know the id, and it is its own: its use says
+// nothing new.
+func (t *Table) Settled(id uint16) bool {
+	m := t.marksOf(id)
+	return m != nil && *m&(announced|own) == announced|own
+}
+
 // SetAnnounced notes whether the device is known to know the id. An id that stands for
 // nothing is ignored.
 func (t *Table) SetAnnounced(id uint16, known bool) {
@@ -227,6 +246,9 @@ func (t *Table) All(yield func(id uint16, name string) bool) {
 
 // find returns the place of an id in topics, or where it belongs.
 func (t *Table) find(id uint16) (int, bool) {
+	if i := int(id) - minID; i >= 0 && i < len(t.topics) && t.topics[i].id == id {
+		return i, true // as long as none has been removed, Add keeps each at its place
+	}
 	i := sort.Search(len(t.topics), func(i int) bool { return t.topics[i].id >= id })
 	return i, i < len(t.topics) && t.topics[i].id == id
 }

@@ -110,6 +110,11 @@ func (ti *topicIDs) storeTold(st *step, id uint16) {
 	}
 }
 
+// settled reports whether the use of an id says nothing new.
+func (ti *topicIDs) settled(id uint16) bool {
+	return ti.s.announcer.reg == nil && ti.topics.Settled(id)
+}
+
 // ownByUse makes an id that the device publishes with its own. A REGISTER of its name that
 // comes meanwhile is answered when that is stored. While the store takes nothing the id is only
 // spared: were it the device's own, a REGISTER would be told so, and a restart take it back.
@@ -146,9 +151,7 @@ func (ti *topicIDs) topicOf(t dialogue.TopicType, id uint16) (string, dialogue.C
 	var ok bool
 	switch t {
 	case dialogue.NormalTopic:
-		if name, ok = ti.topics.Name(id); ok {
-			ok = !ti.topics.Doubtful(id)
-		}
+		name, ok = ti.topics.Meant(id)
 	case dialogue.PredefinedTopic:
 		name, ok = ti.s.cfg.Predefined.Name(ti.s.clientID, id)
 	case dialogue.ShortTopic:

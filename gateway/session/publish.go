@@ -7,7 +7,8 @@ import (
 // onPublish relays a PUBLISH of the device (MQTT-SN 1.2 sections 5.4.12 and 6.6).
 func (ul *uplink) onPublish(st *step, m *dialogue.Message) {
 	topic, code, why := ul.s.ids.topicOf(m.TopicType, m.TopicID)
-	if why == ReasonNone && m.TopicType == dialogue.NormalTopic {
+	news := why == ReasonNone && m.TopicType == dialogue.NormalTopic && !ul.s.ids.settled(m.TopicID)
+	if news {
 		ul.s.ids.told(st, m.TopicID) // it uses it, so it knows it
 	}
 	if m.QoS == dialogue.QoSMinusOne {
@@ -18,7 +19,7 @@ func (ul *uplink) onPublish(st *step, m *dialogue.Message) {
 		ul.refusePublish(st, m, code, why)
 		return
 	}
-	if m.TopicType == dialogue.NormalTopic {
+	if news {
 		ul.s.ids.ownByUse(st, m.TopicID)
 	}
 	if m.QoS == 0 {
