@@ -192,7 +192,7 @@ func (r *rig) wantSessions(why string, n int) {
 	for i := range r.gateway.directory.stripes {
 		stripe := &r.gateway.directory.stripes[i]
 		stripe.mu.RLock()
-		bound += len(stripe.entries)
+		bound += len(stripe.byKey) + len(stripe.byPeer)
 		stripe.mu.RUnlock()
 	}
 	r.handBack()

@@ -76,7 +76,7 @@ func TestDirectorySpreadsAddresses(t *testing.T) {
 	for name, make := range kinds {
 		used := map[*stripe]int{}
 		for i := range 6400 {
-			used[d.stripe(make(i))]++
+			used[d.place(make(i)).stripe]++
 		}
 		for _, n := range used {
 			if n > 400 {

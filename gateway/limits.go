@@ -63,6 +63,9 @@ func (b *budget) share(known bool, sessions int) int {
 	if !known {
 		free -= b.limit / 4
 	}
+	if always := b.limit / footprintShare; free >= always { // nearly always, and without a division
+		return int(min(free, math.MaxInt))
+	}
 	return int(min(max(free, b.limit/footprintShare/int64(max(sessions, 1))), math.MaxInt))
 }
 

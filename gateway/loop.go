@@ -60,6 +60,15 @@ func closeLoops(g *Gateway) (errs error) {
 	return errs
 }
 
+// takeStranger takes one datagram of a stranger, if there is one.
+func (s *shard) takeStranger() {
+	select {
+	case a := <-s.queues.strangers:
+		s.arrive(&a)
+	default:
+	}
+}
+
 func (l *eventLoop) close() error {
 	errs := []error{l.Loop.Close()}
 	for _, s := range l.sockets {
@@ -74,20 +83,21 @@ func (l *eventLoop) run() {
 	s := l.s
 	for {
 		s.beginTurn()
-		wait := untilNext(s)
-		if s.queues.waiting() {
-			wait = 0
+		until := s.now
+		if !s.queues.waiting() {
+			until += untilNext(s)
 		}
-		if err := l.Wait(wait); err != nil {
+		if err := l.Wait(s.now, until); err != nil {
 			s.gw.lines.At(oplog.Faults, zerolog.ErrorLevel, err.Error()).Err(err).Msg("waiting for the network failed")
 			<-time.After(readPause) // not to turn for nothing: nothing else can be done
 		}
-		s.now = s.gw.now()
-		s.takeMore()
-		s.queues.posted.run()
+		if s.queues.waiting() {
+			s.now = s.gw.now()
+			s.takeMore()
+			s.queues.posted.run()
+			s.takeStranger()
+		}
 		select {
-		case a := <-s.queues.strangers:
-			s.arrive(&a)
 		case <-s.gw.stopped:
 			return
 		default:

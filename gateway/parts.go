@@ -346,9 +346,10 @@ type cause struct {
 }
 
 type stripe struct {
-	mu      sync.RWMutex
-	entries map[listen.Peer]*entry
-	_       [32]byte // a cache line each
+	mu     sync.RWMutex
+	byKey  map[uint64]*entry // see place
+	byPeer map[listen.Peer]*entry
+	_      [24]byte // a cache line each
 }
 
 // gauges count what a shard has, for metrics and for the limits that all shards share. The
@@ -361,7 +362,10 @@ type gauges struct {
 	spoolMessages atomic.Int64
 }
 
-const directoryStripes = 64
+const (
+	directoryStripeBits = 6
+	directoryStripes    = 1 << directoryStripeBits
+)
 
 // connectingSlots is how many of them a reader remembers. Which one gives way is a matter
 // of chance; its sender is treated as if it had not sent CONNECT yet.

@@ -36,7 +36,7 @@ type Loop struct {
 	n       int                // how many of them are to be served
 	poll    func(uintptr) bool // pollOnce, made once
 	fault   error              // of pollOnce
-	armed   time.Time          // when the runtime ends a Wait; zero: never
+	armed   time.Duration      // when the runtime ends a Wait, by the clock of its caller; 0: never
 }
 
 // watched is a descriptor that is waited for.
@@ -164,20 +164,21 @@ func (w *waker) Ready(bool, bool) {
 	w.woken.Store(false) // after the read: a Wake in between finds it true, and what it tells of is looked at now
 }
 
-// Wait waits for descriptors for at most so long, and tells the handlers of those that are
-// ready. It returns when it has told any, after Wake, and when the time is over; it may
-// return earlier. 0 does not wait.
-func (l *Loop) Wait(atMost time.Duration) error {
+// Wait waits for descriptors until an instant at the latest, and tells the handlers of those
+// that are ready. It returns when it has told any, after Wake, and when the time has come; it may
+// return earlier. If that is now, or before, it does not wait. now is the time by a clock of
+// the caller's that is not read anew for it: most waits end before the runtime would have to end them.
+func (l *Loop) Wait(now, until time.Duration) error {
 	l.n, l.fault = 0, nil
 	soon := l.soon
-	if atMost <= 0 || len(soon) > 0 {
+	if until <= now || len(soon) > 0 {
 		l.pollOnce(0)
 	} else {
-		if err := l.arm(time.Now().Add(atMost)); err != nil {
+		if err := l.arm(now, until); err != nil {
 			return err
 		}
 		if err := l.raw.Read(l.poll); errors.Is(err, os.ErrDeadlineExceeded) {
-			l.armed = time.Time{}
+			l.armed = 0
 			return l.disarm()
 		} else if err != nil {
 			return err
@@ -204,13 +205,13 @@ func (l *Loop) Wait(atMost time.Duration) error {
 	return nil
 }
 
-// arm has the runtime end a wait at that time, or before.
-func (l *Loop) arm(at time.Time) error {
-	if !l.armed.IsZero() && !at.Before(l.armed) {
+// arm has the runtime end a wait at an instant, or before.
+func (l *Loop) arm(now, until time.Duration) error {
+	if l.armed != 0 && until >= l.armed {
 		return nil
 	}
-	l.armed = at
-	return l.epoll.SetReadDeadline(at)
+	l.armed = until
+	return l.epoll.SetReadDeadline(time.Now().Add(until - now))
 }
 
 // disarm makes the next wait possible: it would end at once.

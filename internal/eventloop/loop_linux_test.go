@@ -65,9 +65,13 @@ func write(t testing.TB, fd int) {
 	}
 }
 
+// started is where the clock of the tests begins, which is after 0.
+var started = time.Now()
+
 func wait(t testing.TB, l *Loop, atMost time.Duration) {
 	t.Helper()
-	if err := l.Wait(atMost); err != nil {
+	now := time.Since(started)
+	if err := l.Wait(now, now+atMost); err != nil {
 		t.Fatal(err)
 	}
 }

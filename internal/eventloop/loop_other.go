@@ -26,7 +26,7 @@ func (*Loop) Remove(int) {}
 func (*Loop) Wake() {}
 
 // Wait is not supported.
-func (*Loop) Wait(time.Duration) error { return ErrUnsupported }
+func (*Loop) Wait(now, until time.Duration) error { return ErrUnsupported }
 
 // Close is not supported.
 func (*Loop) Close() error { return nil }

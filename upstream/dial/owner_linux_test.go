@@ -64,7 +64,7 @@ func (s *site) turn() {
 		}
 		return
 	}
-	if err := s.loop.Wait(5 * time.Millisecond); err != nil {
+	if err := s.loop.Wait(0, 5*time.Millisecond); err != nil {
 		s.t.Fatal(err)
 	}
 	for len(s.queue) > 0 {
