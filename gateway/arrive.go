@@ -24,7 +24,7 @@ func (s *shard) arrive(a *arrival) {
 	case byConnect:
 		s.arriveConnect(a)
 		if a.connect != nil {
-			a.connect.done.Store(true)
+			a.connect.handled()
 		}
 	case byWake:
 		s.arriveWake(a)

@@ -137,9 +137,14 @@ func TestConnectingTableForgets(t *testing.T) {
 	if table.find(addr(1)) != c || table.find(addr(2)) != nil {
 		t.Error("the wrong one is found")
 	}
-	c.done.Store(true)
+	table.add(&arrival{peer: addr(3)}, nil)
+	c.handled()
+	c.handled() // once more says nothing new
 	if table.find(addr(1)) != nil || *table.slot(addr(1)) != nil {
 		t.Error("one that has been handled is kept")
+	}
+	if table.find(addr(3)) == nil {
+		t.Error("one that waits is forgotten with another")
 	}
 	for n := range 10 * connectingSlots {
 		table.add(&arrival{peer: addr(n)}, nil)

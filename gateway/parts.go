@@ -189,6 +189,8 @@ type connecting struct {
 	id    string      // the client id it gets, if it has none
 	done  atomic.Bool // the shard has handled it
 
+	waiting *atomic.Int64 // of its table
+
 	awaits string // the shard's: the client id whose session it waits for, while that is being loaded
 }
 
@@ -326,6 +328,9 @@ type loadCount struct {
 type connectingTable struct {
 	seed  maphash.Seed
 	slots [connectingSlots]*connecting
+	// waiting is how many have not been handled; more than there are slots, if others have taken
+	// their places.
+	waiting atomic.Int64
 }
 
 // counted is what the gauges count of an entry.

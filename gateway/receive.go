@@ -101,7 +101,7 @@ func (r *receiver) offerStranger(s *shard, a *arrival) bool {
 		return true
 	}
 	if a.kind == byConnect {
-		a.connect.done.Store(true)
+		a.connect.handled()
 	}
 	return false
 }

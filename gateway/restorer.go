@@ -92,6 +92,6 @@ func (t restorer) late(e *entry, w *waiter) {
 	t.loads.drop(t.now, e, &w.arrival)
 	w.datagram.Recycle()
 	if w.connect != nil {
-		w.connect.done.Store(true)
+		w.connect.handled()
 	}
 }
