@@ -5,6 +5,9 @@
 GO      ?= go
 LDFLAGS ?= -s -w
 
+# Where processor time goes, for the compiler: see "make profile".
+PROFILE ?= cmd/sngate/cpu.pgo
+
 # What "sngate version" tells. Asked of git rather than left to Go, which fails where git
 # does not trust the owner of the folder, and finds nothing in a linked worktree.
 COMMIT ?= $(shell test -e .git && git describe --always --dirty --abbrev=40 --exclude '*' 2>/dev/null)
@@ -40,7 +43,7 @@ BENCHFLAGS ?=
 PLATFORMS := linux/arm/6 linux/arm64 darwin/arm64 windows/amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help go run build check test deps fmt-check vet cross fuzz footprint test-portable test-race crash torture explore brokers bench sizing microbench lint tidy shape rules staticcheck vulncheck pages licenses clean
+.PHONY: help go run build check test deps fmt-check vet cross fuzz footprint test-portable test-race crash torture explore brokers bench sizing profile microbench lint tidy shape rules staticcheck vulncheck pages licenses clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -52,7 +55,7 @@ run: build ## build sngate and start it: gateway on UDP 1883, built-in broker on
 	./bin/sngate
 
 build: go ## build bin/sngate, a static binary
-	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS) -X sngate/internal/version.commit=$(COMMIT)' -o bin/sngate ./cmd/sngate
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -pgo=$(PROFILE) -ldflags '$(LDFLAGS) -X sngate/internal/version.commit=$(COMMIT)' -o bin/sngate ./cmd/sngate
 
 # Below test/ are the tests that run the whole program, with brokers, crashes and outages;
 # they need mosquitto and take minutes.
@@ -126,6 +129,12 @@ bench: go ## measure sngate beside a yardstick and rewrite docs/PERFORMANCE.md; 
 sizing: go ## measure the table of docs/SIZING.md and rewrite it; five minutes on a quiet machine
 	@sh test/deps.sh
 	$(GO) test -count=1 -v -timeout 0 ./test/bench -run Yardstick -yardstick.what=sizing -update $(BENCHFLAGS)
+
+# What is shipped is compiled by this profile. Once in a while is often enough: what it does not
+# know of any more is compiled as without it.
+profile: go ## load sngate and rewrite the profile that it is compiled by; two minutes
+	@sh test/deps.sh
+	$(GO) test -count=1 -v -timeout 0 ./test/bench -run Yardstick -yardstick.what=profile -update
 
 microbench: go ## run the benchmarks of the packages
 	$(GO) test -run '^$$' -bench . -benchmem ./...

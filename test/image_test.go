@@ -99,7 +99,7 @@ func TestImageIsBuiltOfWhatItsBuilderSees(t *testing.T) {
 	context, out := t.TempDir(), t.TempDir()
 	copyContext(t, context)
 	for _, command := range [][]string{
-		{"go", "build", "-trimpath", "-buildvcs=false", "-o", filepath.Join(out, "sngate"), "./cmd/sngate"},
+		{"go", "build", "-trimpath", "-buildvcs=false", "-pgo=cmd/sngate/cpu.pgo", "-o", filepath.Join(out, "sngate"), "./cmd/sngate"},
 		{"sh", "packaging/licenses.sh", filepath.Join(out, "licenses")},
 	} {
 		cmd := exec.Command(command[0], command[1:]...)

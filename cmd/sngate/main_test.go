@@ -297,3 +297,18 @@ func write(t *testing.T, name, content string) string {
 	}
 	return path
 }
+
+func TestCPUProfileIsWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "cpu")
+	bad := write(t, "bad.toml", "nonsense = 1\n")
+	if code, _, stderr := call(t, "", "run", "-c", bad, "--cpu-profile", path); code != exitFailure || !strings.Contains(stderr, "nonsense") {
+		t.Errorf("code %d, %q", code, stderr)
+	}
+	if b, err := os.ReadFile(path); err != nil || !bytes.HasPrefix(b, []byte{0x1f, 0x8b}) { // gzip
+		t.Errorf("%v, %d octets, which are no profile", err, len(b))
+	}
+	nowhere := filepath.Join(t.TempDir(), "no", "cpu")
+	if code, _, stderr := call(t, "", "run", "-c", bad, "--cpu-profile", nowhere); code != exitFailure || !strings.Contains(stderr, nowhere) {
+		t.Errorf("code %d, %q; want a failure that names the file", code, stderr)
+	}
+}

@@ -17,15 +17,20 @@ import (
 const defaultConfig = "sngate.toml"
 
 func setupRun() (options, action) {
-	var path string
+	var path, cpuProfile string
 	opts := options{
 		{[]string{"-c", "--config"}, "FILE", "configuration file, default ./sngate.toml if it is there", toText(&path)},
+		{[]string{"--cpu-profile"}, "FILE", "write where processor time goes, for \"go tool pprof\"", toText(&cpuProfile)},
 	}
 	return opts, func(ctx context.Context, s streams, operands []string) error {
 		if len(operands) > 0 {
 			return usagef("unexpected argument %q; a configuration file is given by -c FILE", operands[0])
 		}
-		return start(ctx, s, path)
+		stop, err := profile(cpuProfile)
+		if err != nil {
+			return err
+		}
+		return errors.Join(start(ctx, s, path), stop())
 	}
 }
 

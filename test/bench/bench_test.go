@@ -20,11 +20,11 @@ import (
 )
 
 var (
-	whatFlag   = flag.String("yardstick.what", "smoke", "what to measure: smoke, performance or sizing")
+	whatFlag   = flag.String("yardstick.what", "smoke", "what to measure: smoke, performance, sizing or profile")
 	roundsFlag = flag.Int("yardstick.rounds", 5, "rounds of performance")
 	loadsFlag  = flag.String("yardstick.loads", "", "only loads whose `name` contains this; the page is not rewritten then")
 	beforeFlag = flag.String("yardstick.before", "", "another sngate to compare with: the `path` of the program")
-	updateFlag = flag.Bool("update", false, "rewrite the table of docs/PERFORMANCE.md or docs/SIZING.md")
+	updateFlag = flag.Bool("update", false, "rewrite the table of docs/PERFORMANCE.md or docs/SIZING.md, or the profile that sngate is compiled by")
 )
 
 // built are the programs. They are set before the first test and then only read.
@@ -58,9 +58,17 @@ func run(m *testing.M) int {
 	return 0
 }
 
-// build builds the programs as they are shipped, whatever the tests are built with.
+// build builds the programs, as they are shipped if they are to be measured.
 func build(dir string) (err error) {
-	if built[gateway], err = testgateway.Build(dir, false); err != nil {
+	var args []string
+	if *whatFlag != "smoke" { // which is spared the time that it takes to compile all packages once more
+		path, err := filepath.Abs(compiledBy)
+		if err != nil {
+			return err
+		}
+		args = append(args, "-pgo="+path)
+	}
+	if built[gateway], err = testgateway.Build(dir, false, args...); err != nil {
 		return err
 	}
 	built[floor] = filepath.Join(dir, "floor")
@@ -95,6 +103,8 @@ func TestYardstick(t *testing.T) {
 		performance(t)
 	case "sizing":
 		sizing(t)
+	case "profile":
+		profile(t)
 	default:
 		t.Fatalf("-yardstick.what: %q is not known", *whatFlag)
 	}
@@ -205,5 +215,37 @@ func sizing(t *testing.T) {
 	t.Logf("sizes:\n%s", text)
 	if *updateFlag && *loadsFlag == "" {
 		writeBlock(t, sizingPage, origin(1, median(others))+text)
+	}
+}
+
+// compiledBy is the profile that what is shipped is compiled by: it tells the compiler which
+// calls are worth an inlining.
+const compiledBy = "../../cmd/sngate/cpu.pgo"
+
+// profile writes it: what a gateway does for each kind of message, with and without a store.
+func profile(t *testing.T) {
+	dir := t.TempDir()
+	args := []string{"tool", "pprof", "-proto", "-output", filepath.Join(dir, "merged")}
+	for i, l := range chosen(t, loads()) {
+		switch l.name {
+		case up1000, upQoS0, downClosed, upQoS2, asleep:
+			file := filepath.Join(dir, fmt.Sprint(i))
+			if stage(t, built, l, gateway, "--cpu-profile", file) == nil {
+				return
+			}
+			args = append(args, file)
+		}
+	}
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		t.Fatalf("go tool pprof: %v\n%s", err, out)
+	}
+	if *updateFlag {
+		b, err := os.ReadFile(filepath.Join(dir, "merged"))
+		if err == nil {
+			err = os.WriteFile(compiledBy, b, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }

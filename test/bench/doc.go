@@ -5,7 +5,8 @@
 //
 // "go test" compares a few seconds of traffic, with much leeway, so that a gateway that has
 // become several times slower is noticed. "make bench" measures all of measures_test.go and
-// rewrites docs/PERFORMANCE.md, "make sizing" the table of docs/SIZING.md.
+// rewrites docs/PERFORMANCE.md, "make sizing" the table of docs/SIZING.md, "make profile" the
+// profile that sngate is compiled by.
 //
 // A table is data: its loads say what runs, its measures which number of the result counts,
 // what it is compared with, and where it shall come to.

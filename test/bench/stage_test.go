@@ -16,8 +16,8 @@ import (
 type programs map[peer]string
 
 // stage runs a load with a peer and a broker of its own, which end with the subtest, and
-// returns its result: nil if it failed, which fails the test.
-func stage(t *testing.T, all programs, l load, p peer) (r *loadgen.Result) {
+// returns its result: nil if it failed, which fails the test. opts are more options of a gateway.
+func stage(t *testing.T, all programs, l load, p peer, opts ...string) (r *loadgen.Result) {
 	t.Run(l.name+", "+string(p), func(t *testing.T) {
 		broker := mosquitto.Start(t, mosquitto.Options{Extra: []string{
 			"log_dest none", "log_type none", "max_queued_messages 0", "max_inflight_messages 0", "set_tcp_nodelay true",
@@ -29,7 +29,7 @@ func stage(t *testing.T, all programs, l load, p peer) (r *loadgen.Result) {
 			testgateway.Eventually(t, "the floor starts", func() bool { return strings.HasSuffix(f.Stdout.String(), "\n") })
 			o.Gateway, o.PID = strings.TrimSpace(f.Stdout.String()), f.Cmd.Process.Pid
 		} else {
-			g := testgateway.Start(t, all[p], broker.URL(), maps.Clone(l.settings))
+			g := testgateway.Start(t, all[p], broker.URL(), maps.Clone(l.settings), opts...)
 			g.AwaitReady(200)
 			o.Gateway, o.PID, o.Ops = g.Addr, g.PID(), g.Ops
 		}

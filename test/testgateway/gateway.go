@@ -52,9 +52,9 @@ type Gateway struct {
 }
 
 // Start runs the program against a broker, "embedded" or a URL, with a configuration
-// file made of s, on ports that the system chooses. When the test ends the gateway is
-// stopped, and has to end well.
-func Start(t testing.TB, program, broker string, s Settings) *Gateway {
+// file made of s and more options, on ports that the system chooses. When the test ends the
+// gateway is stopped, and has to end well.
+func Start(t testing.TB, program, broker string, s Settings, opts ...string) *Gateway {
 	t.Helper()
 	all := Settings{
 		"listener":    `[{address = "127.0.0.1:0"}]`,
@@ -68,7 +68,7 @@ func Start(t testing.TB, program, broker string, s Settings) *Gateway {
 	if err := os.WriteFile(file, []byte(all.toml()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	g := &Gateway{Process: StartProcess(t, Command{Name: program, Args: []string{"run", "-c", file}})}
+	g := &Gateway{Process: StartProcess(t, Command{Name: program, Args: append([]string{"run", "-c", file}, opts...)})}
 	g.AwaitStart()
 	t.Cleanup(func() {
 		g.end()
