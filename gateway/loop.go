@@ -61,7 +61,7 @@ func closeLoops(g *Gateway) (errs error) {
 }
 
 // takeStranger takes one datagram of a stranger, if there is one.
-func (s *shard) takeStranger() {
+func takeStranger(s *shard) {
 	select {
 	case a := <-s.queues.strangers:
 		s.arrive(&a)
@@ -95,7 +95,7 @@ func (l *eventLoop) run() {
 			s.now = s.gw.now()
 			s.takeMore()
 			s.queues.posted.run()
-			s.takeStranger()
+			takeStranger(s)
 		}
 		select {
 		case <-s.gw.stopped:
