@@ -75,6 +75,35 @@ type deviceIDs struct {
 	counts bool
 }
 
+// spool holds messages of the device that are in the store, or on the way there, until
+// the broker has them: those of QoS 2, and all while the broker is away or older ones
+// wait. It is in the order in which the device sent them.
+type spool struct {
+	msgs      []spooled
+	octets    int
+	last      uint32              // number of the newest
+	exchange  uint16              // last one begun
+	exchanges map[uint16]struct{} // those that are not over
+	retryAt   Time                // when the link, which had no room, is asked again
+	before    []uint32            // while loading: of RecordReleased
+}
+
+// spooled is one of them.
+type spooled struct {
+	number   uint32 // of RecordSpool; 0: QoS 0 that only keeps its place in memory
+	token    Token  // with the link
+	at       Time   // when it came
+	topic    string
+	payload  []byte
+	exchange uint16 // QoS 2: its number, see Action.Exchange; 0: none
+	qos      uint8
+	retain   bool
+	stage    upState
+	again    bool // the broker may have seen it
+	released bool // QoS 2: RecordReleased is in the store
+	doubted  bool // connections have ended of it: others go before it, but for those to its topic
+}
+
 // downlink has the messages for the device: held, and the one on its way.
 type downlink struct {
 	s *Session

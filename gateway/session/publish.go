@@ -1,8 +1,8 @@
 package session
 
-import (
-	"sngate/gateway/session/dialogue"
-)
+// A PUBLISH of the device, and which way it goes: to the link, into the spool, or back.
+
+import "sngate/gateway/session/dialogue"
 
 // onPublish relays a PUBLISH of the device (MQTT-SN 1.2 sections 5.4.12 and 6.6).
 func (ul *uplink) onPublish(st *step, m *dialogue.Message) {
@@ -94,131 +94,14 @@ func (ul *uplink) relayUnanswered(st *step, topic string, why Reason, m *dialogu
 	}
 }
 
-// repeated handles a PUBLISH whose MsgId is in flight. It is a new message all the same
-// if its QoS or content is another one, or if it comes without DUP and the MsgId is free
-// for it: it is of an earlier connection and the device has started to count anew, or the
-// exchange is complete. Of a device that counts, the latter can only be a duplicate that
-// the network has delivered late.
-func (ul *uplink) repeated(st *step, m *dialogue.Message) bool {
-	for i := range ul.window {
-		f := &ul.window[i]
-		if f.msgID != m.MsgID {
-			continue
-		}
-		if f.qos != m.QoS || !m.Dup && (f.old || f.stage == upFinished && !ul.msgIDs.counts) || f.sum != checksum(m) {
-			ul.settle(st, i)
-			return false
-		}
-		f.old = false
-		switch {
-		case f.stage == upSaving:
-		case ul.overdue(st, f):
-			f.stage, f.waitUntil = upRelaying, st.Now+ul.s.cfg.BrokerWait
-			ul.retract(st)
-		case f.stage == upAnswered || f.stage == upFinished:
-			send(st, dialogue.Message{Kind: dialogue.PubRec, MsgID: f.msgID})
-		case f.waitUntil == Never: // refused, or of an earlier connection: the device waits again
-			f.stage = upRelaying
-			f.waitUntil = st.Now + ul.s.cfg.BrokerWait
-			st.do(Action{Kind: ActionAwait, Token: f.token, Awaited: true})
-		}
-		return true
+// overRate tells why a PUBLISH is beyond what the device may send. A repeat of an
+// exchange in progress is not asked about: it is no new message.
+func (ul *uplink) overRate(now Time, m *dialogue.Message) Reason {
+	switch {
+	case !ul.messages.Take(ul.s.cfg.MessageRate, now, 1):
+		return ReasonMessageRate
+	case !ul.octets.Take(ul.s.cfg.ByteRate, now, len(m.Data)):
+		return ReasonByteRate
 	}
-	return false
+	return ReasonNone
 }
-
-// onPublished acknowledges a message the broker has now (and not before).
-func (ul *uplink) onPublished(st *step, t Token) {
-	i := ul.inflightOf(t)
-	if i < 0 {
-		return
-	}
-	f := &ul.window[i]
-	answer := f.stage == upRelaying && !f.old
-	if f.qos == 1 {
-		if answer {
-			send(st, dialogue.Message{Kind: dialogue.PubAck, TopicID: f.topicID, MsgID: f.msgID})
-		}
-		ul.settle(st, i)
-		return
-	}
-	if f.stage == upRefused {
-		f.old = true // it may be repeated with DUP, or be given up: evictable
-	}
-	f.stage = upAnswered
-	f.waitUntil = Never
-	if answer {
-		send(st, dialogue.Message{Kind: dialogue.PubRec, MsgID: f.msgID})
-	}
-}
-
-// onPublishFailed refuses a message the link has not sent and will not send.
-func (ul *uplink) onPublishFailed(st *step, ev *Event) {
-	i := ul.inflightOf(ev.Token)
-	if i < 0 {
-		return
-	}
-	why, code := ReasonBrokerCongested, dialogue.Congestion
-	if ev.Rejected {
-		why, code = ReasonPublishRejected, dialogue.NotSupported
-	}
-	if f := &ul.window[i]; f.stage == upRelaying && !f.old {
-		st.drop(why)
-		send(st, dialogue.Message{Kind: dialogue.PubAck, TopicID: f.topicID, MsgID: f.msgID, Code: code})
-	} else if ev.Rejected {
-		st.drop(why)
-	}
-	ul.settle(st, i)
-}
-
-// expireWaiting refuses what has waited for the broker for BrokerWait.
-func (ul *uplink) expireWaiting(st *step) {
-	for i := 0; i < len(ul.window); i++ {
-		f := &ul.window[i]
-		if st.Now < f.waitUntil {
-			continue
-		}
-		if f.stage == upFinished {
-			ul.settle(st, i)
-			i--
-			continue
-		}
-		if f.qos == 1 && ul.spools(st) {
-			f.waitUntil = st.Now + ul.s.cfg.BrokerWait
-			ul.retract(st)
-			continue
-		}
-		f.waitUntil = Never
-		f.stage = upRefused
-		st.drop(ReasonBrokerDown)
-		send(st, dialogue.Message{Kind: dialogue.PubAck, TopicID: f.topicID, MsgID: f.msgID, Code: dialogue.Congestion})
-		st.do(Action{Kind: ActionAwait, Token: f.token})
-	}
-	ul.s.subs.expireAsked(st)
-}
-
-// onPubRel ends a QoS 2 exchange. It is answered also when the exchange is not known:
-// the PUBCOMP may have been lost.
-func (ul *uplink) onPubRel(st *step, m *dialogue.Message) {
-	for i := range ul.window {
-		f := &ul.window[i]
-		if f.msgID != m.MsgID || f.qos != 2 {
-			continue
-		}
-		if f.stage != upAnswered && f.stage != upFinished {
-			st.drop(ReasonUnexpectedMessage) // PUBREL without PUBREC: the message is not safe yet
-			return
-		}
-		if f.stored {
-			f.stored = false
-			ul.s.journal.remove(st, RecordReceived, key16(f.msgID))
-		}
-		f.stage, f.waitUntil = upFinished, st.Now+lateWindow
-		break
-	}
-	send(st, dialogue.Message{Kind: dialogue.PubComp, MsgID: m.MsgID})
-}
-
-// startExchanges sets what the numbers of exchanges count from. The broker may remember those
-// of messages that have been given up.
-func (ul *uplink) startExchanges(after uint16) { ul.spool.exchange = after }

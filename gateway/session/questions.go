@@ -124,6 +124,9 @@ func (sb *subscriptions) find(filter string) int {
 	return -1
 }
 
+// spools reports whether the spool takes messages.
+func (ul *uplink) spools(st *step) bool { return ul.s.cfg.Spool && ul.s.journal.accepts(st) }
+
 // relays reports whether a PUBLISH of the device is with the link.
 func (ul *uplink) relays() bool {
 	for i := range ul.window {

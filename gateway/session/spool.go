@@ -1,10 +1,162 @@
 package session
 
-import (
-	"encoding/binary"
+// The spool: what is in it, how much may be, and for how long.
 
-	"sngate/gateway/session/dialogue"
+import "encoding/binary"
+
+const (
+	// MaxExchanges is the greatest number of an exchange.
+	MaxExchanges = 0x7FFF
+	// maxSpooledQoS2 is from how many messages on the spool takes no more of QoS 2.
+	maxSpooledQoS2 = 30_000
 )
+
+func (p *spool) begin() { p.retryAt = Never }
+
+// startExchanges sets what the numbers of exchanges count from. The broker may remember those
+// of messages that have been given up.
+func (ul *uplink) startExchanges(after uint16) { ul.spool.exchange = after }
+
+func (p *spool) len() int { return len(p.msgs) }
+
+func (p *spool) push(m spooled) {
+	p.msgs = append(p.msgs, m)
+	p.octets += m.size()
+	p.last = max(p.last, m.number)
+	if m.exchange != 0 {
+		if p.exchanges == nil {
+			p.exchanges = make(map[uint16]struct{})
+		}
+		p.exchanges[m.exchange] = struct{}{}
+	}
+}
+
+func (p *spool) remove(i int) {
+	p.octets -= p.msgs[i].size()
+	delete(p.exchanges, p.msgs[i].exchange)
+	if i == 0 { // nearly always: a long spool is not to be moved for each
+		p.msgs[0] = spooled{}
+		p.msgs = p.msgs[1:]
+	} else {
+		copy(p.msgs[i:], p.msgs[i+1:])
+		p.msgs[len(p.msgs)-1] = spooled{}
+		p.msgs = p.msgs[:len(p.msgs)-1]
+	}
+	if len(p.msgs) == 0 {
+		p.msgs, p.exchanges = nil, nil
+	}
+}
+
+// find finds a message by its number, from both ends: it is nearly always one of the newest,
+// which are on their way to the store, or of the oldest, which are with the link.
+func (p *spool) find(number uint32) int {
+	for i, j := 0, len(p.msgs)-1; i <= j; i, j = i+1, j-1 {
+		if p.msgs[j].number == number {
+			return j
+		}
+		if p.msgs[i].number == number {
+			return i
+		}
+	}
+	return -1
+}
+
+func (p *spool) byToken(t Token) int {
+	for i := range p.msgs {
+		if t != 0 && p.msgs[i].token == t {
+			return i
+		}
+	}
+	return -1
+}
+
+// newExchange returns a number that no message in the spool has; maxSpooledQoS2 leaves some.
+func (p *spool) newExchange() uint16 {
+	for {
+		p.exchange = p.exchange%MaxExchanges + 1
+		if _, used := p.exchanges[p.exchange]; !used {
+			return p.exchange
+		}
+	}
+}
+
+// backlog reports whether newer messages have to queue up: behind one that the link has
+// not got, or one of QoS 2 that the broker passes on at its PUBREL only.
+func (p *spool) backlog() bool {
+	for i := range p.msgs {
+		if m := &p.msgs[i]; m.stage <= upWaiting || m.beforeRelease() {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *spooled) size() int { return len(m.topic) + len(m.payload) + messageOverhead }
+
+func (m *spooled) beforeRelease() bool { return m.qos == 2 && m.stage < upReleased && !m.released }
+
+// makeRoom keeps the bounds of the spool.
+func (ul *uplink) makeRoom(st *step, size int) bool {
+	p := &ul.spool
+	if size > ul.s.cfg.SpoolBytes {
+		return false // nothing that is dropped would help
+	}
+	before := p.octets
+	for p.len() >= ul.s.cfg.SpoolMessages || p.octets+size > ul.s.cfg.SpoolBytes || !st.SpoolRoom && before-p.octets < size {
+		if !ul.s.cfg.SpoolDropOldest || !ul.dropSpooled(st, ReasonSpoolFull) {
+			return false
+		}
+	}
+	return true
+}
+
+// dropSpooled drops the oldest message that the link has not got.
+func (ul *uplink) dropSpooled(st *step, why Reason) bool {
+	p := &ul.spool
+	for i := range p.msgs {
+		if p.msgs[i].stage == upWaiting {
+			st.drop(why)
+			ul.unspool(st, i)
+			return true
+		}
+	}
+	return false
+}
+
+// spoolDeadline is when the spool next wants attention.
+func (ul *uplink) spoolDeadline() Time {
+	at := ul.spool.retryAt
+	for i := range ul.spool.msgs {
+		if m := &ul.spool.msgs[i]; ul.mayExpire(m) {
+			return min(at, m.at+ul.s.cfg.SpoolAge)
+		}
+	}
+	return at
+}
+
+// mayExpire reports whether a message waits for the broker: also one that the link has,
+// while there is no connection, or while connections end of it. An exchange of QoS 2 is
+// finished once PUBREC has come, however long that takes: the broker has the message.
+func (ul *uplink) mayExpire(m *spooled) bool {
+	return m.stage == upWaiting || m.stage == upSent && (m.qos < 2 && ul.s.broker.link != linkUp || m.doubted)
+}
+
+// expireSpooled drops what has waited for too long.
+func (ul *uplink) expireSpooled(st *step) {
+	p := &ul.spool
+	for i := 0; i < len(p.msgs); i++ {
+		m := &p.msgs[i]
+		if !ul.mayExpire(m) || st.Now < m.at+ul.s.cfg.SpoolAge {
+			continue
+		}
+		if m.stage > upWaiting {
+			st.do(Action{Kind: ActionRetract, Token: m.token})
+		}
+		st.dropOf(ReasonSpoolExpired, m.topic, len(m.payload))
+		ul.unspool(st, i)
+		i--
+	}
+}
 
 func (ul *uplink) unspool(st *step, i int) {
 	m := &ul.spool.msgs[i]
@@ -22,158 +174,9 @@ func (m *spooled) put(st *step, j *journal) {
 	j.put(st, RecordSpool, key32(m.number), appendMessage(v, m.qos, m.retain, m.topic, m.payload))
 }
 
-func (ul *uplink) onSpoolStored(st *step, c *continuation, ok bool) {
-	p := &ul.spool
-	i := p.find(c.number)
-	if i < 0 {
-		return
-	}
-	if ok {
-		p.msgs[i].stage = upWaiting
-	} else {
-		ul.unspool(st, i)
-	}
-	ul.answerSpooled(st, c, ok)
-	ul.sendSpooled(st)
-}
-
-// sendSpooled gives the link as many messages of the spool as it may have.
-func (ul *uplink) sendSpooled(st *step) {
-	p := &ul.spool
-	if p.len() == 0 || ul.s.broker.link != linkUp || p.retryAt != Never {
-		return
-	}
-	n, octets := 0, 0
-	var before order
-	for i := 0; i < len(p.msgs) && n < spoolAtOnce && octets < spoolAtOnceBytes; i++ {
-		m := &p.msgs[i]
-		if m.stage == upSaving {
-			return // the ones behind it have to wait as well
-		}
-		if m.stage == upWaiting && before.blocks(m) {
-			if before.all {
-				return
-			}
-			before.skip(m)
-			continue
-		}
-		if counts := before.pass(m); counts {
-			n, octets = n+1, octets+m.size()
-		}
-		if m.stage != upWaiting {
-			continue
-		}
-		if n > 1 && octets > spoolAtOnceBytes {
-			return
-		}
-		m.stage, m.token = upSent, ul.s.broker.token()
-		ul.hand(st, m)
-		if m.qos == 0 {
-			ul.unspool(st, i)
-			i--
-		}
-	}
-}
-
-// onDoubted lets others go before a spooled message.
-func (ul *uplink) onDoubted(st *step, t Token) {
-	if i := ul.spooledAs(t); i >= 0 {
-		ul.spool.msgs[i].doubted = true
-		ul.sendSpooled(st)
-	}
-}
-
-func (ul *uplink) hand(st *step, m *spooled) {
-	st.do(Action{
-		Kind: ActionPublish, Token: m.token, Topic: m.topic, Payload: m.payload, QoS: m.qos, Retain: m.retain,
-		Exchange: m.exchange, Again: m.again, Released: m.released,
-	})
-	m.again = true
-}
-
-// onSpoolPublished takes the broker's acknowledgement of a spooled message.
-func (ul *uplink) onSpoolPublished(st *step, t Token) bool {
-	i := ul.spooledAs(t)
-	if i < 0 {
-		return false
-	}
-	ul.unspool(st, i)
-	ul.spool.retryAt = Never
-	ul.sendSpooled(st)
-	return true
-}
-
-// onSpoolFailed takes a spooled message back from the link, or gives it up because
-// connections end of it.
-func (ul *uplink) onSpoolFailed(st *step, ev *Event) bool {
-	i := ul.spooledAs(ev.Token)
-	if i < 0 {
-		return false
-	}
-	m := &ul.spool.msgs[i]
-	m.stage, m.token = upWaiting, 0
-	switch {
-	case ev.Congested:
-		ul.spool.retryAt = st.Now + spoolRetry
-	case ul.s.broker.link != linkUp && ul.s.broker.link != linkDown: // a connect with CleanSession=1 has taken all back
-	default:
-		if ev.Rejected {
-			st.dropOf(ReasonSpoolRejected, m.topic, len(m.payload))
-			ul.unspool(st, i)
-		}
-		ul.sendSpooled(st)
-	}
-	return true
-}
-
-func (ul *uplink) spooledAs(t Token) int {
-	return ul.spool.byToken(t)
-}
-
-// onReceived takes the broker's PUBREC for a spooled message. Once PUBREL is sent the
-// message must not be published again, which a restarted gateway has to know.
-func (ul *uplink) onReceived(st *step, t Token) {
-	i := ul.spooledAs(t)
-	if i < 0 {
-		return
-	}
-	m := &ul.spool.msgs[i]
-	if m.released {
-		st.do(Action{Kind: ActionRelease, Token: t})
-		return
-	}
-	m.stage = upReceived
-	ul.putReleased(st, m)
-}
-
 func (ul *uplink) putReleased(st *step, m *spooled) {
 	ul.s.journal.put(st, RecordReleased, key32(m.number), nil)
 	ul.s.after(st, refuseWhenDown, continuation{kind: thenRelSpooled, number: m.number})
-}
-
-func (ul *uplink) onReleasedStored(st *step, number uint32) {
-	p := &ul.spool
-	i := p.find(number)
-	if i < 0 || p.msgs[i].stage != upReceived {
-		return // the link has given it back, or begins it anew
-	}
-	m := &p.msgs[i]
-	m.released, m.stage = true, upReleased
-	st.do(Action{Kind: ActionRelease, Token: m.token})
-	ul.sendSpooled(st)
-}
-
-// forgetReleased begins the QoS 2 exchanges anew with a broker that has forgotten them.
-func (ul *uplink) forgetReleased(st *step) {
-	p := &ul.spool
-	for i := range p.msgs {
-		m := &p.msgs[i]
-		if m.released || m.stage == upReceived {
-			m.released = false
-			ul.s.journal.remove(st, RecordReleased, key32(m.number))
-		}
-		m.stage = min(m.stage, upSent)
-	}
 }
 
 func (ul *uplink) snapshotSpool(st *step) {
@@ -207,37 +210,4 @@ func (ul *uplink) restoreSpool(st *step) {
 		}
 	}
 	ul.spool.before = nil
-}
-
-// answerSpooled tells the device that its message is safe, or that it is to send it
-// again later.
-func (ul *uplink) answerSpooled(st *step, c *continuation, ok bool) {
-	for i := range ul.window {
-		f := &ul.window[i]
-		if f.stage != upSaving || f.number != c.number {
-			continue
-		}
-		switch {
-		case !ok:
-			if !f.old {
-				st.drop(ReasonStoreFailed)
-				send(st, dialogue.Message{Kind: dialogue.PubAck, TopicID: f.topicID, MsgID: f.msgID, Code: dialogue.Congestion})
-			}
-			ul.settle(st, i)
-		case f.qos == 1:
-			if !f.old {
-				send(st, dialogue.Message{Kind: dialogue.PubAck, TopicID: f.topicID, MsgID: f.msgID})
-			}
-			ul.settle(st, i)
-		default:
-			f.stage = upAnswered
-			if !f.old {
-				send(st, dialogue.Message{Kind: dialogue.PubRec, MsgID: f.msgID})
-			}
-		}
-		return
-	}
-	if !ok {
-		st.drop(ReasonStoreFailed) // QoS 0, or nobody waits
-	}
 }

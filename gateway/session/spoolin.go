@@ -1,8 +1,8 @@
 package session
 
-import "sngate/gateway/session/dialogue"
+// The way into the spool, up to the answer to the device.
 
-// The way of what the device publishes into the spool.
+import "sngate/gateway/session/dialogue"
 
 // spooling reports whether a message of the device goes through the spool.
 func (ul *uplink) spooling(st *step, qos uint8) bool {
@@ -11,9 +11,6 @@ func (ul *uplink) spooling(st *step, qos uint8) bool {
 	}
 	return qos == 2 || ul.s.broker.link != linkUp || ul.spool.backlog()
 }
-
-// spools reports whether the spool takes messages.
-func (ul *uplink) spools(st *step) bool { return ul.s.cfg.Spool && ul.s.journal.accepts(st) }
 
 // enqueue puts a message into the spool; the device is answered when it is in the store.
 func (ul *uplink) enqueue(st *step, topic string, m *dialogue.Message) (uint32, bool) {
@@ -32,34 +29,6 @@ func (ul *uplink) enqueue(st *step, topic string, m *dialogue.Message) (uint32, 
 	return v.number, true
 }
 
-// makeRoom keeps the bounds of the spool.
-func (ul *uplink) makeRoom(st *step, size int) bool {
-	p := &ul.spool
-	if size > ul.s.cfg.SpoolBytes {
-		return false // nothing that is dropped would help
-	}
-	before := p.octets
-	for p.len() >= ul.s.cfg.SpoolMessages || p.octets+size > ul.s.cfg.SpoolBytes || !st.SpoolRoom && before-p.octets < size {
-		if !ul.s.cfg.SpoolDropOldest || !ul.dropSpooled(st, ReasonSpoolFull) {
-			return false
-		}
-	}
-	return true
-}
-
-// dropSpooled drops the oldest message that the link has not got.
-func (ul *uplink) dropSpooled(st *step, why Reason) bool {
-	p := &ul.spool
-	for i := range p.msgs {
-		if p.msgs[i].stage == upWaiting {
-			st.drop(why)
-			ul.unspool(st, i)
-			return true
-		}
-	}
-	return false
-}
-
 // spoolInflight takes a QoS 1 or 2 PUBLISH of the device into the spool.
 func (ul *uplink) spoolInflight(st *step, topic string, m *dialogue.Message) {
 	number, ok := ul.enqueue(st, topic, m)
@@ -75,30 +44,51 @@ func (ul *uplink) spoolInflight(st *step, topic string, m *dialogue.Message) {
 	ul.begin(f)
 }
 
-// patience is how long a QoS 1 PUBLISH waits for the broker before its repetition is
-// taken into the spool: a connection may be dead long before that shows.
-const patience = Time(5e9)
-
-// overdue reports whether a PUBLISH that the device repeats is better taken into the
-// spool than left with the link.
-func (ul *uplink) overdue(st *step, f *inflight) bool {
-	if f.qos != 1 || f.stage != upRelaying && f.stage != upRefused || !ul.spools(st) {
-		return false
-	}
-	return ul.s.broker.link != linkUp || f.stage == upRefused || st.Now >= f.waitUntil-ul.s.cfg.BrokerWait+patience
-}
-
-// retract takes the QoS 1 PUBLISHes that wait for the broker back from the link, all of
-// them and in order, to put them into the spool: there is no telling when the broker
-// answers.
-func (ul *uplink) retract(st *step) {
-	if !ul.spools(st) {
+func (ul *uplink) onSpoolStored(st *step, c *continuation, ok bool) {
+	p := &ul.spool
+	i := p.find(c.number)
+	if i < 0 {
 		return
 	}
+	if ok {
+		p.msgs[i].stage = upWaiting
+	} else {
+		ul.unspool(st, i)
+	}
+	ul.answerSpooled(st, c, ok)
+	ul.sendSpooled(st)
+}
+
+// answerSpooled tells the device that its message is safe, or that it is to send it
+// again later.
+func (ul *uplink) answerSpooled(st *step, c *continuation, ok bool) {
 	for i := range ul.window {
-		if f := &ul.window[i]; f.qos == 1 && f.stage == upRelaying && !f.old {
-			st.do(Action{Kind: ActionRetract, Token: f.token})
+		f := &ul.window[i]
+		if f.stage != upSaving || f.number != c.number {
+			continue
 		}
+		switch {
+		case !ok:
+			if !f.old {
+				st.drop(ReasonStoreFailed)
+				send(st, dialogue.Message{Kind: dialogue.PubAck, TopicID: f.topicID, MsgID: f.msgID, Code: dialogue.Congestion})
+			}
+			ul.settle(st, i)
+		case f.qos == 1:
+			if !f.old {
+				send(st, dialogue.Message{Kind: dialogue.PubAck, TopicID: f.topicID, MsgID: f.msgID})
+			}
+			ul.settle(st, i)
+		default:
+			f.stage = upAnswered
+			if !f.old {
+				send(st, dialogue.Message{Kind: dialogue.PubRec, MsgID: f.msgID})
+			}
+		}
+		return
+	}
+	if !ok {
+		st.drop(ReasonStoreFailed) // QoS 0, or nobody waits
 	}
 }
 
@@ -154,44 +144,8 @@ func (ul *uplink) dropWaiting(st *step) {
 	}
 }
 
-// spoolDeadline is when the spool next wants attention.
-func (ul *uplink) spoolDeadline() Time {
-	at := ul.spool.retryAt
-	for i := range ul.spool.msgs {
-		if m := &ul.spool.msgs[i]; ul.mayExpire(m) {
-			return min(at, m.at+ul.s.cfg.SpoolAge)
-		}
-	}
-	return at
-}
+// awaitConnect begins to wait for the first connection to the broker after a restart.
+func (ul *uplink) awaitConnect() { ul.awaitsConnect = true }
 
-// mayExpire reports whether a message waits for the broker: also one that the link has,
-// while there is no connection, or while connections end of it. An exchange of QoS 2 is
-// finished once PUBREC has come, however long that takes: the broker has the message.
-func (ul *uplink) mayExpire(m *spooled) bool {
-	return m.stage == upWaiting || m.stage == upSent && (m.qos < 2 && ul.s.broker.link != linkUp || m.doubted)
-}
-
-// advanceSpool drops what has waited for too long, and asks the link again.
-func (ul *uplink) advanceSpool(st *step) {
-	if st.Now < ul.spoolDeadline() {
-		return
-	}
-	p := &ul.spool
-	for i := 0; i < len(p.msgs); i++ {
-		m := &p.msgs[i]
-		if !ul.mayExpire(m) || st.Now < m.at+ul.s.cfg.SpoolAge {
-			continue
-		}
-		if m.stage > upWaiting {
-			st.do(Action{Kind: ActionRetract, Token: m.token})
-		}
-		st.dropOf(ReasonSpoolExpired, m.topic, len(m.payload))
-		ul.unspool(st, i)
-		i--
-	}
-	if st.Now >= p.retryAt {
-		p.retryAt = Never
-	}
-	ul.sendSpooled(st)
-}
+// connectAnswered ends that wait: the connection is up, or has failed.
+func (ul *uplink) connectAnswered() { ul.awaitsConnect = false }
