@@ -1,8 +1,8 @@
 package session
 
-import "sngate/gateway/session/dialogue"
-
 // The answers of the device to what deliver.go sends.
+
+import "sngate/gateway/session/dialogue"
 
 func (dl *downlink) onPubAck(st *step, m *dialogue.Message) {
 	if m.Code == dialogue.Accepted {
@@ -27,7 +27,7 @@ func (dl *downlink) onPubAck(st *step, m *dialogue.Message) {
 			dl.s.announcer.refuseID(d.topicID)
 		}
 		d.msg.refusal = refusedID
-		dl.tally(&d.msg).sends = d.end()
+		dl.tallies.of(&d.msg).sends = d.end()
 		dl.queue.unpop(d.msg)
 		dl.finishDelivery()
 	case m.Code == dialogue.InvalidTopicID && dl.retry.tries == 0:
@@ -102,51 +102,4 @@ func (dl *downlink) onPubComp(st *step, m *dialogue.Message) {
 	dl.finishDelivery()
 	dl.s.custody.forgetOutgoing(st)
 	dl.pump(st)
-}
-
-// onRetry sends the unanswered PUBLISH or PUBREL again, or gives it or the device up after
-// RetryCount repeats (MQTT-SN 1.2 section 6.13, mirrored for the gateway). It returns why the
-// device is lost, if it is.
-func (dl *downlink) onRetry(st *step) (lost Reason) {
-	if !dl.retry.again(st.Now, dl.s.cfg) {
-		if !dl.unanswered(st) {
-			return ReasonRetriesExhausted
-		}
-		return ReasonNone
-	}
-	switch {
-	case dl.delivery.phase == publishing && dl.delivery.before >= dl.s.cfg.patience():
-		dl.giveUp(st, ReasonUnanswered)
-		dl.pump(st)
-	case !dl.s.addr.affords(st, st.size(dl.delivery.message())):
-		dl.s.addr.prove(st)
-	default:
-		if dl.retry.tries == 1 {
-			dl.delivery.heard = false // it may have been on its way before
-		}
-		dl.repeatDelivery(st)
-		dl.askForLife(st, dl.retry.tries, dl.delivery.heard)
-	}
-	return ReasonNone
-}
-
-// unanswered handles a PUBLISH or PUBREL whose repetitions are used up: a device that lives
-// is sent it again, or it is given up. It reports false if the device does not live.
-func (dl *downlink) unanswered(st *step) bool {
-	d := &dl.delivery
-	switch {
-	case d.phase == idle || !d.heard:
-		return false
-	case d.phase == releasing:
-		dl.giveUpRelease(st)
-		dl.pump(st)
-	case d.count() >= dl.s.cfg.patience():
-		dl.giveUp(st, ReasonUnanswered)
-		dl.pump(st)
-	default:
-		d.attempts = attempts{before: d.count()} // once more as often
-		dl.await(st.Now)
-		dl.repeatDelivery(st)
-	}
-	return true
 }

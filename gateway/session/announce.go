@@ -65,7 +65,7 @@ func (an *announcer) announce(st *step, m *outgoing) bool {
 		an.s.ids.put(st, id, false)
 	}
 	an.reg = &registration{topic: m.topic, topicID: id, phase: allotting, retryAt: Never, overdue: an.mute, mute: an.mute}
-	if t := an.s.down.tallyOf(m); t != nil {
+	if t := an.s.down.tallies.find(m); t != nil {
 		an.reg.before = t.registers
 	}
 	if !known {
@@ -185,7 +185,7 @@ func (an *announcer) suspend() {
 	}
 	for i := range an.s.down.queue.len() {
 		if m := an.s.down.queue.at(i); m.topic == r.topic && r.phase == registering {
-			an.s.down.tally(m).registers = r.end()
+			an.s.down.tallies.of(m).registers = r.end()
 			break
 		}
 	}

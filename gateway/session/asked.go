@@ -1,8 +1,8 @@
 package session
 
-import (
-	"sngate/gateway/session/dialogue"
-)
+// SUBSCRIBE and UNSUBSCRIBE that wait for the broker.
+
+import "sngate/gateway/session/dialogue"
 
 const (
 	// maxAsked is how many SUBSCRIBE and UNSUBSCRIBE a device may wait for at once. The
@@ -208,11 +208,4 @@ func (sb *subscriptions) expireAsked(st *step) {
 	}
 	sb.asked = rest
 	sb.submitMore(st)
-}
-
-// presume answers a SUBSCRIBE as granted. The broker's answer is awaited all the same.
-func (sb *subscriptions) presume(st *step, r *request) {
-	early := *r
-	r.quiet, r.presumed = true, true
-	sb.granted(st, &early, early.qos)
 }

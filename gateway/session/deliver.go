@@ -11,6 +11,33 @@ func (dl *downlink) begin() {
 // ready lets deliveries proceed at once.
 func (dl *downlink) ready() { dl.proceedAt = Never }
 
+// waitForStore pauses the deliveries to the device: the next one needs a topic id, and
+// the store takes none.
+func (dl *downlink) waitForStore(now Time) { dl.proceedAt = now + dl.s.cfg.RetryInterval }
+
+// noteReturn notes that the device may have been away, or begun anew, since it was sent
+// what it has not answered.
+func (dl *downlink) noteReturn() { dl.delivery.end() }
+
+// noteLife notes that the device has said something, and not just come back.
+func (dl *downlink) noteLife() { dl.delivery.heard = true }
+
+// askForLife sends PINGREQ with the last repetition to a device that has not been heard
+// for as long as the repetitions take: it may have nothing to say.
+func (dl *downlink) askForLife(st *step, tries uint8, heard bool) {
+	if int(tries) >= dl.s.cfg.RetryCount && !heard && dl.s.addr.affords(st, st.pingSize()) {
+		dl.s.addr.sendPingReq(st)
+	}
+}
+
+// await arms the retransmission of a PUBLISH or PUBREL that has just been sent. It takes
+// the place of a probe: any answer shows that the device lives.
+func (dl *downlink) await(now Time) {
+	dl.s.presence.probe.stop()
+	dl.delivery.heard = false
+	dl.retry.start(now, dl.s.cfg)
+}
+
 func (dl *downlink) forget() { dl.tallies = nil }
 
 // startMsgIDs sets what MsgIds count from.
@@ -141,7 +168,7 @@ func (dl *downlink) deliver(st *step, m outgoing) {
 	dl.s.wake.sent()
 	d := &dl.delivery
 	d.idType, d.topicID, _ = dl.s.announcer.address(m.topic)
-	if t := dl.tallyOf(&m); t != nil {
+	if t := dl.tallies.find(&m); t != nil {
 		d.before = t.sends
 	}
 	dl.sendPublish(st)
@@ -154,7 +181,7 @@ func (dl *downlink) sendPublish(st *step) {
 	}
 	if d.msg.qos == 0 {
 		dl.writePublish(st, false)
-		dl.forgetTally(&d.msg)
+		dl.tallies.forget(&d.msg)
 		dl.delivery = delivery{}
 		return
 	}
@@ -196,21 +223,6 @@ func (dl *downlink) newMsgID() uint16 {
 	}
 }
 
-// repeatDelivery sends the unanswered step again.
-func (dl *downlink) repeatDelivery(st *step) {
-	d := &dl.delivery
-	switch d.phase {
-	case publishing:
-		if d.idType == dialogue.NormalTopic {
-			dl.s.ids.topics.Touch(d.topicID, st.Now)
-		}
-		dl.writePublish(st, true)
-	case releasing:
-		st.retry(dialogue.PubRel)
-		dl.writePubRel(st)
-	}
-}
-
 func (dl *downlink) writePubRel(st *step) {
 	dl.delivery.now = more(dl.delivery.now, 1)
 	send(st, dialogue.Message{Kind: dialogue.PubRel, MsgID: dl.delivery.msgID})
@@ -233,7 +245,7 @@ func (dl *downlink) suspend() {
 		d.msg.msgID = 0
 		dl.s.custody.forgetSent()
 	case publishing:
-		dl.tally(&d.msg).sends = d.end()
+		dl.tallies.of(&d.msg).sends = d.end()
 	case releasing:
 		d.end()
 		return
@@ -299,7 +311,7 @@ func (dl *downlink) congested(st *step) {
 // in vain.
 func (dl *downlink) undeliverable(st *step, m *outgoing) Reason {
 	addressed := dl.s.announcer.addressed(m)
-	switch t := dl.tallyOf(m); {
+	switch t := dl.tallies.find(m); {
 	case st.size(m.publish()) > dl.maxPacket(st), !addressed && st.size(dialogue.Message{Kind: dialogue.Register, Name: []byte(m.topic)}) > dl.maxPacket(st):
 		return ReasonTooLarge
 	case t == nil:
@@ -313,18 +325,10 @@ func (dl *downlink) undeliverable(st *step, m *outgoing) Reason {
 	return ReasonNone
 }
 
-// message is what repeatDelivery sends, but for what does not change its length.
-func (d *delivery) message() dialogue.Message {
-	if d.phase == publishing {
-		return d.msg.publish()
-	}
-	return dialogue.Message{Kind: dialogue.PubRel}
-}
-
 // abandonMessage gives a message for the device up, and says so: it is somebody's loss.
 func (dl *downlink) abandonMessage(st *step, m *outgoing, why Reason) {
 	dl.discard(st, m, why)
-	dl.forgetTally(m)
+	dl.tallies.forget(m)
 	if m.qos == 2 && m.msgID != 0 {
 		dl.s.custody.forgetSent()
 		dl.s.custody.forgetOutgoing(st)
@@ -334,7 +338,7 @@ func (dl *downlink) abandonMessage(st *step, m *outgoing, why Reason) {
 
 // confirm notes that the device has answered a PUBLISH.
 func (dl *downlink) confirm(d *delivery) {
-	dl.forgetTally(&d.msg)
+	dl.tallies.forget(&d.msg)
 	if d.idType == dialogue.NormalTopic {
 		dl.s.announcer.know(d.topicID)
 	}

@@ -112,7 +112,7 @@ type downlink struct {
 	delivery  delivery // the one being delivered
 	retry     retry    // of the PUBLISH or PUBREL under way
 	proceedAt Time     // end of the pause after the device's "congestion"
-	tallies   []tally
+	tallies   tallies
 	nextMsgID uint16
 	maxSize   uint16 // octets of the longest datagram that the device may be sent
 	paused    bool   // the link has been told to stop reading

@@ -1,6 +1,10 @@
 package session
 
-import "sngate/gateway/session/dialogue"
+import (
+	"hash/crc32"
+
+	"sngate/gateway/session/dialogue"
+)
 
 // outgoing is one message for the device.
 type outgoing struct {
@@ -144,4 +148,9 @@ func (q *queue) dropOldestQoS0() bool {
 		}
 	}
 	return false
+}
+
+// contentSum tells a message from others with the same name for it.
+func contentSum(topic string, payload []byte) uint64 {
+	return uint64(crc32.ChecksumIEEE([]byte(topic)))<<32 | uint64(crc32.ChecksumIEEE(payload))
 }

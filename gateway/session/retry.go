@@ -1,5 +1,7 @@
 package session
 
+// When something that the device does not answer is sent again, and how often at the most.
+
 // retry is the timer of a request that the device has not answered (MQTT-SN 1.2 section
 // 6.13, mirrored for the gateway). Each request that can wait at the same time as others has
 // one of its own.
@@ -34,3 +36,32 @@ func (r *retry) unanswered() int {
 	}
 	return int(r.tries)
 }
+
+// attempts counts how often one thing has been sent without an answer.
+type attempts struct {
+	before uint8 // in earlier connections and wakes
+	now    uint8 // in this one
+	heard  bool  // the device has said something else meanwhile
+}
+
+func (t *attempts) count() uint8 { return more(t.before, t.now) }
+
+// end takes this connection to the earlier ones. To a device that was silent all sends
+// together count as one: it may not have been there at all.
+func (t *attempts) end() uint8 {
+	if t.now > 0 && !t.heard {
+		t.now = 1
+	}
+	*t = attempts{before: t.count()}
+	return t.before
+}
+
+const minPatience = 8
+
+// patience is how often PUBLISH, REGISTER or PUBREL is sent for one message without an
+// answer, at the most: all repetitions twice, and not fewer than minPatience, because a
+// device that is not there for so many connections in a row may still come.
+func (c *Config) patience() uint8 { return uint8(max(2*(1+c.RetryCount), minPatience)) }
+
+// more adds without an overflow.
+func more(a, b uint8) uint8 { return uint8(min(int(a)+int(b), 255)) }

@@ -378,7 +378,7 @@ func TestUnansweredCountEndsWithTheAnswer(t *testing.T) {
 func TestUnansweredCountsAreBounded(t *testing.T) {
 	s := newSession(testConfig(), "dev")
 	for n := range 3 * maxTallies {
-		s.down.tally(&outgoing{topic: fmt.Sprint(n), qos: 1}).sends = uint8(n)
+		s.down.tallies.of(&outgoing{topic: fmt.Sprint(n), qos: 1}).sends = uint8(n)
 	}
 	if len(s.down.tallies) != maxTallies || s.down.tallies[0].sends != 2*maxTallies {
 		t.Errorf("%d tallies, the oldest of %d", len(s.down.tallies), s.down.tallies[0].sends)

@@ -1,6 +1,6 @@
 package session
 
-// The QoS 2 delivery to the device, and the store.
+// What the store has of the QoS 2 delivery to the device, and when it goes on.
 
 // assign has the MsgId of the first PUBLISH of a message stored.
 func (dl *downlink) assign(st *step) {
