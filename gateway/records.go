@@ -1,5 +1,8 @@
 package gateway
 
+// How a shard stores what its sessions leave to be stored, and takes the store's answers. What
+// is committed before what is the session's business.
+
 import (
 	"errors"
 
@@ -10,9 +13,6 @@ import (
 	"sngate/gateway/session"
 	"sngate/store"
 )
-
-// This file is how a shard stores what its sessions leave to be stored, and takes the store's
-// answers. What is committed before what is the session's business.
 
 // storeRecords submits the records that a step has left in s.out to the store, as one batch. The
 // answer comes back to the session as an event.
@@ -108,17 +108,4 @@ func (s *shard) erase(clientID string) {
 	if !s.gw.keeper.Erase(clientID, done) {
 		s.repairs.add(clientID, 2*s.gw.opts.MaxSessions)
 	}
-}
-
-// envFor says what the session of e has to know for a step. What is stored of a session
-// without the rest of it would be rubbish, so one that waits for its repair stores nothing
-// before.
-func (s *shard) envFor(e *entry) session.Env {
-	env := session.Env{
-		Now:      s.now,
-		StoreOK:  !s.repairs.waits(e.session.ClientID()) && !s.gw.keeper.Down(),
-		Overhead: e.peer.Overhead(),
-	}
-	s.gw.limits.admit(&env, e.known(s.now), s.gw.opts.MaxSessions)
-	return env
 }

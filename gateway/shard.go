@@ -122,6 +122,67 @@ func (s *shard) advance(e *entry) {
 	s.endStep(e)
 }
 
+// envFor says what the session of e has to know for a step. What is stored of a session
+// without the rest of it would be rubbish, so one that waits for its repair stores nothing
+// before.
+func (s *shard) envFor(e *entry) session.Env {
+	env := session.Env{
+		Now:      s.now,
+		StoreOK:  !s.repairs.waits(e.session.ClientID()) && !s.gw.keeper.Down(),
+		Overhead: e.peer.Overhead(),
+	}
+	s.gw.limits.admit(&env, e.known(s.now), s.gw.opts.MaxSessions)
+	return env
+}
+
+// Sessions that are kept for devices that have gone (CleanSession=0) end after
+// session.expiry. The list spares.ended is in the order in which they will, so there is
+// nothing to search.
+
+// expiryPace is the pause between two expiries in one shard: each is work for the store,
+// which devices may be waiting for.
+const expiryPace = 100 * time.Millisecond
+
+// expire gives up the session that has been kept longest, if its time has come.
+func (s *shard) expire() {
+	if s.now < s.spares.nextExpiry(s.gw.opts.Expiry) {
+		return
+	}
+	s.spares.expireAt = s.now + expiryPace
+	if s.gw.stopping.Load() {
+		return
+	}
+	e := s.spares.oldestEnded()
+	if e.loading.on { // its turn comes again, and nobody's before
+		s.loads.hurry(e)
+		return
+	}
+	s.spares.noteEnded(e, false, s.now)
+	if !e.session.Expire(s.envFor(e), &s.out) { // the spool is not empty: it stays for another period
+		s.spares.noteEnded(e, true, s.now)
+		return
+	}
+	s.counters.Drop(session.ReasonSessionExpired)
+	s.report.remember(s.now, e, session.ReasonSessionExpired)
+	s.report.expired(e)
+	s.endStep(e)
+}
+
+// relief bounds how many devices one turn of a shard takes messages from.
+const relief = 32
+
+// relieve drops QoS 0 messages of those who hold more than is free.
+func (s *shard) relieve() {
+	for range relief {
+		e := s.holders.biggest()
+		if e == nil || e.counted.heldOctets <= s.gw.limits.memory.free() {
+			return
+		}
+		e.session.Yield(s.envFor(e), &s.out)
+		s.endStep(e)
+	}
+}
+
 // endStep ends a step of an entry: it carries out what the session has asked for, tells it what
 // that has brought on the link, until there is nothing more, and notes when the entry next
 // wants its turn.
