@@ -64,7 +64,7 @@ func closeLoops(g *Gateway) (errs error) {
 func takeStranger(s *shard) {
 	select {
 	case a := <-s.queues.strangers:
-		s.arrive(&a)
+		s.arrive(a)
 	default:
 	}
 }

@@ -244,8 +244,8 @@ type reporter struct {
 
 // queues are the ways by which other goroutines reach a shard.
 type queues struct {
-	arrivals  chan arrival // of the devices whose address is known
-	strangers chan arrival // of all others; each waits for a turn of its own
+	arrivals  chan arrival  // of the devices whose address is known
+	strangers chan *arrival // of all others; each waits for a turn of its own. There is room for thousands, which is seldom used
 	inputs    chan upstream.Input
 	posted    mailbox
 	stopped   <-chan struct{} // closed when the shard has ended

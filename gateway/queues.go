@@ -7,15 +7,19 @@ import (
 
 // Their lengths.
 const (
-	arrivalQueue  = 4096 // datagrams of known devices waiting for a shard
-	strangerQueue = 1024 // and those of all others
-	inputQueue    = 1024 // inputs of connections waiting for a shard; readers wait, TCP pushes back
+	arrivalQueue = 4096 // datagrams of known devices waiting for a shard
+	inputQueue   = 1024 // inputs of connections waiting for a shard; readers wait, TCP pushes back
+	// strangerQueue is for those of all others. Devices that come up together after a power cut
+	// come as strangers, within milliseconds, and one that finds no room here is not heard again
+	// before it repeats its CONNECT. So there is room for as many as session.connect_burst lets
+	// in at once by default.
+	strangerQueue = 10_000
 )
 
 func newQueues(stopped <-chan struct{}) queues {
 	return queues{
 		arrivals:  make(chan arrival, arrivalQueue),
-		strangers: make(chan arrival, strangerQueue),
+		strangers: make(chan *arrival, strangerQueue),
 		inputs:    make(chan upstream.Input, inputQueue),
 		posted:    mailbox{wake: make(chan struct{}, 1)},
 		stopped:   stopped,
@@ -58,7 +62,7 @@ func (q *queues) offerStranger(a arrival) bool {
 		return false
 	}
 	select {
-	case q.strangers <- a:
+	case q.strangers <- &a:
 		q.woke()
 		return true
 	default:

@@ -60,7 +60,7 @@ func (s *shard) run() {
 			s.takeMore()
 		case a := <-s.queues.strangers:
 			s.now = s.gw.now()
-			s.arrive(&a)
+			s.arrive(a)
 			s.takeMore()
 		case <-s.queues.posted.wake:
 			s.now = s.gw.now()

@@ -192,7 +192,7 @@ func TestFullShardDropsAndCounts(t *testing.T) {
 	})
 }
 
-// Known devices go before strangers: of a thousand strangers in line no more than a few
+// Known devices go before strangers: of thousands of strangers in line no more than a few
 // are served before them.
 func TestKnownDevicesGoBeforeStrangers_Case159(t *testing.T) {
 	for _, size := range []int{20, 60_000} { // octets of a stranger's datagram
@@ -236,7 +236,7 @@ func TestKnownDevicesGoBeforeStrangers_Case159(t *testing.T) {
 			}
 			close(block)
 			synctest.Wait()
-			if want := flood - int(dropped); pongs != 5*known || strangers != want {
+			if want := min(flood-int(dropped), replyBurst); pongs != 5*known || strangers != want {
 				t.Fatalf("%d known devices and %d strangers answered, want %d and %d", pongs, strangers, 5*known, want)
 			}
 			// 100 datagrams are four turns, each of which a stranger may begin.
@@ -245,6 +245,33 @@ func TestKnownDevicesGoBeforeStrangers_Case159(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A power cut brings devices back within milliseconds, in which the shard handles none of them.
+// Each is connected by its first CONNECT.
+func TestDevicesThatComeUpTogetherAreAllHeard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd()
+		accepted := 0
+		c.sent = func(b []byte, _ netip.AddrPort) {
+			if m, _ := sn12.Parse(b); m == (sn12.ConnAck{}) {
+				accepted++
+			}
+		}
+		const devices = 5000
+		r := newRig(t, func(o *Options) { o.Listen, o.MaxSessions = c.listen, devices })
+		release := r.busy()
+		for i := range devices {
+			c.sendMessage(t, source(i), sn12.Connect{CleanSession: true, ProtocolID: 1, Duration: 600, ClientID: clientID(i)})
+		}
+		release()
+		synctest.Wait()
+		r.wantDropped(session.ReasonStrangersFull, 0)
+		r.wantSessions("all are connected", devices)
+		if accepted != devices {
+			t.Fatalf("%d devices have CONNACK, want %d", accepted, devices)
+		}
+	})
 }
 
 // As above, with the word certainly late: the last to connect has the address.
