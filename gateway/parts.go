@@ -374,7 +374,7 @@ const (
 
 // connectingSlots is how many of them a reader remembers. Which one gives way is a matter
 // of chance; its sender is treated as if it had not sent CONNECT yet.
-const connectingSlots = 1024
+const connectingSlots = 16384
 
 // eventLoop is how a shard waits where the system has epoll: in its own goroutine it reads the
 // sockets of devices and the connections of its links, and sends to devices. What comes from
