@@ -44,7 +44,7 @@ func (s *shard) passOn(a *arrival) bool {
 	}
 	a.kind, a.entry = byTopic, nil
 	if first := s.gw.shards[0]; first != s {
-		if !first.queues.offerStranger(*a) {
+		if !first.queues.offerStranger(a) {
 			s.counters.Drop(session.ReasonStrangersFull)
 			a.datagram.Recycle()
 		}

@@ -17,6 +17,7 @@ func (t *connectingTable) add(a *arrival, s *shard) *connecting {
 	c := &connecting{peer: a.peer, shard: s, id: a.assigned, waiting: &t.waiting}
 	t.waiting.Add(1)
 	*t.slot(a.peer) = c
+	t.added++
 	return c
 }
 
@@ -31,6 +32,10 @@ func (c *connecting) handled() {
 // at all.
 func (t *connectingTable) find(p listen.Peer) *connecting {
 	if t.waiting.Load() == 0 {
+		if t.added > connectingKept {
+			clear(t.slots[:])
+			t.added = 0
+		}
 		return nil
 	}
 	slot := t.slot(p)

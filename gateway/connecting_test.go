@@ -137,7 +137,7 @@ func TestConnectingTableForgets(t *testing.T) {
 	if table.find(addr(1)) != c || table.find(addr(2)) != nil {
 		t.Error("the wrong one is found")
 	}
-	table.add(&arrival{peer: addr(3)}, nil)
+	other := table.add(&arrival{peer: addr(3)}, nil)
 	c.handled()
 	c.handled() // once more says nothing new
 	if table.find(addr(1)) != nil || *table.slot(addr(1)) != nil {
@@ -145,6 +145,16 @@ func TestConnectingTableForgets(t *testing.T) {
 	}
 	if table.find(addr(3)) == nil {
 		t.Error("one that waits is forgotten with another")
+	}
+	for n := range 2 * connectingKept {
+		table.add(&arrival{peer: addr(n)}, nil).handled()
+	}
+	other.handled()
+	table.find(addr(1))
+	for i, left := range table.slots {
+		if left != nil {
+			t.Fatalf("place %d is taken, though nothing waits any more", i)
+		}
 	}
 	for n := range 10 * connectingSlots {
 		table.add(&arrival{peer: addr(n)}, nil)

@@ -30,7 +30,7 @@ func openLoops(g *Gateway) error {
 }
 
 func openLoop(s *shard) (*eventLoop, error) {
-	loop, err := eventloop.New()
+	loop, err := eventloop.New(s.gw.start)
 	if err != nil {
 		return nil, err
 	}
@@ -63,8 +63,9 @@ func closeLoops(g *Gateway) (errs error) {
 // takeStranger takes one datagram of a stranger, if there is one.
 func takeStranger(s *shard) {
 	select {
-	case a := <-s.queues.strangers:
-		s.arrive(a)
+	case box := <-s.queues.strangers:
+		a := s.queues.unbox(box)
+		s.arrive(&a)
 	default:
 	}
 }

@@ -246,6 +246,7 @@ type reporter struct {
 type queues struct {
 	arrivals  chan arrival  // of the devices whose address is known
 	strangers chan *arrival // of all others; each waits for a turn of its own. There is room for thousands, which is seldom used
+	boxes     sync.Pool     // of *arrival, for strangers
 	inputs    chan upstream.Input
 	posted    mailbox
 	stopped   <-chan struct{} // closed when the shard has ended
@@ -331,6 +332,7 @@ type connectingTable struct {
 	// waiting is how many have not been handled; more than there are slots, if others have taken
 	// their places.
 	waiting atomic.Int64
+	added   int // since slots were cleared
 }
 
 // counted is what the gauges count of an entry.
@@ -375,6 +377,9 @@ const (
 // connectingSlots is how many of them a reader remembers. Which one gives way is a matter
 // of chance; its sender is treated as if it had not sent CONNECT yet.
 const connectingSlots = 16384
+
+// connectingKept is how many of those that have been handled a reader may have left in memory.
+const connectingKept = 1024
 
 // eventLoop is how a shard waits where the system has epoll: in its own goroutine it reads the
 // sockets of devices and the connections of its links, and sends to devices. What comes from

@@ -57,17 +57,31 @@ func (q *queues) offer(a arrival) bool {
 
 // offerStranger is offer for an arrival of somebody who is not known, or not for the one
 // who is named. Strangers get at most half of the memory for datagrams.
-func (q *queues) offerStranger(a arrival) bool {
+func (q *queues) offerStranger(a *arrival) bool {
 	if a.datagram.Crowded() {
 		return false
 	}
+	box, ok := q.boxes.Get().(*arrival)
+	if !ok {
+		box = new(arrival)
+	}
+	*box = *a
 	select {
-	case q.strangers <- &a:
+	case q.strangers <- box:
 		q.woke()
 		return true
 	default:
+		q.unbox(box)
 		return false
 	}
+}
+
+// unbox takes out what was in strangers.
+func (q *queues) unbox(box *arrival) arrival {
+	a := *box
+	*box = arrival{}
+	q.boxes.Put(box)
+	return a
 }
 
 // post has f run by the shard, between two turns.

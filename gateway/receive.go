@@ -97,7 +97,7 @@ func (r *receiver) offerStranger(s *shard, a *arrival) bool {
 	if a.kind == byConnect {
 		a.connect = r.connecting.add(a, s)
 	}
-	if s.queues.offerStranger(*a) {
+	if s.queues.offerStranger(a) {
 		return true
 	}
 	if a.kind == byConnect {

@@ -58,9 +58,10 @@ func (s *shard) run() {
 			s.now = s.gw.now()
 			s.input(&in)
 			s.takeMore()
-		case a := <-s.queues.strangers:
+		case box := <-s.queues.strangers:
 			s.now = s.gw.now()
-			s.arrive(a)
+			a := s.queues.unbox(box)
+			s.arrive(&a)
 			s.takeMore()
 		case <-s.queues.posted.wake:
 			s.now = s.gw.now()

@@ -32,7 +32,7 @@ type command struct {
 
 func commands() []command {
 	return []command{
-		{"run", "[-c FILE]", "run the gateway", setupRun},
+		{"run", "[-c FILE] [--cpu-profile FILE]", "run the gateway", setupRun},
 		{"check", "FILE", "check a configuration file", setupCheck},
 		{"config", "", "print a configuration file with every key explained", setupConfig},
 		{"pub", "{-t TOPIC | --predefined ID} {-m TEXT | -f FILE | -l | -n | -s} [options]", "publish messages as an MQTT-SN client", setupPub},

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"runtime/pprof"
@@ -22,6 +21,9 @@ func profile(path string) (stop func() error, err error) {
 	}
 	return func() error {
 		pprof.StopCPUProfile()
-		return errors.Join(file.Sync(), file.Close())
+		if err := file.Close(); err != nil {
+			return fmt.Errorf("profile: %w", err)
+		}
+		return nil
 	}, nil
 }

@@ -30,7 +30,11 @@ func setupRun() (options, action) {
 		if err != nil {
 			return err
 		}
-		return errors.Join(start(ctx, s, path), stop())
+		err = start(ctx, s, path)
+		if failed := stop(); err == nil {
+			err = failed
+		}
+		return err
 	}
 }
 

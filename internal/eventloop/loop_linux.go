@@ -19,6 +19,7 @@ const batch = 64
 type Loop struct {
 	epoll   *os.File        // its descriptor is readable when one of those in it is
 	raw     syscall.RawConn // of epoll
+	start   time.Time       // of the clock of its caller
 	fd      int             // of epoll
 	wakeFD  int             // an eventfd
 	woken   atomic.Bool     // wakeFD has been written to, and not read
@@ -36,7 +37,7 @@ type Loop struct {
 	n       int                // how many of them are to be served
 	poll    func(uintptr) bool // pollOnce, made once
 	fault   error              // of pollOnce
-	armed   time.Duration      // when the runtime ends a Wait, by the clock of its caller; 0: never
+	armed   time.Duration      // when the runtime ends a Wait; 0: never
 }
 
 // watched is a descriptor that is waited for.
@@ -46,8 +47,9 @@ type watched struct {
 	read, write bool
 }
 
-// New returns a Loop without descriptors.
-func New() (*Loop, error) {
+// New returns a Loop without descriptors. Its times are counted from start, which has to have
+// a monotonic reading.
+func New(start time.Time) (*Loop, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
@@ -56,7 +58,7 @@ func New() (*Loop, error) {
 		unix.Close(fd)
 		return nil, os.NewSyscallError("fcntl", err)
 	}
-	l := &Loop{epoll: os.NewFile(uintptr(fd), "epoll"), fd: fd}
+	l := &Loop{epoll: os.NewFile(uintptr(fd), "epoll"), fd: fd, start: start}
 	l.poll = l.pollOnce
 	if l.raw, err = l.epoll.SyscallConn(); err == nil {
 		l.wakeFD, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
@@ -166,23 +168,15 @@ func (w *waker) Ready(bool, bool) {
 
 // Wait waits for descriptors until an instant at the latest, and tells the handlers of those
 // that are ready. It returns when it has told any, after Wake, and when the time has come; it may
-// return earlier. If that is now, or before, it does not wait. now is the time by a clock of
-// the caller's that is not read anew for it: most waits end before the runtime would have to end them.
+// return earlier. If that is now, or before, it does not wait. The caller says what time it is,
+// because it knows: no clock is read.
 func (l *Loop) Wait(now, until time.Duration) error {
 	l.n, l.fault = 0, nil
 	soon := l.soon
 	if until <= now || len(soon) > 0 {
 		l.pollOnce(0)
-	} else {
-		if err := l.arm(now, until); err != nil {
-			return err
-		}
-		if err := l.raw.Read(l.poll); errors.Is(err, os.ErrDeadlineExceeded) {
-			l.armed = 0
-			return l.disarm()
-		} else if err != nil {
-			return err
-		}
+	} else if err := l.find(until); err != nil {
+		return err
 	}
 	if l.fault != nil {
 		return l.fault
@@ -205,13 +199,28 @@ func (l *Loop) Wait(now, until time.Duration) error {
 	return nil
 }
 
+// find waits until something is ready, or until an instant. That may have passed, as may one
+// that an earlier wait was to end at: what is ready is found all the same.
+func (l *Loop) find(until time.Duration) error {
+	if err := l.arm(until); err != nil {
+		return err
+	}
+	err := l.raw.Read(l.poll)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		l.armed = 0
+		err = l.disarm()
+		l.pollOnce(0)
+	}
+	return err
+}
+
 // arm has the runtime end a wait at an instant, or before.
-func (l *Loop) arm(now, until time.Duration) error {
+func (l *Loop) arm(until time.Duration) error {
 	if l.armed != 0 && until >= l.armed {
 		return nil
 	}
 	l.armed = until
-	return l.epoll.SetReadDeadline(time.Now().Add(until - now))
+	return l.epoll.SetReadDeadline(l.start.Add(until))
 }
 
 // disarm makes the next wait possible: it would end at once.

@@ -1,6 +1,7 @@
 package eventloop
 
 import (
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -29,7 +30,7 @@ func (e *end) Ready(read, write bool) {
 
 func newLoop(t testing.TB) *Loop {
 	t.Helper()
-	l, err := New()
+	l, err := New(started)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,6 +226,46 @@ func TestWaitEndsInTime(t *testing.T) {
 		if took := time.Since(begin); took > atMost+5*time.Second {
 			t.Errorf("Wait(%v) took %v", atMost, took)
 		}
+	}
+}
+
+// A turn may take longer than until what is due next, time and again: what is ready is told all
+// the same.
+func TestReadyIsToldWhenTheTimeHasPassed(t *testing.T) {
+	l := newLoop(t)
+	e, peer := pair(t)
+	if err := l.Add(e.fd, e); err != nil {
+		t.Fatal(err)
+	}
+	write(t, peer)
+	past := time.Since(started)
+	for i := range 3 {
+		if err := l.Wait(past-2, past-1); err != nil {
+			t.Fatal(err)
+		}
+		if e.read != i+1 {
+			t.Fatalf("told %d times in %d waits", e.read, i+1)
+		}
+	}
+}
+
+// What a turn takes between the look at the clock and the wait does not put the wait off, nor
+// does a wake on the way.
+func TestWaitEndsInTimeBehindALongTurn(t *testing.T) {
+	l := newLoop(t)
+	now := time.Since(started)
+	until := now + 60*time.Millisecond
+	for time.Since(started) < now+40*time.Millisecond { // the turn
+		runtime.Gosched()
+	}
+	l.Wake()
+	for at := now; at < until; at = time.Since(started) {
+		if err := l.Wait(now, until); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if late := time.Since(started) - until; late > 30*time.Millisecond {
+		t.Errorf("%v late", late)
 	}
 }
 

@@ -8,7 +8,7 @@ import "time"
 type Loop struct{ Found func() }
 
 // New returns [ErrUnsupported].
-func New() (*Loop, error) { return nil, ErrUnsupported }
+func New(time.Time) (*Loop, error) { return nil, ErrUnsupported }
 
 // Add is not supported.
 func (*Loop) Add(int, Handler) error { return ErrUnsupported }

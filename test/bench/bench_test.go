@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"bytes"
 	"flag"
 	"fmt"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/pprof/profile"
 	"go.uber.org/goleak"
 
 	"sngate/internal/loadgen"
@@ -104,7 +106,7 @@ func TestYardstick(t *testing.T) {
 	case "sizing":
 		sizing(t)
 	case "profile":
-		profile(t)
+		profileLoads(t)
 	default:
 		t.Fatalf("-yardstick.what: %q is not known", *whatFlag)
 	}
@@ -222,10 +224,10 @@ func sizing(t *testing.T) {
 // calls are worth an inlining.
 const compiledBy = "../../cmd/sngate/cpu.pgo"
 
-// profile writes it: what a gateway does for each kind of message, with and without a store.
-func profile(t *testing.T) {
+// profileLoads writes it: what a gateway does for each kind of message, with and without a store.
+func profileLoads(t *testing.T) {
 	dir := t.TempDir()
-	args := []string{"tool", "pprof", "-proto", "-output", filepath.Join(dir, "merged")}
+	var all []*profile.Profile
 	for i, l := range chosen(t, loads()) {
 		switch l.name {
 		case up1000, upQoS0, downClosed, upQoS2, asleep:
@@ -233,19 +235,36 @@ func profile(t *testing.T) {
 			if stage(t, built, l, gateway, "--cpu-profile", file) == nil {
 				return
 			}
-			args = append(args, file)
+			all = append(all, readProfile(t, file))
 		}
 	}
-	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
-		t.Fatalf("go tool pprof: %v\n%s", err, out)
+	merged, err := profile.Merge(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range merged.Mapping {
+		m.File = filepath.Base(m.File) // where the program was does not matter
 	}
 	if *updateFlag {
-		b, err := os.ReadFile(filepath.Join(dir, "merged"))
-		if err == nil {
-			err = os.WriteFile(compiledBy, b, 0o644)
+		var b bytes.Buffer
+		if err := merged.Write(&b); err != nil {
+			t.Fatal(err)
 		}
-		if err != nil {
+		if err := os.WriteFile(compiledBy, b.Bytes(), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+func readProfile(t *testing.T, path string) *profile.Profile {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := profile.ParseData(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }

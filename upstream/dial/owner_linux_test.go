@@ -114,7 +114,7 @@ func bothOwners(t *testing.T, first []byte, paused bool, f func(s *site)) {
 			s := &site{t: t, queue: make(chan dial.Input, 64), stats: new(dial.Stats)}
 			if looped {
 				var err error
-				if s.loop, err = eventloop.New(); err != nil {
+				if s.loop, err = eventloop.New(time.Now()); err != nil {
 					t.Fatal(err)
 				}
 				defer s.loop.Close()
