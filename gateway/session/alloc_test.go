@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 	"unsafe"
@@ -105,6 +106,60 @@ func TestSessionIsSmall(t *testing.T) {
 	if size > 896 {
 		t.Errorf("Session is %d octets, want at most 896", size)
 	}
+}
+
+// A chunk of the queue is as large as Go allocates without a header and without rounding up.
+func TestOutgoingIsSmall(t *testing.T) {
+	if size := unsafe.Sizeof(outgoing{}); size*chunkLen > 512 {
+		t.Errorf("outgoing is %d octets and a chunk %d, want at most 512", size, size*chunkLen)
+	}
+}
+
+// A message that is held costs little more than what is in it, although each comes with a copy
+// of the name of its topic.
+func TestHeldMessageIsSmall(t *testing.T) {
+	const devices, each, payload = 50, 100, 32
+	const most = payload + 76
+	for _, topics := range []int{1, 5} {
+		var all []*filling
+		for range devices {
+			all = append(all, newFilling(t, (*filling).hold, 1)) // asleep
+		}
+		for i := range topics {
+			for _, f := range all {
+				if topics > 1 { // only what has an id is shared by messages that take turns
+					f.s.ids.topics.Add(fmt.Sprint("sngate-bench/0123456/down/", i), topics+1, nil)
+				}
+			}
+		}
+		before := liveOctets()
+		for n := range each {
+			for _, f := range all {
+				topic := fmt.Sprint("sngate-bench/0123456/down/", n%topics)
+				f.event(Event{Kind: EventMessage, Topic: topic, Payload: make([]byte, payload), QoS: 1, Handle: Handle(n + 2)})
+				f.stored(f.out.Batch)
+			}
+		}
+		octets := (liveOctets() - before) / (devices * each)
+		t.Logf("%d topics: %d octets for a message of %d", topics, octets, payload)
+		if octets > most {
+			t.Errorf("%d topics: a message of %d octets costs %d, want at most %d", topics, payload, octets, most)
+		}
+		for _, f := range all {
+			if n, _ := f.s.Held(); n != each+1 {
+				t.Fatalf("%d messages are held", n)
+			}
+		}
+	}
+}
+
+// liveOctets is what of the heap is in use.
+func liveOctets() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // what the first one has found in pools
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
 
 func TestOutGivesBackTheMemoryOfAHugeStep(t *testing.T) {

@@ -62,6 +62,7 @@ func (dl *downlink) onMessage(st *step, ev *Event) {
 		m.msgID = dl.s.custody.lastQoS2.msgID
 	}
 	if dl.admit(st, &m) {
+		m.topic = dl.s.ids.known(m.topic)
 		dl.queue.push(m)
 	}
 	dl.s.custody.holdDurably(st)

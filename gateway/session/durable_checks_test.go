@@ -177,8 +177,8 @@ func (w *world) check() {
 // held are the messages for the device.
 func (w *world) held() map[string]bool {
 	m := map[string]bool{string(w.s.down.delivery.msg.payload): true}
-	for _, o := range w.s.down.queue.msgs[w.s.down.queue.head:] {
-		m[string(o.payload)] = true
+	for i := range w.s.down.queue.len() {
+		m[string(w.s.down.queue.at(i).payload)] = true
 	}
 	return m
 }

@@ -141,6 +141,15 @@ func (ul *uplink) relays() bool {
 // before it.
 func (hs *handshake) accepting() bool { return hs.s.journal.awaits(thenConnAck) }
 
+// known returns name as the table of topic ids has it, if it is there, so that it need not be
+// kept twice.
+func (ti *topicIDs) known(name string) string {
+	if id, ok := ti.topics.ID(name); ok {
+		name, _ = ti.topics.Name(id)
+	}
+	return name
+}
+
 // completing reports whether a PUBCOMP waits for the store.
 func (cu *custody) completing() bool {
 	return cu.s.journal.awaits(thenPubComp)

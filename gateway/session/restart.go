@@ -104,8 +104,8 @@ func (s *Session) Snapshot(env Env, out *Out) {
 	if m := &s.down.delivery.msg; m.custodian != brokers {
 		m.put(st, &s.journal)
 	}
-	for i := s.down.queue.head; i < len(s.down.queue.msgs); i++ {
-		if m := &s.down.queue.msgs[i]; m.custodian != brokers {
+	for i := range s.down.queue.len() {
+		if m := s.down.queue.at(i); m.custodian != brokers {
 			m.put(st, &s.journal)
 		}
 	}
@@ -227,6 +227,7 @@ func (s *Session) Load(kind RecordKind, key, value []byte) error {
 		m.qos, m.retain, m.topic, m.payload = readMessage(&f)
 		f.Check(m.qos != 0 && m.number != 0)
 		take = func() {
+			m.topic = s.ids.known(m.topic)
 			s.down.queue.push(m)
 			s.custody.lastHeld = m.number
 		}
