@@ -5,6 +5,7 @@ package gateway
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/rs/zerolog"
 
@@ -28,8 +29,10 @@ func (s *shard) storeRecords(e *entry) {
 		}
 	}
 	// A batch without records is answered behind those before it, which may have what it
-	// was thought to need.
-	if !s.gw.keeper.Submit(e.session.ClientID(), o.Records, func() persist.Entry { return s.entryRecord(e) }, done) {
+	// was thought to need. That something is removed, as a message that has been delivered, may
+	// wait for company if nothing follows from it.
+	lazy := token == 0 && !slices.ContainsFunc(o.Records, func(r session.Record) bool { return r.Op == session.PutRecord })
+	if !s.gw.keeper.Submit(e.session.ClientID(), o.Records, func() persist.Entry { return s.entryRecord(e) }, done, lazy) {
 		s.repairs.add(e.session.ClientID(), 2*s.gw.opts.MaxSessions)
 		s.answerStored(e, token, true)
 	}
@@ -79,7 +82,7 @@ func (s *shard) repair() {
 			return // storeWorks begins again
 		}
 		if s.gw.keeper.Busy() {
-			if !s.gw.keeper.Submit("", nil, nil, func(error) { s.queues.post(s.repair) }) {
+			if !s.gw.keeper.Submit("", nil, nil, func(error) { s.queues.post(s.repair) }, false) {
 				s.gw.keeper.Failed()
 			}
 			return

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"sngate/gateway/listen"
 	"sngate/store"
 	"sngate/store/bolt"
+	"sngate/store/storetest"
 	"sngate/upstream"
 )
 
@@ -145,4 +147,60 @@ func TestOperatorSeesTheStore(t *testing.T) {
 			}
 		}
 	}
+}
+
+// batchStore counts the batches that are submitted.
+type batchStore struct {
+	*storetest.Store
+	lazy, prompt atomic.Int32
+	t            *testing.T
+}
+
+func (s *batchStore) Submit(b store.Batch) bool {
+	count := &s.prompt
+	if b.Lazy {
+		count = &s.lazy
+		for _, op := range b.Ops {
+			if op.Kind == store.Put {
+				s.t.Errorf("%q is stored lazily", op.Key)
+			}
+		}
+	}
+	count.Add(1)
+	return s.Store.Submit(b)
+}
+
+// A message that is held is stored at once, because the broker waits for that. Nobody waits for
+// its removal.
+func TestDeliveredMessagesAreRemovedLazily(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &batchStore{Store: storetest.New(), t: t}
+		r := newRig(t, func(o *Options) { o.Store = s })
+		d := r.device("10.0.1.1:5000")
+		d.connectWith(false, 60, "dev")
+		d.subscribe("t", 1)
+		d.sleep(600)
+		submitted := func(what string, do func(), prompt, lazy int32) {
+			t.Helper()
+			s.prompt.Store(0)
+			s.lazy.Store(0)
+			do()
+			synctest.Wait()
+			if p, l := s.prompt.Load(), s.lazy.Load(); p != prompt || l != lazy {
+				t.Errorf("%s: %d prompt batches and %d lazy ones, want %d and %d", what, p, l, prompt, lazy)
+			}
+		}
+		submitted("held", func() {
+			r.publish("t", "a", 1)
+			r.publish("t", "b", 1)
+		}, 2, 0)
+		submitted("delivered", func() {
+			if got := d.wake("dev"); !slices.Equal(got, []string{"a", "b"}) {
+				t.Errorf("got %q", got)
+			}
+		}, 0, 2)
+		if keys := strings.Join(s.Keys(), "\n"); strings.Contains(keys, store.Held.String()) {
+			t.Errorf("still stored:\n%s", keys)
+		}
+	})
 }

@@ -211,7 +211,7 @@ func setVersion(t *testing.T, s store.Store, id string, version uint8) (was uint
 	}
 	was, record[0] = record[0], version
 	answered := make(chan error, 1)
-	k.Submit(id, []session.Record{{Kind: session.RecordSession, Value: record}}, func() persist.Entry { return where }, func(err error) { answered <- err })
+	k.Submit(id, []session.Record{{Kind: session.RecordSession, Value: record}}, func() persist.Entry { return where }, func(err error) { answered <- err }, false)
 	if err := <-answered; err != nil {
 		t.Fatal(err)
 	}

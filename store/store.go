@@ -75,6 +75,10 @@ type Batch struct {
 	// after a restart all the same. A Put that is refused may be forgotten; a Delete
 	// that failed has to be submitted again, or the record is back after a restart.
 	Done func(err error)
+
+	// Lazy says that nobody waits for the batch. A store may keep it back, for a bounded time
+	// and with all batches behind it that are lazy as well, until there is more to be written.
+	Lazy bool
 }
 
 // Record is one record that was found.

@@ -24,13 +24,13 @@ func New(s store.Store, now func() time.Duration) *Keeper { return &Keeper{store
 // Submit gives the store the records that a step of a session has left, as one batch, or
 // reports that its queue is full. done is told the store's answer, from any goroutine. at
 // says what the shell adds to the session's own record. A batch without records is answered
-// behind those before it.
-func (k *Keeper) Submit(clientID string, records []session.Record, at func() Entry, done func(error)) bool {
+// behind those before it. lazy says that nobody waits for the answer: see store.Batch.
+func (k *Keeper) Submit(clientID string, records []session.Record, at func() Entry, done func(error), lazy bool) bool {
 	ops := make([]store.Op, len(records))
 	for i := range records {
 		ops[i] = opOf(clientID, &records[i], at)
 	}
-	return k.store.Submit(store.Batch{Ops: ops, Done: done})
+	return k.store.Submit(store.Batch{Ops: ops, Done: done, Lazy: lazy})
 }
 
 // Erase removes all that is stored of a client, or reports that the queue is full. done is

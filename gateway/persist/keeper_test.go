@@ -17,7 +17,7 @@ import (
 func submit(t *testing.T, k *Keeper, clientID string, records ...session.Record) {
 	t.Helper()
 	answered := make(chan error, 1)
-	if !k.Submit(clientID, records, func() Entry { return Entry{Ended: -1, Home: "h"} }, func(err error) { answered <- err }) {
+	if !k.Submit(clientID, records, func() Entry { return Entry{Ended: -1, Home: "h"} }, func(err error) { answered <- err }, false) {
 		t.Fatal("the queue is full")
 	}
 	if err := <-answered; err != nil {
@@ -176,7 +176,7 @@ func TestWhatTheStoreDoesNotTakeIsNoticed(t *testing.T) {
 	s.Fail(errors.New("disk full"))
 	k.SaveBroker("b")
 	answered := make(chan error, 1)
-	if !k.Submit("a", nil, nil, func(err error) { answered <- err }) {
+	if !k.Submit("a", nil, nil, func(err error) { answered <- err }, false) {
 		t.Fatal("the queue is full")
 	}
 	<-answered

@@ -22,6 +22,8 @@
 //     nobody would share its transactions. After others have gone silent it waits four times.
 //   - On a disk that takes longer for a transaction, what comes meanwhile has company anyway,
 //     and nothing is added.
+//   - What is lazy waits ten times as long for something that is not, to share its transaction,
+//     and does not count as company.
 //   - Nothing waits that has no gain from it: a queue or a transaction that is full, a
 //     call of LoadPrefix (which ends a transaction, and needs none), Close, and a store that
 //     fails, where batches are refused or make room.

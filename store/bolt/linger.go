@@ -2,6 +2,9 @@ package bolt
 
 import "time"
 
+// laziness is how many times the linger what is lazy waits for something that is not.
+const laziness = 10
+
 // lonely is how many transactions without company end the waiting for more.
 const lonely = 4
 

@@ -99,6 +99,17 @@ func (c *crowd) ask(batches int) {
 	}
 }
 
+// dawdle submits lazy batches.
+func (c *crowd) dawdle(batches int) {
+	c.Helper()
+	for range batches {
+		c.n++
+		if !c.Submit(store.Batch{Ops: []store.Op{put(store.Held, fmt.Sprint(c.n), "v")}, Done: c.answer, Lazy: true}) {
+			c.Fatal("refused")
+		}
+	}
+}
+
 // load calls LoadPrefix.
 func (c *crowd) load() {
 	c.Helper()
@@ -182,15 +193,17 @@ func TestNothingElseIsDelayedByLinger(t *testing.T) {
 		{"Close", Options{}, func(c *crowd) { closeStore(c.T, c.fileStore) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			inCompany(t, tt.opts, func(c *crowd) {
-				c.ask(1)
-				c.want("one waits", 2, 1)
-				tt.do(c)
-				synctest.Wait()
-				if n := c.Stats().Queued; int(c.answers.Load()) < c.n || n != 0 {
-					t.Errorf("%d answers for %d batches, %d queued", int(c.answers.Load()), c.n, n)
-				}
-			})
+			for _, submit := range []func(*crowd, int){(*crowd).ask, (*crowd).dawdle} {
+				inCompany(t, tt.opts, func(c *crowd) {
+					submit(c, 1)
+					c.want("one waits", 2, 1)
+					tt.do(c)
+					synctest.Wait()
+					if n := c.Stats().Queued; int(c.answers.Load()) < c.n || n != 0 {
+						t.Errorf("%d answers for %d batches, %d queued", int(c.answers.Load()), c.n, n)
+					}
+				})
+			}
 		})
 	}
 }
@@ -238,6 +251,50 @@ func TestCloseBeforeTheLinger(t *testing.T) {
 		if waited := time.Since(begin); waited > 0 || int(c.answers.Load()) != 2 {
 			c.Errorf("closed after %v with %d answers", waited, int(c.answers.Load()))
 		}
+	})
+}
+
+func TestLazyRequestsWaitForCompany(t *testing.T) {
+	inBubble(t, Options{}, func(c *crowd) {
+		c.dawdle(1)
+		time.Sleep(laziness*testLinger - 2*time.Nanosecond)
+		c.dawdle(2)
+		c.want("just before the end", 0, 0)
+		time.Sleep(2 * time.Nanosecond)
+		c.want("at the end", 3, 1)
+		c.ask(1)
+		c.want("they were no company: one alone is committed at once", 4, 2)
+		c.dawdle(20)
+		c.want("some wait", 4, 2)
+		c.ask(1)
+		c.want("until there is one that does not, which is still alone", 25, 3)
+		c.ask(1)
+		c.want("the next one", 26, 4)
+	})
+}
+
+func TestLazyRequestsDoNotHurryOthers(t *testing.T) {
+	inCompany(t, Options{}, func(c *crowd) {
+		c.ask(1)
+		c.dawdle(1)
+		c.want("both wait", 2, 1)
+		time.Sleep(testLinger)
+		c.want("as long as the one that is not lazy", 4, 2)
+		c.dawdle(1)
+		time.Sleep(testLinger / 2)
+		c.ask(1)
+		c.want("the linger is still on", 4, 2)
+		time.Sleep(testLinger / 2)
+		c.want("when it ends", 6, 3)
+	})
+}
+
+func TestLazyRequestsDoNotWaitWithoutLinger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := open(t, filepath.Join(t.TempDir(), "db"), Options{})
+		c := &crowd{T: t, fileStore: s}
+		c.dawdle(1)
+		c.want("at once", 1, 1)
 	})
 }
 

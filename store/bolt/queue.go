@@ -31,7 +31,8 @@ type fileStore struct {
 	stats       store.Stats
 	health      error
 	closing     bool
-	lingering   bool // the writer waits for company, and is woken by what presses only
+	prompt      int  // entries of it that are not lazy
+	rest        rest // what the writer waits for, and so what it is woken by
 
 	// swap is held by Load while it reads, and by the writer while it exchanges or
 	// reopens the file.
@@ -63,6 +64,8 @@ type load struct {
 	done   func([]store.Record, error)
 }
 
+func (r *request) lazy() bool { return r.load == nil && r.batch.Lazy }
+
 func (r *request) size() int {
 	n := r.batch.Size()
 	if r.load != nil {
@@ -86,9 +89,12 @@ func (s *fileStore) enqueue(r request) bool {
 	if r.load != nil {
 		s.queuedLoads++
 	}
+	if !r.lazy() {
+		s.prompt++
+	}
 	s.stats.Queued++
 	s.stats.QueuedBytes += size
-	wake := !s.lingering || s.pressing()
+	wake := s.ends(s.rest)
 	s.mu.Unlock()
 	if wake {
 		s.wakeUp()
@@ -139,4 +145,18 @@ func (s *fileStore) pressing() bool {
 	return s.closing || s.queuedLoads > 0 ||
 		s.stats.Queued >= min(s.opts.QueueBatches, s.opts.TxOps) ||
 		s.stats.QueuedBytes >= min(s.opts.QueueBytes, s.opts.TxBytes)
+}
+
+// rest is what the writer may be waiting for while there is something in the queue.
+type rest uint8
+
+const (
+	none    rest = iota
+	company      // more requests, to share a transaction
+	prompts      // a request that is not lazy, for the others to share its transaction
+)
+
+// ends reports whether the queue ends a rest. The lock is held.
+func (s *fileStore) ends(r rest) bool {
+	return r == none || r == prompts && s.prompt > 0 || s.pressing()
 }

@@ -84,6 +84,7 @@ func (s *fileStore) take() bool {
 		r := &s.queue[i]
 		if r.load != nil && len(s.work) == 0 {
 			s.loads = append(s.loads, *r)
+			s.prompt--
 			continue
 		}
 		ops += len(r.batch.Ops)
@@ -92,6 +93,9 @@ func (s *fileStore) take() bool {
 			break
 		}
 		s.work = append(s.work, r.batch)
+		if !r.batch.Lazy {
+			s.prompt--
+		}
 	}
 	s.queuedLoads -= len(s.loads)
 	n := len(s.loads) + len(s.work)
@@ -195,10 +199,16 @@ func (s *fileStore) committed(w written) {
 		s.stats.Commits++
 		s.stats.Written += w.bytes
 		s.stats.LastCommit = w.took
-		s.pace.committed(w.began, len(s.work) > 1 || len(s.queue) > 0)
 	}
+	prompt := 0 // lazy ones are no company: whoever waits gains nothing by waiting for more of them
 	for _, b := range s.work {
 		s.stats.Count(b)
+		if !b.Lazy {
+			prompt++
+		}
+	}
+	if w.bytes > 0 && prompt > 0 {
+		s.pace.committed(w.began, prompt > 1 || s.prompt > 0)
 	}
 	s.mu.Unlock()
 	s.publish()
@@ -301,8 +311,15 @@ func onlyDeletes(b store.Batch) bool {
 
 // linger waits for requests that may share the next transaction.
 func (s *fileStore) linger() {
-	d := s.pace.wait(time.Now())
-	if d <= 0 || s.failed != nil || !s.setLingering(true) {
+	if s.failed == nil {
+		s.restFor(laziness*s.pace.linger, prompts)
+		s.restFor(s.pace.wait(time.Now()), company)
+	}
+}
+
+// restFor waits for d, or until what is queued ends that.
+func (s *fileStore) restFor(d time.Duration, r rest) {
+	if d <= 0 || !s.setRest(r) {
 		return
 	}
 	s.timer.Reset(d)
@@ -311,21 +328,23 @@ func (s *fileStore) linger() {
 	case <-s.timer.C:
 	}
 	s.timer.Stop()
-	s.setLingering(false)
+	s.setRest(none)
 	s.wakeUp() // what ended it may be for wait to see
 }
 
-// setLingering says whether wakeUp is to leave the writer alone, and reports it. There has to
-// be something to write that may wait.
-func (s *fileStore) setLingering(on bool) bool {
+// setRest says what wakeUp is to leave the writer alone for, and reports whether there is
+// something to write that may wait for it.
+func (s *fileStore) setRest(r rest) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lingering = on && len(s.queue) > 0 && !s.pressing()
-	if s.lingering {
-		select {
-		case <-s.wake: // left from before
-		default:
-		}
+	s.rest = none
+	if len(s.queue) == 0 || s.ends(r) {
+		return false
 	}
-	return s.lingering
+	s.rest = r
+	select {
+	case <-s.wake: // left from before
+	default:
+	}
+	return true
 }
