@@ -344,7 +344,7 @@ func (e *engine) apply(tx *bbolt.Tx, batches []store.Batch) (digest, error) {
 		for i := range b.Ops {
 			op := &b.Ops[i]
 			if buckets[op.Bucket] == nil {
-				buckets[op.Bucket] = tx.Bucket([]byte(op.Bucket.String()))
+				buckets[op.Bucket] = bucketOf(tx, op.Bucket)
 			}
 			if err := applyOp(op, buckets[op.Bucket], next.of(op.Bucket)); err != nil {
 				return next, fmt.Errorf("%v: %w", op.Bucket, err)
