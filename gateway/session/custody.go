@@ -15,7 +15,7 @@ func outgoingOf(m *outgoing) outgoingRecord {
 const maxUnreleased = 1024
 
 func (m *outgoing) put(st *step, j *journal) {
-	j.put(st, RecordHeld, key32(m.number), appendMessage(make([]byte, 0, m.size()), m.qos, m.retain, m.topic, m.payload))
+	j.put(st, RecordHeld, key32(m.number), appendMessage(make([]byte, 0, messageHead+len(m.topic)+len(m.payload)), m.qos, m.retain, m.topic, m.payload))
 }
 
 func (t *unreleased) put(st *step, j *journal) {

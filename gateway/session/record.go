@@ -73,6 +73,9 @@ func bit(set bool, b uint8) uint8 {
 	return 0
 }
 
+// messageHead is how many octets appendMessage writes beside the topic and the payload.
+const messageHead = 6
+
 // appendMessage writes a message: RecordHeld and RecordSpool.
 func appendMessage(b binrec.Writer, qos uint8, retain bool, topic string, payload []byte) binrec.Writer {
 	return b.U8(qos, bit(retain, bitRetain)).Text32(topic).Octets(payload)
