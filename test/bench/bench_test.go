@@ -123,9 +123,9 @@ func smoke(t *testing.T) {
 		o.Rate, o.WarmUp, o.Duration, o.Drain, o.RetryInterval = 3000, 200*time.Millisecond, 1500*time.Millisecond, 20*time.Second, 5*time.Second
 	}
 	all := []load{{"up", []peer{gateway, floor}, up, inMemory()}, {"down", []peer{gateway}, down, inMemory()}}
-	open := []measure{ // four and six times the targets of docs/PERFORMANCE.md
-		{text: "QoS 1 up, CPU per message", load: "up", value: perMessage, peer: floor, target: 4 * .72},
-		{text: "QoS 1 down, CPU per message, compared with QoS 1 up", load: "down", value: perMessage, peer: floor, peerLoad: "up", target: 6 * .4},
+	open := []measure{ // two and three times the targets of docs/PERFORMANCE.md: half as much again as is measured there
+		{text: "QoS 1 up, CPU per message", load: "up", value: perMessage, peer: floor, target: 2 * .72},
+		{text: "QoS 1 down, CPU per message, compared with QoS 1 up", load: "down", value: perMessage, peer: floor, peerLoad: "up", target: 3 * .4},
 	}
 	for n := range smokeRounds {
 		r := playRound(t, all)
