@@ -79,6 +79,10 @@ type Batch struct {
 	// Lazy says that nobody waits for the batch. A store may keep it back, for a bounded time
 	// and with all batches behind it that are lazy as well, until there is more to be written.
 	Lazy bool
+
+	// From says who asks, where several batches may come from one: they are no company for each
+	// other, for which a store might wait to write them together. "": nobody else asks so.
+	From string
 }
 
 // Record is one record that was found.

@@ -30,7 +30,7 @@ func (k *Keeper) Submit(clientID string, records []session.Record, at func() Ent
 	for i := range records {
 		ops[i] = opOf(clientID, &records[i], at)
 	}
-	return k.store.Submit(store.Batch{Ops: ops, Done: done, Lazy: lazy})
+	return k.store.Submit(store.Batch{Ops: ops, Done: done, Lazy: lazy, From: clientID})
 }
 
 // Erase removes all that is stored of a client, or reports that the queue is full. done is
@@ -40,7 +40,7 @@ func (k *Keeper) Erase(clientID string, done func(error)) bool {
 	for b := store.Sessions; b <= store.Spool; b++ {
 		ops = append(ops, store.Op{Bucket: b, Kind: store.DeletePrefix, Key: keyOf(clientID, "", nil)})
 	}
-	return k.store.Submit(store.Batch{Ops: ops, Done: done})
+	return k.store.Submit(store.Batch{Ops: ops, Done: done, From: clientID})
 }
 
 // Busy reports whether the store's queue is more than half full.

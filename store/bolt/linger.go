@@ -1,6 +1,10 @@
 package bolt
 
-import "time"
+import (
+	"time"
+
+	"sngate/store"
+)
 
 // laziness is how many times the linger what is lazy waits for something that is not.
 const laziness = 10
@@ -34,3 +38,32 @@ func (p *pace) committed(began time.Time, company bool) {
 // wait is how long a transaction has to wait that could begin at now; not positive: not at all.
 // The time of a transaction counts: on a slow disk requests gather meanwhile, and none waits.
 func (p *pace) wait(now time.Time) time.Duration { return p.next.Sub(now) }
+
+// askers are those who wait for batches, as far as it matters: whether there are several. Who
+// waits for none gains nothing by waiting, so a lazy batch is no company; nor is one's own next.
+type askers struct {
+	some    bool
+	first   string // store.Batch.From; "": not known
+	several bool
+}
+
+func (a *askers) add(b *store.Batch) {
+	switch {
+	case b.Lazy:
+	case !a.some:
+		a.some, a.first = true, b.From
+	case b.From == "" || b.From != a.first:
+		a.several = true
+	}
+}
+
+// inCompany reports whether there are several, with those that wait by now. The lock is held.
+func (s *fileStore) inCompany(a askers) bool {
+	for i := 0; i < len(s.queue) && !a.several && s.prompt > 0; i++ {
+		if s.queue[i].load != nil {
+			return true
+		}
+		a.add(&s.queue[i].batch)
+	}
+	return a.several
+}

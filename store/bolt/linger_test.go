@@ -110,6 +110,17 @@ func (c *crowd) dawdle(batches int) {
 	}
 }
 
+// alone submits batches that one client waits for.
+func (c *crowd) alone(batches int) {
+	c.Helper()
+	for range batches {
+		c.n++
+		if !c.Submit(store.Batch{Ops: []store.Op{put(store.Held, fmt.Sprint(c.n), "v")}, Done: c.answer, From: "one"}) {
+			c.Fatal("refused")
+		}
+	}
+}
+
 // load calls LoadPrefix.
 func (c *crowd) load() {
 	c.Helper()
@@ -270,6 +281,24 @@ func TestLazyRequestsWaitForCompany(t *testing.T) {
 		c.want("until there is one that does not, which is still alone", 25, 3)
 		c.ask(1)
 		c.want("the next one", 26, 4)
+	})
+}
+
+// A client that asks several things at once, and the next before the answer, waits for nobody
+// else.
+func TestTheRequestsOfOneClientAreNoCompany(t *testing.T) {
+	inBubble(t, Options{}, func(c *crowd) {
+		for n := 1; n <= 5; n++ {
+			c.alone(3)
+			c.want("at once", 3*n, uint64(n))
+		}
+		c.alone(1)
+		c.ask(1)
+		c.want("another one asks as well", 17, 6)
+		c.alone(1)
+		c.want("who may come again", 17, 6)
+		time.Sleep(testLinger)
+		c.want("but need not", 18, 7)
 	})
 }
 

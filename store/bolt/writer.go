@@ -200,15 +200,13 @@ func (s *fileStore) committed(w written) {
 		s.stats.Written += w.bytes
 		s.stats.LastCommit = w.took
 	}
-	prompt := 0 // lazy ones are no company: whoever waits gains nothing by waiting for more of them
-	for _, b := range s.work {
-		s.stats.Count(b)
-		if !b.Lazy {
-			prompt++
-		}
+	var all askers
+	for i := range s.work {
+		s.stats.Count(s.work[i])
+		all.add(&s.work[i])
 	}
-	if w.bytes > 0 && prompt > 0 {
-		s.pace.committed(w.began, prompt > 1 || s.prompt > 0)
+	if w.bytes > 0 && all.some {
+		s.pace.committed(w.began, s.inCompany(all))
 	}
 	s.mu.Unlock()
 	s.publish()
