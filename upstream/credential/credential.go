@@ -1,0 +1,133 @@
+// Package credential says what CONNECT towards the broker carries for a client: the MQTT client
+// id, the user name and the password. It is pure: files, variables and clocks are those of who
+// calls it.
+//
+// A [Book] holds all that is known: [Rules] of the configuration, whose texts are templates, and
+// a [Table] with a row for each device. A Book does not change, so any number of goroutines may
+// ask it; who has read a new table makes a new Book.
+package credential
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"sngate/topicreg"
+)
+
+// Connect is what one CONNECT carries to say who connects (MQTT 3.1.1 section 3.1.3). No text is
+// longer than MaxText.
+type Connect struct {
+	ClientID    string
+	HasUsername bool
+	Username    string
+	Password    []byte // nil: none
+}
+
+// Errors of Book.Connect, possibly wrapped.
+var (
+	ErrNone    = errors.New("no credentials for this client id")
+	ErrTooLong = fmt.Errorf("client id, user name and password hold at most %d octets each", MaxText)
+)
+
+// Account has the templates of one or of many clients. What is none is taken from elsewhere, or
+// left out.
+type Account struct {
+	ClientID Template // of MQTT
+	Username Template
+	Password Template
+}
+
+// Entry is the account of the clients that fit a client id or pattern, as topicreg.Match has it.
+type Entry struct {
+	Client string
+	Account
+}
+
+// Rules are what is known of clients without a table.
+type Rules struct {
+	Gateway  string  // value of {gateway}
+	Default  Account // of everybody, as far as nothing else says more; a ClientID that is none is {client_id}
+	Entries  []Entry // the first that fits goes before the row in the table
+	Required bool    // a client without entry and row has no credentials
+}
+
+// Book knows the credentials of all clients.
+type Book struct {
+	rules Rules
+	table *Table // nil: none
+}
+
+// NewBook joins rules with a table, which may be nil. Both are the Book's from then on.
+func NewBook(rules Rules, table *Table) *Book { return &Book{rules: rules, table: table} }
+
+// Connect returns what CONNECT carries for a client, by the client id of its device. The error is ErrNone
+// or ErrTooLong; it shows no value.
+func (b *Book) Connect(clientID string) (Connect, error) {
+	of := values{client: clientID, book: b, row: b.table.row(clientID)}
+	who, known := b.account(&of)
+	if !known && b.rules.Required {
+		return Connect{}, ErrNone
+	}
+	var c Connect
+	var err error
+	if c.ClientID, err = who.ClientID.fill(&of); err != nil {
+		return Connect{}, err
+	}
+	if c.Username, err = who.Username.fill(&of); err != nil {
+		return Connect{}, err
+	}
+	password, err := who.Password.fill(&of)
+	if err != nil {
+		return Connect{}, err
+	}
+	if c.HasUsername = c.Username != ""; password != "" {
+		if !c.HasUsername {
+			return Connect{}, fmt.Errorf("%w: there is a password without a user name", ErrNone)
+		}
+		c.Password = []byte(password)
+	}
+	return c, nil
+}
+
+// account chooses the templates of a client; known: there is more than the default.
+func (b *Book) account(of *values) (who Account, known bool) {
+	who = b.rules.Default
+	if who.ClientID.None() {
+		who.ClientID = Template{[]part{{name: PlaceholderClientID}}}
+	}
+	own := Account{
+		Username: Literal(b.table.value(of.row, ColumnUsername)),
+		Password: Literal(b.table.value(of.row, ColumnPassword)),
+	}
+	i := slices.IndexFunc(b.rules.Entries, func(e Entry) bool { return topicreg.Match(e.Client, of.client) })
+	if i >= 0 {
+		own = b.rules.Entries[i].Account
+	}
+	for _, t := range []struct{ to, from *Template }{
+		{&who.ClientID, &own.ClientID}, {&who.Username, &own.Username}, {&who.Password, &own.Password},
+	} {
+		if !t.from.None() {
+			*t.to = *t.from
+		}
+	}
+	return who, i >= 0 || of.row != nil
+}
+
+// values are what the placeholders stand for, for one client.
+type values struct {
+	client string
+	book   *Book
+	row    []string // nil: none
+}
+
+// value returns the value of a placeholder; "" if there is none.
+func (v *values) value(name string) string {
+	switch name {
+	case PlaceholderClientID:
+		return v.client
+	case PlaceholderGateway:
+		return v.book.rules.Gateway
+	}
+	return v.book.table.value(v.row, name)
+}
