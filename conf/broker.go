@@ -14,6 +14,7 @@ func (d *decoder) broker(b *Broker) {
 	d.fallbacks(b)
 	d.localAddresses(b)
 	d.password(b)
+	accountCheck{d, b}.all()
 	if len(b.Username) > maxMQTTText {
 		d.fault("broker.username", "is longer than %d octets", maxMQTTText)
 	}

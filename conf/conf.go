@@ -48,7 +48,8 @@ func Load(path string, env []string) (*Config, []Warning, error) {
 }
 
 // Parse is Load for a file already read; name stands for it in messages, and for what
-// store.path must not be. It reads the file that broker.password_file names.
+// store.path must not be. It reads the files that broker.password_file and
+// broker.credentials_file name.
 func Parse(name string, data []byte, env []string) (*Config, error) {
 	cfg, _, err := parse(name, data, env)
 	return cfg, err
@@ -63,7 +64,7 @@ func parse(name string, data []byte, env []string) (cfg *Config, passwordInside 
 	cfg = Default()
 	d := newDecoder(name, string(data))
 	d.table("", tree, reflect.ValueOf(cfg).Elem())
-	passwordInside = cfg.Broker.Password.Reveal() != ""
+	passwordInside = hasPassword(&cfg.Broker)
 	d.environment(env, reflect.ValueOf(cfg).Elem())
 	d.validate(cfg)
 	if len(d.faults) > 0 {

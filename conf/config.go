@@ -99,8 +99,8 @@ type Broker struct {
 	FailBack       time.Duration `toml:"fail_back" range:"0s..24h"` // 0: never
 	LocalAddresses []netip.Addr  `toml:"local_addresses"`           // empty: the system chooses
 	Mode           string        `toml:"mode" enum:"dedicated" later:"shared"`
-	Username       string        `toml:"username"`
-	Password       Secret        `toml:"password"` // also holds the content of PasswordFile
+	Username       string        `toml:"username"` // a template, as ClientID and Password are: see Credentials
+	Password       Secret        `toml:"password"` // also holds the content of PasswordFile, as it is
 	PasswordFile   Secret        `toml:"password_file"`
 	ConnectTimeout time.Duration `toml:"connect_timeout" range:"1s..5m"`
 	MaxDials       int           `toml:"max_dials" range:"1..1024"`
@@ -109,6 +109,20 @@ type Broker struct {
 	AnswerTimeout  time.Duration `toml:"answer_timeout" range:"1s..10m"`
 	ReconnectMin   time.Duration `toml:"reconnect_min" range:"100ms..1h"`
 	ReconnectMax   time.Duration `toml:"reconnect_max" range:"100ms..24h"`
+
+	ClientID            string         `toml:"client_id"`
+	CredentialsFile     string         `toml:"credentials_file"` // "": none
+	CredentialsRequired bool           `toml:"credentials_required"`
+	Device              []BrokerDevice `toml:"device"` // the first one that fits a client
+}
+
+// BrokerDevice says as whom the clients that fit a pattern connect to the broker.
+type BrokerDevice struct {
+	Client       string `toml:"client"`    // for topicreg.Match; required
+	ClientID     string `toml:"client_id"` // templates, as in Broker; "": the one there
+	Username     string `toml:"username"`
+	Password     Secret `toml:"password"` // also holds the content of PasswordFile, as it is
+	PasswordFile Secret `toml:"password_file"`
 }
 
 // Embedded reports whether the built-in broker is to run.

@@ -20,7 +20,8 @@ type decoder struct {
 	bad    map[string]bool   // paths with a fault
 	faults []Fault
 
-	credentials string // directory of the service's credentials, "" for none
+	credentials string   // directory of the service's credentials, "" for none
+	env         []string // of the process
 }
 
 // origin is a line of the file or a variable of the environment.

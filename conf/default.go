@@ -15,6 +15,7 @@ func Default() *Config {
 		Listener: []Listener{defaultListener()},
 		Broker: Broker{
 			URL: embeddedURL, FallbackURLs: []string{}, LocalAddresses: []netip.Addr{}, Mode: "dedicated",
+			ClientID: "{client_id}", Device: []BrokerDevice{},
 			ConnectTimeout: 10 * time.Second,
 			MaxDials:       64,
 			DialRate:       5000,

@@ -110,7 +110,7 @@ func TestExampleTellsTheBoundsOfEveryKey(t *testing.T) {
 const keyTableHead = "| Key | Type | Default | Range | Meaning |\n|---|---|---|---|---|\n"
 
 // asCode finds what a page sets as code and a TOML comment does not.
-var asCode = regexp.MustCompile(`\[[a-z_]+\]|[a-z_]+ = "[^"]*"|"[^"]*"|[a-z.]*[a-z]_[a-z0-9_.]*[a-z0-9]|\$[A-Z_]+|\b(?:gateway|store|broker|session)\.[a-z]+\b|/[a-z]{5,}`)
+var asCode = regexp.MustCompile(`\[+[a-z_.]+\]+|\{[A-Za-z_:]+\}|[a-z_]+ = "[^"]*"|"[^"]*"|[a-z.]*[a-z]_[a-z0-9_.]*[a-z0-9]|\$[A-Z_]+|\b(?:gateway|store|broker|session)\.[a-z]+\b|/[a-z]{5,}`)
 
 // keyTable is the table of one section.
 func keyTable(t *testing.T, table string) string {

@@ -20,6 +20,7 @@ func envName(path string) string {
 
 // environment lets the variables override what they name.
 func (d *decoder) environment(env []string, cfg reflect.Value) {
+	d.env = env
 	vars := make(map[string]string)
 	for _, e := range env {
 		name, value, ok := strings.Cut(e, "=")
@@ -103,11 +104,33 @@ func (d *decoder) override(path, name, value string, dst reflect.Value, tag refl
 	default:
 		var tree map[string]any
 		if _, err := toml.Decode("v = "+value, &tree); err != nil || len(tree) != 1 {
-			d.fault(path, "%s is not a TOML value; want %s", quote(value), wants(dst))
+			shown := quote(value)
+			if holdsSecret(dst.Type()) {
+				shown = "this"
+			}
+			d.fault(path, "%s is not a TOML value; want %s", shown, wants(dst))
 			return
 		}
 		d.value(path, tree["v"], dst, tag)
 	}
+}
+
+// holdsSecret reports whether there may be a Secret in a value of type t.
+func holdsSecret(t reflect.Type) bool {
+	switch {
+	case t == reflect.TypeFor[Secret]():
+		return true
+	case t.Kind() == reflect.Slice:
+		return holdsSecret(t.Elem())
+	case t.Kind() != reflect.Struct:
+		return false
+	}
+	for i := range t.NumField() {
+		if holdsSecret(t.Field(i).Type) {
+			return true
+		}
+	}
+	return false
 }
 
 // nearestName returns the variable that an unknown one was probably meant to be, or "".

@@ -22,7 +22,7 @@ func TestExampleHasEveryKeyExplained(t *testing.T) {
 	lines := keyLines(Example())
 	text := strings.Split(Example(), "\n")
 	for _, key := range knownKeys("", reflect.TypeFor[Config]()) {
-		if strings.HasPrefix(key, "topics.predefined.") || strings.HasPrefix(key, "session.max_packet_sizes.") {
+		if strings.HasPrefix(key, "topics.predefined.") || strings.HasPrefix(key, "session.max_packet_sizes.") || strings.HasPrefix(key, "broker.device.") {
 			continue // in the variant below
 		}
 		line, ok := lines[strings.Replace(key, "listener.", "listener[0].", 1)]
@@ -48,9 +48,11 @@ func variants(text string) string {
 
 func TestExampleVariantsAreValid(t *testing.T) {
 	text := variants(Example())
+	t.Chdir(t.TempDir())
 	if strings.Contains(text, "\n#p") || len(text) >= len(Example()) {
 		t.Fatal("not every variant was taken over")
 	}
+	put(t, "devices.csv", "client_id,username\n", 0o600)
 	cfg := mustParse(t, text, "SNGATE_BROKER_USERNAME=u")
 	if len(cfg.Topics.Predefined) != 2 || cfg.Broker.Embedded() {
 		t.Errorf("variants: %+v", cfg)
@@ -59,6 +61,7 @@ func TestExampleVariantsAreValid(t *testing.T) {
 	for _, key := range []string{
 		"topics.predefined[1].id", "topics.predefined[1].name", "topics.predefined[1].client",
 		"session.max_packet_sizes[1].client", "session.max_packet_sizes[1].octets",
+		"broker.device[0].client", "broker.device[0].username", "broker.device[0].password", "broker.device[1].client_id",
 	} {
 		if _, ok := lines[key]; !ok {
 			t.Errorf("the example shows no %s", key)
@@ -107,6 +110,17 @@ var wrong = map[string][][2]string{
 	"broker.password": {{`1234`, `want a string, got an integer`}, {`"` + strings.Repeat("a", 65536) + "\"\nusername = 'u'", `is longer than 65535 octets`}},
 	"broker.password_file": {{`1`, `want a string`}, {`"/nonexistent/file"`, `cannot be read: no such file or directory`}, {`"."`, `cannot be read: is a directory`},
 		{"\"a\"\npassword = \"b\"\nusername = 'u'", `broker.password as well; want only one of them`}},
+	"broker.client_id": {{`1`, `want a string`}, {`"{device}"`, `has {device}, which is no placeholder; want {client_id}, {gateway}, {env:NAME}`},
+		{`"sngate-{gateway}"`, `is the same for all devices`}},
+	"broker.credentials_file":     {{`1`, `want a string`}, {`"/nonexistent/devices.csv"`, `cannot be read: no such file or directory`}},
+	"broker.credentials_required": {{`1`, `want true or false`}, {`true`, `is true, and there are none; want broker.credentials_file or [[broker.device]]`}},
+	"broker.device":               {{`"pump-*"`, `want an array of tables, got a string`}, {`["a"]`, `want a table, got a string`}},
+	"broker.device.client":        {{`1`, `want a string`}, {`""`, `is empty; want a client id or a pattern`}},
+	"broker.device.client_id":     {{`1`, `want a string`}, {`"{id}"`, `has {id}, which is no placeholder`}, {`"all"`, `is the same for all devices`}},
+	"broker.device.username":      {{`1`, `want a string`}, {`"{"`, `has a "{" without its "}"`}},
+	"broker.device.password":      {{`1`, `want a string`}, {`"p"`, `needs a username as well, here or in [broker]`}, {"\"{pw}\", username = 'u'", `has a "{" that begins no placeholder`}},
+	"broker.device.password_file": {{`1`, `want a string`}, {`"/nonexistent/file"`, `cannot be read: no such file or directory`},
+		{"'a', password = 'b', username = 'u'", `is set, and password as well; want only one of them`}},
 	"broker.connect_timeout": {{`10`, `want a duration`}, {`"0s"`, `want 1s..5m`}, {`"-1s"`, `want 1s..5m`}, {`"6m"`, `want 1s..5m`}},
 	"broker.max_dials":       {{`0`, `want 1..1024`}, {`1025`, `want 1..1024`}, {`false`, `want an integer, got a boolean`}},
 	"broker.dial_rate":       {{`-1`, `want 0..100000`}, {`100001`, `want 0..100000`}, {`"1/s"`, `want an integer`}},
@@ -230,6 +244,12 @@ func snippet(key, value string) (text, prefix string) {
 		entry := map[string]string{"client": "client = 'a'", "octets": "octets = 128"}
 		entry[name] = name + " = " + value
 		return "[session]\nmax_packet_sizes = [\n{ " + entry["client"] + ", " + entry["octets"] + " }]", "test.toml:3: session.max_packet_sizes[0]." + name + ": "
+	case "broker.device":
+		client := "client = 'a*', "
+		if name == "client" {
+			client = ""
+		}
+		return "[broker]\ndevice = [\n{ " + client + name + " = " + value + " }]", "test.toml:3: broker.device[0]." + name + ": "
 	case "topics.predefined":
 		entry := map[string]string{"id": "id = 1", "name": "name = 'a'"}
 		entry[name] = name + " = " + value

@@ -3,6 +3,7 @@ package conf
 import (
 	"errors"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 )
@@ -26,14 +27,10 @@ func (d *decoder) password(b *Broker) {
 		given = at
 		data, err := d.readPassword(b, path)
 		if err != nil {
-			var pathErr *fs.PathError
-			if errors.As(err, &pathErr) {
-				err = pathErr.Err
-			}
-			d.fault(at, "cannot be read: %v%s", err, d.advice(path, err))
+			d.unreadable(at, path, err)
 			return
 		}
-		text := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
+		text := lastLineEndCut(data)
 		if text == "" {
 			if b.PasswordFile.Reveal() != path {
 				d.fault(at, "names an empty credential; is the file there that LoadCredential= names?")
@@ -48,23 +45,45 @@ func (d *decoder) password(b *Broker) {
 		}
 		b.Password = NewSecret(text)
 	}
-	if b.Password.Reveal() != "" && b.Username == "" && !d.bad["broker.username"] {
+	if b.Password.Reveal() != "" && b.Username == "" && !d.bad["broker.username"] && b.CredentialsFile == "" && len(b.Device) == 0 {
 		d.fault(given, "needs broker.username as well; MQTT has no password without a user name")
 	}
+}
+
+// lastLineEndCut is the text of a file with a password.
+func lastLineEndCut(data []byte) string {
+	return strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
+}
+
+// unreadable notes that the file of a key could not be read, without its name.
+func (d *decoder) unreadable(key, path string, err error) {
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		err = pathErr.Err
+	}
+	d.fault(key, "cannot be read: %v%s", err, d.advice(path, err))
 }
 
 // readPassword reads the file at path. A relative one is looked for among the credentials
 // of the service first, and b.PasswordFile is the file that was found.
 func (d *decoder) readPassword(b *Broker, path string) ([]byte, error) {
-	if d.inCredentials(path) {
-		credential := filepath.Join(d.credentials, path)
-		data, err := readFile(credential, maxMQTTText+2)
-		if !errors.Is(err, fs.ErrNotExist) {
-			b.PasswordFile = NewSecret(credential)
-			return data, err
-		}
+	path, loaded := d.locate(path)
+	if loaded {
+		b.PasswordFile = NewSecret(path)
 	}
 	return readFile(path, maxMQTTText+2)
+}
+
+// locate finds a file that is named by path. loaded: it is a credential of the service, and
+// systemd says who can read it.
+func (d *decoder) locate(path string) (found string, loaded bool) {
+	if d.inCredentials(path) {
+		credential := filepath.Join(d.credentials, path)
+		if _, err := os.Lstat(credential); !errors.Is(err, fs.ErrNotExist) {
+			return credential, true
+		}
+	}
+	return path, false
 }
 
 // inCredentials reports whether a file is looked for in the credentials' directory. A path

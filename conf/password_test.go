@@ -122,6 +122,7 @@ func TestFilesThatOthersCanReadAreWarnedOf(t *testing.T) {
 		{"no password, writable", plain, 0o646, 0, "", []string{"other users can write FILE (mode 0646); want chmod o-w"}},
 		{"password in the environment", plain, 0o644, 0, "SNGATE_BROKER_PASSWORD=other", nil},
 		{"private file", passwordFileText, 0o644, 0o640, "", nil},
+		{"password of a device", "[[broker.device]]\nclient = 'a'\nusername = 'u'\npassword = 'hunter2'\n", 0o644, 0, "", []string{"broker.password: other users can read FILE, which has the password in it (mode 0644); want chmod o-rwx, or the password in broker.password_file"}},
 		{"readable file", passwordFileText, 0o644, 0o644, "", []string{"broker.password_file: other users can read the file that it names (mode 0644); want chmod o-rwx"}},
 		{"writable file", passwordFileText, 0o644, 0o622, "", []string{"broker.password_file: other users can write the file that it names (mode 0622); want chmod o-rwx"}},
 	}

@@ -13,6 +13,8 @@ func (d *decoder) store(cfg *Config) {
 			d.fault(at, "is this configuration file; want a file of its own")
 		case sameFile(cfg.Store.Path, cfg.Broker.PasswordFile.Reveal()):
 			d.fault(at, "is the file of broker.password_file; want a file of its own")
+		case sameFile(cfg.Store.Path, cfg.Broker.CredentialsFile):
+			d.fault(at, "is the file of broker.credentials_file; want a file of its own")
 		}
 		return
 	}

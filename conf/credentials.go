@@ -1,0 +1,227 @@
+package conf
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"sngate/upstream/credential"
+)
+
+// Who has access to a file of secrets: nobody but its owner, or, where systemd has loaded it and
+// may have let the user of the service in by the bits of the group, nobody else.
+const (
+	shutToAll    fs.FileMode = 0o077
+	shutToOthers fs.FileMode = 0o007
+)
+
+// Credentials says how those of a valid Config are come by.
+type Credentials struct {
+	broker  Broker
+	gateway string
+	env     credential.Environment
+	shut    fs.FileMode // see readSecrets
+}
+
+// Credentials returns how to come by what devices say to the broker of who they are. gateway is
+// the client id of the gateway itself, env is as for Load.
+func (c *Config) Credentials(gateway string, env []string) *Credentials {
+	return &Credentials{broker: c.Broker, gateway: gateway, env: lookup(env), shut: shutFor(c.Broker.CredentialsFile, directoryOf(env))}
+}
+
+// File is the path of broker.credentials_file; "" without one.
+func (c *Credentials) File() string { return c.broker.CredentialsFile }
+
+// Stamp says how that file looks now.
+func (c *Credentials) Stamp() (Stamp, error) {
+	info, err := os.Stat(c.File())
+	if err != nil {
+		return Stamp{}, err
+	}
+	return stampOf(info), nil
+}
+
+// Read reads that file, if there is one, and returns all credentials, and how the file looked.
+// No secret is in the error.
+func (c *Credentials) Read() (*credential.Book, Stamp, error) {
+	var table *credential.Table
+	var stamp Stamp
+	if path := c.File(); path != "" {
+		data, at, err := readSecrets(path, maxCredentials, c.shut)
+		stamp = at
+		if err == nil {
+			table, err = parseTable(path, data, c.broker.Username == "")
+		}
+		if err != nil {
+			return nil, stamp, err
+		}
+	}
+	var faults []error
+	rules := c.broker.rules(table, c.env, func(key string, err error) { faults = append(faults, fmt.Errorf("%s %w", key, err)) })
+	rules.Gateway = c.gateway
+	return credential.NewBook(rules, table), stamp, errors.Join(faults...)
+}
+
+// lookup finds variables in a list as of os.Environ.
+func lookup(env []string) credential.Environment {
+	return func(name string) (string, bool) {
+		for _, e := range slices.Backward(env) {
+			if key, value, ok := strings.Cut(e, "="); ok && key == name {
+				return value, true
+			}
+		}
+		return "", false
+	}
+}
+
+// directoryOf is where the service's credentials are; "" for none.
+func directoryOf(env []string) string {
+	directory, _ := lookup(env)(credentialsVariable)
+	return directory
+}
+
+// shutFor says who may have no access to a file.
+func shutFor(path, credentials string) fs.FileMode {
+	if credentials != "" && strings.HasPrefix(path, strings.TrimSuffix(credentials, "/")+"/") {
+		return shutToOthers
+	}
+	return shutToAll
+}
+
+// accountCheck checks what the broker is told of who connects.
+type accountCheck struct {
+	*decoder
+	b *Broker
+}
+
+// all checks everything, and reads the files for it.
+func (d accountCheck) all() {
+	b := d.b
+	for i := range b.Device {
+		d.device(&b.Device[i], index("broker.device", i))
+	}
+	const required = "broker.credentials_required"
+	if b.CredentialsRequired && b.CredentialsFile == "" && len(b.Device) == 0 && !d.bad["broker.device"] {
+		d.fault(required, "is true, and there are none; want broker.credentials_file or [[broker.device]]")
+	}
+	table, ok := d.credentialsFile()
+	if !ok {
+		return // which placeholders there are is not known
+	}
+	b.rules(table, lookup(d.env), func(key string, err error) {
+		if !d.bad[key] {
+			d.fault(key, "%v", err)
+		}
+	})
+}
+
+// device checks one entry, and reads its file.
+func (d accountCheck) device(e *BrokerDevice, at string) {
+	if d.bad[at] {
+		return
+	}
+	client, inline, file := join(at, "client"), join(at, "password"), join(at, "password_file")
+	if e.Client == "" && !d.bad[client] {
+		d.fault(client, "is empty; want a client id or a pattern")
+	}
+	given := inline
+	if path := e.PasswordFile.Reveal(); path != "" {
+		if e.Password.Reveal() != "" {
+			d.fault(file, "is set, and password as well; want only one of them")
+			return
+		}
+		given = file
+		found, _ := d.locate(path)
+		data, _, err := readSecrets(found, maxMQTTText+2, shutFor(found, d.credentials))
+		if err != nil {
+			d.unreadable(file, path, err)
+			return
+		}
+		e.Password = NewSecret(lastLineEndCut(data))
+		if e.Password.Reveal() == "" {
+			d.fault(file, "names an empty file")
+		}
+	}
+	switch password := e.Password.Reveal(); {
+	case len(password) > maxMQTTText:
+		d.fault(given, "is longer than %d octets", maxMQTTText)
+	case password != "" && e.Username == "" && d.b.Username == "" && !d.bad[join(at, "username")]:
+		d.fault(given, "needs a username as well, here or in [broker]; MQTT has no password without a user name")
+	}
+}
+
+// credentialsFile reads broker.credentials_file, and replaces its path by the one where it was
+// found.
+func (d accountCheck) credentialsFile() (table *credential.Table, ok bool) {
+	b := d.b
+	const at = "broker.credentials_file"
+	if b.CredentialsFile == "" || d.bad[at] {
+		return nil, !d.bad[at]
+	}
+	path := b.CredentialsFile
+	b.CredentialsFile, _ = d.locate(path)
+	data, _, err := readSecrets(b.CredentialsFile, maxCredentials, shutFor(b.CredentialsFile, d.credentials))
+	if err != nil {
+		d.unreadable(at, path, err)
+		return nil, false
+	}
+	if table, err = parseTable(b.CredentialsFile, data, b.Username == ""); err != nil {
+		d.fault(at, "%v", err)
+	}
+	return table, err == nil
+}
+
+// rules reads the templates; what is wrong with one is told with its key.
+func (b *Broker) rules(table *credential.Table, env credential.Environment, fault func(key string, err error)) credential.Rules {
+	known := table.Placeholders()
+	text := func(key, value string) credential.Template {
+		t, err := credential.Parse(value, known, env)
+		if err != nil {
+			fault(key, err)
+		}
+		return t
+	}
+	secret := func(key string, value, file Secret) credential.Template {
+		if file.Reveal() != "" {
+			return credential.Literal(value.Reveal())
+		}
+		t, err := credential.Parse(value.Reveal(), known, env)
+		if err != nil { // which may show a part of the password
+			fault(key, fmt.Errorf("has a \"{\" that begins no placeholder, or one of a variable that is not set; want \"{{\" for a brace of the password itself, or %s", credential.List(known)))
+		}
+		return t
+	}
+	one := func(key string, t credential.Template) credential.Template {
+		if !t.None() && !slices.ContainsFunc(t.Names(), func(name string) bool { return name != credential.PlaceholderGateway }) {
+			fault(key, errors.New("is the same for all devices, and brokers know a client by it; want a placeholder such as {client_id} in it"))
+		}
+		return t
+	}
+	const at = "broker"
+	r := credential.Rules{Required: b.CredentialsRequired, Default: credential.Account{
+		ClientID: one(join(at, "client_id"), text(join(at, "client_id"), b.ClientID)),
+		Username: text(join(at, "username"), b.Username),
+		Password: secret(join(at, "password"), b.Password, b.PasswordFile),
+	}}
+	for i, e := range b.Device {
+		at := index("broker.device", i)
+		entry := credential.Entry{Client: e.Client, Account: credential.Account{
+			ClientID: text(join(at, "client_id"), e.ClientID),
+			Username: text(join(at, "username"), e.Username),
+			Password: secret(join(at, "password"), e.Password, e.PasswordFile),
+		}}
+		if strings.ContainsAny(e.Client, "*?") {
+			one(join(at, "client_id"), entry.ClientID)
+		}
+		r.Entries = append(r.Entries, entry)
+	}
+	return r
+}
+
+// hasPassword reports whether there is a password in what a file says.
+func hasPassword(b *Broker) bool {
+	return b.Password.Reveal() != "" || slices.ContainsFunc(b.Device, func(e BrokerDevice) bool { return e.Password.Reveal() != "" })
+}
