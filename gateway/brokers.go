@@ -96,6 +96,9 @@ func (b *broker) warning(ev *upstream.Event) *zerolog.Event {
 	if ev.Refusal.Kind == upstream.RefusedClientID {
 		begun.Str("advice", "set gateway.client_id to one that the broker accepts")
 	}
+	if ev.Refusal.Kind == upstream.RefusedWithoutCredentials {
+		begun.Str("advice", "the gateway's own connection needs credentials as well: add its client id to broker.credentials_file or [[broker.device]]")
+	}
 	return begun
 }
 
@@ -131,6 +134,8 @@ func connectError(ev *upstream.Event) error {
 	switch {
 	case ev.Refusal.Kind == upstream.RefusedByClosing:
 		return fmt.Errorf("the broker closes the connection at CONNECT each time, while it serves others: it does not take this client id, user or will: %w", ev.Err)
+	case ev.Refusal.Kind == upstream.RefusedWithoutCredentials:
+		return ev.Err
 	case ev.Refusal.Kind != upstream.NotRefused:
 	case errors.Is(ev.Err, io.EOF), errors.Is(ev.Err, io.ErrUnexpectedEOF), errors.Is(ev.Err, syscall.ECONNRESET):
 		return fmt.Errorf("the broker closed the connection: %w", ev.Err)

@@ -33,6 +33,12 @@ func (g *Gateway) observed() metrics.Options {
 			broker, _ := g.dialer.InUse()
 			return g.dialer.Stats(), broker
 		},
+		Unread: func() uint64 {
+			if g.opts.UnreadCredentials == nil {
+				return 0
+			}
+			return g.opts.UnreadCredentials()
+		},
 		Listeners: func() []listen.Listener { return g.listeners },
 		Store:     g.opts.Store,
 	}

@@ -13,6 +13,7 @@ import (
 	"sngate/gateway/metrics"
 	"sngate/gateway/session"
 	"sngate/snpacket/sn12"
+	"sngate/upstream/credential"
 	"sngate/upstream/upstreamtest"
 )
 
@@ -58,6 +59,14 @@ func (r *rig) ends() map[string]float64 {
 	return ends
 }
 
+// allButStrangers has credentials for every client but one.
+func allButStrangers(clientID string) (credential.Connect, error) {
+	if clientID == "stranger" {
+		return credential.Connect{}, credential.ErrNone
+	}
+	return credential.Connect{ClientID: clientID}, nil
+}
+
 func TestEndsOfSessionsAreCountedByReason(t *testing.T) {
 	connectID := func(d *device, id string, will bool) {
 		d.sendMessage(sn12.Connect{CleanSession: true, Will: will, ProtocolID: 1, Duration: 60, ClientID: []byte(id)})
@@ -86,6 +95,7 @@ func TestEndsOfSessionsAreCountedByReason(t *testing.T) {
 			connectID(d, "a", false)
 		}},
 		{session.ReasonBrokerUnreachable, func(r *rig, d *device) { r.broker.Kill(true); connectID(d, "a", false) }},
+		{session.ReasonNoCredentials, func(_ *rig, d *device) { connectID(d, "stranger", false) }},
 		{session.ReasonMaxSessions, func(r *rig, d *device) {
 			r.gateway.opts.MaxSessions = 1
 			connectID(d, "a", true)
@@ -105,7 +115,7 @@ func TestEndsOfSessionsAreCountedByReason(t *testing.T) {
 		tested[tt.reason] = true
 		t.Run(tt.reason.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, nil)
+				r := newRig(t, func(o *Options) { o.Upstream.Credentials = allButStrangers })
 				tt.end(r, r.device("10.0.1.1:5000"))
 				want := map[string]float64{tt.reason.String(): 1}
 				if tt.reason == session.ReasonGatewayStop {

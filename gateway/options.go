@@ -41,6 +41,9 @@ type Options struct {
 	AssignClientIDs bool
 	Session         *session.Config
 	Upstream        upstream.Options
+	// UnreadCredentials counts, for the metrics, the times that what Upstream.Credentials
+	// answers by has changed and could not be read. nil: that does not happen.
+	UnreadCredentials func() uint64
 
 	// Store keeps what has to survive a restart. It is the caller's: the gateway does
 	// not close it, and uses it no more when Stop has returned. nil: store.InMemory().

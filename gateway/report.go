@@ -48,7 +48,7 @@ func (r *reporter) refusal(now time.Duration, e *entry, why session.Reason, abou
 	if e.accepted {
 		kind = oplog.Devices
 	}
-	if why == session.ReasonBrokerRefused || why == session.ReasonBrokerUnreachable {
+	if why == session.ReasonBrokerRefused || why == session.ReasonBrokerUnreachable || why == session.ReasonNoCredentials {
 		f.Untold()
 		return // link has told it
 	}

@@ -78,6 +78,8 @@ func toRefusal(k upstream.RefusalKind) session.Refusal {
 		return session.NotRefused
 	case upstream.RefusedForNow:
 		return session.RefusedForNow
+	case upstream.RefusedWithoutCredentials:
+		return session.RefusedWithoutCredentials
 	}
 	return session.RefusedForGood
 }

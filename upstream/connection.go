@@ -20,14 +20,18 @@ func (l *dedicated) dial(now time.Duration, state linkState, by time.Duration, u
 	if l.bare() {
 		params.Will = nil
 	}
+	l.state, l.until = state, by
+	hello, err := l.d.opt.connect(&params)
+	if err != nil {
+		l.refused(now, Refusal{Kind: RefusedWithoutCredentials}, err)
+		return
+	}
 	_, limit := l.d.opt.pingTimes(params.KeepAlive)
 	r := dial.Request{
-		Hello: l.d.opt.connect(&params), Inbox: &l.mail, Owner: l.mail.owner, Loop: l.mail.loop(),
+		Hello: hello, Inbox: &l.mail, Owner: l.mail.owner, Loop: l.mail.loop(),
 		Announce: state == stateReconnecting, Paused: l.t.keepAlive.paused,
 		Unacked: limit * 3 / 4, // so that the next PINGREQ finds it over
 	}
-	l.state, l.until = state, by
-	var err error
 	if l.out.conn, err = l.d.dial.Connect(&r, urgent); err != nil {
 		l.refused(now, Refusal{}, err)
 	}

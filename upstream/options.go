@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"sngate/upstream/credential"
 	"sngate/upstream/dial"
 	"sngate/upstream/mqtt"
 )
@@ -42,6 +43,12 @@ type Options struct {
 	// know of, from an owner's goroutine: it must not block. nil: nobody is told.
 	Habit func(broker string, h Habit)
 
+	// Credentials says as whom a client connects, by its Connect.ClientID, which may be another
+	// one to the broker. It is asked for each connect, by owners' goroutines and one of the
+	// Dialer, and must not block. An error refuses the connect before anything is sent
+	// (RefusedWithoutCredentials). nil: everybody connects by its own client identifier, and with
+	// Username and Password.
+	Credentials func(clientID string) (credential.Connect, error)
 	// Username and Password go into every CONNECT (MQTT 3.1.1 section 3.1.3.4).
 	// HasUsername sends the user name even when it is empty; a user name that is not
 	// empty is always sent. Password nil means none; MQTT 3.1.1 allows no password
@@ -197,7 +204,7 @@ func (o *Options) check() error {
 func (o *Options) dial() dial.Options {
 	return dial.Options{
 		Addresses: slices.Concat([]string{o.Address}, o.Fallbacks), FailBack: o.FailBack,
-		Probe:          o.connect(&Connect{ClientID: o.ProbeClientID, CleanSession: true}),
+		Probe:          func() ([]byte, error) { return o.connect(&Connect{ClientID: o.ProbeClientID, CleanSession: true}) },
 		ConnectTimeout: o.ConnectTimeout, MaxDials: o.MaxDials, DialRate: o.DialRate, MaxWaiting: o.MaxWaiting,
 		Quiet: o.PingInterval * 3 / 2, WriteTimeout: o.WriteTimeout, MaxPayload: o.MaxPayload,
 		Moved: o.Moved, Trace: o.Trace, Dial: o.Dial,
@@ -212,10 +219,17 @@ func checkConnect(c *Connect) error {
 	return nil
 }
 
-// connect returns the CONNECT of c with the credentials of o.
-func (o *Options) connect(c *Connect) []byte {
+// connect returns the CONNECT of c with its credentials.
+func (o *Options) connect(c *Connect) ([]byte, error) {
+	who := credential.Connect{ClientID: c.ClientID, HasUsername: o.HasUsername, Username: o.Username, Password: o.Password}
+	if o.Credentials != nil {
+		var err error
+		if who, err = o.Credentials(c.ClientID); err != nil {
+			return nil, err
+		}
+	}
 	return mqtt.EncodeConnect(&mqtt.Connect{
-		ClientID: c.ClientID, CleanSession: c.CleanSession, KeepAlive: c.KeepAlive, Will: (*mqtt.Will)(c.Will),
-		HasUsername: o.HasUsername, Username: o.Username, Password: o.Password,
-	})
+		ClientID: who.ClientID, CleanSession: c.CleanSession, KeepAlive: c.KeepAlive, Will: (*mqtt.Will)(c.Will),
+		HasUsername: who.HasUsername, Username: who.Username, Password: who.Password,
+	}), nil
 }

@@ -24,6 +24,8 @@ const (
 	// RefusedByClosing: the broker has closed the connections of this client at CONNECT, several
 	// times, while it serves others: it does not want this client, or not like this.
 	RefusedByClosing
+	// RefusedWithoutCredentials: this side does not know as whom to connect, and has sent nothing.
+	RefusedWithoutCredentials
 )
 
 // connackRefusal is what a return code of CONNACK says (MQTT 3.1.1 section 3.2.2.3).

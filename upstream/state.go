@@ -14,6 +14,9 @@ package upstream
 //	replacing     =, idle, closing, connecting
 //	moving        =, idle, reconnecting, closing, replacing
 //
+// A connect that is refused before it begins, because too many wait or there are no credentials,
+// goes on in the same call: connecting to idle, reconnecting to backoff.
+//
 // testdata/states.golden says which input makes which of them, and what it does besides.
 type linkState uint8
 

@@ -182,7 +182,7 @@ func eventTexts(events []upstream.Event) (list []string) {
 		upstream.EventParked: "parked", upstream.EventDoubted: "doubted", upstream.EventRepeated: "repeated", upstream.EventBadPacket: "bad packet",
 	}
 	refusals := [...]string{upstream.RefusedForNow: "for now", upstream.RefusedClientID: "for the client id",
-		upstream.RefusedForGood: "for good", upstream.RefusedByClosing: "by closing"}
+		upstream.RefusedForGood: "for good", upstream.RefusedByClosing: "by closing", upstream.RefusedWithoutCredentials: "without credentials"}
 	for _, e := range events {
 		text := names[e.Kind]
 		if e.Token != 0 {

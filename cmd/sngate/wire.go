@@ -45,6 +45,12 @@ func runGateway(ctx context.Context, cfg *conf.Config, log zerolog.Logger) (err 
 	if err != nil {
 		return err
 	}
+	accounts, err := openAccounts(cfg.Credentials(opts.ClientID, os.Environ()), log)
+	if err != nil {
+		return err
+	}
+	defer accounts.watch()()
+	opts.Upstream.Credentials, opts.UnreadCredentials = accounts.of, accounts.unread.Load
 	if opts.Store, err = openStore(cfg.Store, log); err != nil {
 		return err
 	}
@@ -204,7 +210,6 @@ func sessionConfig(cfg *conf.Config, predefined *topicreg.Predefined) *session.C
 func upstreamOptions(cfg *conf.Config) upstream.Options {
 	b := &cfg.Broker
 	o := upstream.Options{
-		Username:       b.Username,
 		ConnectTimeout: b.ConnectTimeout,
 		SlotWait:       devicePatience(&cfg.Session),
 		MaxDials:       b.MaxDials,
@@ -224,9 +229,6 @@ func upstreamOptions(cfg *conf.Config) upstream.Options {
 	}
 	if !b.Embedded() {
 		o.Address, o.Fallbacks, o.FailBack = b.Address(), b.Fallbacks(), b.FailBack
-	}
-	if password := b.Password.Reveal(); password != "" {
-		o.Password = []byte(password)
 	}
 	return o
 }

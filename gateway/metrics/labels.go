@@ -17,7 +17,7 @@ var ends = [...]session.Reason{
 // connectEnds are those of a CONNECT that comes to nothing, and what it asked for is dropped
 // for them as well.
 var connectEnds = [...]session.Reason{
-	session.ReasonWill, session.ReasonBrokerRefused, session.ReasonBrokerUnreachable, session.ReasonMaxSessions,
+	session.ReasonWill, session.ReasonBrokerRefused, session.ReasonBrokerUnreachable, session.ReasonNoCredentials, session.ReasonMaxSessions,
 }
 
 // EndReasons are what sessions end for.

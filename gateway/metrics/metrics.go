@@ -41,6 +41,7 @@ type Options struct {
 	Spool         func() (messages, bytes int64)
 	Memory        func() (limit, used int64)                 // octets of the budget; limit 0: none
 	Upstream      func() (stats *upstream.Stats, broker int) // and which of brokers is in use
+	Unread        func() uint64                              // changes of the credentials file that could not be read
 	Listeners     func() []listen.Listener
 	Store         store.Store // its Stats and Health
 }
@@ -64,7 +65,7 @@ type descs struct {
 	sleepMessages, sleepBytes                        *prometheus.Desc
 	spoolMessages, spoolBytes                        *prometheus.Desc
 	memoryLimit, memoryUsed                          *prometheus.Desc
-	brokerUp                                         *prometheus.Desc
+	brokerUp, unread                                 *prometheus.Desc
 	upstreamOpen, upstreamProgress, upstreamWaiting  *prometheus.Desc
 	upstreamConnects, upstreamRefusals               *prometheus.Desc
 	brokerUsed, failovers, failBacks                 *prometheus.Desc
@@ -95,6 +96,7 @@ func newDescs() descs {
 		memoryLimit:         desc("memory_limit_bytes", "Octets that may be held for all devices together; 0: no limit."),
 		memoryUsed:          desc("memory_used_bytes", "Octets counted against the limit."),
 		brokerUp:            desc("broker_up", "Whether the gateway's own connection to the broker is up, 1 or 0."),
+		unread:              desc("credentials_reload_failures_total", "Changes of the credentials file that could not be read; the one before stays in use."),
 		upstreamOpen:        desc("upstream_connections", "Connections the broker has accepted and that are open."),
 		upstreamProgress:    desc("upstream_connects_in_progress", "Connects to the broker in progress."),
 		upstreamWaiting:     desc("upstream_connects_waiting", "Connects to the broker waiting for their turn."),
@@ -156,7 +158,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 		d.messages, d.bytes, d.drops, d.retransmissions,
 		d.sessions, d.sessionsEnded, d.queueDepth, d.queueCapacity, d.sleepMessages, d.sleepBytes, d.spoolMessages, d.spoolBytes,
 		d.memoryLimit, d.memoryUsed,
-		d.brokerUp, d.upstreamOpen, d.upstreamProgress, d.upstreamWaiting, d.upstreamConnects, d.upstreamRefusals,
+		d.brokerUp, d.unread, d.upstreamOpen, d.upstreamProgress, d.upstreamWaiting, d.upstreamConnects, d.upstreamRefusals,
 		d.brokerUsed, d.failovers, d.failBacks, d.upstreamLosses, d.upstreamParked, d.upstreamReturned, d.upstreamPackets, d.upstreamBytes, d.upstreamDrops,
 		d.socketReceiveBuffer, d.socketDrops, d.build,
 	} {
@@ -260,6 +262,7 @@ func (m *Metrics) collectSessions(ch chan<- prometheus.Metric) {
 
 func (m *Metrics) collectUpstream(ch chan<- prometheus.Metric) {
 	gauge(ch, m.desc.brokerUp, oneIf(m.opts.BrokerUp()))
+	count(ch, m.desc.unread, m.opts.Unread())
 	s, inUse := m.opts.Upstream()
 	gauge(ch, m.desc.upstreamOpen, float64(s.Open.Load()))
 	gauge(ch, m.desc.upstreamProgress, float64(s.Dialling.Load()))

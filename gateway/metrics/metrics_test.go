@@ -79,6 +79,7 @@ func newTestMetrics(t *testing.T) *Metrics {
 		SleepBuffer:   func() (int64, int64) { return 9, 1000 },
 		Spool:         func() (int64, int64) { return 39, 40 },
 		Upstream:      func() (*upstream.Stats, int) { return testStats(), 1 },
+		Unread:        func() uint64 { return 41 },
 		Store:         failingStore{Store: store.InMemory()},
 		Listeners: func() []listen.Listener {
 			return []listen.Listener{
@@ -133,6 +134,7 @@ func TestMetricsShowTheSumOfAllCounters_Case185(t *testing.T) {
 		`sngate_broker_up 1`,
 		`sngate_bytes_total{direction="in"} 7500`,
 		`sngate_bytes_total{direction="out"} 3000`,
+		`sngate_credentials_reload_failures_total 41`,
 		`sngate_drops_total{reason="shard_full"} 300`,
 		`sngate_memory_limit_bytes 1.048576e+06`,
 		`sngate_memory_used_bytes 77`,

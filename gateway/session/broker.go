@@ -58,6 +58,8 @@ func (br *brokerLink) onRefused(st *step, ev *Event) {
 		br.s.handshake.refuse(st, dialogue.Congestion, ReasonBrokerUnreachable)
 	case ev.Refused == RefusedForNow:
 		br.s.handshake.refuse(st, dialogue.Congestion, ReasonBrokerRefused)
+	case ev.Refused == RefusedWithoutCredentials:
+		br.s.handshake.refuse(st, dialogue.NotSupported, ReasonNoCredentials)
 	default:
 		br.s.handshake.refuse(st, dialogue.NotSupported, ReasonBrokerRefused)
 	}

@@ -47,9 +47,11 @@ func TestBrokerRefusalIsMappedToConnAck_Case22(t *testing.T) {
 		name string
 		why  Refusal
 		want sn12.ReturnCode
+		as   Reason
 	}{
-		{"for good", RefusedForGood, sn12.RejectedNotSupported},
-		{"for now", RefusedForNow, sn12.RejectedCongestion},
+		{"for good", RefusedForGood, sn12.RejectedNotSupported, ReasonBrokerRefused},
+		{"for now", RefusedForNow, sn12.RejectedCongestion, ReasonBrokerRefused},
+		{"without credentials", RefusedWithoutCredentials, sn12.RejectedNotSupported, ReasonNoCredentials},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRig(t, nil)
@@ -57,7 +59,7 @@ func TestBrokerRefusalIsMappedToConnAck_Case22(t *testing.T) {
 			r.wantAction("", Action{Kind: ActionConnect, Clean: true, KeepAlive: 60})
 			r.event(Event{Kind: EventRefused, Refused: tc.why})
 			r.want("the device is told", sn12.ConnAck{ReturnCode: tc.want})
-			r.wantDrop("counted", ReasonBrokerRefused)
+			r.wantDrop("counted", tc.as)
 			r.wantFreed("no session is kept", true)
 			if d := r.s.Deadline(); d != Never {
 				t.Errorf("a refused session still waits for %v", d-epoch)

@@ -279,7 +279,7 @@ func (d *driver) serve() {
 	case ActionConnect:
 		ev.Kind = EventConnected
 		if bad {
-			ev.Kind, ev.Refused = EventRefused, Refusal(d.octet(6)%3)
+			ev.Kind, ev.Refused = EventRefused, Refusal(d.octet(6)%4)
 		}
 	case ActionPublish:
 		ev.Kind = EventPublished

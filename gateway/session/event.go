@@ -34,6 +34,7 @@ const (
 	NotRefused    Refusal = iota
 	RefusedForNow         // it may pass by itself
 	RefusedForGood
+	RefusedWithoutCredentials // by this side: it is not known as whom to connect
 )
 
 // Event is one thing the upstream link reports. Topic and Payload belong to the

@@ -35,6 +35,7 @@ const (
 	ReasonAddressChange
 	ReasonBrokerRefused
 	ReasonBrokerUnreachable
+	ReasonNoCredentials
 	ReasonStopping
 
 	// Messages of the device not relayed.
@@ -108,6 +109,7 @@ var reasonNames = [numReasons]string{
 	ReasonAddressChange:       "address_change",
 	ReasonBrokerRefused:       "broker_refused",
 	ReasonBrokerUnreachable:   "broker_unreachable",
+	ReasonNoCredentials:       "no_credentials",
 	ReasonStopping:            "stopping",
 	ReasonUnknownTopicID:      "unknown_topic_id",
 	ReasonInvalidTopic:        "invalid_topic",

@@ -214,7 +214,7 @@ var never = []session.Reason{
 	session.ReasonMalformed, session.ReasonShardFull, session.ReasonForwarderNotAllowed, session.ReasonEncapsulation,
 	session.ReasonOtherGateway, session.ReasonNoAddress, session.ReasonSendFailed, session.ReasonReceiveFailed,
 	session.ReasonProtocolID, session.ReasonClientID, session.ReasonClientNotAllowed, session.ReasonMaxSessions,
-	session.ReasonWill, session.ReasonAddressChange, session.ReasonBrokerRefused, session.ReasonStopping,
+	session.ReasonWill, session.ReasonAddressChange, session.ReasonBrokerRefused, session.ReasonNoCredentials, session.ReasonStopping,
 	session.ReasonInvalidTopic, session.ReasonInvalidMessageID, session.ReasonQoSMinusOneDisabled,
 	session.ReasonBrokerCongested, session.ReasonWindowFull, session.ReasonTopicsFull, session.ReasonSubscriptionsFull,
 	session.ReasonSubscriptionRefused, session.ReasonNotSupported, session.ReasonBufferFull, session.ReasonTooLarge,

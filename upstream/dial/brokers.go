@@ -255,6 +255,10 @@ func (d *Dialer) moveSome(batch int) int {
 // that of something that stands in front of it, nor is a refusal, as it may be that of a
 // broker whose accounts have not been restored.
 func (d *Dialer) probe(address string) bool {
+	hello, err := d.opt.Probe()
+	if err != nil {
+		return false
+	}
 	ctx, cancel := context.WithTimeout(d.life, d.opt.ConnectTimeout)
 	defer cancel()
 	nc, err := d.opt.Dial(ctx, "tcp", address)
@@ -263,7 +267,7 @@ func (d *Dialer) probe(address string) bool {
 	}
 	defer nc.Close()
 	defer context.AfterFunc(ctx, func() { nc.Close() })()
-	if _, err := nc.Write(d.opt.Probe); err != nil {
+	if _, err := nc.Write(hello); err != nil {
 		return false
 	}
 	var rd mqtt.Decoder

@@ -20,16 +20,16 @@ var (
 
 // Options configures a [Dialer]. upstream.Options says more of each field.
 type Options struct {
-	Addresses      []string      // host:port each; the first is preferred
-	FailBack       time.Duration // how often the preferred broker is tried while another is in use; 0: never
-	Probe          []byte        // the CONNECT of those trials
-	ConnectTimeout time.Duration // of those trials
-	MaxDials       int           // connects in progress
-	DialRate       int           // connects begun per second; 0: any number
-	MaxWaiting     int           // connects in each queue
-	Quiet          time.Duration // a broker with open connections that was heard in this time does not fail
-	WriteTimeout   time.Duration // a write may make no progress for so long
-	MaxPayload     int           // bytes of a received PUBLISH; a larger one is skipped
+	Addresses      []string               // host:port each; the first is preferred
+	FailBack       time.Duration          // how often the preferred broker is tried while another is in use; 0: never
+	Probe          func() ([]byte, error) // makes the CONNECT of those trials; an error: it is not known as whom
+	ConnectTimeout time.Duration          // of those trials
+	MaxDials       int                    // connects in progress
+	DialRate       int                    // connects begun per second; 0: any number
+	MaxWaiting     int                    // connects in each queue
+	Quiet          time.Duration          // a broker with open connections that was heard in this time does not fail
+	WriteTimeout   time.Duration          // a write may make no progress for so long
+	MaxPayload     int                    // bytes of a received PUBLISH; a larger one is skipped
 	Moved          func(from, to string)
 	Trace          func(owner any, sent bool) (show func(packet string))
 	Dial           func(ctx context.Context, network, address string) (net.Conn, error)

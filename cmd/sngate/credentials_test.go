@@ -1,0 +1,87 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"sngate/conf"
+)
+
+// rewrite replaces a file, so that its length or time is another one.
+func rewrite(t *testing.T, path, content string, mode os.FileMode) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTheCredentialsFileIsReadAgainWhenItChanges(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "devices.csv")
+	rewrite(t, path, "client_id,username,password\npump,u1,hunter2\n", 0o600)
+	cfg, err := conf.Parse("test.toml", []byte("[broker]\nurl = 'tcp://b'\ncredentials_file = '"+path+"'\ncredentials_required = true\n"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	a, err := openAccounts(cfg.Credentials("gw", nil), zerolog.New(&log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := func(why, username string, lines int) {
+		t.Helper()
+		a.look()
+		a.look() // nothing new
+		got := ""
+		if c, err := a.of("pump"); err == nil {
+			got = c.Username
+		}
+		if n := strings.Count(log.String(), "\n"); got != username || n != lines {
+			t.Errorf("%s: user name %q, want %q; %d lines, want %d:\n%s", why, got, username, n, lines, &log)
+		}
+	}
+	want("as it was", "u1", 0)
+	rewrite(t, path, "client_id,username,password\npump,user2,hunter2\n", 0o600)
+	want("changed", "user2", 1)
+	rewrite(t, path, "client_id,username,password\npump,hunter2\n", 0o600)
+	want("a bad file", "user2", 2)
+	rewrite(t, path, "client_id,username,password\npump,user-three,hunter2\n", 0o644)
+	want("open to others", "user2", 3)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	want("gone", "user2", 4)
+	if n := a.unread.Load(); n != 3 {
+		t.Errorf("%d failures counted, want 3", n)
+	}
+	rewrite(t, path, "client_id,username,password\npump,user-four,hunter2\n", 0o600)
+	want("good again", "user-four", 5)
+	rewrite(t, path, "client_id,username,password\nother,u,hunter2\n", 0o600)
+	want("without the device", "", 6)
+	if strings.Contains(log.String(), "hunter2") {
+		t.Error("a password is in the log")
+	}
+}
+
+func TestTheWatchOfTheCredentialsFileEnds(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "devices.csv")
+	rewrite(t, path, "client_id\npump\n", 0o600)
+	for _, file := range []string{path, ""} {
+		cfg, err := conf.Parse("test.toml", []byte("[broker]\ncredentials_file = '"+file+"'\n"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := openAccounts(cfg.Credentials("gw", nil), zerolog.Nop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.watch()()
+	}
+}
