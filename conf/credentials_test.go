@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -61,12 +62,12 @@ password_file = "`+own+`"
 			"pump-2":  {ClientID: "gw.Pump 2", HasUsername: true, Username: "p2", Password: []byte("secret two")},
 			"meter-1": {ClientID: "m.meter-1", HasUsername: true, Username: "meters", Password: []byte("{literal}")},
 		} {
-			got, err := book.Connect(id)
+			got, err := book.Connect(id, time.Time{})
 			if diff := cmp.Diff(want, got); err != nil || diff != "" {
 				t.Errorf("%s: %s: %v %s", name, id, err, diff)
 			}
 		}
-		if _, err := book.Connect("lamp"); !errors.Is(err, credential.ErrNone) {
+		if _, err := book.Connect("lamp", time.Time{}); !errors.Is(err, credential.ErrNone) {
 			t.Errorf("%s: a device without a name: %v", name, err)
 		}
 		if fmt.Sprintf("%+v", cfg) == "" || strings.Contains(fmt.Sprintf("%+v", cfg), "{literal}") {
@@ -157,7 +158,7 @@ func TestACredentialsFileIsReadAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c, err := book.Connect("pump-1"); err != nil || c.Username != "New" {
+	if c, err := book.Connect("pump-1", time.Time{}); err != nil || c.Username != "New" {
 		t.Errorf("%+v, %v", c, err)
 	}
 	put(t, path, "client_id,name\npump-1,New\n", 0o600)

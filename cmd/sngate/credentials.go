@@ -40,7 +40,7 @@ func openAccounts(source *conf.Credentials, log zerolog.Logger) (*accounts, erro
 
 // of says as whom a client connects to the broker.
 func (a *accounts) of(clientID string) (credential.Connect, error) {
-	return a.book.Load().Connect(clientID)
+	return a.book.Load().Connect(clientID, time.Now())
 }
 
 // watch looks after the file, if there is one, until stop is called.

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"sngate/topicreg"
 )
@@ -22,6 +23,8 @@ type Connect struct {
 	HasUsername bool
 	Username    string
 	Password    []byte // nil: none
+	// Life is for how long after the connect the broker lets the password count; 0: for ever.
+	Life time.Duration
 }
 
 // Errors of Book.Connect, possibly wrapped.
@@ -36,6 +39,7 @@ type Account struct {
 	ClientID Template // of MQTT
 	Username Template
 	Password Template
+	Key      Template // by which the password is made where there is none, as Signer.Keys says
 }
 
 // Entry is the account of the clients that fit a client id or pattern, as topicreg.Match has it.
@@ -50,6 +54,7 @@ type Rules struct {
 	Default  Account // of everybody, as far as nothing else says more; a ClientID that is none is {client_id}
 	Entries  []Entry // the first that fits goes before the row in the table
 	Required bool    // a client without entry and row has no credentials
+	Signer   *Signer // makes the passwords that are not given; nil: nobody does
 }
 
 // Book knows the credentials of all clients.
@@ -61,10 +66,10 @@ type Book struct {
 // NewBook joins rules with a table, which may be nil. Both are the Book's from then on.
 func NewBook(rules Rules, table *Table) *Book { return &Book{rules: rules, table: table} }
 
-// Connect returns what CONNECT carries for a client, by the client id of its device. The error is ErrNone
-// or ErrTooLong; it shows no value.
-func (b *Book) Connect(clientID string) (Connect, error) {
-	of := values{client: clientID, book: b, row: b.table.row(clientID)}
+// Connect returns what CONNECT carries for a client that connects now, by the client id of its
+// device. The error is ErrNone or ErrTooLong; it shows no value.
+func (b *Book) Connect(clientID string, now time.Time) (Connect, error) {
+	of := values{client: clientID, now: now, book: b, row: b.table.row(clientID)}
 	who, known := b.account(&of)
 	if !known && b.rules.Required {
 		return Connect{}, ErrNone
@@ -81,6 +86,11 @@ func (b *Book) Connect(clientID string) (Connect, error) {
 	if err != nil {
 		return Connect{}, err
 	}
+	if password == "" && b.rules.Signer != nil {
+		if password, err = b.signature(&c, &who, &of); err != nil {
+			return Connect{}, err
+		}
+	}
 	if c.HasUsername = c.Username != ""; password != "" {
 		if !c.HasUsername {
 			return Connect{}, fmt.Errorf("%w: there is a password without a user name", ErrNone)
@@ -88,6 +98,16 @@ func (b *Book) Connect(clientID string) (Connect, error) {
 		c.Password = []byte(password)
 	}
 	return c, nil
+}
+
+// signature makes the password of a client.
+func (b *Book) signature(c *Connect, who *Account, of *values) (string, error) {
+	key, err := who.Key.fill(of)
+	if err != nil {
+		return "", err
+	}
+	of.connect, c.Life = c, b.rules.Signer.Life
+	return b.rules.Signer.sign(key, of)
 }
 
 // account chooses the templates of a client; known: there is more than the default.
@@ -99,13 +119,14 @@ func (b *Book) account(of *values) (who Account, known bool) {
 	own := Account{
 		Username: Literal(b.table.value(of.row, ColumnUsername)),
 		Password: Literal(b.table.value(of.row, ColumnPassword)),
+		Key:      Literal(b.table.value(of.row, ColumnKey)),
 	}
 	i := slices.IndexFunc(b.rules.Entries, func(e Entry) bool { return topicreg.Match(e.Client, of.client) })
 	if i >= 0 {
 		own = b.rules.Entries[i].Account
 	}
 	for _, t := range []struct{ to, from *Template }{
-		{&who.ClientID, &own.ClientID}, {&who.Username, &own.Username}, {&who.Password, &own.Password},
+		{&who.ClientID, &own.ClientID}, {&who.Username, &own.Username}, {&who.Password, &own.Password}, {&who.Key, &own.Key},
 	} {
 		if !t.from.None() {
 			*t.to = *t.from
@@ -116,9 +137,11 @@ func (b *Book) account(of *values) (who Account, known bool) {
 
 // values are what the placeholders stand for, for one client.
 type values struct {
-	client string
-	book   *Book
-	row    []string // nil: none
+	client  string
+	now     time.Time
+	book    *Book
+	row     []string // nil: none
+	connect *Connect // what is known of it when the password is made; nil before
 }
 
 // value returns the value of a placeholder; "" if there is none.
@@ -128,6 +151,16 @@ func (v *values) value(name string) string {
 		return v.client
 	case PlaceholderGateway:
 		return v.book.rules.Gateway
+	case PlaceholderNow, PlaceholderNowMS, PlaceholderExpiry:
+		return v.moment(name)
+	}
+	if v.connect != nil {
+		switch name {
+		case PlaceholderMQTTClientID:
+			return v.connect.ClientID
+		case PlaceholderUsername:
+			return v.connect.Username
+		}
 	}
 	return v.book.table.value(v.row, name)
 }

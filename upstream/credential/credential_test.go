@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -53,7 +54,7 @@ func TestTemplatesAreFilledIn(t *testing.T) {
 		"{env:SITE}":                             "hall-3",
 	} {
 		b := NewBook(Rules{Gateway: "gw", Default: Account{Username: template(t, text, rows.Placeholders()...)}}, rows)
-		got, err := b.Connect("pump-1")
+		got, err := b.Connect("pump-1", time.Time{})
 		if err != nil || got.Username != want {
 			t.Errorf("%s: %q (%v), want %q", text, got.Username, err, want)
 		}
@@ -91,19 +92,19 @@ func TestTheFirstEntryGoesBeforeTheRow(t *testing.T) {
 		},
 	}
 	for id, want := range map[string]Connect{
-		"pump-1":  {"pump-1", true, "row-1", []byte("rp-1")},
-		"pump-2":  {"pump-2", true, "all-gw", []byte("rp-2")},
-		"meter-1": {"m/S3", true, "entry-meter-1", []byte("{literal}")},
-		"door-1":  {"door-1", true, "all-gw", []byte("door")},
-		"door-12": {"door-12", true, "all-gw", []byte("{literal}")},
-		"lamp-1":  {"lamp-1", true, "all-gw", []byte("{literal}")},
+		"pump-1":  {"pump-1", true, "row-1", []byte("rp-1"), 0},
+		"pump-2":  {"pump-2", true, "all-gw", []byte("rp-2"), 0},
+		"meter-1": {"m/S3", true, "entry-meter-1", []byte("{literal}"), 0},
+		"door-1":  {"door-1", true, "all-gw", []byte("door"), 0},
+		"door-12": {"door-12", true, "all-gw", []byte("{literal}"), 0},
+		"lamp-1":  {"lamp-1", true, "all-gw", []byte("{literal}"), 0},
 	} {
-		got, err := NewBook(rules, rows).Connect(id)
+		got, err := NewBook(rules, rows).Connect(id, time.Time{})
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
 			t.Errorf("%s: %v %s", id, err, diff)
 		}
 	}
-	if _, err := NewBook(rules, rows).Connect("meter-9"); !errors.Is(err, ErrNone) || !strings.Contains(err.Error(), "{serial}") {
+	if _, err := NewBook(rules, rows).Connect("meter-9", time.Time{}); !errors.Is(err, ErrNone) || !strings.Contains(err.Error(), "{serial}") {
 		t.Errorf("a client without the value its template needs: %v", err)
 	}
 }
@@ -123,12 +124,12 @@ func TestWhoHasNoCredentials(t *testing.T) {
 		{"neither, and they are required", Rules{Required: true, Default: Account{Username: Literal("u"), Password: Literal("p")}}, "stranger", false},
 		{"a password alone", Rules{}, "known", false},
 	} {
-		c, err := NewBook(tt.rules, rows).Connect(tt.id)
+		c, err := NewBook(tt.rules, rows).Connect(tt.id, time.Time{})
 		if (err == nil) != tt.known || err != nil && (!errors.Is(err, ErrNone) || cmp.Diff(Connect{}, c) != "") {
 			t.Errorf("%s: %+v, %v", tt.name, c, err)
 		}
 	}
-	if c, err := NewBook(Rules{}, nil).Connect("dev"); err != nil || cmp.Diff(Connect{ClientID: "dev"}, c) != "" {
+	if c, err := NewBook(Rules{}, nil).Connect("dev", time.Time{}); err != nil || cmp.Diff(Connect{ClientID: "dev"}, c) != "" {
 		t.Errorf("without rules: %+v, %v", c, err)
 	}
 }
@@ -148,7 +149,7 @@ func TestTextsAreBounded(t *testing.T) {
 		{Account{Username: Literal("u"), Password: Literal(long + "xx")}, "d", false},
 		{Account{}, long + "xx", false},
 	} {
-		if _, err := NewBook(Rules{Default: tt.who}, nil).Connect(tt.id); (err == nil) != tt.ok || err != nil && !errors.Is(err, ErrTooLong) {
+		if _, err := NewBook(Rules{Default: tt.who}, nil).Connect(tt.id, time.Time{}); (err == nil) != tt.ok || err != nil && !errors.Is(err, ErrTooLong) {
 			t.Errorf("%.20s: %v", tt.id, err)
 		}
 	}

@@ -13,7 +13,7 @@ const (
 	ColumnClientID = "client_id" // of the device; each once
 	ColumnUsername = "username"
 	ColumnPassword = "password"
-	ColumnKey      = "key" // for a signer
+	ColumnKey      = "key" // for a Signer
 )
 
 // Placeholders that every template has.
@@ -64,7 +64,9 @@ func validColumn(name string) bool {
 }
 
 // reserved are placeholders that are no columns.
-func reserved() []string { return []string{PlaceholderGateway} }
+func reserved() []string {
+	return []string{PlaceholderGateway, PlaceholderNow, PlaceholderNowMS, PlaceholderExpiry, PlaceholderMQTTClientID}
+}
 
 // Columns returns the names of the columns.
 func (t *Table) Columns() []string { return t.columns }
