@@ -108,7 +108,7 @@ func (r *reporter) link(now time.Duration, e *entry, ev *upstream.Event) {
 		r.linkFault(now, e, oplog.Devices, zerolog.WarnLevel, connectError(ev), "upstream connect failed")
 	case ev.Kind == upstream.EventDown:
 		level := zerolog.InfoLevel
-		if !r.brokerReady() || r.quiet {
+		if !r.brokerReady() || r.quiet || errors.Is(ev.Err, upstream.ErrRenewed) {
 			level = zerolog.DebugLevel
 		}
 		r.linkFault(now, e, oplog.Broker, level, connectError(ev), "upstream connection lost")

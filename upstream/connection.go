@@ -21,7 +21,8 @@ func (l *dedicated) dial(now time.Duration, state linkState, by time.Duration, u
 		params.Will = nil
 	}
 	l.state, l.until = state, by
-	hello, err := l.d.opt.connect(&params)
+	hello, life, err := l.d.opt.connect(&params)
+	l.renewAt = l.d.opt.renewal(now, life)
 	if err != nil {
 		l.refused(now, Refusal{Kind: RefusedWithoutCredentials}, err)
 		return
@@ -97,7 +98,7 @@ func (l *dedicated) take(now time.Duration, in *dial.Input) {
 		}
 	case dial.Move:
 		if l.state == stateUp {
-			l.move(now)
+			l.move(now, ErrMoved)
 		}
 	case dial.Writable:
 		l.t.pump()
@@ -264,12 +265,12 @@ func (l *dedicated) timedOut(now time.Duration) {
 	l.refused(now, Refusal{}, ErrTimeout)
 }
 
-// move ends a connection to a broker that is not in use any more in good order, so that
-// no will is published, and connects to the one that is.
-func (l *dedicated) move(now time.Duration) {
+// move ends a connection to a broker that is not in use any more, or whose credentials end, in
+// good order, so that no will is published, and connects to the one that is.
+func (l *dedicated) move(now time.Duration, why error) {
 	l.disconnect(now, stateMoving)
 	l.retry.begin()
-	l.events.report(Event{Kind: EventDown, Err: ErrMoved})
+	l.events.report(Event{Kind: EventDown, Err: why})
 	l.t.closed()
 }
 

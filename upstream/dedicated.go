@@ -20,6 +20,7 @@ type dedicated struct {
 	state     linkState
 	until     time.Duration // the end of connecting, reconnecting, closing, replacing and moving
 	connectBy time.Duration // the end of the last Connect, if it has not had to wait for a slot
+	renewAt   time.Duration // when the connection is replaced, before its credentials end; Never: they do not
 	home      *dial.Broker  // of the last accepted connection: it may have the session; nil: none
 	closes    int           // EventClosed is owed, this many times
 	drainBy   time.Duration // a CloseDrain waits until then; Never: none does
@@ -30,7 +31,7 @@ type dedicated struct {
 }
 
 func newDedicated(d *shared, inbox Inbox, owner any) *dedicated {
-	l := &dedicated{d: d, drainBy: Never, out: output{d: d}}
+	l := &dedicated{d: d, drainBy: Never, renewAt: Never, out: output{d: d}}
 	l.mail = mailbox{inbox: inbox, link: l, owner: owner}
 	l.mail.looper, _ = inbox.(Looper)
 	l.t = newTraffic(d, &l.events, &l.out)

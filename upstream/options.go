@@ -46,7 +46,8 @@ type Options struct {
 	// Credentials says as whom a client connects, by its Connect.ClientID, which may be another
 	// one to the broker. It is asked for each connect, by owners' goroutines and one of the
 	// Dialer, and must not block. An error refuses the connect before anything is sent
-	// (RefusedWithoutCredentials). nil: everybody connects by its own client identifier, and with
+	// (RefusedWithoutCredentials). Before their Life is over the Link reconnects, as when another
+	// broker is taken into use, with ErrRenewed. nil: everybody connects by its own client identifier, and with
 	// Username and Password.
 	Credentials func(clientID string) (credential.Connect, error)
 	// Username and Password go into every CONNECT (MQTT 3.1.1 section 3.1.3.4).
@@ -204,7 +205,10 @@ func (o *Options) check() error {
 func (o *Options) dial() dial.Options {
 	return dial.Options{
 		Addresses: slices.Concat([]string{o.Address}, o.Fallbacks), FailBack: o.FailBack,
-		Probe:          func() ([]byte, error) { return o.connect(&Connect{ClientID: o.ProbeClientID, CleanSession: true}) },
+		Probe: func() (hello []byte, err error) {
+			hello, _, err = o.connect(&Connect{ClientID: o.ProbeClientID, CleanSession: true})
+			return hello, err
+		},
 		ConnectTimeout: o.ConnectTimeout, MaxDials: o.MaxDials, DialRate: o.DialRate, MaxWaiting: o.MaxWaiting,
 		Quiet: o.PingInterval * 3 / 2, WriteTimeout: o.WriteTimeout, MaxPayload: o.MaxPayload,
 		Moved: o.Moved, Trace: o.Trace, Dial: o.Dial,
@@ -219,17 +223,16 @@ func checkConnect(c *Connect) error {
 	return nil
 }
 
-// connect returns the CONNECT of c with its credentials.
-func (o *Options) connect(c *Connect) ([]byte, error) {
+// connect returns the CONNECT of c with its credentials, and how long these count; 0: for ever.
+func (o *Options) connect(c *Connect) (hello []byte, life time.Duration, err error) {
 	who := credential.Connect{ClientID: c.ClientID, HasUsername: o.HasUsername, Username: o.Username, Password: o.Password}
 	if o.Credentials != nil {
-		var err error
 		if who, err = o.Credentials(c.ClientID); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 	}
 	return mqtt.EncodeConnect(&mqtt.Connect{
 		ClientID: who.ClientID, CleanSession: c.CleanSession, KeepAlive: c.KeepAlive, Will: (*mqtt.Will)(c.Will),
 		HasUsername: who.HasUsername, Username: who.Username, Password: who.Password,
-	}), nil
+	}), who.Life, nil
 }

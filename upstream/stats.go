@@ -15,6 +15,7 @@ type Stats struct {
 	Losses     atomic.Uint64 // accepted connections that ended unasked
 	Parkings   atomic.Uint64 // losses taken for a device that has moved away
 	Reconnects atomic.Uint64 // EventUp
+	Renewals   atomic.Uint64 // connections replaced before their credentials ended
 
 	// Drops and faults by reason.
 	DroppedDown      atomic.Uint64 // QoS 0 published while there was no connection

@@ -248,6 +248,7 @@ var (
 	ErrCancelled  error = dial.ErrCancelled
 	ErrCongested        = errors.New("upstream: connection congested")
 	ErrMoved            = errors.New("upstream: another broker is in use now")
+	ErrRenewed          = errors.New("upstream: the credentials are renewed before they end")
 	ErrLost             = errors.New("upstream: connection lost")
 	ErrTooLarge         = errors.New("upstream: message too large for MQTT")
 	ErrRejected         = errors.New("upstream: the broker ends the connection on this message")

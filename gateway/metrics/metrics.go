@@ -70,6 +70,7 @@ type descs struct {
 	upstreamConnects, upstreamRefusals               *prometheus.Desc
 	brokerUsed, failovers, failBacks                 *prometheus.Desc
 	upstreamLosses, upstreamParked, upstreamReturned *prometheus.Desc
+	upstreamRenewed                                  *prometheus.Desc
 	upstreamPackets, upstreamBytes, upstreamDrops    *prometheus.Desc
 	socketReceiveBuffer, socketDrops                 *prometheus.Desc
 	build                                            *prometheus.Desc
@@ -108,6 +109,7 @@ func newDescs() descs {
 		upstreamLosses:      desc("upstream_losses_total", "Connections the broker had accepted that ended unasked."),
 		upstreamParked:      desc("upstream_parked_total", "Lost connections left down until the device speaks."),
 		upstreamReturned:    desc("upstream_reconnects_total", "Lost connections the broker has accepted again."),
+		upstreamRenewed:     desc("upstream_renewals_total", "Connections replaced before their credentials ended."),
 		upstreamPackets:     desc("upstream_packets_total", "MQTT control packets received from and sent to the broker.", "type", "direction"),
 		upstreamBytes:       desc("upstream_bytes_total", "Octets of the MQTT control packets.", "direction"),
 		upstreamDrops:       desc("upstream_drops_total", "What was dropped on the broker side, by reason.", "reason"),
@@ -159,7 +161,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 		d.sessions, d.sessionsEnded, d.queueDepth, d.queueCapacity, d.sleepMessages, d.sleepBytes, d.spoolMessages, d.spoolBytes,
 		d.memoryLimit, d.memoryUsed,
 		d.brokerUp, d.unread, d.upstreamOpen, d.upstreamProgress, d.upstreamWaiting, d.upstreamConnects, d.upstreamRefusals,
-		d.brokerUsed, d.failovers, d.failBacks, d.upstreamLosses, d.upstreamParked, d.upstreamReturned, d.upstreamPackets, d.upstreamBytes, d.upstreamDrops,
+		d.brokerUsed, d.failovers, d.failBacks, d.upstreamLosses, d.upstreamParked, d.upstreamReturned, d.upstreamRenewed, d.upstreamPackets, d.upstreamBytes, d.upstreamDrops,
 		d.socketReceiveBuffer, d.socketDrops, d.build,
 	} {
 		ch <- desc
@@ -276,6 +278,7 @@ func (m *Metrics) collectUpstream(ch chan<- prometheus.Metric) {
 	count(ch, m.desc.upstreamLosses, s.Losses.Load())
 	count(ch, m.desc.upstreamParked, s.Parkings.Load())
 	count(ch, m.desc.upstreamReturned, s.Reconnects.Load())
+	count(ch, m.desc.upstreamRenewed, s.Renewals.Load())
 	for i, name := range packetTypes {
 		if name != "" {
 			count(ch, m.desc.upstreamPackets, s.PacketsIn[i].Load(), name, "in")
