@@ -114,6 +114,7 @@ type Broker struct {
 	CredentialsFile     string         `toml:"credentials_file"` // "": none
 	CredentialsRequired bool           `toml:"credentials_required"`
 	Device              []BrokerDevice `toml:"device"` // the first one that fits a client
+	Signer              Signer         `toml:"signer"`
 }
 
 // BrokerDevice says as whom the clients that fit a pattern connect to the broker.
@@ -123,6 +124,19 @@ type BrokerDevice struct {
 	Username     string `toml:"username"`
 	Password     Secret `toml:"password"` // also holds the content of PasswordFile, as it is
 	PasswordFile Secret `toml:"password_file"`
+	Key          Secret `toml:"key"` // for Broker.Signer
+}
+
+// Signer makes passwords that are signatures, for devices that have none of their own.
+type Signer struct {
+	Type        string        `toml:"type" enum:",hmac,sas"` // "": there is none
+	Algorithm   string        `toml:"algorithm" enum:"sha1,sha256"`
+	Encoding    string        `toml:"encoding" enum:"hex,base64"`
+	Key         Secret        `toml:"key"`
+	KeyEncoding string        `toml:"key_encoding" enum:"text,base64,hex"`
+	Fields      string        `toml:"fields"` // a template
+	Suffix      string        `toml:"suffix"`
+	Life        time.Duration `toml:"life" range:"5m..8760h"`
 }
 
 // Embedded reports whether the built-in broker is to run.

@@ -53,7 +53,7 @@ func (c *Credentials) Read() (*credential.Book, Stamp, error) {
 		data, at, err := readSecrets(path, maxCredentials, c.shut)
 		stamp = at
 		if err == nil {
-			table, err = parseTable(path, data, c.broker.Username == "")
+			table, err = parseTable(path, data, c.broker.rowCheck())
 		}
 		if err != nil {
 			return nil, stamp, err
@@ -91,92 +91,13 @@ func shutFor(path, credentials string) fs.FileMode {
 	return shutToAll
 }
 
-// accountCheck checks what the broker is told of who connects.
-type accountCheck struct {
-	*decoder
-	b *Broker
-}
-
-// all checks everything, and reads the files for it.
-func (d accountCheck) all() {
-	b := d.b
-	for i := range b.Device {
-		d.device(&b.Device[i], index("broker.device", i))
-	}
-	const required = "broker.credentials_required"
-	if b.CredentialsRequired && b.CredentialsFile == "" && len(b.Device) == 0 && !d.bad["broker.device"] {
-		d.fault(required, "is true, and there are none; want broker.credentials_file or [[broker.device]]")
-	}
-	table, ok := d.credentialsFile()
-	if !ok {
-		return // which placeholders there are is not known
-	}
-	b.rules(table, lookup(d.env), func(key string, err error) {
-		if !d.bad[key] {
-			d.fault(key, "%v", err)
-		}
-	})
-}
-
-// device checks one entry, and reads its file.
-func (d accountCheck) device(e *BrokerDevice, at string) {
-	if d.bad[at] {
-		return
-	}
-	client, inline, file := join(at, "client"), join(at, "password"), join(at, "password_file")
-	if e.Client == "" && !d.bad[client] {
-		d.fault(client, "is empty; want a client id or a pattern")
-	}
-	given := inline
-	if path := e.PasswordFile.Reveal(); path != "" {
-		if e.Password.Reveal() != "" {
-			d.fault(file, "is set, and password as well; want only one of them")
-			return
-		}
-		given = file
-		found, _ := d.locate(path)
-		data, _, err := readSecrets(found, maxMQTTText+2, shutFor(found, d.credentials))
-		if err != nil {
-			d.unreadable(file, path, err)
-			return
-		}
-		e.Password = NewSecret(lastLineEndCut(data))
-		if e.Password.Reveal() == "" {
-			d.fault(file, "names an empty file")
-		}
-	}
-	switch password := e.Password.Reveal(); {
-	case len(password) > maxMQTTText:
-		d.fault(given, "is longer than %d octets", maxMQTTText)
-	case password != "" && e.Username == "" && d.b.Username == "" && !d.bad[join(at, "username")]:
-		d.fault(given, "needs a username as well, here or in [broker]; MQTT has no password without a user name")
-	}
-}
-
-// credentialsFile reads broker.credentials_file, and replaces its path by the one where it was
-// found.
-func (d accountCheck) credentialsFile() (table *credential.Table, ok bool) {
-	b := d.b
-	const at = "broker.credentials_file"
-	if b.CredentialsFile == "" || d.bad[at] {
-		return nil, !d.bad[at]
-	}
-	path := b.CredentialsFile
-	b.CredentialsFile, _ = d.locate(path)
-	data, _, err := readSecrets(b.CredentialsFile, maxCredentials, shutFor(b.CredentialsFile, d.credentials))
-	if err != nil {
-		d.unreadable(at, path, err)
-		return nil, false
-	}
-	if table, err = parseTable(b.CredentialsFile, data, b.Username == ""); err != nil {
-		d.fault(at, "%v", err)
-	}
-	return table, err == nil
-}
-
 // rules reads the templates; what is wrong with one is told with its key.
 func (b *Broker) rules(table *credential.Table, env credential.Environment, fault func(key string, err error)) credential.Rules {
 	known := table.Placeholders()
+	if b.Signer.Type != "" {
+		all, _ := credential.SignerPlaceholders()
+		known = append(known, all...)
+	}
 	text := func(key, value string) credential.Template {
 		t, err := credential.Parse(value, known, env)
 		if err != nil {
@@ -212,16 +133,19 @@ func (b *Broker) rules(table *credential.Table, env credential.Environment, faul
 			ClientID: text(join(at, "client_id"), e.ClientID),
 			Username: text(join(at, "username"), e.Username),
 			Password: secret(join(at, "password"), e.Password, e.PasswordFile),
+			Key:      credential.Literal(e.Key.Reveal()),
 		}}
 		if strings.ContainsAny(e.Client, "*?") {
 			one(join(at, "client_id"), entry.ClientID)
 		}
 		r.Entries = append(r.Entries, entry)
 	}
+	b.Signer.sign(&r, known, env, fault)
 	return r
 }
 
-// hasPassword reports whether there is a password in what a file says.
+// hasPassword reports whether there is a password or key in what a file says.
 func hasPassword(b *Broker) bool {
-	return b.Password.Reveal() != "" || slices.ContainsFunc(b.Device, func(e BrokerDevice) bool { return e.Password.Reveal() != "" })
+	return b.Password.Reveal() != "" || b.Signer.Key.Reveal() != "" ||
+		slices.ContainsFunc(b.Device, func(e BrokerDevice) bool { return e.Password.Reveal() != "" || e.Key.Reveal() != "" })
 }

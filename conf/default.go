@@ -16,6 +16,7 @@ func Default() *Config {
 		Broker: Broker{
 			URL: embeddedURL, FallbackURLs: []string{}, LocalAddresses: []netip.Addr{}, Mode: "dedicated",
 			ClientID: "{client_id}", Device: []BrokerDevice{},
+			Signer:         Signer{Algorithm: "sha256", Encoding: "hex", KeyEncoding: "text", Life: time.Hour},
 			ConnectTimeout: 10 * time.Second,
 			MaxDials:       64,
 			DialRate:       5000,

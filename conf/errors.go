@@ -67,7 +67,7 @@ func syntaxFault(src string, err error) Fault {
 	f := Fault{Line: p.Position.Line, Msg: p.Message}
 	lines := strings.Split(src, "\n")
 	suspect := p.LastKey + lines[min(max(f.Line, 1), len(lines))-1]
-	if strings.Contains(strings.ToLower(suspect), "pass") {
+	if suspect = strings.ToLower(suspect); strings.Contains(suspect, "pass") || strings.Contains(suspect, "key") {
 		f.Msg = "is not valid TOML (more is not shown because of the password; text values need quotes)"
 	}
 	return f

@@ -21,7 +21,7 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 		t.Fatal(err)
 	}
 	fromFile := mustParse(t, "[broker]\nusername='u'\npassword_file='"+file+"'")
-	inline := mustParse(t, "[broker]\nusername='u'\npassword='"+password+"'")
+	inline := mustParse(t, "[broker]\nusername='u'\npassword='"+password+"'\ndevice=[{client='a',password='"+password+"',key='"+password+"'}]")
 	for _, cfg := range []*Config{fromFile, inline} {
 		if cfg.Broker.Password.Reveal() != password {
 			t.Fatalf("password is %q", cfg.Broker.Password.Reveal())
@@ -77,6 +77,16 @@ func TestMessagesDoNotShowPasswords(t *testing.T) {
 		"[broker]\npassword = '" + password + "'\npassword_file = '/x'\nusername = 'u'",
 		"[broker]\npasword = '" + password + "'",
 		"[broker]\nusername = 'u'\npassword_file = '" + password + "'",
+		"[broker.signer]\nkey = " + password,
+		"[broker.signer]\nkey = '" + password + "'",
+		"[broker.signer]\ntype = 'sas'\nfields = 'f'\nkey = '" + password + "'",
+		"[broker]\ndevice = [{ client = 'a', password = " + password + " }]",
+		"[broker]\ndevice = [{ client = 'a', password = '" + password + "' }]",
+		"[broker]\ndevice = [{ client = 'a', pasword = '" + password + "' }]",
+		"[broker]\ndevice = [{ client = 'a', username = 'u', password = '{" + password + "}' }]",
+		"[broker]\ndevice = [{ client = 'a', username = 'u', password_file = '" + password + "' }]",
+		"[broker]\ndevice = [{ client = 'a', key = '" + password + "' }]\nsigner = { type = 'hmac', fields = 'f', key_encoding = 'hex' }",
+		"[broker]\nusername = 'u'\npassword = '{" + password + "'",
 		"[broker]\nurl = 'tcp://u:" + password + "@broker'",
 		"[broker]\nurl = 'tcp://u:" + password + "@bro ker'",
 		"[broker]\nurl = 'ssl://u:" + password + "@broker'",
@@ -90,6 +100,7 @@ func TestMessagesDoNotShowPasswords(t *testing.T) {
 	}
 	for _, env := range []string{
 		"SNGATE_BROKER_PASSWORD=" + password, "SNGATE_BROKER_PASSWD=" + password, "SNGATE_BROKER_PASSWORD_FILE=" + password,
+		"SNGATE_BROKER_SIGNER={key = " + password + "}", "SNGATE_BROKER_SIGNER={kay = '" + password + "'}", "SNGATE_BROKER_DEVICE=" + password,
 		"SNGATE_BROKER_PASSWORD=" + password + "\xff", "SNGATE_BROKER_URL=tcp://u:" + password + "@b",
 	} {
 		if got := mustRefuse(t, "", env); strings.Contains(got, "hunter2") {

@@ -19,18 +19,18 @@ import (
 // maxCredentials bounds a credentials file, in octets.
 const maxCredentials = 64 << 20
 
-// parseTable reads a credentials file by the suffix of its name. needName: a password needs a
-// user name beside it. The error names the file, the line and the column, and shows no value but
+// parseTable reads a credentials file by the suffix of its name; rows says what each row
+// has to be like. The error names the file, the line and the column, and shows no value but
 // a client id.
-func parseTable(path string, data []byte, needName bool) (*credential.Table, error) {
+func parseTable(path string, data []byte, rows rowCheck) (*credential.Table, error) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	var table *credential.Table
 	var err error
 	switch strings.ToLower(filepath.Ext(path)) {
 	case ".csv":
-		table, err = parseCSV(data, needName)
+		table, err = parseCSV(data, rows)
 	case ".toml":
-		table, err = parseTOML(data, needName)
+		table, err = parseTOML(data, rows)
 	default:
 		return nil, errors.New("want a file whose name ends in .csv or .toml")
 	}
@@ -44,7 +44,7 @@ func parseTable(path string, data []byte, needName bool) (*credential.Table, err
 func lineError(line int, err error) error { return fmt.Errorf("line %d: %w", line, err) }
 
 // parseCSV reads a line of columns and a line for each device.
-func parseCSV(data []byte, needName bool) (*credential.Table, error) {
+func parseCSV(data []byte, rows rowCheck) (*credential.Table, error) {
 	r := csv.NewReader(bytes.NewReader(data))
 	r.TrimLeadingSpace = true
 	columns, err := r.Read()
@@ -70,7 +70,7 @@ func parseCSV(data []byte, needName bool) (*credential.Table, error) {
 			return nil, csvError(err)
 		}
 		line, _ := r.FieldPos(0)
-		if err := addRow(table, row, needName); err != nil {
+		if err := addRow(table, row, rows); err != nil {
 			return nil, lineError(line, err)
 		}
 	}
@@ -86,7 +86,7 @@ func csvError(err error) error {
 }
 
 // parseTOML reads a [[device]] for each device, with a string for each column.
-func parseTOML(data []byte, needName bool) (*credential.Table, error) {
+func parseTOML(data []byte, rows rowCheck) (*credential.Table, error) {
 	var tree map[string]any
 	if _, err := toml.Decode(string(data), &tree); err != nil {
 		var p toml.ParseError
@@ -124,7 +124,7 @@ func parseTOML(data []byte, needName bool) (*credential.Table, error) {
 			}
 			row[k] = text
 		}
-		if err := addRow(table, row, needName); err != nil {
+		if err := addRow(table, row, rows); err != nil {
 			return nil, lineError(lines[index("device", i)], err)
 		}
 	}
@@ -132,15 +132,15 @@ func parseTOML(data []byte, needName bool) (*credential.Table, error) {
 }
 
 // addRow adds the row of a device.
-func addRow(table *credential.Table, row []string, needName bool) error {
+func addRow(table *credential.Table, row []string, rows rowCheck) error {
 	at := func(column string) string {
 		if i := slices.Index(table.Columns(), column); i >= 0 && i < len(row) {
 			return row[i]
 		}
 		return ""
 	}
-	if needName && at(credential.ColumnPassword) != "" && at(credential.ColumnUsername) == "" {
-		return errors.New("there is a password and no username, here or in broker.username; MQTT has no password without a user name")
+	if err := rows.check(at); err != nil {
+		return err
 	}
 	return table.Add(row)
 }
