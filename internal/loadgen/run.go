@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"time"
 )
@@ -46,7 +47,7 @@ func newEngine(o *Options, cancel context.CancelCauseFunc) (*engine, error) {
 	}
 	to := netip.AddrPortFrom(gateway.AddrPort().Addr().Unmap(), gateway.AddrPort().Port())
 	begin := time.Now()
-	tag := strconv.FormatInt(begin.UnixMilli()&0xfffffff, 36)
+	tag := strconv.FormatInt(begin.UnixMilli()&0xfffffff, 36) + strconv.FormatInt(int64(os.Getpid()&0xffff), 36) // several may begin at once
 	e := &engine{
 		o: o, begin: begin, stop: cancel,
 		devices: newDevices(tag, o.Devices), waiting: newTimeouts(o.Devices), credit: newTimeouts(o.Devices),
