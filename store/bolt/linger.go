@@ -56,14 +56,3 @@ func (a *askers) add(b *store.Batch) {
 		a.several = true
 	}
 }
-
-// inCompany reports whether there are several, with those that wait by now. The lock is held.
-func (s *fileStore) inCompany(a askers) bool {
-	for i := 0; i < len(s.queue) && !a.several && s.prompt > 0; i++ {
-		if s.queue[i].load != nil {
-			return true
-		}
-		a.add(&s.queue[i].batch)
-	}
-	return a.several
-}

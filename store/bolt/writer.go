@@ -213,6 +213,17 @@ func (s *fileStore) committed(w written) {
 	s.answer(s.work, nil)
 }
 
+// inCompany reports whether there are several, with those that wait by now. The lock is held.
+func (s *fileStore) inCompany(a askers) bool {
+	for i := 0; i < len(s.queue) && !a.several && s.prompt > 0; i++ {
+		if s.queue[i].load != nil {
+			return true
+		}
+		a.add(&s.queue[i].batch)
+	}
+	return a.several
+}
+
 // publish brings the sizes into the statistics.
 func (s *fileStore) publish() {
 	e := s.engine
