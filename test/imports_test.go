@@ -25,10 +25,11 @@ func layers() map[string][]string {
 		"gateway/session":          {"gateway/session/dialogue", "snpacket", "topicreg", "internal/binrec", "internal/rate"},
 		"gateway/session/dialogue": {"snpacket"}, // what versions of MQTT-SN have in common
 		"gateway/session/sn12":     {"gateway/session/dialogue", "snpacket", "topicreg"},
-		"upstream":                 {"upstream/credential", "upstream/dial", "upstream/mqtt", "internal/eventloop"},
+		"upstream":                 {"upstream/credential", "upstream/dial", "upstream/mqtt", "upstream/secure", "internal/eventloop"},
 		"upstream/credential":      {"topicreg"},
 		"upstream/dial":            {"upstream/mqtt", "internal/rate", "internal/eventloop"},
 		"upstream/mqtt":            {},
+		"upstream/secure":          {},           // TLS, of connections that others make
 		"upstream/upstreamtest":    {"upstream"}, // for tests only
 		"store":                    {},
 		"store/bolt":               {"store", "internal/binrec"},
@@ -39,7 +40,7 @@ func layers() map[string][]string {
 		"internal/explain":         {"snpacket", "topicreg"}, // what a datagram says, for the log and for people
 		"gateway/listen":           {"snpacket"},
 		"gateway/discovery":        {"gateway/listen", "gateway/session", "snpacket", "internal/rate"},
-		"gateway/metrics":          {"gateway/listen", "gateway/session", "gateway/session/dialogue", "snpacket", "store", "upstream"},
+		"gateway/metrics":          {"gateway/listen", "gateway/session", "gateway/session/dialogue", "snpacket", "store", "upstream", "upstream/secure"},
 		"gateway/admin":            {},
 		"gateway/oplog":            {"gateway/admin", "gateway/listen", "gateway/session", "snpacket", "topicreg", "internal/explain", "internal/rate"},
 		"gateway/persist":          {"gateway/session", "store", "internal/binrec"},
@@ -48,7 +49,7 @@ func layers() map[string][]string {
 		"embeddedbroker":           {"internal/rate"},
 		"internal/loadgen":         {"snpacket", "upstream/mqtt"}, // devices on one side, the broker on the other
 		"internal":                 {"snpacket", "topicreg"},
-		"cmd":                      {"snpacket", "topicreg", "gateway", "gateway/listen", "gateway/admin", "gateway/persist", "gateway/session", "upstream", "upstream/credential", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/loadgen", "internal/rate"},
+		"cmd":                      {"snpacket", "topicreg", "gateway", "gateway/listen", "gateway/admin", "gateway/persist", "gateway/session", "upstream", "upstream/credential", "upstream/secure", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/loadgen", "internal/rate"},
 		"test":                     {"snpacket", "topicreg", "gateway", "gateway/listen", "gateway/admin", "gateway/session", "upstream", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/loadgen", "internal/binrec", "internal/rate", "cmd"},
 		"internal/eventloop":       {}, // epoll, for one goroutine
 	}

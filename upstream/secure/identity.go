@@ -1,0 +1,191 @@
+package secure
+
+import (
+	"container/list"
+	"crypto/tls"
+	"crypto/x509"
+	"os"
+	"slices"
+	"time"
+)
+
+const (
+	// maxIdentities is how many client certificates are kept. One more, and the one used least
+	// recently is read again when its client connects.
+	maxIdentities = 4096
+	// maxSessions is how many TLS sessions an identity keeps: the last with each of so many
+	// names of brokers.
+	maxSessions = 4
+	// lookEvery is how often it is looked whether a file has changed.
+	lookEvery = time.Second
+)
+
+// identity is as whom connections are made. TLS sessions belong to it, and to no other: a
+// connection that resumes one is taken for that of the certificate that the session began with.
+// It never changes: another certificate, or other authorities, make another identity.
+type identity struct {
+	certFile string
+	cert     *tls.Certificate // nil: none is presented
+	roots    *x509.CertPool   // nil: the system's
+	sessions tls.ClientSessionCache
+}
+
+func newIdentity(certFile string, cert *tls.Certificate, roots *x509.CertPool) *identity {
+	return &identity{certFile: certFile, cert: cert, roots: roots, sessions: tls.NewLRUClientSessionCache(maxSessions)}
+}
+
+// authorities are who may sign the certificates of brokers.
+type authorities struct {
+	files watched
+	pool  *x509.CertPool // nil: the system's
+}
+
+// identities are the identities in use, up to maxIdentities. All of it belongs to the lock of
+// its TLS.
+type identities struct {
+	byFiles map[[2]string]*list.Element // of *known, by the paths of certificate and key
+	recent  list.List                   // the one used last in front
+}
+
+// known is an identity that may be found again.
+type known struct {
+	at    [2]string
+	files watched
+	id    *identity
+}
+
+func newIdentities() identities { return identities{byFiles: make(map[[2]string]*list.Element)} }
+
+// get finds an identity, and notes that it is used; nil: it is not known.
+func (ids *identities) get(at [2]string) *known {
+	e := ids.byFiles[at]
+	if e == nil {
+		return nil
+	}
+	ids.recent.MoveToFront(e)
+	return e.Value.(*known)
+}
+
+// add makes room for an identity.
+func (ids *identities) add(k *known) {
+	if ids.recent.Len() >= maxIdentities {
+		oldest := ids.recent.Remove(ids.recent.Back()).(*known)
+		delete(ids.byFiles, oldest.at)
+	}
+	ids.byFiles[k.at] = ids.recent.PushFront(k)
+}
+
+// identity returns the identity of a client, from its files if they have changed.
+func (t *TLS) identity(client string) (*identity, error) {
+	certFile, err := t.opt.CertFile.path(client)
+	if err != nil {
+		return nil, err
+	}
+	keyFile, err := t.opt.KeyFile.path(client)
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	t.lookAtAuthorities(now)
+	at := [2]string{certFile, keyFile}
+	k := t.ids.get(at)
+	if k == nil {
+		k = &known{at: at}
+		if certFile != "" {
+			k.files = watch(now, certFile, keyFile)
+		}
+		cert, err := pair(at)
+		if err != nil {
+			return nil, err // and the next time it is looked for again
+		}
+		k.id = newIdentity(certFile, cert, t.roots.pool)
+		t.ids.add(k)
+	} else if k.files.changed(now) {
+		cert, err := pair(at)
+		if err == nil {
+			k.id = newIdentity(certFile, cert, t.roots.pool)
+		}
+		t.tell(certFile, err)
+	}
+	if k.id.roots != t.roots.pool {
+		k.id = newIdentity(certFile, k.id.cert, t.roots.pool)
+	}
+	return k.id, nil
+}
+
+// pair reads a certificate and its key; nil: there are no files.
+func pair(at [2]string) (*tls.Certificate, error) {
+	if at[0] == "" {
+		return nil, nil
+	}
+	return ReadPair(at[0], at[1])
+}
+
+// lookAtAuthorities reads the authorities again if their file has changed. t.mu is held.
+func (t *TLS) lookAtAuthorities(now time.Time) {
+	if !t.roots.files.changed(now) {
+		return
+	}
+	pool, err := ReadAuthorities(t.opt.CAFile)
+	if err == nil {
+		t.roots.pool = pool
+	}
+	t.tell(t.opt.CAFile, err)
+}
+
+// tell tells of a file that has changed.
+func (t *TLS) tell(path string, err error) {
+	if err != nil {
+		t.stats.BadFiles.Add(1)
+	}
+	if t.opt.Changed != nil {
+		t.opt.Changed(path, err)
+	}
+}
+
+// watched are files of which is known whether they have changed. The zero value has none.
+type watched struct {
+	paths  []string
+	looked time.Time
+	stamps []os.FileInfo // when they were read last, to use or not; nil: the file was not there
+}
+
+// watch is for files that are read right after it.
+func watch(now time.Time, paths ...string) watched {
+	return watched{paths: paths, looked: now, stamps: stamps(paths)}
+}
+
+// changed reports whether a file has changed, once for each change.
+func (w *watched) changed(now time.Time) bool {
+	if len(w.paths) == 0 || now.Sub(w.looked) < lookEvery {
+		return false
+	}
+	w.looked = now
+	present := stamps(w.paths)
+	if slices.EqualFunc(present, w.stamps, unchanged) {
+		return false
+	}
+	w.stamps = present
+	return true
+}
+
+// unchanged compares a file with what it was before. One that has been replaced is another, even
+// if its size and time are the same.
+func unchanged(a, b os.FileInfo) bool {
+	if a == nil || b == nil {
+		return a == nil && b == nil
+	}
+	return a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size() && os.SameFile(a, b)
+}
+
+func stamps(paths []string) []os.FileInfo {
+	list := make([]os.FileInfo, len(paths))
+	for i, path := range paths {
+		if info, err := os.Stat(path); err == nil {
+			list[i] = info
+		}
+	}
+	return list
+}
