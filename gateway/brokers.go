@@ -49,6 +49,15 @@ func (b *broker) habit(address string, h upstream.Habit) {
 	b.line(zerolog.WarnLevel, address+h.String()).Str("broker", address).Msg("broker deviates from MQTT: " + h.String())
 }
 
+// fileChanged logs that a file of certificates or keys has changed, and what is used of it.
+func (b *broker) fileChanged(path string, err error) {
+	if err != nil {
+		b.line(zerolog.ErrorLevel, path+err.Error()).Str("file", path).Err(err).Msg("changed certificate file not used")
+		return
+	}
+	b.line(zerolog.InfoLevel, path).Str("file", path).Msg("certificate file read again")
+}
+
 // save stores which broker is in use, where there is a choice.
 func (b *broker) save() {
 	if b.several {

@@ -241,7 +241,8 @@ func (g *Gateway) upstreamOptions() upstream.Options {
 			return g.tracer.Packet(clientID, sent)
 		}
 	}
-	o.ProbeClientID = g.opts.ClientID + "-probe"
+	o.ProbeClientID, o.ProbeAs = g.opts.ClientID+"-probe", g.opts.ClientID
+	o.TLS.Changed = g.broker.fileChanged
 	return o
 }
 

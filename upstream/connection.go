@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -29,7 +30,7 @@ func (l *dedicated) dial(now time.Duration, state linkState, by time.Duration, u
 	}
 	_, limit := l.d.opt.pingTimes(params.KeepAlive)
 	r := dial.Request{
-		Hello: hello, Inbox: &l.mail, Owner: l.mail.owner, Loop: l.mail.loop(),
+		Hello: hello, Client: params.ClientID, Inbox: &l.mail, Owner: l.mail.owner, Loop: l.mail.loop(),
 		Announce: state == stateReconnecting, Paused: l.t.keepAlive.paused,
 		Unacked: limit * 3 / 4, // so that the next PINGREQ finds it over
 	}
@@ -152,9 +153,11 @@ func (l *dedicated) accepted(now time.Duration, present bool) {
 func (l *dedicated) notAccepted(now time.Duration, in *dial.Input) {
 	l.out.conn = nil
 	why := connackRefusal(in.Packet.Code)
-	if !why.passes() {
+	switch {
+	case !why.passes():
 		in.Conn.Answered()
-	} else {
+	case errors.Is(in.Err, dial.ErrUnsent):
+	default:
 		l.retry.connectFailed(in.Conn.Failed(now), &l.d.opt)
 		if why.Kind == NotRefused && l.closedAtConnect(now, in) {
 			why.Kind = RefusedByClosing

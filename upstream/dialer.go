@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 
 	"sngate/upstream/dial"
+	"sngate/upstream/secure"
 )
 
 // Dialer makes Links to one broker, or to whichever of several is in use, and bounds what
@@ -16,7 +17,11 @@ func NewDialer(o Options) (*Dialer, error) {
 		return nil, err
 	}
 	d := &Dialer{shared{opt: o, keys: keys{maphash.MakeSeed()}}}
-	d.dial = dial.New(o.dial(), &d.stats.Stats)
+	t, err := secure.New(o.TLS, &d.stats.TLS)
+	if err != nil {
+		return nil, err
+	}
+	d.dial = dial.New(o.dial(t), &d.stats.Stats)
 	return d, nil
 }
 

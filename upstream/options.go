@@ -13,6 +13,7 @@ import (
 	"sngate/upstream/credential"
 	"sngate/upstream/dial"
 	"sngate/upstream/mqtt"
+	"sngate/upstream/secure"
 )
 
 // Options configures a [Dialer] and the Links made by it. A zero field takes the
@@ -33,8 +34,9 @@ type Options struct {
 	// moved to it over a minute or so, each after a DISCONNECT. 0: never.
 	FailBack time.Duration
 	// ProbeClientID is the client identifier of those trials, which begin and end clean
-	// sessions; it should be used by nobody else.
-	ProbeClientID string
+	// sessions; it should be used by nobody else. ProbeAs is the client whose certificate they
+	// present.
+	ProbeClientID, ProbeAs string
 	// Moved is called when another broker is taken into use, from an owner's goroutine or
 	// one of the Dialer: it must not block. nil: nobody is told.
 	Moved func(from, to string)
@@ -120,6 +122,9 @@ type Options struct {
 	// connections, and must not block. nil: nothing is traced.
 	Trace func(owner any, sent bool) (show func(packet string))
 
+	// TLS says which brokers speak TLS, and how. Its zero value: none does.
+	TLS secure.Options
+
 	// LocalAddresses are addresses of this machine from which connections are opened in turn;
 	// see [dial.Net]. Empty: the system chooses. Not with Dial.
 	LocalAddresses []netip.Addr
@@ -202,17 +207,24 @@ func (o *Options) check() error {
 }
 
 // dial returns what is the connections' business.
-func (o *Options) dial() dial.Options {
-	return dial.Options{
+func (o *Options) dial(t *secure.TLS) dial.Options {
+	d := dial.Options{
 		Addresses: slices.Concat([]string{o.Address}, o.Fallbacks), FailBack: o.FailBack,
 		Probe: func() (hello []byte, err error) {
 			hello, _, err = o.connect(&Connect{ClientID: o.ProbeClientID, CleanSession: true})
 			return hello, err
 		},
+		ProbeAs:        o.ProbeAs,
 		ConnectTimeout: o.ConnectTimeout, MaxDials: o.MaxDials, DialRate: o.DialRate, MaxWaiting: o.MaxWaiting,
 		Quiet: o.PingInterval * 3 / 2, WriteTimeout: o.WriteTimeout, MaxPayload: o.MaxPayload,
 		Moved: o.Moved, Trace: o.Trace, Dial: o.Dial,
 	}
+	if len(o.TLS.Brokers) > 0 {
+		d.Secure = func(address, client string) (func(context.Context, net.Conn) (net.Conn, error), error) {
+			return t.For(address, client)
+		}
+	}
+	return d
 }
 
 // checkConnect reports whether c can be sent.

@@ -5,12 +5,14 @@ import (
 
 	"sngate/upstream/dial"
 	"sngate/upstream/mqtt"
+	"sngate/upstream/secure"
 )
 
 // Stats counts what the Links of one Dialer do. Fields are read at any time and
 // written by this package and dial alone; each only grows, except the three gauges.
 type Stats struct {
 	dial.Stats // of connections; PacketsOut counts what Links write as well
+	TLS        secure.Stats
 
 	Losses     atomic.Uint64 // accepted connections that ended unasked
 	Parkings   atomic.Uint64 // losses taken for a device that has moved away

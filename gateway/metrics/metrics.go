@@ -21,6 +21,7 @@ import (
 	"sngate/snpacket/sn12"
 	"sngate/store"
 	"sngate/upstream"
+	"sngate/upstream/secure"
 )
 
 // QueueLengths are lengths of the queues of a shard.
@@ -72,6 +73,7 @@ type descs struct {
 	upstreamLosses, upstreamParked, upstreamReturned *prometheus.Desc
 	upstreamRenewed                                  *prometheus.Desc
 	upstreamPackets, upstreamBytes, upstreamDrops    *prometheus.Desc
+	tlsHandshakes, tlsFailures, tlsBadFiles          *prometheus.Desc
 	socketReceiveBuffer, socketDrops                 *prometheus.Desc
 	build                                            *prometheus.Desc
 	store                                            storeDescs
@@ -113,6 +115,9 @@ func newDescs() descs {
 		upstreamPackets:     desc("upstream_packets_total", "MQTT control packets received from and sent to the broker.", "type", "direction"),
 		upstreamBytes:       desc("upstream_bytes_total", "Octets of the MQTT control packets.", "direction"),
 		upstreamDrops:       desc("upstream_drops_total", "What was dropped on the broker side, by reason.", "reason"),
+		tlsHandshakes:       desc("upstream_tls_handshakes_total", "TLS handshakes with the broker that have succeeded, by kind.", "kind"),
+		tlsFailures:         desc("upstream_tls_failures_total", "TLS handshakes with the broker that have failed or could not begin, by reason.", "reason"),
+		tlsBadFiles:         desc("upstream_tls_bad_files_total", "Changes of certificate or key files that could not be used."),
 		socketReceiveBuffer: desc("socket_receive_buffer_bytes", "Receive buffer the system has granted.", "listener"),
 		socketDrops:         desc("socket_drops_total", "Datagrams the system dropped because the receive buffer was full.", "listener"),
 		build:               desc("build_info", "Always 1; the version is in the labels.", "version", "goversion"),
@@ -162,6 +167,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 		d.memoryLimit, d.memoryUsed,
 		d.brokerUp, d.unread, d.upstreamOpen, d.upstreamProgress, d.upstreamWaiting, d.upstreamConnects, d.upstreamRefusals,
 		d.brokerUsed, d.failovers, d.failBacks, d.upstreamLosses, d.upstreamParked, d.upstreamReturned, d.upstreamRenewed, d.upstreamPackets, d.upstreamBytes, d.upstreamDrops,
+		d.tlsHandshakes, d.tlsFailures, d.tlsBadFiles,
 		d.socketReceiveBuffer, d.socketDrops, d.build,
 	} {
 		ch <- desc
@@ -290,6 +296,16 @@ func (m *Metrics) collectUpstream(ch chan<- prometheus.Metric) {
 	for i := range upstreamDrops {
 		count(ch, m.desc.upstreamDrops, upstreamDrops[i].of(s).Load(), upstreamDrops[i].reason)
 	}
+	m.collectTLS(ch, &s.TLS)
+}
+
+func (m *Metrics) collectTLS(ch chan<- prometheus.Metric, s *secure.Stats) {
+	count(ch, m.desc.tlsHandshakes, s.Full.Load(), "full")
+	count(ch, m.desc.tlsHandshakes, s.Resumed.Load(), "resumed")
+	for i, name := range secure.ReasonNames() {
+		count(ch, m.desc.tlsFailures, s.Failures[i].Load(), name)
+	}
+	count(ch, m.desc.tlsBadFiles, s.BadFiles.Load())
 }
 
 // collectConnects tells how connects to the broker have ended.

@@ -261,7 +261,7 @@ func (d *Dialer) probe(address string) bool {
 	}
 	ctx, cancel := context.WithTimeout(d.life, d.opt.ConnectTimeout)
 	defer cancel()
-	nc, err := d.opt.Dial(ctx, "tcp", address)
+	nc, err := d.dial(ctx, address, d.opt.ProbeAs)
 	if err != nil {
 		return false
 	}

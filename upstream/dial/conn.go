@@ -44,9 +44,9 @@ func (c *Conn) open(rd *reader) error {
 	if abandoned {
 		return ErrCancelled
 	}
-	nc, err := c.d.opt.Dial(ctx, "tcp", c.broker.address)
+	nc, err := c.d.dial(ctx, c.broker.address, c.req.Client)
 	if err != nil {
-		return fmt.Errorf("upstream: %w", err)
+		return err
 	}
 	if !c.adopt(nc) {
 		return ErrCancelled
@@ -77,6 +77,25 @@ func (c *Conn) open(rd *reader) error {
 		c.d.stats.Refusals[min(int(ack.Code), len(c.d.stats.Refusals)-1)].Add(1)
 	}
 	return nil
+}
+
+// dial opens a connection for a client, which is a TLS connection where that is wanted.
+func (d *Dialer) dial(ctx context.Context, address, client string) (net.Conn, error) {
+	var secure func(context.Context, net.Conn) (net.Conn, error)
+	if d.opt.Secure != nil {
+		var err error
+		if secure, err = d.opt.Secure(address, client); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrUnsent, err)
+		}
+	}
+	nc, err := d.opt.Dial(ctx, "tcp", address)
+	if err == nil && secure != nil {
+		nc, err = secure(ctx, nc)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("upstream: %w", err)
+	}
+	return nc, nil
 }
 
 // adopt makes nc the connection of c, or closes it when nobody wants it any more.

@@ -16,6 +16,8 @@ var (
 	ErrTimeout   = errors.New("upstream: no answer in time")
 	ErrBusy      = errors.New("upstream: too many connects waiting")
 	ErrCancelled = errors.New("upstream: cancelled")
+	// ErrUnsent: nothing was sent, so that it says nothing of the broker.
+	ErrUnsent = errors.New("upstream: not connected to the broker")
 )
 
 // Options configures a [Dialer]. upstream.Options says more of each field.
@@ -23,6 +25,7 @@ type Options struct {
 	Addresses      []string               // host:port each; the first is preferred
 	FailBack       time.Duration          // how often the preferred broker is tried while another is in use; 0: never
 	Probe          func() ([]byte, error) // makes the CONNECT of those trials; an error: it is not known as whom
+	ProbeAs        string                 // Request.Client of those trials
 	ConnectTimeout time.Duration          // of those trials
 	MaxDials       int                    // connects in progress
 	DialRate       int                    // connects begun per second; 0: any number
@@ -33,6 +36,10 @@ type Options struct {
 	Moved          func(from, to string)
 	Trace          func(owner any, sent bool) (show func(packet string))
 	Dial           func(ctx context.Context, network, address string) (net.Conn, error)
+	// Secure is asked before a client's connection is dialled. What it returns, if not nil, is
+	// given the connection, and returns the one to use, or an error and has closed it. With an
+	// error of its own nothing is dialled. nil: connections are used as they are.
+	Secure func(address, client string) (func(ctx context.Context, nc net.Conn) (net.Conn, error), error)
 }
 
 // Stats counts what connections do, by MQTT control packet type where it is an array of 16

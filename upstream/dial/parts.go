@@ -79,6 +79,7 @@ type Conn struct {
 // Request says how to connect.
 type Request struct {
 	Hello    []byte // CONNECT
+	Client   string // for Options.Secure
 	Inbox    Inbox
 	Loop     *eventloop.Loop // the owner's goroutine waits in it, and reads the connection if it can; nil: it does not
 	Owner    any             // for Options.Trace

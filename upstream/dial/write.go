@@ -84,7 +84,8 @@ func (c *Conn) nextChunk(done []byte) []byte {
 }
 
 // writeAll writes p in steps, each with a deadline of its own, so that a slow broker
-// is told from one that does not read at all.
+// is told from one that does not read at all. A step that has been cut off goes on, but not
+// in TLS, where the next write fails as well: there all of it has to get through in time.
 func (c *Conn) writeAll(p []byte) error {
 	const step = 16 << 10
 	for len(p) > 0 {
