@@ -8,10 +8,11 @@ import (
 
 // broker checks what is said of the broker, and reads the password's file.
 func (d *decoder) broker(b *Broker) {
-	if _, err := parseBrokerURL(b.URL); err != nil && !d.bad["broker.url"] {
+	if _, _, err := parseBrokerURL(b.URL); err != nil && !d.bad["broker.url"] {
 		d.fault("broker.url", "%v", err)
 	}
 	d.fallbacks(b)
+	checkTLS(d, b)
 	d.localAddresses(b)
 	d.password(b)
 	accountCheck{d, b}.all()
@@ -46,7 +47,7 @@ func (d *decoder) fallbacks(b *Broker) {
 		if d.bad[at] {
 			continue
 		}
-		address, err := parseBrokerURL(text)
+		address, _, err := parseBrokerURL(text)
 		switch where := used[address]; {
 		case err != nil:
 			d.fault(at, "%v", err)

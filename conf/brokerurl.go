@@ -1,8 +1,8 @@
 package conf
 
 import (
+	"cmp"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
@@ -12,45 +12,45 @@ import (
 const (
 	embeddedURL = "embedded"
 	brokerPort  = "1883" // of a broker.url without one
+	securePort  = "8883" // of one with TLS
 )
 
-// parseBrokerURL returns the "host:port" of a broker.url, or "" for the built-in broker. What
-// has no scheme is a host, with or without a port. The errors do not show the URL, which may
-// have a password in it.
-func parseBrokerURL(text string) (string, error) {
+// parseBrokerURL returns the "host:port" of a broker.url, or "" for the built-in broker, and
+// whether it speaks TLS. What has no scheme is a host, with or without a port. The errors do not
+// show the URL, which may have a password in it.
+func parseBrokerURL(text string) (address string, secure bool, err error) {
 	if text == embeddedURL {
-		return "", nil
+		return "", false, nil
 	}
 	want := errors.New(`is not the URL of a broker; want "embedded" or one such as "tcp://broker.example:1883"`)
 	if nearlyEmbedded(text) {
-		return "", errors.New(`is not the URL of a broker; did you mean "embedded"?`)
+		return "", false, errors.New(`is not the URL of a broker; did you mean "embedded"?`)
 	}
 	u, err := url.Parse(withScheme(text))
 	if err != nil {
-		return "", want
-	}
-	switch u.Scheme {
-	case "tcp", "mqtt":
-	case "ssl", "tls", "mqtts":
-		return "", fmt.Errorf("%s:// is not available in this version; want tcp:// or \"embedded\"", u.Scheme)
-	default:
-		return "", want
-	}
-	if u.User != nil {
-		return "", errors.New("has a user name in it; want it in broker.username and broker.password")
-	}
-	if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "" {
-		return "", errors.New("has a part behind the port; want only the host and the port")
+		return "", false, want
 	}
 	port := u.Port()
-	if port == "" {
-		port = brokerPort
+	switch u.Scheme {
+	case "tcp", "mqtt":
+		port = cmp.Or(port, brokerPort)
+	case "ssl", "tls", "mqtts":
+		secure = true
+		port = cmp.Or(port, securePort)
+	default:
+		return "", false, want
 	}
-	address := net.JoinHostPort(u.Hostname(), port)
+	if u.User != nil {
+		return "", false, errors.New("has a user name in it; want it in broker.username and broker.password")
+	}
+	if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "" {
+		return "", false, errors.New("has a part behind the port; want only the host and the port")
+	}
+	address = net.JoinHostPort(u.Hostname(), port)
 	if h, err := parseAddress(address); err != nil || h.name == "" || h.port == 0 {
-		return "", want
+		return "", false, want
 	}
-	return address, nil
+	return address, secure, nil
 }
 
 // withScheme makes a URL of a host, with or without a port. An IPv6 address alone needs no

@@ -43,6 +43,33 @@ func TestBrokerAddressesMayLackTheScheme(t *testing.T) {
 	}
 }
 
+func TestBrokersWithTLSHaveAPortOfTheirOwn(t *testing.T) {
+	tests := map[string]string{
+		"ssl://broker.example":      "broker.example:8883",
+		"tls://broker.example":      "broker.example:8883",
+		"MQTTS://broker.example":    "broker.example:8883",
+		"mqtts://broker.example:80": "broker.example:80",
+		"ssl://[2001:db8::7]":       "[2001:db8::7]:8883",
+		"tls://192.0.2.7/":          "192.0.2.7:8883",
+	}
+	for text, want := range tests {
+		b := mustParse(t, "[broker]\nurl = '"+text+"'\nfallback_urls = ['plain', 'ssl://other', 'tcp://third:8883']").Broker
+		if got := b.Address(); got != want {
+			t.Errorf("url %q: broker %q, want %q", text, got, want)
+		}
+		if diff := cmp.Diff([]string{want, "other:8883"}, b.SecureAddresses()); diff != "" {
+			t.Errorf("url %q: %s", text, diff)
+		}
+		b = mustParse(t, "[broker]\nurl = 'plain'\nfallback_urls = ['"+text+"']").Broker
+		if diff := cmp.Diff([]string{want}, b.SecureAddresses()); diff != "" {
+			t.Errorf("fallback %q: %s", text, diff)
+		}
+	}
+	if list := mustParse(t, "[broker]\nurl = 'tcp://broker:8883'").Broker.SecureAddresses(); list != nil {
+		t.Errorf("without TLS: %v", list)
+	}
+}
+
 func TestWhatIsNoBrokerAddressIsRefused(t *testing.T) {
 	tests := map[string]string{
 		"":                   "is not the URL of a broker; want",
@@ -58,8 +85,10 @@ func TestWhatIsNoBrokerAddressIsRefused(t *testing.T) {
 		"2001:db8::7:x":      "is not the URL of a broker; want",
 		"http://broker":      "is not the URL of a broker; want",
 		"ws://broker":        "is not the URL of a broker; want",
-		"mqtts://broker":     "mqtts:// is not available in this version",
-		"ssl://broker":       "ssl:// is not available in this version",
+		"wss://broker":       "is not the URL of a broker; want",
+		"ssl://u:p@broker":   "has a user name in it",
+		"mqtts://broker/x":   "has a part behind the port",
+		"tls://":             "is not the URL of a broker; want",
 		"broker/topic":       "has a part behind the port",
 		"broker?x=1":         "has a part behind the port",
 		"mqtt://broker#x":    "has a part behind the port",

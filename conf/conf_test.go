@@ -123,7 +123,7 @@ func TestBrokerURL(t *testing.T) {
 		}
 	}
 	for _, url := range []string{"", "tcp://", "tcp://:1883", "tcp://a:0", "tcp://a:70000", "tcp://a b",
-		"tcp://a:x", "ws://a", "tcp:a", "tcp://a/b", "tcp://a?b", "tcp://a#b", "ssl://a", "Embedded", "tcp://u:p@a", "tcp://%zz"} {
+		"tcp://a:x", "ws://a", "tcp:a", "tcp://a/b", "tcp://a?b", "tcp://a#b", "ssl://", "Embedded", "tcp://u:p@a", "tcp://%zz"} {
 		if msg := mustRefuse(t, "[broker]\nurl = '"+url+"'"); !strings.HasPrefix(msg, "test.toml:2: broker.url: ") {
 			t.Errorf("%q: %s", url, msg)
 		}

@@ -98,6 +98,12 @@ type Broker struct {
 	FallbackURLs   []string      `toml:"fallback_urls"`             // see Fallbacks
 	FailBack       time.Duration `toml:"fail_back" range:"0s..24h"` // 0: never
 	LocalAddresses []netip.Addr  `toml:"local_addresses"`           // empty: the system chooses
+	ServerName     string        `toml:"server_name"`               // "": the host of the URL
+	CAFile         string        `toml:"ca_file"`                   // "": the system's authorities
+	CertFile       string        `toml:"cert_file"`                 // a secure.Template; "": no certificate
+	KeyFile        string        `toml:"key_file"`                  // a secure.Template; set if CertFile is
+	ALPN           []string      `toml:"alpn"`
+	MinTLS         string        `toml:"min_tls" enum:"1.2,1.3"`
 	Mode           string        `toml:"mode" enum:"dedicated" later:"shared"`
 	Username       string        `toml:"username"` // a template, as ClientID and Password are: see Credentials
 	Password       Secret        `toml:"password"` // also holds the content of PasswordFile, as it is
@@ -144,15 +150,26 @@ func (b Broker) Embedded() bool { return b.URL == embeddedURL }
 
 // Address is the "host:port" of a broker that is not embedded.
 func (b Broker) Address() string {
-	address, _ := parseBrokerURL(b.URL)
+	address, _, _ := parseBrokerURL(b.URL)
 	return address
+}
+
+// SecureAddresses are those of Address and Fallbacks that speak TLS.
+func (b Broker) SecureAddresses() []string {
+	var list []string
+	for _, text := range append([]string{b.URL}, b.FallbackURLs...) {
+		if address, secure, err := parseBrokerURL(text); err == nil && secure {
+			list = append(list, address)
+		}
+	}
+	return list
 }
 
 // Fallbacks are the "host:port" of the brokers behind FallbackURLs.
 func (b Broker) Fallbacks() []string {
 	var list []string
 	for _, text := range b.FallbackURLs {
-		address, _ := parseBrokerURL(text)
+		address, _, _ := parseBrokerURL(text)
 		list = append(list, address)
 	}
 	return list

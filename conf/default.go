@@ -15,6 +15,7 @@ func Default() *Config {
 		Listener: []Listener{defaultListener()},
 		Broker: Broker{
 			URL: embeddedURL, FallbackURLs: []string{}, LocalAddresses: []netip.Addr{}, Mode: "dedicated",
+			ALPN: []string{}, MinTLS: "1.2",
 			ClientID: "{client_id}", Device: []BrokerDevice{},
 			Signer:         Signer{Algorithm: "sha256", Encoding: "hex", KeyEncoding: "text", Life: time.Hour},
 			ConnectTimeout: 10 * time.Second,

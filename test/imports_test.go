@@ -45,7 +45,7 @@ func layers() map[string][]string {
 		"gateway/oplog":            {"gateway/admin", "gateway/listen", "gateway/session", "snpacket", "topicreg", "internal/explain", "internal/rate"},
 		"gateway/persist":          {"gateway/session", "store", "internal/binrec"},
 		"gateway":                  {"gateway/oplog", "gateway/persist", "gateway/listen", "gateway/discovery", "gateway/metrics", "gateway/admin", "snpacket", "topicreg", "gateway/session", "gateway/session/dialogue", "gateway/session/sn12", "upstream", "store", "internal/deadline", "internal/eventloop", "internal/rate"},
-		"conf":                     {"topicreg", "upstream/credential"},
+		"conf":                     {"topicreg", "upstream/credential", "upstream/secure"},
 		"embeddedbroker":           {"internal/rate"},
 		"internal/loadgen":         {"snpacket", "upstream/mqtt"}, // devices on one side, the broker on the other
 		"internal":                 {"snpacket", "topicreg"},

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 
@@ -120,6 +121,9 @@ func listeners(cfg *conf.Config) string {
 func brokerName(cfg *conf.Config) string {
 	if cfg.Broker.Embedded() {
 		return "embedded, on " + cfg.EmbeddedBroker.Address
+	}
+	if slices.Contains(cfg.Broker.SecureAddresses(), cfg.Broker.Address()) {
+		return "ssl://" + cfg.Broker.Address()
 	}
 	return "tcp://" + cfg.Broker.Address()
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,6 +29,7 @@ import (
 	"sngate/store/bolt"
 	"sngate/topicreg"
 	"sngate/upstream"
+	"sngate/upstream/secure"
 )
 
 // willWait is how long the will of a lost device waits for the broker where the gateway
@@ -229,6 +231,23 @@ func upstreamOptions(cfg *conf.Config) upstream.Options {
 	}
 	if !b.Embedded() {
 		o.Address, o.Fallbacks, o.FailBack = b.Address(), b.Fallbacks(), b.FailBack
+	}
+	o.TLS = tlsOptions(b)
+	return o
+}
+
+func tlsOptions(b *conf.Broker) secure.Options {
+	o := secure.Options{
+		Brokers:    b.SecureAddresses(),
+		ServerName: b.ServerName,
+		CAFile:     b.CAFile,
+		CertFile:   secure.Template(b.CertFile),
+		KeyFile:    secure.Template(b.KeyFile),
+		ALPN:       b.ALPN,
+		MinVersion: tls.VersionTLS12,
+	}
+	if b.MinTLS == "1.3" {
+		o.MinVersion = tls.VersionTLS13
 	}
 	return o
 }

@@ -1,12 +1,17 @@
 package main
 
 import (
+	"crypto/tls"
+	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"sngate/conf"
+	"sngate/upstream/secure"
+	"sngate/upstream/secure/securetest"
 )
 
 func TestEventLoopAndLingerReachTheirPackages(t *testing.T) {
@@ -29,5 +34,28 @@ func TestEventLoopAndLingerReachTheirPackages(t *testing.T) {
 		if linger := storeOptions(cfg.Store).Linger; o.NoEventLoop != want.noLoop || linger != want.linger {
 			t.Errorf("%q: no event loop %v, linger %v; want %+v", text, o.NoEventLoop, linger, want)
 		}
+	}
+}
+
+func TestTLSIsWired_Case170(t *testing.T) {
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	securetest.NewCA(t, "ca").Write(t, ca)
+	cfg, err := conf.Parse("", []byte("[broker]\nurl = 'ssl://a'\nfallback_urls = ['tcp://b', 'ssl://c:1']\nserver_name = 'x'\nca_file = '"+ca+
+		"'\ncert_file = '{client_id}.pem'\nkey_file = '{client_id}.key'\nalpn = ['y']\nmin_tls = '1.3'"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := secure.Options{
+		Brokers: []string{"a:8883", "c:1"}, ServerName: "x", CAFile: ca, CertFile: "{client_id}.pem", KeyFile: "{client_id}.key",
+		ALPN: []string{"y"}, MinVersion: tls.VersionTLS13,
+	}
+	if got := upstreamOptions(cfg).TLS; !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if name := brokerName(cfg); name != "ssl://a:8883" {
+		t.Errorf("the log names the broker %s", name)
+	}
+	if got := upstreamOptions(conf.Default()).TLS; len(got.Brokers) > 0 || got.MinVersion != tls.VersionTLS12 {
+		t.Errorf("by default %+v", got)
 	}
 }

@@ -1,0 +1,230 @@
+package e2e
+
+import (
+	"crypto/tls"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"sngate/internal/snclient"
+	"sngate/snpacket/sn12"
+	"sngate/test/mosquitto"
+	"sngate/test/testgateway"
+	"sngate/upstream/secure/securetest"
+)
+
+// tlsSite is a mosquitto with TLS, whose certificate is for "localhost" by its subject alternative
+// name only, and files of certificates.
+type tlsSite struct {
+	*mosquitto.Broker
+	t   testing.TB
+	ca  *securetest.CA
+	dir string
+}
+
+func startTLS(t testing.TB, extra ...string) *tlsSite {
+	t.Helper()
+	s := &tlsSite{t: t, ca: securetest.NewCA(t, "site ca"), dir: t.TempDir()}
+	s.ca.Write(t, s.at("ca.pem"))
+	s.ca.Issue(t, securetest.Certificate{DNS: []string{"localhost"}}).Write(t, s.at("broker.pem"), s.at("broker.key"))
+	s.Broker = mosquitto.Start(t, mosquitto.Options{Persistence: t.TempDir(), Extra: append([]string{
+		"cafile " + s.at("ca.pem"), "certfile " + s.at("broker.pem"), "keyfile " + s.at("broker.key"), "max_queued_messages 0",
+	}, extra...)})
+	return s
+}
+
+func (s *tlsSite) at(name string) string { return filepath.Join(s.dir, name) }
+
+func (s *tlsSite) url() string {
+	_, port, _ := strings.Cut(s.Addr(), ":")
+	return "ssl://localhost:" + port
+}
+
+// client writes a client certificate to files.
+func (s *tlsSite) client(name, file string) {
+	s.t.Helper()
+	s.ca.Issue(s.t, securetest.Certificate{Name: name}).Write(s.t, s.at(file+".pem"), s.at(file+".key"))
+}
+
+// settings has the broker's authority, and more keys.
+func (s *tlsSite) settings(more testgateway.Settings) testgateway.Settings {
+	all := testgateway.Settings{"broker.ca_file": strconv.Quote(s.at("ca.pem")), "broker.reconnect_max": `"1s"`, "gateway.client_id": `"gw"`}
+	for key, value := range more {
+		all[key] = value
+	}
+	return all
+}
+
+// wantConnected waits until the broker has told that a client has connected as a user.
+func (s *tlsSite) wantConnected(client, user string) {
+	s.t.Helper()
+	testgateway.Eventually(s.t, fmt.Sprintf("the broker sees %s as %s", client, user), func() bool {
+		for line := range strings.Lines(s.Log()) {
+			if strings.Contains(line, " as "+client+" (") && strings.Contains(line, "u'"+user+"'") {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+func failures(reason string) string {
+	return fmt.Sprintf("sngate_upstream_tls_failures_total{reason=%q}", reason)
+}
+
+// wantFault wants the device's CONNECT refused by "congestion", the reason counted, and the text
+// in one line of the log and, of the gateway's own connection, in /readyz.
+func wantFault(t *testing.T, g *testgateway.Gateway, reason, text string) {
+	t.Helper()
+	n := testgateway.NewNode(t, g.Addr)
+	if code := n.Connect(sn12.Connect{ClientID: []byte("pump-1"), CleanSession: true, Duration: 60}); code != sn12.RejectedCongestion {
+		t.Errorf("CONNECT is answered by %v", code)
+	}
+	var lines []string
+	testgateway.Eventually(t, "the log tells of the device", func() bool {
+		lines = nil
+		for _, l := range g.LogLines() {
+			if l.ClientID == "pump-1" && l.Message == "upstream connect failed" {
+				lines = append(lines, l.Error)
+			}
+		}
+		return len(lines) > 0
+	})
+	if len(lines) != 1 || !strings.Contains(lines[0], text) {
+		t.Errorf("the log says %q, want one line with %q", lines, text)
+	}
+	if v := g.Value(failures(reason)); v < 1 {
+		t.Errorf("%s is counted %v times", reason, v)
+	}
+}
+
+func TestTheNameInTheBrokersCertificateIsVerified_Case170(t *testing.T) {
+	t.Parallel()
+	s := startTLS(t)
+	g := startGateway(t, s.url(), s.settings(nil))
+	g.AwaitReady(200)
+	n := testgateway.NewNode(t, g.Addr)
+	n.MustConnect("pump-1", true, 60)
+
+	g = startGateway(t, s.url(), s.settings(testgateway.Settings{"broker.server_name": `"mqtt.example"`}))
+	const text = `TLS: the broker's certificate is for "localhost", not for "mqtt.example"`
+	wantFault(t, g, "name_mismatch", text)
+	testgateway.Eventually(t, "/readyz says what is wrong", func() bool {
+		status, body := g.Get("/readyz")
+		return status == 503 && strings.Contains(body, text)
+	})
+
+	g = startGateway(t, s.url(), testgateway.Settings{})
+	wantFault(t, g, "unknown_ca", `none of the known authorities (broker.ca_file) has signed the broker's certificate, but "CN=site ca"`)
+
+	plain := mosquitto.Start(t, mosquitto.Options{})
+	g = startGateway(t, "ssl://"+plain.Addr(), s.settings(nil))
+	wantFault(t, g, "closed", "does the broker speak TLS on this port?")
+}
+
+func TestAClientCertificateIsPresented_Case171(t *testing.T) {
+	t.Parallel()
+	s := startTLS(t, "require_certificate true", "use_identity_as_username true")
+	s.client("all of them", "all")
+	g := startGateway(t, s.url(), s.settings(testgateway.Settings{"broker.cert_file": strconv.Quote(s.at("all.pem")), "broker.key_file": strconv.Quote(s.at("all.key"))}))
+	g.AwaitReady(200)
+	for i := range 20 {
+		n := testgateway.NewNode(t, g.Addr)
+		id := fmt.Sprint("meter-", i)
+		n.MustConnect(id, true, 60)
+		s.wantConnected(id, "all of them")
+	}
+	if full, resumed := g.Value(`sngate_upstream_tls_handshakes_total{kind="full"}`), g.Value(`sngate_upstream_tls_handshakes_total{kind="resumed"}`); full+resumed != 21 || full > 2 {
+		t.Errorf("%v handshakes are full and %v resumed", full, resumed)
+	}
+
+	g = startGateway(t, s.url(), s.settings(nil))
+	wantFault(t, g, "certificate_required", "TLS: the broker asks for a client certificate (broker.cert_file, broker.key_file)")
+
+	securetest.NewCA(t, "stranger").Issue(t, securetest.Certificate{Name: "x"}).Write(t, s.at("x.pem"), s.at("x.key"))
+	g = startGateway(t, s.url(), s.settings(testgateway.Settings{"broker.cert_file": strconv.Quote(s.at("x.pem")), "broker.key_file": strconv.Quote(s.at("x.key"))}))
+	wantFault(t, g, "certificate_refused", "TLS: the broker refuses the client certificate "+s.at("x.pem"))
+}
+
+func TestEachDevicePresentsItsOwnCertificate_Case171(t *testing.T) {
+	t.Parallel()
+	s := startTLS(t, "require_certificate true", "use_identity_as_username true")
+	for _, name := range []string{"gw", "meter-1", "meter-2"} {
+		s.client("cn of "+name, name)
+	}
+	g := startGateway(t, s.url(), s.settings(testgateway.Settings{
+		"broker.cert_file": strconv.Quote(s.at("{client_id}.pem")), "broker.key_file": strconv.Quote(s.at("{client_id}.key")),
+	}))
+	g.AwaitReady(200)
+	s.wantConnected("gw", "cn of gw")
+	for _, name := range []string{"meter-1", "meter-2", "meter-1"} {
+		n := testgateway.NewNode(t, g.Addr)
+		n.MustConnect(name, true, 60)
+		s.wantConnected(name, "cn of "+name)
+	}
+	wantFault(t, g, "bad_file", s.at("pump-1.pem")+" cannot be read: no such file or directory")
+}
+
+// The certificate of all devices is renewed while they publish. The connections that are open
+// stay; when the broker has been started again all of them come with the new one.
+func TestACertificateIsRenewedWhileDevicesPublish_Case171(t *testing.T) {
+	const devices, messages = 50, 12
+	s := startTLS(t, "require_certificate true", "use_identity_as_username true")
+	s.client("old", "all")
+	s.client("watcher", "watcher")
+	watcher, err := tls.LoadX509KeyPair(s.at("watcher.pem"), s.at("watcher.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	watch := func(filters ...string) *testgateway.Client {
+		return testgateway.ConnectMQTTWith(t, s.Addr(), func(o *mqtt.ClientOptions) {
+			o.Servers = nil
+			o.AddBroker(s.url()).SetClientID("watcher").SetCleanSession(false)
+			o.SetTLSConfig(&tls.Config{RootCAs: s.ca.Pool(), Certificates: []tls.Certificate{watcher}})
+		}, filters...)
+	}
+	watch("up/#").Disconnect(100)
+	g := startGateway(t, s.url(), s.settings(testgateway.Settings{"broker.cert_file": strconv.Quote(s.at("all.pem")), "broker.key_file": strconv.Quote(s.at("all.key"))}))
+	g.AwaitReady(200)
+	s.wantConnected("gw", "old")
+	failed := make(chan error, devices)
+	for i := range devices {
+		d := connect(t, g.Addr, snclient.Options{ClientID: fmt.Sprint("meter-", i), CleanSession: true, KeepAlive: time.Minute})
+		go func() {
+			topic := snclient.Name(fmt.Sprint("up/", i))
+			for n := range messages {
+				if err := d.Publish(d.ctx, topic, []byte(strconv.Itoa(n)), 1, false); err != nil {
+					failed <- fmt.Errorf("device %d, message %d: %w", i, n, err)
+					return
+				}
+				if n < messages/2 {
+					<-time.After(100 * time.Millisecond)
+				}
+			}
+			failed <- nil
+		}()
+	}
+	s.client("new", "all")
+	s.Restart()
+	for range devices {
+		if err := <-failed; err != nil {
+			t.Error(err)
+		}
+	}
+	g.AwaitReady(200)
+	testgateway.NewNode(t, g.Addr).MustConnect("late", true, 60)
+	s.wantConnected("late", "new")
+	if n := g.Value("sngate_upstream_tls_bad_files_total"); n > 1 { // 1: between the certificate and its key
+		t.Errorf("%v changes of files could not be used", n)
+	}
+	w, got := watch(), make(map[string]bool)
+	for len(got) < devices*messages {
+		m := w.Receive()
+		got[m.Topic()+" "+string(m.Payload())] = true
+	}
+}
