@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync/atomic"
 )
 
 // conn is a TLS connection that says why it fails. A certificate that the broker does not take
@@ -17,8 +18,8 @@ type conn struct {
 	opt   *Options
 	stats *Stats
 
-	asked bool // the broker has asked for a certificate
-	heard bool // something has been read; of the one goroutine that reads
+	asked bool        // the broker has asked for a certificate
+	heard atomic.Bool // something has been read; until then one goroutine alone reads and writes
 }
 
 // certificate answers a broker that asks for a certificate.
@@ -33,10 +34,29 @@ func (c *conn) certificate(*tls.CertificateRequestInfo) (*tls.Certificate, error
 // Read implements net.Conn.
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if err != nil && !c.heard && c.refused(err) {
+	switch heard := c.heard.Load(); {
+	case !heard && n > 0:
+		c.heard.Store(true)
+	case !heard && err != nil && c.refused(err):
 		err = c.fault(err)
 	}
-	c.heard = c.heard || n > 0
+	return n, err
+}
+
+// Write implements net.Conn. The broker may have closed before anything is written: then what it
+// has said is still to be read.
+func (c *conn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if err == nil || c.heard.Load() || !closedByPeer(err) {
+		return n, err
+	}
+	_, said := c.Conn.Read(make([]byte, 1))
+	if _, ok := alertOf(said); ok {
+		return n, c.fault(said)
+	}
+	if c.asked {
+		return n, c.fault(err)
+	}
 	return n, err
 }
 

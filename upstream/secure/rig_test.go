@@ -29,6 +29,7 @@ type site struct {
 	stats secure.Stats
 	tls   *secure.TLS
 	peer  *tls.Config // of the broker
+	quick bool        // the broker has closed before the client writes
 	seen  string      // the common name that the broker has seen last; "" without a certificate
 }
 
@@ -85,7 +86,12 @@ func (s *site) connect(client string) (resumed bool, err error) {
 		return false, err
 	}
 	defer nc.Close()
-	_, _ = nc.Write([]byte{1}) // a broker that refuses does not take it
+	if s.quick {
+		<-done
+	}
+	if _, err = nc.Write([]byte{1}); err != nil {
+		return false, err
+	}
 	_, err = nc.Read(make([]byte, 1))
 	return nc.(interface{ ConnectionState() tls.ConnectionState }).ConnectionState().DidResume, err
 }
