@@ -69,6 +69,7 @@ func receiver(fn *ast.FuncDecl) string {
 func plain() map[string]string {
 	return map[string]string{
 		"conf.Session":           "keys of the configuration, read-only once it is checked",
+		"conf.Broker":            "the same",
 		"gateway.Options":        "options, read-only after the start",
 		"gateway/session.Config": "options, read-only",
 		"upstream.Options":       "options, read-only",
