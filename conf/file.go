@@ -32,6 +32,9 @@ func readAll(f *os.File, limit int64) ([]byte, error) {
 // readSecrets is readFile for a file that nobody may have a bit of shut for, where permissions
 // are such bits. It also tells how the file looked.
 func readSecrets(path string, limit int64, shut fs.FileMode) ([]byte, Stamp, error) {
+	if info, err := os.Stat(path); err == nil && info.Mode()&fs.ModeNamedPipe != 0 {
+		return nil, stampOf(info), errors.New("is a pipe, which may never end; want a file")
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, Stamp{}, err

@@ -160,7 +160,7 @@ func TestTablesAreChecked(t *testing.T) {
 		"client_id,a b":                        "column 2 has no valid name",
 		"client_id,":                           "column 2 has no valid name",
 		"client_id,gateway":                    `the column "gateway" has the name of another placeholder`,
-		"client_id,x,x":                        `the column "x" is there twice`,
+		"client_id,x,x":                        `column 3 has the name of another one; want the names of the columns in the first line`,
 		"username,password":                    `there is no column "client_id"`,
 		strings.Repeat("a,", 64) + "client_id": "there are more than 64 columns",
 	} {

@@ -38,14 +38,14 @@ func NewTable(columns []string) (*Table, error) {
 	if len(columns) > maxColumns {
 		return nil, fmt.Errorf("there are more than %d columns", maxColumns)
 	}
-	for i, name := range columns {
+	for i, name := range columns { // a file without a line of names has secrets here: they are not shown
 		switch {
 		case !validColumn(name):
 			return nil, fmt.Errorf("column %d has no valid name; want letters, digits, '_' and '-'", i+1)
 		case slices.Contains(reserved(), name):
 			return nil, fmt.Errorf("the column %q has the name of another placeholder; want another name", name)
 		case slices.Contains(columns[:i], name):
-			return nil, fmt.Errorf("the column %q is there twice", name)
+			return nil, fmt.Errorf("column %d has the name of another one; want the names of the columns in the first line", i+1)
 		}
 	}
 	if !slices.Contains(columns, ColumnClientID) {
