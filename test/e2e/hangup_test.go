@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -130,6 +131,11 @@ func TestLogThatNobodyReadsDoesNotEndTheGateway(t *testing.T) {
 // The commands of a user at a terminal end with it, as usual.
 func TestHangupEndsTheClients(t *testing.T) {
 	t.Parallel()
+	// Where these tests run under nohup, a program would inherit that the signal is ignored; one
+	// that is caught it gets as it is by default.
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGHUP)
+	defer signal.Stop(caught)
 	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
