@@ -289,11 +289,15 @@ func TestLazyRequestsWaitForCompany(t *testing.T) {
 func TestTheRequestsOfOneClientAreNoCompany(t *testing.T) {
 	inBubble(t, Options{}, func(c *crowd) {
 		for n := 1; n <= 5; n++ {
+			release := block(c, c)
 			c.alone(3)
+			release()
 			c.want("at once", 3*n, uint64(n))
 		}
+		release := block(c, c)
 		c.alone(1)
 		c.ask(1)
+		release()
 		c.want("another one asks as well", 17, 6)
 		c.alone(1)
 		c.want("who may come again", 17, 6)

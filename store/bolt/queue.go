@@ -94,11 +94,10 @@ func (s *fileStore) enqueue(r request) bool {
 	}
 	s.stats.Queued++
 	s.stats.QueuedBytes += size
-	wake := s.ends(s.rest)
-	s.mu.Unlock()
-	if wake {
-		s.wakeUp()
+	if s.ends(s.rest) {
+		s.wakeUp() // with the lock: it must not end a rest that begins after it
 	}
+	s.mu.Unlock()
 	return true
 }
 
@@ -125,8 +124,8 @@ func (s *fileStore) Close() error {
 	s.mu.Lock()
 	first := !s.closing
 	s.closing = true
-	s.mu.Unlock()
 	s.wakeUp()
+	s.mu.Unlock()
 	<-s.gone
 	if !first {
 		return nil
