@@ -22,15 +22,15 @@ func (l *dedicated) dial(now time.Duration, state linkState, by time.Duration, u
 		params.Will = nil
 	}
 	l.state, l.until = state, by
-	hello, life, err := l.d.opt.connect(&params)
-	l.renewAt = l.d.opt.renewal(now, life)
+	_, err := l.d.opt.credentials(params.ClientID) // who has none does not have to wait for a slot to hear of it
 	if err != nil {
 		l.refused(now, Refusal{Kind: RefusedWithoutCredentials}, err)
 		return
 	}
+	l.greeting = &greeting{d: l.d, c: params, as: params.ClientID}
 	_, limit := l.d.opt.pingTimes(params.KeepAlive)
 	r := dial.Request{
-		Hello: hello, Client: params.ClientID, Inbox: &l.mail, Owner: l.mail.owner, Loop: l.mail.loop(),
+		Greet: l.greeting.make, Inbox: &l.mail, Owner: l.mail.owner, Loop: l.mail.loop(),
 		Announce: state == stateReconnecting, Paused: l.t.keepAlive.paused,
 		Unacked: limit * 3 / 4, // so that the next PINGREQ finds it over
 	}
@@ -130,6 +130,7 @@ func (l *dedicated) accepted(now time.Duration, present bool) {
 	// what the owner has subscribed to, is not in it.
 	present = present && !l.params.CleanSession && (l.home == nil || l.home == b)
 	l.home = b
+	l.renewAt, l.greeting = l.greeting.renewal(now), nil
 	own := l.state == stateReconnecting
 	l.state, l.out.open = stateUp, true
 	l.retry.up(now, own)
@@ -153,6 +154,9 @@ func (l *dedicated) accepted(now time.Duration, present bool) {
 func (l *dedicated) notAccepted(now time.Duration, in *dial.Input) {
 	l.out.conn = nil
 	why := connackRefusal(in.Packet.Code)
+	if errors.As(in.Err, new(unknown)) {
+		why.Kind = RefusedWithoutCredentials
+	}
 	switch {
 	case !why.passes():
 		in.Conn.Answered()

@@ -192,3 +192,35 @@ func TestRenewalsAreSpread(t *testing.T) {
 		}
 	})
 }
+
+// A password that waits in line would be old when it is sent.
+func TestPasswordsAreMadeWhenTheConnectHasItsSlot(t *testing.T) {
+	of := func(clientID string) (credential.Connect, error) {
+		password := []byte(time.Now().Format(time.TimeOnly))
+		return credential.Connect{ClientID: clientID, HasUsername: true, Username: "u", Password: password, Life: time.Hour}, nil
+	}
+	opt := upstream.Options{Credentials: of, MaxDials: 1, SlotWait: time.Hour, ConnectTimeout: time.Minute, PingInterval: 10 * time.Hour}
+	bubble(t, opt, func(r *rig) {
+		other := r.link()
+		other.Connect(r.now(), &upstream.Connect{ClientID: "other"})
+		r.runUntilIdle()
+		slow := r.lis.Accept(t)
+		o := r.link()
+		o.Connect(r.now(), &upstream.Connect{ClientID: "dev"})
+		r.pass(30 * time.Second)
+		slow.Accept(false)
+		r.runUntilIdle()
+		p := r.lis.Accept(t)
+		if got, want := string(p.Accept(false).Password), time.Now().Format(time.TimeOnly); got != want {
+			t.Errorf("the password is of %s, sent at %s", got, want)
+		}
+		o.want(upstream.EventConnected, "accepted")
+		if at := o.Deadline() - r.now(); at != 48*time.Minute {
+			t.Errorf("renewed after %v, want 48 minutes from when it was made", at)
+		}
+		other.want(upstream.EventConnected, "accepted")
+		if at := other.Deadline() - r.now(); at != 48*time.Minute-30*time.Second {
+			t.Errorf("the other is renewed after %v, want 48 minutes from when its password was made", at)
+		}
+	})
+}

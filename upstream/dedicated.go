@@ -21,6 +21,7 @@ type dedicated struct {
 	until     time.Duration // the end of connecting, reconnecting, closing, replacing and moving
 	connectBy time.Duration // the end of the last Connect, if it has not had to wait for a slot
 	renewAt   time.Duration // when the connection is replaced, before its credentials end; Never: they do not
+	greeting  *greeting     // of the connect in progress; nil: there is none
 	home      *dial.Broker  // of the last accepted connection: it may have the session; nil: none
 	closes    int           // EventClosed is owed, this many times
 	drainBy   time.Duration // a CloseDrain waits until then; Never: none does

@@ -17,11 +17,11 @@ func NewDialer(o Options) (*Dialer, error) {
 		return nil, err
 	}
 	d := &Dialer{shared{opt: o, keys: keys{maphash.MakeSeed()}}}
-	t, err := secure.New(o.TLS, &d.stats.TLS)
-	if err != nil {
+	var err error
+	if d.tls, err = secure.New(o.TLS, &d.stats.TLS); err != nil {
 		return nil, err
 	}
-	d.dial = dial.New(o.dial(t), &d.stats.Stats)
+	d.dial = dial.New(o.dial(d.probe), &d.stats.Stats)
 	return d, nil
 }
 

@@ -46,8 +46,8 @@ type Options struct {
 	Habit func(broker string, h Habit)
 
 	// Credentials says as whom a client connects, by its Connect.ClientID, which may be another
-	// one to the broker. It is asked for each connect, by owners' goroutines and one of the
-	// Dialer, and must not block. An error refuses the connect before anything is sent
+	// one to the broker. It is asked for each connect, by the owner before that waits for a slot
+	// and by the goroutine of the connect when it has one, and must not block. An error refuses the connect before anything is sent
 	// (RefusedWithoutCredentials). Before their Life is over the Link reconnects, as when another
 	// broker is taken into use, with ErrRenewed. nil: everybody connects by its own client identifier, and with
 	// Username and Password.
@@ -207,24 +207,14 @@ func (o *Options) check() error {
 }
 
 // dial returns what is the connections' business.
-func (o *Options) dial(t *secure.TLS) dial.Options {
-	d := dial.Options{
+func (o *Options) dial(probe dial.Greeter) dial.Options {
+	return dial.Options{
 		Addresses: slices.Concat([]string{o.Address}, o.Fallbacks), FailBack: o.FailBack,
-		Probe: func() (hello []byte, err error) {
-			hello, _, err = o.connect(&Connect{ClientID: o.ProbeClientID, CleanSession: true})
-			return hello, err
-		},
-		ProbeAs:        o.ProbeAs,
+		Probe:          probe,
 		ConnectTimeout: o.ConnectTimeout, MaxDials: o.MaxDials, DialRate: o.DialRate, MaxWaiting: o.MaxWaiting,
 		Quiet: o.PingInterval * 3 / 2, WriteTimeout: o.WriteTimeout, MaxPayload: o.MaxPayload,
 		Moved: o.Moved, Trace: o.Trace, Dial: o.Dial,
 	}
-	if len(o.TLS.Brokers) > 0 {
-		d.Secure = func(address, client string) (func(context.Context, net.Conn) (net.Conn, error), error) {
-			return t.For(address, client)
-		}
-	}
-	return d
 }
 
 // checkConnect reports whether c can be sent.
@@ -233,18 +223,4 @@ func checkConnect(c *Connect) error {
 		return ErrTooLarge
 	}
 	return nil
-}
-
-// connect returns the CONNECT of c with its credentials, and how long these count; 0: for ever.
-func (o *Options) connect(c *Connect) (hello []byte, life time.Duration, err error) {
-	who := credential.Connect{ClientID: c.ClientID, HasUsername: o.HasUsername, Username: o.Username, Password: o.Password}
-	if o.Credentials != nil {
-		if who, err = o.Credentials(c.ClientID); err != nil {
-			return nil, 0, err
-		}
-	}
-	return mqtt.EncodeConnect(&mqtt.Connect{
-		ClientID: who.ClientID, CleanSession: c.CleanSession, KeepAlive: c.KeepAlive, Will: (*mqtt.Will)(c.Will),
-		HasUsername: who.HasUsername, Username: who.Username, Password: who.Password,
-	}), who.Life, nil
 }

@@ -53,15 +53,6 @@ type retry struct {
 	takenOver bool // the broker has said that another connection has the session
 }
 
-// renewal returns when a connection is replaced whose credentials were made now and count for life:
-// when four fifths of it are over, or up to a tenth later, so that not all are at once.
-func (o *Options) renewal(now, life time.Duration) time.Duration {
-	if life <= 0 {
-		return Never
-	}
-	return now + life/5*4 + time.Duration(o.Rand()*float64(life/10))
-}
-
 // begin forgets the fault being lived through.
 func (r *retry) begin() { r.attempts, r.parks, r.classify = 0, 0, false }
 

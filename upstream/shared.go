@@ -1,10 +1,14 @@
 package upstream
 
-import "sngate/upstream/dial"
+import (
+	"sngate/upstream/dial"
+	"sngate/upstream/secure"
+)
 
 // shared is what the Links of a Dialer have in common. It is safe for concurrent use.
 type shared struct {
 	dial    *dial.Dialer
+	tls     *secure.TLS
 	opt     Options
 	stats   Stats
 	losses  losses

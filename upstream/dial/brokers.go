@@ -255,13 +255,9 @@ func (d *Dialer) moveSome(batch int) int {
 // that of something that stands in front of it, nor is a refusal, as it may be that of a
 // broker whose accounts have not been restored.
 func (d *Dialer) probe(address string) bool {
-	hello, err := d.opt.Probe()
-	if err != nil {
-		return false
-	}
 	ctx, cancel := context.WithTimeout(d.life, d.opt.ConnectTimeout)
 	defer cancel()
-	nc, err := d.dial(ctx, address, d.opt.ProbeAs)
+	nc, hello, err := d.dial(ctx, address, d.opt.Probe)
 	if err != nil {
 		return false
 	}

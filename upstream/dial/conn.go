@@ -37,14 +37,15 @@ func (c *Conn) open(rd *reader) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	c.mu.Lock()
-	hello := c.req.Hello
-	c.cancel, c.req.Hello = cancel, nil
+	c.cancel = cancel
 	abandoned := c.abandoned
 	c.mu.Unlock()
 	if abandoned {
 		return ErrCancelled
 	}
-	nc, err := c.d.dial(ctx, c.broker.address, c.req.Client)
+	greet := c.req.Greet
+	c.req.Greet = nil
+	nc, hello, err := c.d.dial(ctx, c.broker.address, greet)
 	if err != nil {
 		return err
 	}
@@ -79,23 +80,20 @@ func (c *Conn) open(rd *reader) error {
 	return nil
 }
 
-// dial opens a connection for a client, which is a TLS connection where that is wanted.
-func (d *Dialer) dial(ctx context.Context, address, client string) (net.Conn, error) {
-	var secure func(context.Context, net.Conn) (net.Conn, error)
-	if d.opt.Secure != nil {
-		var err error
-		if secure, err = d.opt.Secure(address, client); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrUnsent, err)
-		}
+// dial opens a connection, and returns what is to be said first.
+func (d *Dialer) dial(ctx context.Context, address string, greet Greeter) (nc net.Conn, hello []byte, err error) {
+	g, err := greet(address)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrUnsent, err)
 	}
-	nc, err := d.opt.Dial(ctx, "tcp", address)
-	if err == nil && secure != nil {
-		nc, err = secure(ctx, nc)
+	nc, err = d.opt.Dial(ctx, "tcp", address)
+	if err == nil && g.Secure != nil {
+		nc, err = g.Secure(ctx, nc)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("upstream: %w", err)
+		return nil, nil, fmt.Errorf("upstream: %w", err)
 	}
-	return nc, nil
+	return nc, g.Hello, nil
 }
 
 // adopt makes nc the connection of c, or closes it when nobody wants it any more.

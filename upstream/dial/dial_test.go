@@ -70,11 +70,16 @@ func bench(t *testing.T, o dial.Options, f func(d *dial.Dialer, l *upstreamtest.
 	})
 }
 
+// greet is for a connect without TLS.
+func greet(hello []byte) dial.Greeter {
+	return func(string) (dial.Greeting, error) { return dial.Greeting{Hello: hello}, nil }
+}
+
 // begin starts a connect that is known by its CONNECT.
 func begin(t *testing.T, d *dial.Dialer, id string, urgent bool) (*dial.Conn, owner) {
 	t.Helper()
 	o := make(owner, 8)
-	c, err := d.Connect(&dial.Request{Hello: mqtt.EncodeConnect(&mqtt.Connect{ClientID: id}), Inbox: o}, urgent)
+	c, err := d.Connect(&dial.Request{Greet: greet(mqtt.EncodeConnect(&mqtt.Connect{ClientID: id})), Inbox: o}, urgent)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,25 +22,32 @@ var (
 
 // Options configures a [Dialer]. upstream.Options says more of each field.
 type Options struct {
-	Addresses      []string               // host:port each; the first is preferred
-	FailBack       time.Duration          // how often the preferred broker is tried while another is in use; 0: never
-	Probe          func() ([]byte, error) // makes the CONNECT of those trials; an error: it is not known as whom
-	ProbeAs        string                 // Request.Client of those trials
-	ConnectTimeout time.Duration          // of those trials
-	MaxDials       int                    // connects in progress
-	DialRate       int                    // connects begun per second; 0: any number
-	MaxWaiting     int                    // connects in each queue
-	Quiet          time.Duration          // a broker with open connections that was heard in this time does not fail
-	WriteTimeout   time.Duration          // a write may make no progress for so long
-	MaxPayload     int                    // bytes of a received PUBLISH; a larger one is skipped
+	Addresses      []string      // host:port each; the first is preferred
+	FailBack       time.Duration // how often the preferred broker is tried while another is in use; 0: never
+	Probe          Greeter       // of those trials
+	ConnectTimeout time.Duration // of those trials
+	MaxDials       int           // connects in progress
+	DialRate       int           // connects begun per second; 0: any number
+	MaxWaiting     int           // connects in each queue
+	Quiet          time.Duration // a broker with open connections that was heard in this time does not fail
+	WriteTimeout   time.Duration // a write may make no progress for so long
+	MaxPayload     int           // bytes of a received PUBLISH; a larger one is skipped
 	Moved          func(from, to string)
 	Trace          func(owner any, sent bool) (show func(packet string))
 	Dial           func(ctx context.Context, network, address string) (net.Conn, error)
-	// Secure is asked before a client's connection is dialled. What it returns, if not nil, is
-	// given the connection, and returns the one to use, or an error and has closed it. With an
-	// error of its own nothing is dialled. nil: connections are used as they are.
-	Secure func(address, client string) (func(ctx context.Context, nc net.Conn) (net.Conn, error), error)
 }
+
+// Greeting is how a client presents itself to a broker.
+type Greeting struct {
+	Hello []byte // CONNECT
+	// Secure is given the connection, and returns the one to use, or an error and has closed it.
+	// nil: the connection is used as it is.
+	Secure func(ctx context.Context, nc net.Conn) (net.Conn, error)
+}
+
+// Greeter returns the Greeting for the broker at an address. It is asked by the goroutine of a
+// connect that has its slot, so it may read files. An error: nothing is dialled.
+type Greeter func(address string) (Greeting, error)
 
 // Stats counts what connections do, by MQTT control packet type where it is an array of 16
 // (MQTT 3.1.1 section 2.2.1). Fields are read at any time; each only grows, except the three

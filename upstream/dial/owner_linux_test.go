@@ -131,7 +131,7 @@ func bothOwners(t *testing.T, first []byte, paused bool, f func(s *site)) {
 				},
 			}, s.stats)
 			defer s.d.Close()
-			s.conn, err = s.d.Connect(&dial.Request{Hello: mqtt.EncodeConnect(&mqtt.Connect{ClientID: "dev"}), Inbox: s, Loop: s.loop, Paused: paused}, true)
+			s.conn, err = s.d.Connect(&dial.Request{Greet: greet(mqtt.EncodeConnect(&mqtt.Connect{ClientID: "dev"})), Inbox: s, Loop: s.loop, Paused: paused}, true)
 			if err != nil {
 				t.Fatal(err)
 			}

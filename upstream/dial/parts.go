@@ -46,7 +46,7 @@ type Dialer struct {
 // Refused or Ended.
 type Conn struct {
 	d      *Dialer
-	req    Request       // Hello and Paused: of mu
+	req    Request       // Paused: of mu; Greet: of the worker
 	done   chan struct{} // closed when the owner wants to hear no more
 	queued *list.Element // in Dialer.urgent or Dialer.waiting; of Dialer.mu
 	urgent bool          // in Dialer.urgent; of Dialer.mu
@@ -78,8 +78,7 @@ type Conn struct {
 
 // Request says how to connect.
 type Request struct {
-	Hello    []byte // CONNECT
-	Client   string // for Options.Secure
+	Greet    Greeter
 	Inbox    Inbox
 	Loop     *eventloop.Loop // the owner's goroutine waits in it, and reads the connection if it can; nil: it does not
 	Owner    any             // for Options.Trace

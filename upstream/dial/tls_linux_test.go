@@ -37,13 +37,14 @@ func TestTCPBelowTLSIsLeftToTheSystemWhilePaused(t *testing.T) {
 			sockets <- nc
 			return nc, err
 		},
-		Secure: func(address, client string) (func(context.Context, net.Conn) (net.Conn, error), error) {
-			return speaks.For(address, client)
-		},
 	}, new(dial.Stats))
 	defer d.Close()
 	o := make(owner, 8)
-	c, err := d.Connect(&dial.Request{Hello: []byte{0x10, 0}, Inbox: o, Paused: true, Unacked: 5 * time.Second}, true)
+	greet := func(address string) (dial.Greeting, error) {
+		secure, err := speaks.For(address, "dev")
+		return dial.Greeting{Hello: []byte{0x10, 0}, Secure: secure}, err
+	}
+	c, err := d.Connect(&dial.Request{Greet: greet, Inbox: o, Paused: true, Unacked: 5 * time.Second}, true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,9 +19,22 @@ import (
 	"sngate/upstream/upstreamtest"
 )
 
+// tlsDialer is a Dialer with what its connects need for TLS.
+type tlsDialer struct {
+	*dial.Dialer
+	speaks *secure.TLS
+}
+
+func (d *tlsDialer) greet(hello []byte) dial.Greeter {
+	return func(address string) (dial.Greeting, error) {
+		secure, err := d.speaks.For(address, "dev")
+		return dial.Greeting{Hello: hello, Secure: secure}, err
+	}
+}
+
 // overTLS runs f with a Dialer whose broker speaks TLS: the ends of its connections, below TLS,
 // come through a channel.
-func overTLS(t *testing.T, f func(d *dial.Dialer, accept <-chan *upstreamtest.Conn, peer *tls.Config, s *dial.Stats)) {
+func overTLS(t *testing.T, f func(d *tlsDialer, accept <-chan *upstreamtest.Conn, peer *tls.Config, s *dial.Stats)) {
 	synctest.Test(t, func(t *testing.T) {
 		ca := securetest.NewCA(t, "ca")
 		file := filepath.Join(t.TempDir(), "ca.pem")
@@ -39,25 +52,19 @@ func overTLS(t *testing.T, f func(d *dial.Dialer, accept <-chan *upstreamtest.Co
 				ends <- b
 				return a, nil
 			},
-			Secure: func(address, client string) (func(context.Context, net.Conn) (net.Conn, error), error) {
-				if client != "dev" {
-					return nil, errors.New("it is not the client that connects")
-				}
-				return speaks.For(address, client)
-			},
 		}, s)
 		defer d.Close()
 		peer := &tls.Config{Certificates: []tls.Certificate{ca.Issue(t, securetest.Certificate{DNS: []string{"a"}}).TLS(t)}}
-		f(d, ends, peer, s)
+		f(&tlsDialer{d, speaks}, ends, peer, s)
 	})
 }
 
 // connectTLS returns an accepted connection and the broker's end of it.
-func connectTLS(t *testing.T, d *dial.Dialer, accept <-chan *upstreamtest.Conn, peer *tls.Config) (*dial.Conn, owner, *tls.Conn) {
+func connectTLS(t *testing.T, d *tlsDialer, accept <-chan *upstreamtest.Conn, peer *tls.Config) (*dial.Conn, owner, *tls.Conn) {
 	t.Helper()
 	o := make(owner, 8)
 	hello := mqtt.EncodeConnect(&mqtt.Connect{ClientID: "dev"})
-	c, err := d.Connect(&dial.Request{Hello: hello, Client: "dev", Inbox: o}, true)
+	c, err := d.Connect(&dial.Request{Greet: d.greet(hello), Inbox: o}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +81,7 @@ func connectTLS(t *testing.T, d *dial.Dialer, accept <-chan *upstreamtest.Conn, 
 }
 
 func TestTLSTakesAllThatIsWrittenInOrder(t *testing.T) {
-	overTLS(t, func(d *dial.Dialer, accept <-chan *upstreamtest.Conn, peer *tls.Config, s *dial.Stats) {
+	overTLS(t, func(d *tlsDialer, accept <-chan *upstreamtest.Conn, peer *tls.Config, s *dial.Stats) {
 		c, o, broker := connectTLS(t, d, accept, peer)
 		var want []byte
 		for i := range 300 {
@@ -118,7 +125,7 @@ func publishPacketTLS(topic, payload string) []byte {
 // Neither a broker that reads nothing nor one that does not finish the handshake holds up who
 // ends the connection.
 func TestTLSConnectionsEndWithoutTheBroker(t *testing.T) {
-	overTLS(t, func(d *dial.Dialer, accept <-chan *upstreamtest.Conn, peer *tls.Config, s *dial.Stats) {
+	overTLS(t, func(d *tlsDialer, accept <-chan *upstreamtest.Conn, peer *tls.Config, s *dial.Stats) {
 		c, o, broker := connectTLS(t, d, accept, peer)
 		c.Write(make([]byte, 64<<10))
 		<-time.After(1500 * time.Millisecond)
@@ -138,7 +145,7 @@ func TestTLSConnectionsEndWithoutTheBroker(t *testing.T) {
 		}
 		broker.NetConn().Close()
 
-		hanging, err := d.Connect(&dial.Request{Hello: []byte{1}, Client: "dev", Inbox: make(owner, 8)}, true)
+		hanging, err := d.Connect(&dial.Request{Greet: d.greet([]byte{1}), Inbox: make(owner, 8)}, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,9 +163,10 @@ func TestTLSConnectionsEndWithoutTheBroker(t *testing.T) {
 }
 
 func TestNothingIsDialledForAClientThatCannotConnect_Case171(t *testing.T) {
-	overTLS(t, func(d *dial.Dialer, accept <-chan *upstreamtest.Conn, _ *tls.Config, s *dial.Stats) {
+	overTLS(t, func(d *tlsDialer, accept <-chan *upstreamtest.Conn, _ *tls.Config, s *dial.Stats) {
 		o := make(owner, 8)
-		if _, err := d.Connect(&dial.Request{Hello: []byte{1}, Client: "another", Inbox: o}, true); err != nil {
+		missing := func(string) (dial.Greeting, error) { return dial.Greeting{}, errors.New("no certificate") }
+		if _, err := d.Connect(&dial.Request{Greet: missing, Inbox: o}, true); err != nil {
 			t.Fatal(err)
 		}
 		if in := o.want(t, dial.Refused, "no certificate"); !errors.Is(in.Err, dial.ErrUnsent) {
