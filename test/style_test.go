@@ -243,7 +243,8 @@ func phrases() []phrase {
 		{regexp.MustCompile(`(?:^|[^\w.*/-])/` + any("wo"+"rk", "ro"+"ot", "ho"+"me") + `(?:/|\b)`), "path of one machine"},
 		{regexp.MustCompile(`\.\./sha` + `red|\bsha` + `red/(?:spec|DESIGN|behaviours|libraries|peers|style|bench)`), "path of one machine"},
 		{regexp.MustCompile(`(?i)\b` + any("go"+"proxy", "docker"+`\.io`, "gh"+`cr\.io`, "qu"+`ay\.io`) + `\b`), "host of one machine's set-up"},
-		{regexp.MustCompile(`(?i)\b` + any("bisq"+"uitt", "em"+"qx?", "rs"+"mb", "simon"+"622", "paho[ -]gate"+"way", "mqtt-sn-gate"+"way-c") + `\b`), "the project speaks of itself alone"},
+		// As a broker the one that ends in x may be named.
+		{regexp.MustCompile(`(?i)\b` + any("bisq"+"uitt", "em"+"q", "em"+"qx[ _-]?(?:sn|gate)", "rs"+"mb", "simon"+"622", "paho[ -]gate"+"way", "mqtt-sn-gate"+"way-c") + `\b`), "the project speaks of itself alone"},
 		{regexp.MustCompile(`(?i:\b` + any("clau"+"de", "anthro"+"pic", "open"+"ai", "chat"+"gpt", "copi"+"lot", "language mo"+"dels?") + `\b)|\b` + any("A"+"I", "LL"+"Ms?") + `\b`), "the project speaks of itself alone"},
 	}
 }
