@@ -44,7 +44,7 @@ func Load(path string, env []string) (*Config, []Warning, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return cfg, exposures(path, passwordInside, cfg), nil
+	return cfg, append(exposures(path, passwordInside, cfg), statusWarnings(cfg)...), nil
 }
 
 // Parse is Load for a file already read; name stands for it in messages, and for what

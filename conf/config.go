@@ -72,6 +72,13 @@ func (c *Config) KeepsOnStop() bool {
 	return c.Gateway.OnStop == "keep"
 }
 
+// GatewayPublishesWills reports whether the gateway publishes the wills of the devices, because
+// session.will_keeper says so or the broker takes none. Those that are refused count: there may
+// be some from before.
+func (c *Config) GatewayPublishesWills() bool {
+	return c.Session.WillKeeper == "gateway" || c.Broker.Limits.Will != "pass"
+}
+
 // Listener is one socket for devices.
 type Listener struct {
 	Type               string `toml:"type" enum:"udp" later:"dtls"`
@@ -121,6 +128,8 @@ type Broker struct {
 	CredentialsRequired bool           `toml:"credentials_required"`
 	Device              []BrokerDevice `toml:"device"` // the first one that fits a client
 	Signer              Signer         `toml:"signer"`
+
+	Limits Limits `toml:"limits"`
 }
 
 // BrokerDevice says as whom the clients that fit a pattern connect to the broker.
@@ -143,6 +152,19 @@ type Signer struct {
 	Fields      string        `toml:"fields"` // a template
 	Suffix      string        `toml:"suffix"`
 	Life        time.Duration `toml:"life" range:"5m..8760h"`
+}
+
+// Limits is what the broker takes of its clients. What it would answer by closing the
+// connection is kept from it.
+type Limits struct {
+	MaxQoS         int    `toml:"max_qos" range:"0..2"`
+	AboveMaxQoS    string `toml:"above_max_qos" enum:"lower,refuse"` // of PUBLISH
+	Retain         string `toml:"retain" enum:"pass,drop,refuse"`
+	Will           string `toml:"will" enum:"pass,gateway,refuse"`
+	MaxTopicBytes  int    `toml:"max_topic_bytes" range:"0..65535"`  // 0: no limit
+	MaxTopicLevels int    `toml:"max_topic_levels" range:"0..65535"` // 0: no limit
+	Wildcards      bool   `toml:"wildcards"`                         // in filters
+	PayloadMax     int    `toml:"payload_max" range:"0..268435455"`  // octets; 0: no limit
 }
 
 // Embedded reports whether the built-in broker is to run.

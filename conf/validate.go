@@ -28,6 +28,7 @@ func (d *decoder) validate(cfg *Config) {
 	d.listeners(cfg.Listener)
 	d.discovery(cfg)
 	d.broker(&cfg.Broker)
+	checkLimits(d, cfg)
 	d.tcpServers(cfg)
 	d.store(cfg)
 	d.spool(cfg)

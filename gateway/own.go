@@ -126,10 +126,14 @@ func (o *ownConnection) relay(a *arrival) session.Reason {
 	default:
 		return session.ReasonUnknownTopicID
 	}
+	limits := s.gw.opts.Session.Limits
+	if why := limits.Refuses(s.gw.opts.ClientID, topic, len(data), 0, m.Retain); why != session.ReasonNone {
+		return why
+	}
 	if !o.strays.Allow(s.now) {
 		return session.ReasonMessageRate
 	}
-	o.entry.link.Publish(s.now, upstream.Publish{Topic: topic, Payload: data, Retain: m.Retain})
+	o.entry.link.Publish(s.now, upstream.Publish{Topic: topic, Payload: data, Retain: limits.Retain(m.Retain)})
 	s.endStep(o.entry)
 	return session.ReasonNone
 }

@@ -22,13 +22,22 @@ const statusToken upstream.Token = 1
 
 const statusQoS = 1
 
-// statusWill is the will of the gateway's own connection; nil without a status topic.
+// statusWill is the will of the gateway's own connection; nil without a status topic, and where
+// the broker takes no wills.
 func (o *ownConnection) statusWill() *upstream.Will {
-	topic := o.shard.gw.opts.StatusTopic
-	if topic == "" {
+	opts := &o.shard.gw.opts
+	if opts.StatusTopic == "" || !opts.Session.Limits.Wills() {
 		return nil
 	}
-	return &upstream.Will{Topic: topic, Message: []byte(statusOffline), QoS: statusQoS, Retain: true}
+	m := o.status(statusOffline)
+	return &upstream.Will{Topic: m.Topic, Message: m.Payload, QoS: m.QoS, Retain: m.Retain}
+}
+
+// status is the message that tells a status, as the broker takes it.
+func (o *ownConnection) status(text string) upstream.Publish {
+	opts := &o.shard.gw.opts
+	limits := opts.Session.Limits
+	return upstream.Publish{Topic: opts.StatusTopic, Payload: []byte(text), QoS: limits.QoS(statusQoS), Retain: limits.Retain(true)}
 }
 
 // sayOnline is called when the gateway's own connection is up, for the first time or
@@ -42,9 +51,9 @@ func (o *ownConnection) sayOnline() {
 }
 
 func (o *ownConnection) publishStatus(t upstream.Token, status string) {
-	o.entry.link.Publish(o.shard.now, upstream.Publish{
-		Token: t, Topic: o.shard.gw.opts.StatusTopic, Payload: []byte(status), QoS: statusQoS, Retain: true,
-	})
+	m := o.status(status)
+	m.Token = t
+	o.entry.link.Publish(o.shard.now, m)
 }
 
 // announced takes the link's last word on a status.

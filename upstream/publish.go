@@ -53,19 +53,40 @@ func (t *traffic) checkPublish(m *Publish, size int) error {
 func (t *traffic) publishFailed(m *Publish, err error) {
 	if m.QoS == 0 {
 		t.d.stats.DroppedInvalid.Add(1)
-	} else if m.Token != 0 {
+	}
+	if m.Token != 0 {
 		t.events.report(Event{Kind: EventPublishFailed, Token: m.Token, Err: err})
 	}
 }
 
+// publishQoS0 writes a message of QoS 0, or drops it. Its end is reported at once: no answer of
+// the broker is awaited.
 func (t *traffic) publishQoS0(m *Publish, size int) {
+	end := Event{Kind: EventPublished, Token: m.Token}
+	if err := t.writeQoS0(m, size); err != nil {
+		end = Event{Kind: EventPublishFailed, Token: m.Token, Err: err}
+	}
+	if m.Token != 0 {
+		t.events.report(end)
+	}
+}
+
+func (t *traffic) writeQoS0(m *Publish, size int) error {
 	switch {
+	case !t.w.open && m.Token != 0: // its owner keeps it
+		return ErrCongested
 	case !t.w.open:
 		t.d.stats.DroppedDown.Add(1)
+		return ErrCongested
+	case m.Token != 0 && (t.w.congested(size) || t.win.care.window > 0 && t.win.out.len() >= t.d.opt.MaxInFlight):
+		t.d.stats.RefusedCongested.Add(1)
+		return ErrCongested
 	case t.w.congested(size), t.win.care.window > 0 && t.win.out.len() >= t.d.opt.MaxInFlight:
 		t.d.stats.DroppedCongested.Add(1)
+		return ErrCongested
 	case !t.win.care.none() && t.win.care.isDenied(t.d.keys.topic(mqtt.TypePublish, 0, m.Retain, m.Topic), t.now):
 		t.d.stats.RejectedMessages.Add(1)
+		return ErrRejected
 	case t.win.care.window > 0:
 		raw := mqtt.AppendPublish(make([]byte, 0, size), m.Topic, m.Payload, 0, m.Retain, 0)
 		t.win.out.add(outgoing{raw: raw})
@@ -75,6 +96,7 @@ func (t *traffic) publishQoS0(m *Publish, size int) {
 		b.B = mqtt.AppendPublish(b.B, m.Topic, m.Payload, 0, m.Retain, 0)
 		t.win.care.loose++
 	}
+	return nil
 }
 
 // release lets PUBREL follow: see Link.Release.

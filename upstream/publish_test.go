@@ -39,10 +39,10 @@ const (
 func TestPublishQoS0HasNoEventAndIsDroppedWhileDown(t *testing.T) {
 	bubble(t, upstream.Options{}, func(r *rig) {
 		o := r.link()
-		o.Publish(r.now(), 1, "t", []byte("early"), 0, false)
+		o.Publish(r.now(), 0, "t", []byte("early"), 0, false)
 		p := o.connect(persistent, false)
 		payload := []byte("x")
-		o.Publish(r.now(), 2, "topic/é", payload, 0, true)
+		o.Publish(r.now(), 0, "topic/é", payload, 0, true)
 		payload[0] = '!' // copied
 		r.runUntilIdle()
 		m := upstreamtest.Want[*packets.PublishPacket](p, "the second")
@@ -52,6 +52,29 @@ func TestPublishQoS0HasNoEventAndIsDroppedWhileDown(t *testing.T) {
 		o.wantQuiet("no events")
 		if n := r.d.Stats().DroppedDown.Load(); n != 1 {
 			t.Errorf("%d dropped", n)
+		}
+	})
+}
+
+// An owner that keeps a QoS 0 message until it is on its way is told when that is.
+func TestPublishQoS0WithATokenReportsWhetherItIsWritten(t *testing.T) {
+	bubble(t, upstream.Options{}, func(r *rig) {
+		o := r.link()
+		o.Publish(r.now(), 1, "t", []byte("early"), 0, false)
+		if e := o.want(upstream.EventPublishFailed, "no connection"); e.Token != 1 || !errors.Is(e.Err, upstream.ErrCongested) {
+			t.Errorf("got %+v", e)
+		}
+		p := o.connect(persistent, false)
+		o.Publish(r.now(), 2, "t", []byte("x"), 0, false)
+		if e := o.want(upstream.EventPublished, "written"); e.Token != 2 {
+			t.Errorf("got %+v", e)
+		}
+		r.runUntilIdle()
+		if m := upstreamtest.Want[*packets.PublishPacket](p, "once"); string(m.Payload) != "x" || m.Qos != 0 {
+			t.Errorf("got %v", m)
+		}
+		if n := r.d.Stats().DroppedDown.Load(); n != 0 {
+			t.Errorf("%d dropped: the owner has what was refused", n)
 		}
 	})
 }
@@ -404,7 +427,7 @@ func TestImpossibleMessagesAreRefused(t *testing.T) {
 			if e := o.want(upstream.EventPublishFailed, "invalid topic"); !errors.Is(e.Err, upstream.ErrInvalid) {
 				t.Errorf("%q: got %v", topic, e.Err)
 			}
-			o.Publish(r.now(), 1, topic, nil, 0, false)
+			o.Publish(r.now(), 0, topic, nil, 0, false)
 		}
 		o.Publish(r.now(), 1, string(make([]byte, 65536)), nil, 2, false)
 		if e := o.want(upstream.EventPublishFailed, "too large"); !errors.Is(e.Err, upstream.ErrTooLarge) {

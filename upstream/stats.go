@@ -24,7 +24,7 @@ type Stats struct {
 	DroppedCongested atomic.Uint64 // QoS 0 published while the broker did not read
 	DroppedInvalid   atomic.Uint64 // QoS 0 published with an impossible topic or size
 	DroppedWills     atomic.Uint64 // messages nobody waited for, not published in time
-	RefusedCongested atomic.Uint64 // QoS 1 and 2 answered with ErrCongested
+	RefusedCongested atomic.Uint64 // messages with a Token answered with ErrCongested
 	Duplicates       atomic.Uint64 // received messages suppressed as repetitions
 	RejectedMessages atomic.Uint64 // messages given up because the broker ends connections on them
 	RejectedRequests atomic.Uint64 // SUBSCRIBE and UNSUBSCRIBE given up for that

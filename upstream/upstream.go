@@ -161,8 +161,8 @@ const (
 	// EventUp: the Link has reconnected after EventDown. SessionPresent tells
 	// whether the broker still has the subscriptions.
 	EventUp
-	// EventPublished: the QoS 1 or 2 message of Token is with the broker: PUBACK,
-	// or PUBCOMP.
+	// EventPublished: the QoS 1 or 2 message of Token is with the broker: PUBACK, or PUBCOMP.
+	// One of QoS 0 is on its way there, and has no other end.
 	EventPublished
 	// EventPublishFailed: the message of Token was not sent and will not be. Err says
 	// why: refused at once (ErrInvalid, ErrTooLarge, ErrCongested), cancelled or

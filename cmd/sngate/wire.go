@@ -186,7 +186,8 @@ func sessionConfig(cfg *conf.Config, predefined *topicreg.Predefined) *session.C
 		BarrierTimeout:   cfg.Sleep.BarrierTimeout,
 		QoSMinusOne:      cfg.QoSMinusOne.Enabled,
 		LongNames:        cfg.QoSMinusOne.LongNames,
-		PublishesWills:   s.WillKeeper == "gateway",
+		PublishesWills:   cfg.GatewayPublishesWills(),
+		Limits:           brokerLimits(&cfg.Broker.Limits),
 		MaxPacketSize:    s.MaxPacketSize,
 		PacketSizes:      packetSizes(s.MaxPacketSizes),
 		MaxClientID:      s.MaxClientID,
@@ -209,6 +210,21 @@ func sessionConfig(cfg *conf.Config, predefined *topicreg.Predefined) *session.C
 	}
 }
 
+func brokerLimits(l *conf.Limits) *session.Limits {
+	return &session.Limits{
+		MaxQoS:         uint8(l.MaxQoS),
+		RefuseQoS:      l.AboveMaxQoS == "refuse",
+		NoRetain:       l.Retain != "pass",
+		RefuseRetain:   l.Retain == "refuse",
+		NoWills:        l.Will != "pass",
+		RefuseWills:    l.Will == "refuse",
+		NoWildcards:    !l.Wildcards,
+		MaxTopicBytes:  l.MaxTopicBytes,
+		MaxTopicLevels: l.MaxTopicLevels,
+		MaxPayload:     l.PayloadMax,
+	}
+}
+
 func upstreamOptions(cfg *conf.Config) upstream.Options {
 	b := &cfg.Broker
 	o := upstream.Options{
@@ -226,7 +242,7 @@ func upstreamOptions(cfg *conf.Config) upstream.Options {
 		// What the device may have in flight, and the will beside it.
 		MaxInFlight: cfg.Session.MaxInflight + 1,
 	}
-	if cfg.Session.WillKeeper == "gateway" {
+	if cfg.GatewayPublishesWills() {
 		o.DrainTimeout = willWait
 	}
 	if !b.Embedded() {

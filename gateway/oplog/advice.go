@@ -56,6 +56,14 @@ var adviceFor = map[session.Reason]string{
 	session.ReasonSpoolRejected:       "the broker ends the connection whenever this message is sent: see its access rules and limits",
 	session.ReasonPublishRejected:     "the broker ends the connection whenever this message is sent: see its access rules and limits",
 
+	session.ReasonLimitsMaxQoS:         "the broker takes no such QoS (broker.limits.max_qos): publish with a lower one, or see broker.limits.above_max_qos",
+	session.ReasonLimitsRetain:         "the broker takes no RETAIN (broker.limits.retain): publish without, or set it to \"drop\"",
+	session.ReasonLimitsWill:           "the broker takes no wills (broker.limits.will): connect without, or set it to \"gateway\"",
+	session.ReasonLimitsMaxTopicBytes:  "the topic is longer than broker.limits.max_topic_bytes",
+	session.ReasonLimitsMaxTopicLevels: "the topic has more levels than broker.limits.max_topic_levels",
+	session.ReasonLimitsWildcards:      "the broker takes no wildcards (broker.limits.wildcards): subscribe to topic names",
+	session.ReasonLimitsPayloadMax:     "the payload is larger than broker.limits.payload_max",
+
 	session.ReasonAddressUnproven:    "messages wait: the device's address has answered neither REGISTER, PUBLISH of QoS 1 or 2 nor PINGREQ; see session.prove_address",
 	session.ReasonBufferFull:         "more messages came for the device than sleep.max_messages or sleep.max_bytes",
 	session.ReasonMemoryLimit:        "more is kept for all devices than gateway.memory_limit, or than an eighth of store.max_bytes",

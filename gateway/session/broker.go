@@ -99,6 +99,10 @@ func (br *brokerLink) close(st *step, how ActionKind) {
 		}
 		return
 	}
+	if br.s.wills.waits() && how == ActionCloseDrain && br.link == linkDown {
+		br.closeAs = how
+		return
+	}
 	if br.s.wills.due && how == ActionCloseDrain && br.link != linkClosing { // the link has it then
 		br.s.wills.publish(st, br.s.wills.current)
 	}
@@ -138,7 +142,7 @@ func (br *brokerLink) cancelClose() { br.closeAs = 0 }
 
 // closeDrained closes a connection that was left open for the spool, which is empty now.
 func (br *brokerLink) closeDrained(st *step) {
-	if !br.draining() || br.s.up.spool.len() > 0 || br.s.handshake.pending != nil {
+	if !br.draining() || br.s.up.spool.len() > 0 || br.s.handshake.pending != nil || br.s.wills.waits() && br.link != linkUp {
 		return
 	}
 	how := br.closeAs

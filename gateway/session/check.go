@@ -15,6 +15,8 @@ func CheckConnect(cfg *Config, c *dialogue.Message) (dialogue.Code, Reason) {
 		return dialogue.NotSupported, ReasonClientID
 	case !allowed(cfg.Allow, string(c.Name)):
 		return dialogue.NotSupported, ReasonClientNotAllowed
+	case c.Will && cfg.refusesWills():
+		return dialogue.NotSupported, ReasonLimitsWill
 	}
 	return dialogue.Accepted, ReasonNone
 }
@@ -29,9 +31,13 @@ func CheckAssigned(cfg *Config, c *dialogue.Message, clientID string) (dialogue.
 		return dialogue.NotSupported, ReasonClientID
 	case !allowed(cfg.Allow, clientID):
 		return dialogue.NotSupported, ReasonClientNotAllowed
+	case c.Will && cfg.refusesWills():
+		return dialogue.NotSupported, ReasonLimitsWill
 	}
 	return dialogue.Accepted, ReasonNone
 }
+
+func (c *Config) refusesWills() bool { return c.Limits != nil && c.Limits.RefuseWills }
 
 func allowed(patterns []string, clientID string) bool {
 	for _, p := range patterns {

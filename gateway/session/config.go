@@ -17,6 +17,7 @@ const Never = Time(1<<63 - 1)
 // never changed once the first session exists.
 type Config struct {
 	Predefined *topicreg.Predefined // nil: none
+	Limits     *Limits              // of the broker; nil: it takes everything
 
 	RetryInterval Time // Tretry (MQTT-SN 1.2 section 7.2)
 	RetryCount    int  // Nretry

@@ -148,8 +148,14 @@ func (l *modelLink) publish(a Action) {
 	}
 	switch {
 	case a.QoS == 0:
-		if l.state == mUp {
+		switch {
+		case l.state == mUp && (a.Token == 0 || l.rng.IntN(20) > 0):
 			l.b.passedOn[m.payload]++
+			if a.Token != 0 {
+				l.report(Event{Kind: EventPublished, Token: a.Token})
+			}
+		case a.Token != 0:
+			l.report(Event{Kind: EventPublishFailed, Token: a.Token, Congested: true})
 		}
 		return
 	case len(l.out) >= 32 || l.rng.IntN(20) == 0:

@@ -115,11 +115,12 @@ func (hs *handshake) onWillTopic(st *step, m *dialogue.Message) {
 		hs.refuse(st, dialogue.NotSupported, ReasonWill)
 		return
 	}
-	if code, why := hs.s.wills.refuses(st, len(m.Name), 0); why != ReasonNone {
+	w := hs.s.cfg.will(m)
+	if code, why := hs.s.wills.refuses(st, w.Topic, 0, m.Retain); why != ReasonNone {
 		hs.refuse(st, code, why)
 		return
 	}
-	hs.pending.will = &Will{Topic: string(m.Name), QoS: m.QoS, Retain: m.Retain}
+	hs.pending.will = w
 	hs.s.enter(st, StateWillMsg, ReasonNone)
 	send(st, dialogue.Message{Kind: dialogue.WillMsgReq})
 	hs.pending.retry.start(st.Now, hs.s.cfg)
@@ -127,7 +128,7 @@ func (hs *handshake) onWillTopic(st *step, m *dialogue.Message) {
 
 func (hs *handshake) onWillMsg(st *step, m *dialogue.Message) {
 	hs.pending.retry.stop()
-	if code, why := hs.s.wills.refuses(st, len(hs.pending.will.Topic), len(m.Data)); why != ReasonNone {
+	if code, why := hs.s.wills.refuses(st, hs.pending.will.Topic, len(m.Data), false); why != ReasonNone {
 		hs.refuse(st, code, why)
 		return
 	}

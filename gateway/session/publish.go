@@ -22,6 +22,10 @@ func (ul *uplink) onPublish(st *step, m *dialogue.Message) {
 	if news {
 		ul.s.ids.ownByUse(st, m.TopicID)
 	}
+	if why := ul.beyondLimits(topic, m); why != ReasonNone {
+		ul.refusePublish(st, m, dialogue.NotSupported, why)
+		return
+	}
 	if m.QoS == 0 {
 		ul.relayUnanswered(st, topic, ul.s.up.overRate(st.Now, m), m)
 		return
@@ -50,11 +54,22 @@ func (ul *uplink) onPublish(st *step, m *dialogue.Message) {
 		ul.refusePublish(st, m, dialogue.Congestion, ReasonStoreFailed) // it would overtake
 		return
 	}
+	ul.relay(st, topic, m)
+}
+
+// relay gives the link a PUBLISH of QoS 1 or 2. The exchange with the device is of the device's
+// QoS, that with the broker of one that the broker takes. At QoS 0 the link waits for nothing.
+func (ul *uplink) relay(st *step, topic string, m *dialogue.Message) {
+	qos := ul.s.cfg.Limits.QoS(m.QoS)
+	if qos == 0 && ul.s.broker.link != linkUp {
+		ul.refusePublish(st, m, dialogue.Congestion, ReasonBrokerDown)
+		return
+	}
 	t := ul.s.broker.token()
 	ul.begin(inflight{
 		waitUntil: st.Now + ul.s.cfg.BrokerWait, token: t, sum: checksum(m), msgID: m.MsgID, topicID: m.TopicID, qos: m.QoS,
 	})
-	st.do(Action{Kind: ActionPublish, Token: t, Topic: topic, Payload: m.Data, QoS: m.QoS, Retain: m.Retain})
+	st.do(Action{Kind: ActionPublish, Token: t, Topic: topic, Payload: m.Data, QoS: qos, Retain: m.Retain})
 }
 
 // onQoSMinusOne relays a PUBLISH of QoS -1 as QoS 0. An id that the device does not have
@@ -72,7 +87,9 @@ func (ul *uplink) onQoSMinusOne(st *step, topic string, why Reason, m *dialogue.
 	case !ul.s.cfg.QoSMinusOne:
 		why = ReasonQoSMinusOneDisabled
 	case why == ReasonNone:
-		why = ul.s.up.overRate(st.Now, m)
+		if why = ul.beyondLimits(topic, m); why == ReasonNone {
+			why = ul.s.up.overRate(st.Now, m)
+		}
 	}
 	ul.relayUnanswered(st, topic, why, m)
 }
@@ -104,4 +121,16 @@ func (ul *uplink) overRate(now Time, m *dialogue.Message) Reason {
 		return ReasonByteRate
 	}
 	return ReasonNone
+}
+
+// beyondLimits tells why a PUBLISH of the device is not for the broker. One that is, is left with
+// the RETAIN that the broker takes; its QoS stays the device's.
+func (ul *uplink) beyondLimits(topic string, m *dialogue.Message) Reason {
+	l, qos := ul.s.cfg.Limits, m.QoS
+	if qos == dialogue.QoSMinusOne {
+		qos = 0
+	}
+	why := l.Refuses(ul.s.clientID, topic, len(m.Data), qos, m.Retain)
+	m.Retain = l.Retain(m.Retain)
+	return why
 }

@@ -124,6 +124,11 @@ func (sb *subscriptions) find(filter string) int {
 	return -1
 }
 
+// refuses tells why the broker is not asked for a filter.
+func (sb *subscriptions) refuses(filter string) Reason {
+	return sb.s.cfg.Limits.refusesFilter(sb.s.clientID, filter)
+}
+
 // spools reports whether the spool takes messages.
 func (ul *uplink) spools(st *step) bool { return ul.s.cfg.Spool && ul.s.journal.accepts(st) }
 
@@ -198,6 +203,10 @@ func (sb *subscriptions) explains(m *outgoing) bool {
 	}
 	return true
 }
+
+// waits reports whether a will that is due has to wait here for a connection, because the link
+// keeps nothing of QoS 0.
+func (ws *wills) waits() bool { return ws.due && ws.s.cfg.Limits.QoS(1) == 0 }
 
 func (w *Will) size() int {
 	if w == nil {

@@ -15,6 +15,9 @@ func (ti *topicIDs) onRegister(st *step, m *dialogue.Message) {
 	case topicreg.ValidName(m.Name) != nil:
 		st.drop(ReasonInvalidTopic)
 		answer.Code = dialogue.NotSupported
+	case ti.refuses(m.Name) != ReasonNone:
+		st.drop(ti.refuses(m.Name))
+		answer.Code = dialogue.NotSupported
 	case known && ti.topics.State(id).Own:
 		if ti.s.journal.answer(id, m.MsgID) {
 			return
@@ -43,6 +46,14 @@ func (ti *topicIDs) onRegister(st *step, m *dialogue.Message) {
 	if answer.TopicID != 0 {
 		ti.told(st, answer.TopicID)
 	}
+}
+
+// refuses tells why the broker takes no messages to a topic.
+func (ti *topicIDs) refuses(name []byte) Reason {
+	if ti.s.cfg.Limits == nil {
+		return ReasonNone
+	}
+	return ti.s.cfg.Limits.refusesName(ti.s.clientID, string(name), false)
 }
 
 func (ti *topicIDs) onRegisterStored(st *step, v *continuation, ok bool) {

@@ -123,6 +123,7 @@ func (s *Session) Restore(env Env, out *Out) bool {
 	s.journal.loaded(s.state)
 	s.ids.topics.Distrust(s.cfg.MaxTopics)
 	s.addr.reach.beginStep(st.Out)
+	s.wills.conform(st)
 	s.up.restoreSpool(st)
 	s.down.restoreOutgoing()
 	if !s.connected() {

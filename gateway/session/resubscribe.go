@@ -48,7 +48,12 @@ func (sb *subscriptions) resubscribeMore(st *step) {
 		if sub.askAt > st.Now || r.due && sub.askAt == 0 {
 			continue
 		}
-		st.do(Action{Kind: ActionSubscribe, Token: r.token, Topic: sub.filter, QoS: sub.qos})
+		if why := sb.refuses(sub.filter); why != ReasonNone {
+			st.dropOf(why, sub.filter, 0) // it was granted under other limits, which may come back
+			sub.askAt, sub.pause = 0, 0
+			continue
+		}
+		st.do(Action{Kind: ActionSubscribe, Token: r.token, Topic: sub.filter, QoS: sb.s.cfg.Limits.QoS(sub.qos)})
 		r.open++
 	}
 	if sb.resubscription.open == 0 {

@@ -15,7 +15,9 @@ func (ul *uplink) spooling(st *step, qos uint8) bool {
 // enqueue puts a message into the spool; the device is answered when it is in the store.
 func (ul *uplink) enqueue(st *step, topic string, m *dialogue.Message) (uint32, bool) {
 	p := &ul.spool
-	v := spooled{at: st.Now, topic: topic, payload: append([]byte(nil), m.Data...), qos: m.QoS, retain: m.Retain, stage: upSaving}
+	v := spooled{
+		at: st.Now, topic: topic, payload: append([]byte(nil), m.Data...), qos: ul.s.cfg.Limits.QoS(m.QoS), retain: m.Retain, stage: upSaving,
+	}
 	if !ul.makeRoom(st, v.size()) || v.qos == 2 && p.len() >= maxSpooledQoS2 {
 		return 0, false
 	}

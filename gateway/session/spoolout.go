@@ -23,6 +23,10 @@ func (ul *uplink) sendSpooled(st *step) {
 		if m.stage == upSaving {
 			return // the ones behind it have to wait as well
 		}
+		if m.stage == upWaiting && ul.dropForbidden(st, i) {
+			i--
+			continue
+		}
 		if m.stage == upWaiting && before.blocks(m) {
 			if before.all {
 				return
@@ -41,11 +45,39 @@ func (ul *uplink) sendSpooled(st *step) {
 		}
 		m.stage, m.token = upSent, ul.s.broker.token()
 		ul.hand(st, m)
-		if m.qos == 0 {
+		if m.qos == 0 && m.number == 0 {
 			ul.unspool(st, i)
 			i--
 		}
 	}
+}
+
+// conform makes of a message in the spool one that the broker takes, if it was taken in under
+// other limits. An exchange of QoS 2 with a broker that had it begins anew: a message may come
+// twice then, and is not lost. It reports why that cannot be done.
+func (ul *uplink) conform(st *step, m *spooled) Reason {
+	l := ul.s.cfg.Limits
+	m.retain = l.Retain(m.retain)
+	if qos := l.QoS(m.qos); qos < m.qos {
+		if m.qos == 2 {
+			ul.s.journal.remove(st, RecordReleased, key32(m.number))
+			delete(ul.spool.exchanges, m.exchange)
+		}
+		m.qos, m.exchange, m.released = qos, 0, false
+	}
+	return l.refusesContent(ul.s.clientID, m.topic, len(m.payload))
+}
+
+// dropForbidden drops a message that the broker does not take, and that no other QoS or RETAIN
+// makes right: it was stored under other limits. It reports whether it has.
+func (ul *uplink) dropForbidden(st *step, i int) bool {
+	m := &ul.spool.msgs[i]
+	why := ul.conform(st, m)
+	if why != ReasonNone {
+		st.dropOf(why, m.topic, len(m.payload))
+		ul.unspool(st, i)
+	}
+	return why != ReasonNone
 }
 
 func (ul *uplink) hand(st *step, m *spooled) {

@@ -10,7 +10,7 @@ import (
 // onSubscribe handles SUBSCRIBE (MQTT-SN 1.2 sections 5.4.15 and 6.9).
 func (sb *subscriptions) onSubscribe(st *step, m *dialogue.Message) {
 	filter, code, why := sb.filterOf(m)
-	r := request{filter: filter, idType: m.TopicType, id: m.TopicID, msgID: m.MsgID, qos: m.QoS}
+	r := request{filter: filter, idType: m.TopicType, id: m.TopicID, msgID: m.MsgID, qos: sb.s.cfg.Limits.QoS(m.QoS)}
 	switch {
 	case why != ReasonNone:
 	case sb.isAsked(st.Now, &r):
@@ -19,6 +19,8 @@ func (sb *subscriptions) onSubscribe(st *step, m *dialogue.Message) {
 		code, why = dialogue.NotSupported, ReasonNotSupported
 	case m.MsgID == 0:
 		code, why = dialogue.NotSupported, ReasonInvalidMessageID
+	case sb.refuses(filter) != ReasonNone:
+		code, why = dialogue.NotSupported, sb.refuses(filter)
 	case len(filter) > sb.s.journal.longestKey():
 		code, why = dialogue.NotSupported, ReasonTooLarge
 	case sb.find(filter) < 0 && !sb.hasPlace(filter), !sb.mayAsk(filter):
@@ -57,6 +59,10 @@ func (sb *subscriptions) onUnsubscribe(st *step, m *dialogue.Message) {
 	}
 	if i := sb.find(filter); i >= 0 {
 		sb.unsubscribe(st, i)
+	}
+	if sb.refuses(filter) != ReasonNone { // the broker has not been asked for it
+		sb.answerUnsubscribe(st, &r)
+		return
 	}
 	sb.ask(st, r)
 }

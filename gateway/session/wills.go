@@ -12,11 +12,14 @@ func (ws *wills) fits(topic, message int) bool {
 
 // refusesWill tells with what code, and why, a will that takes the place of the one that
 // is kept is refused; ReasonNone: it is not.
-func (ws *wills) refuses(st *step, topic, message int) (dialogue.Code, Reason) {
+func (ws *wills) refuses(st *step, topic string, message int, retain bool) (dialogue.Code, Reason) {
+	if why := ws.s.cfg.Limits.refusesWill(ws.s.clientID, topic, message, retain); why != ReasonNone {
+		return dialogue.NotSupported, why
+	}
 	switch {
-	case !ws.fits(topic, message):
+	case !ws.fits(len(topic), message):
 		return dialogue.NotSupported, ReasonWill
-	case !ws.s.mayGrow(st, topic+message+messageOverhead-ws.current.size()):
+	case !ws.s.mayGrow(st, len(topic)+message+messageOverhead-ws.current.size()):
 		return dialogue.Congestion, ReasonMemoryLimit
 	}
 	return dialogue.Accepted, ReasonNone
@@ -37,12 +40,12 @@ func (ws *wills) onWillTopicUpd(st *step, m *dialogue.Message) {
 		if ws.current != nil {
 			message = len(ws.current.Message)
 		}
-		if code, why := ws.refuses(st, len(m.Name), message); why != ReasonNone {
+		w := ws.s.cfg.will(m)
+		if code, why := ws.refuses(st, w.Topic, message, m.Retain); why != ReasonNone {
 			st.drop(why)
 			send(st, dialogue.Message{Kind: dialogue.WillTopicResp, Code: code})
 			return
 		}
-		w := &Will{Topic: string(m.Name), QoS: m.QoS, Retain: m.Retain}
 		if ws.current != nil {
 			w.Message = ws.current.Message
 		}
@@ -58,7 +61,7 @@ func (ws *wills) onWillMsgUpd(st *step, m *dialogue.Message) {
 		st.drop(ReasonWill)
 		send(st, dialogue.Message{Kind: dialogue.WillMsgResp, Code: dialogue.NotSupported})
 	default:
-		if code, why := ws.refuses(st, len(ws.current.Topic), len(m.Data)); why != ReasonNone {
+		if code, why := ws.refuses(st, ws.current.Topic, len(m.Data), false); why != ReasonNone {
 			st.drop(why)
 			send(st, dialogue.Message{Kind: dialogue.WillMsgResp, Code: code})
 			return
@@ -68,6 +71,11 @@ func (ws *wills) onWillMsgUpd(st *step, m *dialogue.Message) {
 		ws.set(st, &w)
 		ws.s.after(st, bypassWhenDown, continuation{kind: thenWillMsgResp})
 	}
+}
+
+// will makes a will of WILLTOPIC or WILLTOPICUPD, as the broker takes it.
+func (c *Config) will(m *dialogue.Message) *Will {
+	return &Will{Topic: string(m.Name), QoS: c.Limits.QoS(m.QoS), Retain: c.Limits.Retain(m.Retain)}
 }
 
 // setWill puts a will into force: endLost publishes it where the broker does not know
@@ -97,7 +105,7 @@ func (ws *wills) brokersWill() *Will {
 func (ws *wills) publish(st *step, w *Will) {
 	qos := w.QoS
 	if ws.s.broker.link == linkDown || ws.s.cfg.PublishesWills {
-		qos = max(qos, 1)
+		qos = ws.s.cfg.Limits.QoS(max(qos, 1))
 	}
 	st.do(Action{Kind: ActionPublish, Topic: w.Topic, Payload: w.Message, QoS: qos, Retain: w.Retain})
 }
@@ -139,3 +147,18 @@ func (ws *wills) linkEnded() {
 func (ws *wills) load(w *Will, due bool) { ws.current, ws.due = w, due && w != nil }
 
 func (ws *wills) forget() { ws.current, ws.carried = nil, nil }
+
+// conform makes of a will that the store has had one that the broker takes. One that cannot be is
+// forgotten.
+func (ws *wills) conform(st *step) {
+	l, w := ws.s.cfg.Limits, ws.current
+	if w == nil || l == nil {
+		return
+	}
+	if why := l.refusesContent(ws.s.clientID, w.Topic, len(w.Message)); why != ReasonNone {
+		st.dropOf(why, w.Topic, len(w.Message))
+		ws.current, ws.due = nil, false
+		return
+	}
+	ws.current = &Will{Topic: w.Topic, Message: w.Message, QoS: l.QoS(w.QoS), Retain: l.Retain(w.Retain)}
+}
