@@ -116,7 +116,7 @@ func (d accountCheck) signer() {
 	if err := s.checkKey(s.Key.Reveal()); err != nil {
 		d.fault(key, "%v", err)
 	}
-	if s.Key.Reveal() == "" && alone && !d.bad[key] {
+	if s.Key.Reveal() == "" && alone && !d.bad[key] && !d.bad["broker.credentials_file"] {
 		d.fault(key, "is empty, and there are no devices with keys of their own; want a key, broker.credentials_file or [[broker.device]]")
 	}
 	if b.Username == "" && alone && !d.bad["broker.username"] {

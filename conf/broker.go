@@ -12,6 +12,7 @@ func (d *decoder) broker(b *Broker) {
 		d.fault("broker.url", "%v", err)
 	}
 	d.fallbacks(b)
+	checkDemands(d, b)
 	checkTLS(d, b)
 	d.localAddresses(b)
 	d.password(b)

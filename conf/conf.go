@@ -1,7 +1,7 @@
 // Package conf reads the configuration: a TOML file and the environment, into a [Config].
 //
-// The steps are those of [Parse]: the defaults, the file over them, the environment over
-// both, then every rule that spans more than one key. A Config that comes out is valid and
+// The steps are those of [Parse]: the defaults, the profile of a hub over them, the file over
+// both, the environment over all, then every rule that spans more than one key. A Config that comes out is valid and
 // read-only by contract. Nothing is ignored: an unknown key, a wrong type, a value out of
 // range or a clash is a fault, and all faults are reported at once, each with its key and
 // its line or variable. Only a file that is no TOML at all is reported by its first error.
@@ -63,6 +63,8 @@ func parse(name string, data []byte, env []string) (cfg *Config, passwordInside 
 	}
 	cfg = Default()
 	d := newDecoder(name, string(data))
+	d.env = env
+	applyProfile(d, profileName(tree, env), cfg)
 	d.table("", tree, reflect.ValueOf(cfg).Elem())
 	passwordInside = hasPassword(&cfg.Broker)
 	d.environment(env, reflect.ValueOf(cfg).Elem())

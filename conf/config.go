@@ -2,6 +2,7 @@ package conf
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"sngate/topicreg"
 	"strings"
@@ -101,7 +102,9 @@ type PacketSize struct {
 
 // Broker is the MQTT broker and how to reach it.
 type Broker struct {
-	URL            string        `toml:"url"`                       // see Embedded and Address
+	URL string `toml:"url"` // see Embedded and Address
+	// Profile has set what neither the file nor the environment has: see Profile.
+	Profile        string        `toml:"profile" enum:",aws-iot,azure-iot-hub,azure-event-grid,tencent-iot-hub,alibaba-iot,emqx-cloud,hivemq-cloud"`
 	FallbackURLs   []string      `toml:"fallback_urls"`             // see Fallbacks
 	FailBack       time.Duration `toml:"fail_back" range:"0s..24h"` // 0: never
 	LocalAddresses []netip.Addr  `toml:"local_addresses"`           // empty: the system chooses
@@ -174,6 +177,15 @@ func (b Broker) Embedded() bool { return b.URL == embeddedURL }
 func (b Broker) Address() string {
 	address, _, _ := parseBrokerURL(b.URL)
 	return address
+}
+
+// host is the name of the broker.
+func (b Broker) host() string {
+	if b.ServerName != "" {
+		return b.ServerName
+	}
+	host, _, _ := net.SplitHostPort(b.Address())
+	return host
 }
 
 // SecureAddresses are those of Address and Fallbacks that speak TLS.

@@ -61,7 +61,7 @@ func (c *Credentials) Read() (*credential.Book, Stamp, error) {
 	}
 	var faults []error
 	rules := c.broker.rules(table, c.env, func(key string, err error) { faults = append(faults, fmt.Errorf("%s %w", key, err)) })
-	rules.Gateway = c.gateway
+	rules.Gateway, rules.Host = c.gateway, c.broker.host()
 	return credential.NewBook(rules, table), stamp, errors.Join(faults...)
 }
 
@@ -116,7 +116,9 @@ func (b *Broker) rules(table *credential.Table, env credential.Environment, faul
 		return t
 	}
 	one := func(key string, t credential.Template) credential.Template {
-		if !t.None() && !slices.ContainsFunc(t.Names(), func(name string) bool { return name != credential.PlaceholderGateway }) {
+		if !t.None() && !slices.ContainsFunc(t.Names(), func(name string) bool {
+			return name != credential.PlaceholderGateway && name != credential.PlaceholderHost
+		}) {
 			fault(key, errors.New("is the same for all devices, and brokers know a client by it; want a placeholder such as {client_id} in it"))
 		}
 		return t

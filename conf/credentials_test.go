@@ -136,8 +136,8 @@ func TestFilesOfSecretsAreShutToOthers(t *testing.T) {
 
 func TestPlaceholdersThatTheFileDoesNotHaveAreFaults(t *testing.T) {
 	_, text := devices(t, "d.csv", devicesCSV, "username = '{devicename}'\npassword = 'hunter{2}'")
-	want := "test.toml:4: broker.username: has {devicename}, which is no placeholder; want {client_id}, {gateway}, {device_name}, {env:NAME}\n" +
-		"test.toml:5: broker.password: has a \"{\" that begins no placeholder, or one of a variable that is not set; want \"{{\" for a brace of the password itself, or {client_id}, {gateway}, {device_name}, {env:NAME}"
+	want := "test.toml:4: broker.username: has {devicename}, which is no placeholder; want {client_id}, {gateway}, {host}, {device_name}, {env:NAME}\n" +
+		"test.toml:5: broker.password: has a \"{\" that begins no placeholder, or one of a variable that is not set; want \"{{\" for a brace of the password itself, or {client_id}, {gateway}, {host}, {device_name}, {env:NAME}"
 	if got := mustRefuse(t, text); got != want {
 		t.Errorf("got %s\nwant %s", got, want)
 	}

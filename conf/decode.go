@@ -17,8 +17,10 @@ type decoder struct {
 	name   string            // of the file; "" without one
 	origin map[string]origin // path -> where it was given
 	given  map[string]bool   // paths that a file or variable had
-	bad    map[string]bool   // paths with a fault
-	faults []Fault
+	// profiled are the paths that the profile has set.
+	profiled map[string]bool
+	bad      map[string]bool // paths with a fault
+	faults   []Fault
 
 	credentials string   // directory of the service's credentials, "" for none
 	env         []string // of the process
@@ -42,7 +44,11 @@ func newDecoder(name, src string) *decoder {
 // table or array around it, was given.
 func (d *decoder) fault(path, format string, args ...any) {
 	f := Fault{Key: path, Msg: fmt.Sprintf(format, args...)}
-	for p := path; p != ""; p = p[:max(strings.LastIndexAny(p, ".["), 0)] {
+	at := path
+	if d.fromProfile(path) {
+		f.Msg, at = f.Msg+" (the value is that of the profile)", "broker.profile"
+	}
+	for p := at; p != ""; p = p[:max(strings.LastIndexAny(p, ".["), 0)] {
 		if o, ok := d.origin[p]; ok {
 			f.Line, f.Env = o.line, o.env
 			break
@@ -51,6 +57,9 @@ func (d *decoder) fault(path, format string, args ...any) {
 	d.bad[path] = true
 	d.faults = append(d.faults, f)
 }
+
+// fromProfile reports whether a key has the value of the profile.
+func (d *decoder) fromProfile(key string) bool { return d.profiled[key] && !d.given[key] }
 
 // table moves a table into a struct.
 func (d *decoder) table(path string, tree map[string]any, dst reflect.Value) {
@@ -197,7 +206,7 @@ func (d *decoder) word(path string, v any, dst reflect.Value, tag reflect.Struct
 	case s != "" && s == tag.Get("later"):
 		d.fault(path, "%q is not available in this version; want %s", s, want)
 	default:
-		d.fault(path, "%s is not known; want %s%s", quote(s), oneOf(words), want)
+		d.fault(path, "%s is not known; want %s%s%s", quote(s), oneOf(words), want, didYouMean(nearestWord(s, words)))
 	}
 }
 

@@ -20,7 +20,6 @@ func envName(path string) string {
 
 // environment lets the variables override what they name.
 func (d *decoder) environment(env []string, cfg reflect.Value) {
-	d.env = env
 	vars := make(map[string]string)
 	for _, e := range env {
 		name, value, ok := strings.Cut(e, "=")

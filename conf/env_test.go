@@ -67,7 +67,7 @@ func TestFaultsOfTheEnvironmentNameTheVariable(t *testing.T) {
 		{"SNGATE_GATEWAY_ID='1'", "SNGATE_GATEWAY_ID: gateway.id: want an integer, got a string"},
 		{"SNGATE_GATEWAY_CLIENT_ID=\xff", "SNGATE_GATEWAY_CLIENT_ID: gateway.client_id: is not well-formed UTF-8"},
 		{"SNGATE_SESSION_HOLD=5", `SNGATE_SESSION_HOLD: session.hold: "5" is not a duration; want a number with a unit, such as "10s" or "1h30m"`},
-		{"SNGATE_LOG_LEVEL=INFO", `SNGATE_LOG_LEVEL: log.level: "INFO" is not known; want one of "trace", "debug", "info", "warn", "error"`},
+		{"SNGATE_LOG_LEVEL=INFO", `SNGATE_LOG_LEVEL: log.level: "INFO" is not known; want one of "trace", "debug", "info", "warn", "error"; did you mean "info"?`},
 		{"SNGATE_BROKER_URL=http://x", `SNGATE_BROKER_URL: broker.url: is not the URL of a broker; want "embedded" or one such as "tcp://broker.example:1883"`},
 		{"SNGATE_BROKER_PASSWORD=hunter2", "SNGATE_BROKER_PASSWORD: broker.password: needs broker.username as well; MQTT has no password without a user name"},
 		{"SNGATE_FORWARDER_ALLOW=10.0.0.0/8,x", `SNGATE_FORWARDER_ALLOW: forwarder.allow[1]: "x" is not a network; want an IP address or a CIDR such as "10.1.0.0/16"`},

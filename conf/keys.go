@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"reflect"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -59,6 +60,21 @@ func nearestKey(path string) string {
 		}
 		if n < best {
 			best, nearest = n, key
+		}
+	}
+	return nearest
+}
+
+// nearestWord returns the word that an unknown one was probably meant to be, in quotes, or "".
+func nearestWord(text string, words []string) string {
+	best, nearest := 1+len(text)/3, ""
+	for _, w := range words {
+		n := distance(strings.ToLower(text), w)
+		if len(text) > 2 && strings.HasPrefix(w, strings.ToLower(text)) {
+			n = min(n, 1) // "azure" is left to the list, "hivemq" is not
+		}
+		if w != "" && n < best {
+			best, nearest = n, strconv.Quote(w)
 		}
 	}
 	return nearest

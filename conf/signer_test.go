@@ -46,8 +46,8 @@ func TestFaultsOfSigners(t *testing.T) {
 		hmac + "fields = 'f'\n": "test.toml:3: broker.signer.key: is empty, and there are no devices with keys of their own; want a key, broker.credentials_file or [[broker.device]]",
 		hmac + "fields = 'f'\nkey = 'hunter2'\nkey_encoding = 'hex'\n":                                              "test.toml:6: broker.signer.key: is not hex",
 		"[broker]\nusername = 'u'\npassword = 'hunter2'\n[broker.signer]\ntype = 'sas'\nfields = 'f'\nkey = 'aGk='": "test.toml:3: broker.password: is set, and broker.signer makes passwords; want only one of them",
-		"[broker]\nusername = '{expiry}'\n":                                                                         "test.toml:2: broker.username: has {expiry}, which is no placeholder; want {client_id}, {gateway}, {env:NAME}",
-		hmac + "fields = '{password}'\nkey = 'k'\n":                                                                 "test.toml:5: broker.signer.fields: has {password}, which is no placeholder; want {mqtt_client_id}, {username}, {client_id}, {gateway}, {now}, {now_ms}, {expiry}, {env:NAME}",
+		"[broker]\nusername = '{expiry}'\n":                                                                         "test.toml:2: broker.username: has {expiry}, which is no placeholder; want {client_id}, {gateway}, {host}, {env:NAME}",
+		hmac + "fields = '{password}'\nkey = 'k'\n":                                                                 "test.toml:5: broker.signer.fields: has {password}, which is no placeholder; want {mqtt_client_id}, {username}, {client_id}, {gateway}, {host}, {now}, {now_ms}, {expiry}, {env:NAME}",
 		text: "test.toml:3: broker.credentials_file: d.csv: line 2: key is not hex, as broker.signer wants it",
 	} {
 		if got := mustRefuse(t, text); got != want || strings.Contains(got, "hunter") {

@@ -64,16 +64,27 @@ func firstScreenFaults(p page) []string {
 }
 
 func TestDocsConfigurationSnippetsAreValid(t *testing.T) {
-	// The files a snippet names are the reader's; one of ours stands in for them.
+	// The files a snippet names are the reader's. One of ours stands in for passwords; a CSV block
+	// above it is the file of the devices.
+	all := pages(tree(t))
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir("certs", 0o700); err != nil {
+		t.Fatal(err)
+	}
 	secret := filepath.Join(t.TempDir(), "password")
 	if err := os.WriteFile(secret, []byte("secret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	namesFile := regexp.MustCompile(`(?m)^(\s*password_file\s*=\s*)"[^"]*"`)
 	found := 0
-	for _, p := range pages(tree(t)) {
+	for _, p := range all {
 		blocks, _ := p.split()
 		for _, b := range blocks {
+			if b.language == "csv" {
+				if err := os.WriteFile("devices.csv", []byte(b.code), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
 			if b.language != "toml" {
 				continue
 			}

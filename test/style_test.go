@@ -73,6 +73,7 @@ func tooLong(s source) []string {
 func globals() map[string]string {
 	return map[string]string{
 		"conf: example":            "go:embed of example.toml needs a variable",
+		"conf: profiles":           "go:embed of a folder needs a variable",
 		"internal/version: commit": "the linker sets it",
 		"upstream/mqtt: buffers":   "a sync.Pool works only when all connections share it",
 		"upstream: eventLists":     "a sync.Pool works only when all connections share it",

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"strings"
 
 	"sngate/conf"
 	"sngate/internal/version"
@@ -30,14 +31,23 @@ func check(_ context.Context, s streams, operands []string) error {
 	return err
 }
 
-func setupConfig() (options, action) { return nil, printConfig }
-
-func printConfig(_ context.Context, s streams, operands []string) error {
-	if err := noOperands(operands); err != nil {
+func setupConfig() (options, action) {
+	text := conf.Example()
+	opts := options{{
+		names: []string{"--profile"}, value: "NAME",
+		help: "only what broker.profile NAME sets: " + strings.Join(conf.Profiles(), ", "),
+		set: func(name string) (err error) {
+			text, err = conf.Profile(name)
+			return err
+		},
+	}}
+	return opts, func(_ context.Context, s streams, operands []string) error {
+		if err := noOperands(operands); err != nil {
+			return err
+		}
+		_, err := io.WriteString(s.stdout, text)
 		return err
 	}
-	_, err := io.WriteString(s.stdout, conf.Example())
-	return err
 }
 
 func setupVersion() (options, action) { return nil, printVersion }

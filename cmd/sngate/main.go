@@ -34,7 +34,7 @@ func commands() []command {
 	return []command{
 		{"run", "[-c FILE] [--cpu-profile FILE]", "run the gateway", setupRun},
 		{"check", "FILE", "check a configuration file", setupCheck},
-		{"config", "", "print a configuration file with every key explained", setupConfig},
+		{"config", "[--profile NAME]", "print a configuration file with every key explained, or what a profile sets", setupConfig},
 		{"pub", "{-t TOPIC | --predefined ID} {-m TEXT | -f FILE | -l | -n | -s} [options]", "publish messages as an MQTT-SN client", setupPub},
 		{"sub", "{-t TOPIC | --predefined ID}... [options]", "subscribe as an MQTT-SN client and print what arrives", setupSub},
 		{"clients", "[options]", "list the devices of a running gateway", setupClients},

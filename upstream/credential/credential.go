@@ -51,6 +51,7 @@ type Entry struct {
 // Rules are what is known of clients without a table.
 type Rules struct {
 	Gateway  string  // value of {gateway}
+	Host     string  // value of {host}
 	Default  Account // of everybody, as far as nothing else says more; a ClientID that is none is {client_id}
 	Entries  []Entry // the first that fits goes before the row in the table
 	Required bool    // a client without entry and row has no credentials
@@ -151,6 +152,8 @@ func (v *values) value(name string) string {
 		return v.client
 	case PlaceholderGateway:
 		return v.book.rules.Gateway
+	case PlaceholderHost:
+		return v.book.rules.Host
 	case PlaceholderNow, PlaceholderNowMS, PlaceholderExpiry:
 		return v.moment(name)
 	}

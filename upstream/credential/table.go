@@ -20,6 +20,7 @@ const (
 const (
 	PlaceholderClientID = ColumnClientID // of the device
 	PlaceholderGateway  = "gateway"      // the client id of the gateway
+	PlaceholderHost     = "host"         // the name of the broker
 )
 
 // maxColumns bounds the columns of a table.
@@ -65,7 +66,7 @@ func validColumn(name string) bool {
 
 // reserved are placeholders that are no columns.
 func reserved() []string {
-	return []string{PlaceholderGateway, PlaceholderNow, PlaceholderNowMS, PlaceholderExpiry, PlaceholderMQTTClientID}
+	return []string{PlaceholderGateway, PlaceholderHost, PlaceholderNow, PlaceholderNowMS, PlaceholderExpiry, PlaceholderMQTTClientID}
 }
 
 // Columns returns the names of the columns.
@@ -132,9 +133,9 @@ func (t *Table) value(row []string, column string) string {
 }
 
 // Placeholders returns the names that templates may use with this table, which may be nil:
-// client_id and gateway, and each column but those that are secrets or answers themselves.
+// client_id, gateway and host, and each column but those that are secrets or answers themselves.
 func (t *Table) Placeholders() []string {
-	names := []string{PlaceholderClientID, PlaceholderGateway}
+	names := []string{PlaceholderClientID, PlaceholderGateway, PlaceholderHost}
 	if t == nil {
 		return names
 	}
