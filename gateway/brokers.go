@@ -80,9 +80,6 @@ func (b *broker) up() {
 // down notes that it cannot, and logs each try that fails; they are rare. That the
 // connection is moved to another broker has been logged already.
 func (b *broker) down(ev *upstream.Event) {
-	if errors.Is(ev.Err, upstream.ErrRenewed) {
-		return // and comes back at once, or is down then
-	}
 	msg := "broker still unavailable"
 	if b.ready.Swap(false) {
 		msg = "connection to the broker lost"

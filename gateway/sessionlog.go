@@ -108,7 +108,7 @@ func (r *reporter) link(now time.Duration, e *entry, ev *upstream.Event) {
 		r.linkFault(now, e, oplog.Devices, zerolog.WarnLevel, connectError(ev), "upstream connect failed")
 	case ev.Kind == upstream.EventDown:
 		level := zerolog.InfoLevel
-		if !r.brokerReady() || r.quiet || errors.Is(ev.Err, upstream.ErrRenewed) {
+		if !r.brokerReady() || r.quiet {
 			level = zerolog.DebugLevel
 		}
 		r.linkFault(now, e, oplog.Broker, level, connectError(ev), "upstream connection lost")
@@ -121,6 +121,9 @@ func (r *reporter) link(now time.Duration, e *entry, ev *upstream.Event) {
 	case ev.Kind == upstream.EventUp:
 		r.deviceLine(oplog.Devices, zerolog.DebugLevel, e, "").Bool("session_present", ev.SessionPresent).
 			Msg("upstream connection up again")
+	case ev.Kind == upstream.EventRenewed:
+		r.deviceLine(oplog.Devices, zerolog.DebugLevel, e, "").Bool("session_present", ev.SessionPresent).
+			Msg("upstream credentials renewed")
 	case ev.Kind == upstream.EventParked:
 		r.deviceLine(oplog.Devices, zerolog.DebugLevel, e, "").Msg("upstream connection parked")
 	}

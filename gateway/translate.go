@@ -46,6 +46,7 @@ var eventKinds = [...]session.EventKind{
 	upstream.EventReceived:      session.EventReceived,
 	upstream.EventReleased:      session.EventReleased,
 	upstream.EventForgotten:     session.EventForgotten,
+	upstream.EventRenewed:       session.EventRenewed,
 	upstream.EventRepeated:      session.EventRepeated,
 	upstream.EventDoubted:       session.EventDoubted,
 }
@@ -63,6 +64,7 @@ func toEvent(ev *upstream.Event) session.Event {
 		Congested:      errors.Is(ev.Err, upstream.ErrCongested),
 		Rejected:       errors.Is(ev.Err, upstream.ErrRejected),
 		NoWill:         ev.NoWill,
+		OldWill:        ev.OldWill,
 		QoS:            ev.QoS,
 		Retain:         ev.Retain,
 		Dup:            ev.Dup,

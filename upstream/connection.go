@@ -12,30 +12,12 @@ import (
 // This file is the life of a connection as its Link sees it: opened, accepted, refused, lost,
 // tried again, and left.
 
-// closeWait is how long the broker has to end a connection.
-const closeWait = time.Second
-
 // dial starts a connect, which is to be over at by; urgent if a device waits for it.
 func (l *dedicated) dial(now time.Duration, state linkState, by time.Duration, urgent bool) {
-	params := l.params
-	if l.bare() {
-		params.Will = nil
-	}
 	l.state, l.until = state, by
-	_, err := l.d.opt.credentials(params.ClientID) // who has none does not have to wait for a slot to hear of it
-	if err != nil {
-		l.refused(now, Refusal{Kind: RefusedWithoutCredentials}, err)
-		return
-	}
-	l.greeting = &greeting{d: l.d, c: params, as: params.ClientID}
-	_, limit := l.d.opt.pingTimes(params.KeepAlive)
-	r := dial.Request{
-		Greet: l.greeting.make, Inbox: &l.mail, Owner: l.mail.owner, Loop: l.mail.loop(),
-		Announce: state == stateReconnecting, Paused: l.t.keepAlive.paused,
-		Unacked: limit * 3 / 4, // so that the next PINGREQ finds it over
-	}
-	if l.out.conn, err = l.d.dial.Connect(&r, urgent); err != nil {
-		l.refused(now, Refusal{}, err)
+	var err error
+	if l.out.conn, l.greeting, err = l.begin(&dial.Request{Announce: state == stateReconnecting}, urgent); err != nil {
+		l.refused(now, refusalOf(err, 0), err)
 	}
 }
 
@@ -74,6 +56,10 @@ func (l *dedicated) take(now time.Duration, in *dial.Input) {
 		return
 	}
 	in.Done()
+	if c == l.renew.conn {
+		l.renewal(now, in)
+		return
+	}
 	if c != l.out.conn {
 		return // of a connection that is history
 	}
@@ -99,7 +85,7 @@ func (l *dedicated) take(now time.Duration, in *dial.Input) {
 		}
 	case dial.Move:
 		if l.state == stateUp {
-			l.move(now, ErrMoved)
+			l.move(now)
 		}
 	case dial.Writable:
 		l.t.pump()
@@ -130,19 +116,14 @@ func (l *dedicated) accepted(now time.Duration, present bool) {
 	// what the owner has subscribed to, is not in it.
 	present = present && !l.params.CleanSession && (l.home == nil || l.home == b)
 	l.home = b
-	l.renewAt, l.greeting = l.greeting.renewal(now), nil
-	own := l.state == stateReconnecting
-	l.state, l.out.open = stateUp, true
-	l.retry.up(now, own)
+	e := l.acceptedAs(now)
+	e.SessionPresent = present
+	l.renew.begun(now, l.greeting)
+	l.state, l.out.open, l.greeting = stateUp, true, nil
 	l.d.losses.opened()
 	l.d.closers.forget(l.params.ClientID)
 	dropped := l.t.opened(present, l.params.KeepAlive)
-	kind := EventConnected
-	if own {
-		kind = EventUp
-		l.d.stats.Reconnects.Add(1)
-	}
-	l.events.report(Event{Kind: kind, SessionPresent: present, NoWill: l.bare()})
+	l.events.report(e)
 	for _, m := range dropped {
 		l.events.report(Event{Kind: EventPublishFailed, Token: m.token, Err: ErrCancelled})
 	}
@@ -150,13 +131,28 @@ func (l *dedicated) accepted(now time.Duration, present bool) {
 	l.closeDrained(now)
 }
 
+// acceptedAs is what the owner is told of a connection that has been accepted.
+func (l *dedicated) acceptedAs(now time.Duration) Event {
+	own := l.state == stateReconnecting
+	if own {
+		l.d.stats.Reconnects.Add(1)
+	}
+	if l.renew.silent { // what has been lived through stays as it was
+		l.d.stats.Renewals.Add(1)
+		had, has := l.greeting.c.Will, l.params.Will
+		return Event{Kind: EventRenewed, NoWill: had == nil, OldWill: had != nil && had != has}
+	}
+	l.retry.up(now, own)
+	if own {
+		return Event{Kind: EventUp, NoWill: l.bare()}
+	}
+	return Event{Kind: EventConnected, NoWill: l.bare()}
+}
+
 // notAccepted takes the end of a connect that came to nothing.
 func (l *dedicated) notAccepted(now time.Duration, in *dial.Input) {
 	l.out.conn = nil
-	why := connackRefusal(in.Packet.Code)
-	if errors.As(in.Err, new(unknown)) {
-		why.Kind = RefusedWithoutCredentials
-	}
+	why := refusalOf(in.Err, in.Packet.Code)
 	switch {
 	case !why.passes():
 		in.Conn.Answered()
@@ -183,6 +179,7 @@ func (l *dedicated) refused(now time.Duration, why Refusal, err error) {
 		return
 	}
 	l.events.report(Event{Kind: EventDown, Refusal: why, Err: err})
+	l.renewFailed()
 	l.backoff(now, !why.passes())
 }
 
@@ -202,13 +199,10 @@ func (l *dedicated) closedAtConnect(now time.Duration, in *dial.Input) bool {
 	return true
 }
 
-// bare reports whether connects carry no will: the broker does not take it, or the device
-// may be elsewhere, and the takeover of this connection would publish it.
-func (l *dedicated) bare() bool { return l.willRefused || l.retry.parks > 0 }
-
 // lost handles the end of an accepted connection that nobody asked for: see retry.
 func (l *dedicated) lost(now time.Duration, err error) {
 	l.d.stats.Losses.Add(1)
+	l.renew.stop()
 	owed, _, _ := l.t.win.unanswered()
 	l.retry.lost(now, err, l.d.losses.lost(now), owed, l.t.win.care.progress)
 	l.out.detach()
@@ -272,21 +266,14 @@ func (l *dedicated) timedOut(now time.Duration) {
 	l.refused(now, Refusal{}, ErrTimeout)
 }
 
-// move ends a connection to a broker that is not in use any more, or whose credentials end, in
-// good order, so that no will is published, and connects to the one that is.
-func (l *dedicated) move(now time.Duration, why error) {
+// move ends a connection to a broker that is not in use any more in good order, so that no will
+// is published, and connects to the one that is.
+func (l *dedicated) move(now time.Duration) {
+	l.renew.stop()
 	l.disconnect(now, stateMoving)
 	l.retry.begin()
-	l.events.report(Event{Kind: EventDown, Err: why})
+	l.events.report(Event{Kind: EventDown, Err: ErrMoved})
 	l.t.closed()
-}
-
-// disconnect sends DISCONNECT; the broker's end is awaited as state says.
-func (l *dedicated) disconnect(now time.Duration, state linkState) {
-	l.d.losses.closed()
-	l.out.disconnect()
-	l.out.conn.Leave()
-	l.state, l.until = state, now+closeWait
 }
 
 // leave ends the connection in good order: DISCONNECT, then the broker's end. Then follows
@@ -294,6 +281,7 @@ func (l *dedicated) disconnect(now time.Duration, state linkState) {
 // the time to get there: cut off between CONNECT and CONNACK the broker would publish the
 // will.
 func (l *dedicated) leave(now time.Duration, state linkState) {
+	l.renew.stop()
 	switch l.state {
 	case stateClosing, stateReplacing, stateMoving: // it is on its way
 		l.state = state
@@ -318,6 +306,7 @@ func (l *dedicated) drop(now time.Duration) {
 	if l.state == stateUp {
 		l.d.losses.closed()
 	}
+	l.renew.stop()
 	l.cut()
 	l.state = stateClosing
 	l.left(now)
@@ -336,7 +325,11 @@ func (l *dedicated) cut() {
 func (l *dedicated) left(now time.Duration) {
 	then := l.state
 	l.out.detach()
-	if then == stateMoving {
+	switch {
+	case then == stateMoving && l.renew.conn != nil:
+		l.renewNow(now)
+		return
+	case then == stateMoving:
 		l.dialAgain(now, false)
 		return
 	}

@@ -141,58 +141,6 @@ func TestTheTrialOfThePreferredBrokerHasCredentials(t *testing.T) {
 	})
 }
 
-// A connection whose password is to end is replaced before, in good order, and what is in flight
-// reaches the broker.
-func TestCredentialsAreRenewedBeforeTheyEnd(t *testing.T) {
-	all := accounts{"dev": {ClientID: "dev", HasUsername: true, Username: "u", Password: []byte("1"), Life: time.Hour}}
-	bubble(t, upstream.Options{Credentials: all.of, PingInterval: 10 * time.Hour, AnswerTimeout: 10 * time.Hour}, func(r *rig) {
-		o := r.link()
-		o.Connect(r.now(), &upstream.Connect{ClientID: "dev", Will: &upstream.Will{Topic: "will"}})
-		p := wantConnect(r, all["dev"], "the first")
-		o.want(upstream.EventConnected, "accepted")
-		for round, password := range []string{"2", "3"} {
-			all["dev"] = credential.Connect{ClientID: "dev", HasUsername: true, Username: "u", Password: []byte(password), Life: time.Hour}
-			r.pass(48*time.Minute - time.Second)
-			o.wantQuiet("before four fifths are over")
-			o.Publish(r.now(), 7, "t", []byte("m"), 1, false)
-			r.runUntilIdle()
-			upstreamtest.Want[*packets.PublishPacket](p, "in flight")
-			r.pass(time.Second)
-			if e := o.want(upstream.EventDown, "renewed"); !errors.Is(e.Err, upstream.ErrRenewed) {
-				t.Errorf("%v", e.Err)
-			}
-			upstreamtest.Want[*packets.DisconnectPacket](p, "so that no will is published")
-			p.Conn.Close()
-			r.runUntilIdle()
-			p = r.lis.Accept(t)
-			if c := p.Accept(true); string(c.Password) != password {
-				t.Errorf("round %d: password %q, want %q", round, c.Password, password)
-			}
-			if e := o.want(upstream.EventUp, "at once"); !e.SessionPresent {
-				t.Error("the session is kept")
-			}
-			m := upstreamtest.Want[*packets.PublishPacket](p, "sent again")
-			p.SendRaw(0x40, 2, byte(m.MessageID>>8), byte(m.MessageID))
-			if e := o.want(upstream.EventPublished, "acknowledged"); e.Token != 7 || !m.Dup {
-				t.Errorf("%+v, DUP %v", e, m.Dup)
-			}
-		}
-		if s := r.d.Stats(); s.Renewals.Load() != 2 || s.Losses.Load() != 0 {
-			t.Errorf("%d renewals, %d losses", s.Renewals.Load(), s.Losses.Load())
-		}
-	})
-}
-
-func TestRenewalsAreSpread(t *testing.T) {
-	all := accounts{"dev": {ClientID: "dev", Life: time.Hour}}
-	bubble(t, upstream.Options{Credentials: all.of, Rand: func() float64 { return 0.5 }, PingInterval: 10 * time.Hour}, func(r *rig) {
-		o, _ := r.up(&upstream.Connect{ClientID: "dev"}, false)
-		if at := o.Deadline() - r.now(); at != 51*time.Minute {
-			t.Errorf("renewed after %v, want 48 minutes and the half of 6", at)
-		}
-	})
-}
-
 // A password that waits in line would be old when it is sent.
 func TestPasswordsAreMadeWhenTheConnectHasItsSlot(t *testing.T) {
 	of := func(clientID string) (credential.Connect, error) {

@@ -20,19 +20,19 @@ type dedicated struct {
 	state     linkState
 	until     time.Duration // the end of connecting, reconnecting, closing, replacing and moving
 	connectBy time.Duration // the end of the last Connect, if it has not had to wait for a slot
-	renewAt   time.Duration // when the connection is replaced, before its credentials end; Never: they do not
 	greeting  *greeting     // of the connect in progress; nil: there is none
 	home      *dial.Broker  // of the last accepted connection: it may have the session; nil: none
 	closes    int           // EventClosed is owed, this many times
 	drainBy   time.Duration // a CloseDrain waits until then; Never: none does
 
 	retry retry
+	renew renewing
 	out   output
 	t     traffic
 }
 
 func newDedicated(d *shared, inbox Inbox, owner any) *dedicated {
-	l := &dedicated{d: d, drainBy: Never, renewAt: Never, out: output{d: d}}
+	l := &dedicated{d: d, drainBy: Never, renew: renewing{at: Never}, out: output{d: d}}
 	l.mail = mailbox{inbox: inbox, link: l, owner: owner}
 	l.mail.looper, _ = inbox.(Looper)
 	l.t = newTraffic(d, &l.events, &l.out)

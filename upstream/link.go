@@ -187,7 +187,7 @@ func (l *dedicated) Deadline() time.Duration {
 	at := Never
 	switch l.state {
 	case stateUp:
-		at = min(l.t.deadline(), l.renewAt)
+		at = min(l.t.deadline(), l.renew.due())
 	case stateBackoff, stateParked:
 		at = l.retry.at
 	case stateConnecting, stateReconnecting, stateClosing, stateReplacing, stateMoving:
@@ -210,9 +210,8 @@ func (l *dedicated) Advance(now time.Duration) {
 			c := l.out.conn
 			l.lost(now, err)
 			c.Abandon()
-		} else if now >= l.renewAt {
-			l.d.stats.Renewals.Add(1)
-			l.move(now, ErrRenewed)
+		} else if now >= l.renew.due() {
+			l.renewDue(now)
 		}
 	case stateBackoff, stateParked:
 		if now >= l.retry.at {

@@ -48,8 +48,8 @@ type Options struct {
 	// Credentials says as whom a client connects, by its Connect.ClientID, which may be another
 	// one to the broker. It is asked for each connect, by the owner before that waits for a slot
 	// and by the goroutine of the connect when it has one, and must not block. An error refuses the connect before anything is sent
-	// (RefusedWithoutCredentials). Before their Life is over the Link reconnects, as when another
-	// broker is taken into use, with ErrRenewed. nil: everybody connects by its own client identifier, and with
+	// (RefusedWithoutCredentials). Before their Life is over the Link takes another
+	// connection (EventRenewed). nil: everybody connects by its own client identifier, and with
 	// Username and Password.
 	Credentials func(clientID string) (credential.Connect, error)
 	// Username and Password go into every CONNECT (MQTT 3.1.1 section 3.1.3.4).

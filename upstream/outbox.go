@@ -165,6 +165,15 @@ func (o *outbox) forgo() (dropped int) {
 	return dropped
 }
 
+// forgetQoS0 forgets the QoS 0 messages that have been written.
+func (o *outbox) forgetQoS0() {
+	for i := len(o.list) - 1; i >= 0; i-- {
+		if o.list[i].qos == 0 && o.list[i].written {
+			o.remove(i)
+		}
+	}
+}
+
 // find returns the index of the message with the packet identifier id among those
 // sent, or -1.
 func (o *outbox) find(id uint16) int {

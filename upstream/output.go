@@ -12,7 +12,12 @@ type output struct {
 	// open: the broker has accepted, and DISCONNECT has not been sent. Nothing follows a
 	// DISCONNECT: what is not sent because of it is due again in the next connection.
 	open bool
-	buf  *mqtt.Buffer // to be written by flush; nil while empty
+	// holding: another connection follows at once. What is for the broker waits for it: QoS 0
+	// messages in held, number of them, and all else where it waits to be answered.
+	holding bool
+	held    []byte
+	number  int
+	buf     *mqtt.Buffer // to be written by flush; nil while empty
 }
 
 // congested reports that size more bytes would exceed what may wait for the broker. A
@@ -24,9 +29,9 @@ func (w *output) congested(size int) bool {
 
 // waiting returns the bytes not yet taken by the connection.
 func (w *output) waiting() int {
-	n := 0
+	n := len(w.held)
 	if w.buf != nil {
-		n = len(w.buf.B)
+		n += len(w.buf.B)
 	}
 	if w.conn != nil {
 		n += w.conn.Backlog()
@@ -62,6 +67,25 @@ func (w *output) putAck(kind uint8, id uint16) {
 func (w *output) disconnect() {
 	w.put(mqtt.TypeDisconnect)
 	w.open = false
+}
+
+// hold appends a QoS 0 message to those that wait for the next connection.
+func (w *output) hold(raw []byte) {
+	w.held = append(w.held, raw...)
+	w.number++
+}
+
+// release ends holding: the messages that waited are written to a connection that is open, or
+// dropped. It returns how many were dropped.
+func (w *output) release() (dropped int) {
+	if w.holding = false; w.number > 0 && w.open {
+		b := w.buffer(mqtt.TypePublish)
+		b.B = append(b.B, w.held...)
+		w.d.stats.PacketsOut[mqtt.TypePublish].Add(uint64(w.number - 1))
+		w.number = 0
+	}
+	dropped, w.held, w.number = w.number, nil, 0
+	return dropped
 }
 
 // flush writes what is queued and reports whether there was something, and the connection

@@ -73,9 +73,9 @@ func (t *traffic) publishQoS0(m *Publish, size int) {
 
 func (t *traffic) writeQoS0(m *Publish, size int) error {
 	switch {
-	case !t.w.open && m.Token != 0: // its owner keeps it
+	case !t.w.open && !t.w.holding && m.Token != 0: // its owner keeps it
 		return ErrCongested
-	case !t.w.open:
+	case !t.w.open && !t.w.holding:
 		t.d.stats.DroppedDown.Add(1)
 		return ErrCongested
 	case m.Token != 0 && (t.w.congested(size) || t.win.care.window > 0 && t.win.out.len() >= t.d.opt.MaxInFlight):
@@ -91,6 +91,8 @@ func (t *traffic) writeQoS0(m *Publish, size int) error {
 		raw := mqtt.AppendPublish(make([]byte, 0, size), m.Topic, m.Payload, 0, m.Retain, 0)
 		t.win.out.add(outgoing{raw: raw})
 		t.pump()
+	case t.w.holding:
+		t.w.hold(mqtt.AppendPublish(make([]byte, 0, size), m.Topic, m.Payload, 0, m.Retain, 0))
 	default:
 		b := t.w.buffer(mqtt.TypePublish)
 		b.B = mqtt.AppendPublish(b.B, m.Topic, m.Payload, 0, m.Retain, 0)

@@ -80,6 +80,6 @@ func (t *traffic) pumpRequests(doubted bool) {
 		}
 		b := t.w.buffer(r.raw[0] >> 4)
 		b.B = append(b.B, r.raw...)
-		r.sent, r.alone, r.raw = true, doubted, nil
+		r.sent, r.alone = true, doubted
 	}
 }

@@ -25,7 +25,7 @@ func (t *traffic) badPacket(p *mqtt.Packet) {
 // process or an earlier one, is not reported again: that makes QoS 2 exactly once, and spares
 // a QoS 1 message that waits for its device a second copy after a reconnect.
 func (t *traffic) message(p *mqtt.Packet) {
-	if !t.w.open {
+	if !t.w.open && !t.w.holding {
 		return // not acknowledged: the broker sends it again in the next connection
 	}
 	e := Event{
@@ -36,7 +36,9 @@ func (t *traffic) message(p *mqtt.Packet) {
 		m := received{sum: contentSum(p.Topic, p.Payload), qos: p.QoS}
 		t.in.owe(p.ID, p.QoS)
 		if old, known := t.in.list[p.ID]; known && old.repeats(p.QoS, p.Dup, m.sum) {
-			t.repeated(p.ID, old)
+			if t.w.open { // otherwise it is acknowledged when it comes in the next connection
+				t.repeated(p.ID, old)
+			}
 			return
 		}
 		e.Handle = t.begin(p.ID, m)

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"errors"
 	"fmt"
 
 	"sngate/upstream/mqtt"
@@ -27,6 +28,19 @@ const (
 	// RefusedWithoutCredentials: this side does not know as whom to connect, and has sent nothing.
 	RefusedWithoutCredentials
 )
+
+// unknown is why it is not known as whom to connect.
+type unknown struct{ error }
+
+func (u unknown) Unwrap() error { return u.error }
+
+// refusalOf is why a connect was refused that ended with err, or with a return code of CONNACK.
+func refusalOf(err error, code uint8) Refusal {
+	if errors.As(err, new(unknown)) {
+		return Refusal{Kind: RefusedWithoutCredentials}
+	}
+	return connackRefusal(code)
+}
 
 // connackRefusal is what a return code of CONNACK says (MQTT 3.1.1 section 3.2.2.3).
 func connackRefusal(code uint8) Refusal {

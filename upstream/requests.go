@@ -12,7 +12,7 @@ type request struct {
 	refused bool   // the broker ends connections on it
 	key     uint64 // see suspicion
 	filter  string
-	raw     []byte // the packet, until it is sent
+	raw     []byte // the packet
 }
 
 // failed is the answer to a request whose connection is gone.
@@ -29,6 +29,13 @@ func (r *request) failed() Event {
 
 // requests are those of a Link, in order.
 type requests []request
+
+// restart has them sent again, in a new connection.
+func (q requests) restart() {
+	for i := range q {
+		q[i].sent, q[i].alone = false, false
+	}
+}
 
 // sent reports whether one is unanswered.
 func (q requests) sent() bool {

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"slices"
 	"time"
 
 	"sngate/upstream/mqtt"
@@ -14,18 +15,34 @@ import (
 func (t *traffic) opened(present bool, keepAlive uint16) (dropped []outgoing) {
 	t.win.care.opened(t.now)
 	t.in.opened()
+	t.win.requests.restart()
+	barriers := t.keepAlive.pings
 	every, limit := t.d.opt.pingTimes(keepAlive)
 	t.keepAlive.opened(t.now, every, limit, time.Duration(t.d.opt.Rand()*float64(every/2)))
 	if !present {
 		t.in.clear()
 		t.renewed = renewed
 	}
-	return t.win.out.restart(present)
+	dropped = t.win.out.restart(present)
+	t.w.release()
+	for _, p := range barriers {
+		t.sendPing(p)
+	}
+	return dropped
+}
+
+// hold is the end of a connection that another one follows at once: what is not answered waits
+// for that. QoS 0 messages that were written have gone.
+func (t *traffic) hold() {
+	t.w.holding = true
+	t.win.out.forgetQoS0()
+	t.keepAlive.pings = slices.DeleteFunc(t.keepAlive.pings, func(p ping) bool { return p.token == 0 })
 }
 
 // closed answers what went down with the connection: the requests, then the barriers.
 func (t *traffic) closed() {
 	t.win.dropQoS0()
+	t.d.stats.DroppedDown.Add(uint64(t.w.release()))
 	for _, r := range t.win.requests {
 		t.events.report(r.failed())
 	}
@@ -63,10 +80,12 @@ func (t *traffic) packet(p *mqtt.Packet) {
 // ping sends PINGREQ as a barrier: see Link.Ping.
 func (t *traffic) ping(token Token) {
 	switch {
-	case !t.w.open:
+	case !t.w.open && !t.w.holding:
 		t.events.report(Event{Kind: EventPong, Token: token, Err: ErrLost})
 	case len(t.keepAlive.pings) >= maxRequests:
 		t.events.report(Event{Kind: EventPong, Token: token, Err: ErrCongested})
+	case t.w.holding:
+		t.keepAlive.pings = append(t.keepAlive.pings, ping{token: token, n: 1})
 	default:
 		t.sendPing(ping{token: token, n: 1})
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 
 	"sngate/upstream"
+	"sngate/upstream/credential"
 	"sngate/upstream/upstreamtest"
 )
 
@@ -18,6 +19,8 @@ type stage struct {
 	*rig
 	o *owned
 	p *upstreamtest.Peer
+
+	next *upstreamtest.Peer // of a connection that is to take the place of p's; nil: there is none
 }
 
 type situation struct {
@@ -29,6 +32,9 @@ type situation struct {
 }
 
 func situations() []situation {
+	renewing := upstream.Options{PingInterval: 10 * time.Hour, PingTimeout: time.Hour, AnswerTimeout: time.Hour, Credentials: func(id string) (credential.Connect, error) {
+		return credential.Connect{ClientID: id, Life: 5 * time.Minute}, nil
+	}}
 	moved := upstream.Options{Address: "a:1", Fallbacks: []string{"b:1"}, FailBack: 10 * time.Second, PingInterval: time.Hour, AnswerTimeout: time.Hour}
 	return []situation{
 		{is: "idle: new", state: "idle", reach: func(*stage) {}},
@@ -119,7 +125,25 @@ func situations() []situation {
 			s.pass(10 * time.Second)
 			s.lis.Accept(s.t).Accept(false) // the trial of the preferred broker
 		}},
+		{is: "up: its credentials are to be renewed, with the same under way", state: "up", peer: true, opt: renewing, reach: func(s *stage) {
+			s.busy()
+			s.pass(4*time.Minute - time.Second)
+		}},
+		{is: "moving: for a renewal: DISCONNECT is sent, with the same under way; the new connection is there", state: "moving", peer: true, opt: renewing, reach: (*stage).renew},
+		{is: "reconnecting: for a renewal: CONNECT is sent, with the same under way", state: "reconnecting", peer: true, opt: renewing, reach: func(s *stage) {
+			s.renew()
+			s.p.Conn.Close()
+			s.runUntilIdle()
+			s.p, s.next = s.next, nil
+		}},
 	}
+}
+
+// renew begins to renew the credentials of a connection with everything under way.
+func (s *stage) renew() {
+	s.busy()
+	s.pass(4 * time.Minute)
+	s.next = s.lis.Accept(s.t)
 }
 
 // busy opens the connection and puts one of everything under way.

@@ -30,7 +30,7 @@ const (
 	stateParked                        // lost alone; the next connect starts when the device has spoken, or at retry.at
 	stateClosing                       // DISCONNECT is sent; the broker's end is awaited
 	stateReplacing                     // the same; then the owner's connect starts
-	stateMoving                        // the same; then another broker is connected to, or the same with new credentials
+	stateMoving                        // the same; then another broker is connected to, or the connection with new credentials is used
 )
 
 var stateNames = [...]string{

@@ -144,8 +144,20 @@ func (s *stage) octets() (list []string) {
 			list = append(list, "end")
 		}
 	}
+	if s.next != nil {
+		for s.next.Conn.Buffered() > 0 {
+			list = append(list, "over the new one: "+packetText(s.next.Read()))
+		}
+		if s.next.Conn.Ended() {
+			list = append(list, "end of the new one")
+		}
+	}
 	for range s.lis.Dialled() {
 		p := s.lis.Accept(s.t)
+		if p.Conn.Buffered() == 0 {
+			list = append(list, "a new connection: silent")
+			continue
+		}
 		c := upstreamtest.Want[*packets.ConnectPacket](p, "a connection begins with CONNECT")
 		list = append(list, fmt.Sprintf("a new connection: CONNECT %s", c.ClientIdentifier))
 	}
@@ -179,7 +191,7 @@ func eventTexts(events []upstream.Event) (list []string) {
 		upstream.EventPublished: "published", upstream.EventPublishFailed: "publish failed", upstream.EventSubscribed: "subscribed",
 		upstream.EventUnsubscribed: "unsubscribed", upstream.EventMessage: "message", upstream.EventPong: "pong",
 		upstream.EventClosed: "closed", upstream.EventReceived: "received", upstream.EventReleased: "released", upstream.EventForgotten: "forgotten",
-		upstream.EventParked: "parked", upstream.EventDoubted: "doubted", upstream.EventRepeated: "repeated", upstream.EventBadPacket: "bad packet",
+		upstream.EventParked: "parked", upstream.EventDoubted: "doubted", upstream.EventRepeated: "repeated", upstream.EventRenewed: "renewed", upstream.EventBadPacket: "bad packet",
 	}
 	refusals := [...]string{upstream.RefusedForNow: "for now", upstream.RefusedClientID: "for the client id",
 		upstream.RefusedForGood: "for good", upstream.RefusedByClosing: "by closing", upstream.RefusedWithoutCredentials: "without credentials"}

@@ -14,10 +14,11 @@ type Stats struct {
 	dial.Stats // of connections; PacketsOut counts what Links write as well
 	TLS        secure.Stats
 
-	Losses     atomic.Uint64 // accepted connections that ended unasked
-	Parkings   atomic.Uint64 // losses taken for a device that has moved away
-	Reconnects atomic.Uint64 // EventUp
-	Renewals   atomic.Uint64 // connections replaced before their credentials ended
+	Losses         atomic.Uint64 // accepted connections that ended unasked
+	Parkings       atomic.Uint64 // losses taken for a device that has moved away
+	Reconnects     atomic.Uint64 // EventUp
+	Renewals       atomic.Uint64 // connections replaced before their credentials ended
+	FailedRenewals atomic.Uint64 // tries of that which came to nothing
 
 	// Drops and faults by reason.
 	DroppedDown      atomic.Uint64 // QoS 0 published while there was no connection

@@ -12,7 +12,7 @@ func (t *traffic) request(token Token, kind EventKind, filter string, qos uint8)
 	switch {
 	case !mqtt.ValidString(filter):
 		err = ErrInvalid
-	case !t.w.open:
+	case !t.w.open && !t.w.holding:
 		err = ErrLost
 	case len(t.win.requests) >= maxRequests || t.w.congested(len(filter)):
 		err = ErrCongested

@@ -213,6 +213,9 @@ const (
 	// connected through another gateway now. It does not connect before Nudge, unless Want
 	// says that it is wanted. It comes each time the Link would have connected.
 	EventParked
+	// EventRenewed: an accepted connection has been replaced by another before its credentials
+	// ended, and what was under way still is. SessionPresent is as with EventUp.
+	EventRenewed
 )
 
 // Event is one thing that happened on a Link. See EventKind for the fields in use.
@@ -222,10 +225,12 @@ type Event struct {
 	Granted        uint8 // EventSubscribed: the QoS, 0..2
 	Refusal        Refusal
 	SessionPresent bool
-	// NoWill, of EventUp: the connection carries no will. The broker closes those that do, or
-	// it may have been taken from another gateway.
+	// NoWill, of EventUp and EventRenewed: the connection carries no will. The broker closes those
+	// that do, or it may have been taken from another gateway.
 	NoWill bool
-	Err    error
+	// OldWill, of EventRenewed: it carries the will from before the last SetWill.
+	OldWill bool
+	Err     error
 
 	Identity Identity // EventReleased, EventForgotten, and EventMessage of QoS 2
 
@@ -248,7 +253,6 @@ var (
 	ErrCancelled  error = dial.ErrCancelled
 	ErrCongested        = errors.New("upstream: connection congested")
 	ErrMoved            = errors.New("upstream: another broker is in use now")
-	ErrRenewed          = errors.New("upstream: the credentials are renewed before they end")
 	ErrLost             = errors.New("upstream: connection lost")
 	ErrTooLarge         = errors.New("upstream: message too large for MQTT")
 	ErrRejected         = errors.New("upstream: the broker ends the connection on this message")

@@ -71,7 +71,7 @@ type descs struct {
 	upstreamConnects, upstreamRefusals               *prometheus.Desc
 	brokerUsed, failovers, failBacks                 *prometheus.Desc
 	upstreamLosses, upstreamParked, upstreamReturned *prometheus.Desc
-	upstreamRenewed                                  *prometheus.Desc
+	upstreamRenewed, upstreamUnrenewed               *prometheus.Desc
 	upstreamPackets, upstreamBytes, upstreamDrops    *prometheus.Desc
 	tlsHandshakes, tlsFailures, tlsBadFiles          *prometheus.Desc
 	socketReceiveBuffer, socketDrops                 *prometheus.Desc
@@ -112,6 +112,7 @@ func newDescs() descs {
 		upstreamParked:      desc("upstream_parked_total", "Lost connections left down until the device speaks."),
 		upstreamReturned:    desc("upstream_reconnects_total", "Lost connections the broker has accepted again."),
 		upstreamRenewed:     desc("upstream_renewals_total", "Connections replaced before their credentials ended."),
+		upstreamUnrenewed:   desc("upstream_renewal_failures_total", "Tries to replace a connection before its credentials end that came to nothing."),
 		upstreamPackets:     desc("upstream_packets_total", "MQTT control packets received from and sent to the broker.", "type", "direction"),
 		upstreamBytes:       desc("upstream_bytes_total", "Octets of the MQTT control packets.", "direction"),
 		upstreamDrops:       desc("upstream_drops_total", "What was dropped on the broker side, by reason.", "reason"),
@@ -166,7 +167,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 		d.sessions, d.sessionsEnded, d.queueDepth, d.queueCapacity, d.sleepMessages, d.sleepBytes, d.spoolMessages, d.spoolBytes,
 		d.memoryLimit, d.memoryUsed,
 		d.brokerUp, d.unread, d.upstreamOpen, d.upstreamProgress, d.upstreamWaiting, d.upstreamConnects, d.upstreamRefusals,
-		d.brokerUsed, d.failovers, d.failBacks, d.upstreamLosses, d.upstreamParked, d.upstreamReturned, d.upstreamRenewed, d.upstreamPackets, d.upstreamBytes, d.upstreamDrops,
+		d.brokerUsed, d.failovers, d.failBacks, d.upstreamLosses, d.upstreamParked, d.upstreamReturned, d.upstreamRenewed, d.upstreamUnrenewed, d.upstreamPackets, d.upstreamBytes, d.upstreamDrops,
 		d.tlsHandshakes, d.tlsFailures, d.tlsBadFiles,
 		d.socketReceiveBuffer, d.socketDrops, d.build,
 	} {
@@ -285,6 +286,7 @@ func (m *Metrics) collectUpstream(ch chan<- prometheus.Metric) {
 	count(ch, m.desc.upstreamParked, s.Parkings.Load())
 	count(ch, m.desc.upstreamReturned, s.Reconnects.Load())
 	count(ch, m.desc.upstreamRenewed, s.Renewals.Load())
+	count(ch, m.desc.upstreamUnrenewed, s.FailedRenewals.Load())
 	for i, name := range packetTypes {
 		if name != "" {
 			count(ch, m.desc.upstreamPackets, s.PacketsIn[i].Load(), name, "in")

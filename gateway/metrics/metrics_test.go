@@ -57,7 +57,7 @@ func testStats() *upstream.Stats {
 	for n, c := range map[uint64]*atomic.Uint64{
 		6: &s.Refusals[1], 8: &s.Refusals[6], 13: &s.DialsSucceeded, 16: &s.DroppedCongested, 18: &s.Losses, 19: &s.Parkings,
 		20: &s.Reconnects, 21: &s.PacketsIn[1], 22: &s.PacketsIn[2], 23: &s.PacketsOut[1], 24: &s.PacketsOut[2],
-		25: &s.BytesIn, 26: &s.BytesOut, 27: &s.Failovers, 28: &s.FailBacks, 29: &s.DialsFailed, 42: &s.Renewals,
+		25: &s.BytesIn, 26: &s.BytesOut, 27: &s.Failovers, 28: &s.FailBacks, 29: &s.DialsFailed, 42: &s.Renewals, 43: &s.FailedRenewals,
 	} {
 		c.Store(n)
 	}
@@ -194,6 +194,7 @@ func TestMetricsShowTheSumOfAllCounters_Case185(t *testing.T) {
 		`sngate_upstream_reconnects_total 20`,
 		`sngate_upstream_refusals_total{code="1"} 6`,
 		`sngate_upstream_refusals_total{code="other"} 8`,
+		`sngate_upstream_renewal_failures_total 43`,
 		`sngate_upstream_renewals_total 42`,
 	}
 	shown := slices.DeleteFunc(scrape(t, m), func(line string) bool { return strings.HasSuffix(line, " 0") })

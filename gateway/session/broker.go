@@ -210,3 +210,15 @@ func (br *brokerLink) onUp(st *step, ev *Event) {
 	br.s.up.sendSpooled(st)
 	br.s.down.proceed(st)
 }
+
+// onRenewed takes it that the link has another connection. Only a broker that has not kept its
+// session makes a difference.
+func (br *brokerLink) onRenewed(st *step, ev *Event) {
+	if br.link != linkUp {
+		return // reported before the session gave the connection up
+	}
+	br.s.wills.onRenewed(ev.NoWill, ev.OldWill)
+	if !ev.SessionPresent {
+		br.reconcile(st, false)
+	}
+}

@@ -126,7 +126,10 @@ func (d *driver) next() {
 		d.fromBroker()
 	case op < 27:
 		d.event(Event{
-			Kind: EventKind(d.octet(13)), Refused: Refusal(d.octet(256) % 3), SessionPresent: d.octet(2) == 0, Failed: d.octet(2) == 0,
+			Kind: [...]EventKind{
+				0, EventConnected, EventRefused, EventDown, EventUp, EventParked, EventPublished, EventPublishFailed, EventSubscribed,
+				EventUnsubscribed, EventMessage, EventPong, EventClosed, EventRenewed,
+			}[d.octet(14)], Refused: Refusal(d.octet(256) % 3), SessionPresent: d.octet(2) == 0, Failed: d.octet(2) == 0,
 			Token: Token(d.octet(24)),
 		})
 	case op < 29:

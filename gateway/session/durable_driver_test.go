@@ -183,6 +183,10 @@ func (w *world) rare() {
 		w.l.dormant = true
 	case n == 23:
 		w.step("address taken", func(s *Session, out *Out) { s.AddressReused(w.at(), out) })
+	case n >= 36:
+		w.note("* credentials renewed")
+		w.l.renew()
+		w.drainLink()
 	default:
 		w.env.SpoolRoom = true
 	}

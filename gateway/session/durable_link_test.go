@@ -231,6 +231,22 @@ func (l *modelLink) disconnect() {
 	l.state = mDown
 }
 
+// renew has another connection take the place of the one that is open: see EventRenewed.
+func (l *modelLink) renew() {
+	if l.state != mUp {
+		return
+	}
+	for i := range l.out {
+		l.out[i].written, l.out[i].asked = false, false
+	}
+	l.acks = nil
+	l.b.disconnected()
+	if l.params.Clean {
+		l.b.reset()
+	}
+	l.accepted(EventRenewed)
+}
+
 // forgetUnacked forgets what has been received and not acknowledged.
 func (l *modelLink) forgetUnacked() {
 	for id, m := range l.in {
@@ -263,13 +279,18 @@ func (l *modelLink) dial(ok bool, why Refusal) {
 	if l.params.Clean {
 		l.b.reset()
 	}
-	present := l.b.present
-	l.b.present = true
 	kind := EventUp
 	if l.answer {
 		kind = EventConnected
 	}
 	l.state, l.answer = mUp, false
+	l.accepted(kind)
+}
+
+// accepted begins a connection, which is reported by kind.
+func (l *modelLink) accepted(kind EventKind) {
+	present := l.b.present
+	l.b.present = true
 	if !present {
 		l.in, l.renewed = map[uint16]linkReceived{}, true
 	}

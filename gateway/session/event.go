@@ -23,6 +23,7 @@ const (
 	EventStored                             // Token: the batch is in the store, or Failed
 	EventRepeated                           // QoS: the broker has been acknowledged a message once more, and may go on
 	EventDoubted                            // Token: connections have ended of the message; others may go before it
+	EventRenewed                            // the connection has been replaced, and what was under way still is: SessionPresent
 	EventRetracted                          // answers ActionRetract: Token, Topic, Payload, Retain, Dup; Failed: the link does not have it
 )
 
@@ -47,7 +48,8 @@ type Event struct {
 	Failed         bool
 	Congested      bool // EventPublishFailed: there was no room; it may go later
 	Rejected       bool // EventPublishFailed, EventSubscribed: connections end of it time and again
-	NoWill         bool // EventUp: the connection carries no will
+	NoWill         bool // EventUp, EventRenewed: the connection carries no will
+	OldWill        bool // EventRenewed: it carries the one from before the last ActionSetWill
 	Token          Token
 
 	Identity Identity // EventReleased, EventForgotten, and EventMessage of QoS 2

@@ -170,6 +170,8 @@ func (s *Session) Upstream(env Env, ev *Event, out *Out) {
 		s.broker.onDown(st)
 	case EventUp:
 		s.broker.onUp(st, ev)
+	case EventRenewed:
+		s.broker.onRenewed(st, ev)
 	case EventParked:
 		s.broker.onParked()
 		s.presence.onParked(st.Now)

@@ -132,6 +132,12 @@ func (ws *wills) onUp(none bool) {
 	}
 }
 
+// onRenewed is onUp where the device may have changed the will while the connection was replaced.
+func (ws *wills) onRenewed(none, old bool) {
+	ws.late = old
+	ws.onUp(none)
+}
+
 // owe notes that the gateway has to publish the will.
 func (ws *wills) owe() { ws.due = true }
 

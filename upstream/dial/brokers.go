@@ -263,7 +263,11 @@ func (d *Dialer) probe(address string) bool {
 	}
 	defer nc.Close()
 	defer context.AfterFunc(ctx, func() { nc.Close() })()
-	if _, err := nc.Write(hello); err != nil {
+	packet, err := hello()
+	if err != nil {
+		return false
+	}
+	if _, err := nc.Write(packet); err != nil {
 		return false
 	}
 	var rd mqtt.Decoder

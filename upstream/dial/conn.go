@@ -49,15 +49,19 @@ func (c *Conn) open(rd *reader) error {
 	if err != nil {
 		return err
 	}
-	if !c.adopt(nc) {
+	if !c.adopt(nc) || !c.mayProceed() {
 		return ErrCancelled
 	}
-	if _, err = nc.Write(hello); err != nil {
+	packet, err := hello()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnsent, err)
+	}
+	if _, err = nc.Write(packet); err != nil {
 		return fmt.Errorf("upstream: %w", err)
 	}
 	c.d.stats.PacketsOut[mqtt.TypeConnect].Add(1)
-	c.d.stats.BytesOut.Add(uint64(len(hello)))
-	c.d.traceOut(c.req.Owner, hello)
+	c.d.stats.BytesOut.Add(uint64(len(packet)))
+	c.d.traceOut(c.req.Owner, packet)
 	rd.Reset(nc, c.d.opt.MaxPayload)
 	ack := &rd.in.Packet
 	size, err := rd.Next(ack)
@@ -80,8 +84,8 @@ func (c *Conn) open(rd *reader) error {
 	return nil
 }
 
-// dial opens a connection, and returns what is to be said first.
-func (d *Dialer) dial(ctx context.Context, address string, greet Greeter) (nc net.Conn, hello []byte, err error) {
+// dial opens a connection, and returns what makes CONNECT.
+func (d *Dialer) dial(ctx context.Context, address string, greet Greeter) (nc net.Conn, hello func() ([]byte, error), err error) {
 	g, err := greet(address)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrUnsent, err)

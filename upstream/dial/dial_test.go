@@ -72,7 +72,11 @@ func bench(t *testing.T, o dial.Options, f func(d *dial.Dialer, l *upstreamtest.
 
 // greet is for a connect without TLS.
 func greet(hello []byte) dial.Greeter {
-	return func(string) (dial.Greeting, error) { return dial.Greeting{Hello: hello}, nil }
+	return func(string) (dial.Greeting, error) { return dial.Greeting{Hello: says(hello)}, nil }
+}
+
+func says(hello []byte) func() ([]byte, error) {
+	return func() ([]byte, error) { return hello, nil }
 }
 
 // begin starts a connect that is known by its CONNECT.

@@ -39,10 +39,11 @@ type Options struct {
 
 // Greeting is how a client presents itself to a broker.
 type Greeting struct {
-	Hello []byte // CONNECT
 	// Secure is given the connection, and returns the one to use, or an error and has closed it.
 	// nil: the connection is used as it is.
 	Secure func(ctx context.Context, nc net.Conn) (net.Conn, error)
+	// Hello returns CONNECT when the connection is there. An error: nothing is sent.
+	Hello func() ([]byte, error)
 }
 
 // Greeter returns the Greeting for the broker at an address. It is asked by the goroutine of a

@@ -83,6 +83,7 @@ type Request struct {
 	Loop     *eventloop.Loop // the owner's goroutine waits in it, and reads the connection if it can; nil: it does not
 	Owner    any             // for Options.Trace
 	Announce bool            // push Dialling
+	Hold     chan struct{}   // push Opened, and send CONNECT when it is closed; nil: at once
 	Paused   bool            // as Conn.SetPaused
 	Unacked  time.Duration   // while paused the system ends a connection whose octets are unacknowledged for so long, where it can
 }
@@ -167,6 +168,7 @@ type Kind uint8
 const (
 	Received Kind = iota + 1 // Packet
 	Dialling                 // the Conn has a slot; only if it announces that
+	Opened                   // there is a connection, over which CONNECT can be sent; only if it holds that back
 	Accepted                 // CONNACK with code 0: Packet
 	Refused                  // no connection: Packet.Code or Err. The last Input of its Conn.
 	Ended                    // an accepted connection is gone: Err. The last Input of its Conn.

@@ -42,7 +42,7 @@ func TestTCPBelowTLSIsLeftToTheSystemWhilePaused(t *testing.T) {
 	o := make(owner, 8)
 	greet := func(address string) (dial.Greeting, error) {
 		secure, err := speaks.For(address, "dev")
-		return dial.Greeting{Hello: []byte{0x10, 0}, Secure: secure}, err
+		return dial.Greeting{Hello: says([]byte{0x10, 0}), Secure: secure}, err
 	}
 	c, err := d.Connect(&dial.Request{Greet: greet, Inbox: o, Paused: true, Unacked: 5 * time.Second}, true)
 	if err != nil {

@@ -28,7 +28,7 @@ type tlsDialer struct {
 func (d *tlsDialer) greet(hello []byte) dial.Greeter {
 	return func(address string) (dial.Greeting, error) {
 		secure, err := d.speaks.For(address, "dev")
-		return dial.Greeting{Hello: hello, Secure: secure}, err
+		return dial.Greeting{Hello: says(hello), Secure: secure}, err
 	}
 }
 
