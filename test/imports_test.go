@@ -50,7 +50,7 @@ func layers() map[string][]string {
 		"internal/loadgen":         {"snpacket", "upstream/mqtt"}, // devices on one side, the broker on the other
 		"internal":                 {"snpacket", "topicreg"},
 		"cmd":                      {"snpacket", "topicreg", "gateway", "gateway/listen", "gateway/admin", "gateway/persist", "gateway/session", "upstream", "upstream/credential", "upstream/secure", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/loadgen", "internal/rate"},
-		"test":                     {"snpacket", "topicreg", "gateway", "gateway/listen", "gateway/admin", "gateway/session", "upstream", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/loadgen", "internal/binrec", "internal/rate", "cmd"},
+		"test":                     {"snpacket", "topicreg", "gateway", "gateway/listen", "gateway/admin", "gateway/session", "upstream", "upstream/secure", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/loadgen", "internal/binrec", "internal/rate", "cmd"},
 		"internal/eventloop":       {}, // epoll, for one goroutine
 	}
 }

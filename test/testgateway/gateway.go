@@ -48,7 +48,8 @@ type Gateway struct {
 	Addrs    []string // of all
 	Ops      string   // "host:port"
 
-	crashed bool // it does not end well: see Crash
+	crashed bool     // it does not end well: see Crash
+	env     []string // added to the environment
 }
 
 // Start runs the program against a broker, "embedded" or a URL, with a configuration
@@ -68,12 +69,32 @@ func Start(t testing.TB, program, broker string, s Settings, opts ...string) *Ga
 	if err := os.WriteFile(file, []byte(all.toml()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	g := &Gateway{Process: StartProcess(t, Command{Name: program, Args: append([]string{"run", "-c", file}, opts...)})}
+	return start(t, all.toml(), Command{Name: program, Args: append([]string{"run", "-c", file}, opts...)})
+}
+
+// StartIn is Start for a folder with a configuration, sngate.toml, and what it names; env is more
+// of the environment.
+func StartIn(t testing.TB, program, folder string, env []string) *Gateway {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(folder, "sngate.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	env = append([]string{
+		`SNGATE_LISTENER=[{address = "127.0.0.1:0"}]`, "SNGATE_OPS_ADDRESS=127.0.0.1:0", "SNGATE_LOG_FORMAT=json", "SNGATE_LOG_LEVEL=debug",
+	}, env...)
+	return start(t, string(text), Command{Name: program, Args: []string{"run", "-c", "sngate.toml"}, Env: env, Dir: folder})
+}
+
+// start starts a gateway whose configuration is config.
+func start(t testing.TB, config string, c Command) *Gateway {
+	t.Helper()
+	g := &Gateway{Process: StartProcess(t, c), env: c.Env}
 	g.AwaitStart()
 	t.Cleanup(func() {
 		g.end()
 		if t.Failed() {
-			t.Logf("configuration:\n%s\nlog of the gateway, newest last:\n%s", all.toml(), lastLines(g.Stderr, 60))
+			t.Logf("configuration:\n%s\nlog of the gateway, newest last:\n%s", config, lastLines(g.Stderr, 60))
 		}
 	})
 	return g
@@ -86,7 +107,7 @@ func (g *Gateway) Restart() {
 	g.t.Helper()
 	<-g.exited
 	before := g.Cmd
-	g.Process = StartProcess(g.t, Command{Name: before.Path, Args: before.Args[1:], dir: before.Dir})
+	g.Process = StartProcess(g.t, Command{Name: before.Path, Args: before.Args[1:], Env: g.env, Dir: before.Dir})
 	g.t.Cleanup(g.end)
 	g.crashed = false
 	g.AwaitStart()

@@ -76,7 +76,7 @@ type Command struct {
 	Args  []string
 	Stdin io.Reader
 	Env   []string // added to the environment
-	dir   string   // "": a new empty one
+	Dir   string   // where it works; "": a new empty one
 }
 
 // StartProcess starts a program. It is killed when the test ends, if it still runs.
@@ -86,8 +86,8 @@ func StartProcess(t testing.TB, c Command) *Process {
 	p.Cmd.Stdin, p.Cmd.Stdout, p.Cmd.Stderr = c.Stdin, p.Stdout, p.Stderr
 	// A program with the race detector would wait a second at its end.
 	p.Cmd.Env = append(append(os.Environ(), "GORACE=atexit_sleep_ms=0"), c.Env...)
-	p.Cmd.Dir = c.dir
-	if c.dir == "" {
+	p.Cmd.Dir = c.Dir
+	if c.Dir == "" {
 		p.Cmd.Dir = t.TempDir()
 	}
 	p.Cmd.WaitDelay = Patience

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"sngate/internal/snclient"
+	"sngate/test/cloud"
+	"sngate/test/hub"
+)
+
+// cloudAnswers is what docs/CLOUD.md says that a device gets at a hub.
+type cloudAnswers struct {
+	qos2     byte // the QoS that the hub has for QoS 2
+	retained bool
+	granted  byte // for SUBSCRIBE with QoS 2
+	renewed  bool // the password ends
+}
+
+// answersOf are those of each profile.
+func answersOf(profile string) cloudAnswers {
+	switch profile {
+	case "aws-iot":
+		return cloudAnswers{1, true, 1, false}
+	case "azure-event-grid", "alibaba-iot":
+		return cloudAnswers{1, false, 1, false}
+	case "azure-iot-hub", "tencent-iot-hub":
+		return cloudAnswers{1, false, 1, true}
+	}
+	return cloudAnswers{2, true, 2, false}
+}
+
+// In each cloud a device does all that a device may do, for half a day. It gets the answers that
+// the page says, notices nothing of passwords that end, and the hub has nothing to complain of.
+func TestADeviceInEachCloud(t *testing.T) {
+	sections := cloud.Sections(t, "../../docs/CLOUD.md")
+	var have []string
+	for _, s := range sections {
+		have = append(have, s.Profile)
+		t.Run(s.Profile, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			synctest.Test(t, func(t *testing.T) { aDayInTheCloud(t, newCloudRig(t, &s), answersOf(s.Profile)) })
+		})
+	}
+	if diff := cmp.Diff(hub.Profiles(), have); diff != "" {
+		t.Errorf("hubs (-) and sections of the page (+): %s", diff)
+	}
+}
+
+func aDayInTheCloud(t *testing.T, r *cloudRig, want cloudAnswers) {
+	topics := r.Topics()
+	d := r.device(&snclient.Will{Topic: topics.Up, Message: []byte("gone"), QoS: 2, Retain: true})
+	ctx := context.Background()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%v; %v", err, r.hub.Violations())
+		}
+	}
+	publish := func(text string, qos uint8, retain bool) {
+		t.Helper()
+		must(d.Publish(ctx, snclient.Name(topics.Up), []byte(text), qos, retain))
+	}
+	must(d.Connect(ctx))
+	publish("0", 0, false)
+	publish("1", 1, false)
+	publish("2", 2, false)
+	publish("kept", 1, true)
+	granted, err := d.Subscribe(ctx, snclient.Name(topics.Filter), 2)
+	if must(err); granted != want.granted {
+		t.Errorf("SUBSCRIBE is granted QoS %d, want %d", granted, want.granted)
+	}
+	var got []string
+	take := func() {
+		synctest.Wait()
+		for len(d.Messages()) > 0 {
+			if m := <-d.Messages(); strings.HasPrefix(string(m.Payload), "down") { // the wildcard has the device's own too
+				got = append(got, string(m.Payload))
+			}
+		}
+	}
+	r.hub.Publish(topics.Down, "down awake", 1)
+	take()
+
+	must(d.Sleep(ctx, 4*time.Hour))
+	time.Sleep(time.Hour)
+	r.hub.Publish(topics.Down, "down asleep", 1)
+	time.Sleep(2 * time.Hour)
+	must(d.Wake(ctx))
+	take()
+	must(d.Connect(ctx))
+	for range 16 {
+		publish("hourly", 1, false)
+		time.Sleep(15 * time.Minute)
+	}
+	r.hub.Publish(topics.Down, "down at last", 1)
+	take()
+	if diff := cmp.Diff([]string{"down awake", "down asleep", "down at last"}, got); diff != "" {
+		t.Errorf("to the device: %s", diff)
+	}
+	d.Close()
+	time.Sleep(5 * time.Minute)
+
+	var sent []hub.Message
+	id := r.MQTTClientID(t, cloud.Device)
+	message := func(text string, qos byte, retain bool) {
+		sent = append(sent, hub.Message{ClientID: id, Topic: topics.AtHub, Payload: text, QoS: qos, Retain: retain})
+	}
+	message("0", 0, false)
+	message("1", 1, false)
+	message("2", want.qos2, false)
+	message("kept", 1, want.retained)
+	for range 16 {
+		message("hourly", 1, false)
+	}
+	message("gone", want.qos2, want.retained)
+	if diff := cmp.Diff(sent, slices.DeleteFunc(r.hub.Messages(), func(m hub.Message) bool { return m.ClientID == "" })); diff != "" {
+		t.Errorf("at the hub: %s", diff)
+	}
+	if list := r.hub.Violations(); len(list) > 0 {
+		t.Errorf("the hub complains: %v", list)
+	}
+	if n := r.hub.Connects(id); want.renewed != (n > 4) {
+		t.Errorf("%d connects in 7 hours", n)
+	}
+}
