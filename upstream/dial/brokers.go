@@ -257,25 +257,25 @@ func (d *Dialer) moveSome(batch int) int {
 func (d *Dialer) probe(address string) bool {
 	ctx, cancel := context.WithTimeout(d.life, d.opt.ConnectTimeout)
 	defer cancel()
-	nc, hello, err := d.dial(ctx, address, d.opt.Probe)
+	l, err := d.dial(ctx, address, d.opt.Probe)
 	if err != nil {
 		return false
 	}
-	defer nc.Close()
-	defer context.AfterFunc(ctx, func() { nc.Close() })()
-	packet, err := hello()
+	defer l.Close()
+	defer context.AfterFunc(ctx, func() { l.Close() })()
+	packet, err := l.hello()
 	if err != nil {
 		return false
 	}
-	if _, err := nc.Write(packet); err != nil {
+	if _, err := l.Write(packet); err != nil {
 		return false
 	}
 	var rd mqtt.Decoder
-	rd.Reset(nc, d.opt.MaxPayload)
+	rd.Reset(l.Conn, d.opt.MaxPayload)
 	var ack mqtt.Packet
 	if _, err := rd.Next(&ack); err != nil || ack.Kind != mqtt.TypeConnack || ack.Code != 0 {
 		return false
 	}
-	_, _ = nc.Write(mqtt.AppendBare(nil, mqtt.TypeDisconnect)) // it has served its purpose
+	_, _ = l.Write(mqtt.AppendBare(nil, mqtt.TypeDisconnect)) // it has served its purpose
 	return true
 }

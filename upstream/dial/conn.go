@@ -45,24 +45,25 @@ func (c *Conn) open(rd *reader) error {
 	}
 	greet := c.req.Greet
 	c.req.Greet = nil
-	nc, hello, err := c.d.dial(ctx, c.broker.address, greet)
+	l, err := c.d.dial(ctx, c.broker.address, greet)
 	if err != nil {
 		return err
 	}
-	if !c.adopt(nc) || !c.mayProceed() {
+	if !c.adopt(l) || !c.mayProceed() {
 		return ErrCancelled
 	}
-	packet, err := hello()
+	packet, err := l.hello()
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnsent, err)
 	}
-	if _, err = nc.Write(packet); err != nil {
+	l.hello = nil
+	if _, err = l.Write(packet); err != nil {
 		return fmt.Errorf("upstream: %w", err)
 	}
 	c.d.stats.PacketsOut[mqtt.TypeConnect].Add(1)
 	c.d.stats.BytesOut.Add(uint64(len(packet)))
 	c.d.traceOut(c.req.Owner, packet)
-	rd.Reset(nc, c.d.opt.MaxPayload)
+	rd.Reset(l.Conn, c.d.opt.MaxPayload)
 	ack := &rd.in.Packet
 	size, err := rd.Next(ack)
 	switch {
@@ -74,46 +75,46 @@ func (c *Conn) open(rd *reader) error {
 	}
 	if err != nil {
 		*ack = mqtt.Packet{}
-		c.countFault(err)
+		c.d.countFault(err)
 		return fmt.Errorf("upstream: no CONNACK: %w", err)
 	}
-	c.countIn(ack, size)
+	c.d.countIn(c.req.Owner, ack, size)
 	if ack.Code != 0 {
 		c.d.stats.Refusals[min(int(ack.Code), len(c.d.stats.Refusals)-1)].Add(1)
 	}
 	return nil
 }
 
-// dial opens a connection, and returns what makes CONNECT.
-func (d *Dialer) dial(ctx context.Context, address string, greet Greeter) (nc net.Conn, hello func() ([]byte, error), err error) {
-	g, err := greet(address)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrUnsent, err)
+// mayProceed waits until the owner lets CONNECT be sent, where it has asked for that.
+func (c *Conn) mayProceed() bool {
+	if c.req.Hold == nil {
+		return true
 	}
-	nc, err = d.opt.Dial(ctx, "tcp", address)
-	if err == nil && g.Secure != nil {
-		nc, err = g.Secure(ctx, nc)
+	if !c.push(&Input{Kind: Opened}) {
+		return false
 	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("upstream: %w", err)
+	select {
+	case <-c.req.Hold:
+		return true
+	case <-c.done:
+		return false
 	}
-	return nc, g.Hello, nil
 }
 
-// adopt makes nc the connection of c, or closes it when nobody wants it any more.
-func (c *Conn) adopt(nc net.Conn) bool {
+// adopt makes l the connection of c, or closes it when nobody wants it any more.
+func (c *Conn) adopt(l *line) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.cancel = nil
 	if c.abandoned {
-		nc.Close()
+		l.Close()
 		return false
 	}
-	c.nc = nc
+	c.nc = l
 	if c.req.Paused {
-		limitUnacked(nc, c.req.Unacked)
+		limitUnacked(c.nc.socket(), c.req.Unacked)
 	}
-	c.wr = newWriter(nc)
+	c.wr = newWriter(l.Conn)
 	return true
 }
 
@@ -142,13 +143,13 @@ func (c *Conn) next(rd *reader) error {
 	p := &rd.in.Packet
 	size, err := rd.Next(p)
 	if err != nil {
-		c.countFault(err)
+		c.d.countFault(err)
 		return err
 	}
 	if p.Kind == mqtt.TypeConnack {
 		p.Fault = mqtt.FaultSecondConnack
 	}
-	c.countIn(p, size)
+	c.d.countIn(c.req.Owner, p, size)
 	if p.Kind == mqtt.TypeDisconnect {
 		return mqtt.Disconnected(p.Code)
 	}
@@ -184,7 +185,7 @@ func (c *Conn) setPaused(paused bool) *looped {
 		if !paused {
 			limit = 0
 		}
-		limitUnacked(c.nc, limit)
+		limitUnacked(c.nc.socket(), limit)
 	}
 	c.readable.Signal()
 	return c.looped
@@ -200,12 +201,6 @@ func (c *Conn) Leave() {
 	if l != nil {
 		c.readOn()
 	}
-}
-
-// push gives in to the owner.
-func (c *Conn) push(in *Input) bool {
-	in.Conn = c
-	return c.req.Inbox.Push(in, c.done)
 }
 
 // Abandon ends c at once. The done of its Push is closed: what still comes means nothing.
@@ -230,60 +225,29 @@ func (c *Conn) Fail(cause error) {
 	}
 }
 
-func (c *Conn) fail(cause error) *looped {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.shut(cause)
-	return c.looped
-}
-
-// close ends c without a cause of its own.
-func (c *Conn) close() { c.fail(net.ErrClosed) }
-
-// shut closes what is open and wakes who waits, but for a connection that the owner reads,
-// which is closed by release. c.mu is held.
-func (c *Conn) shut(cause error) {
-	if c.cause == nil {
-		c.cause = cause
-	}
-	if c.cancel != nil {
-		c.cancel()
-	}
-	if c.nc != nil && c.looped == nil {
-		c.nc.Close()
-	}
-	c.pending = nil
-	c.readable.Signal()
-}
-
-func (c *Conn) closed() bool { return c.cause != nil }
-
-// verdict turns the error the reader ended with into the reason for the loss: a
-// cause on this side shows in the reader as a closed connection only.
-func (c *Conn) verdict(err error) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.cause != nil && c.cause != net.ErrClosed {
-		return c.cause
-	}
-	return err
-}
-
 // packetsAtOnce is how many packets of one connection a loop takes before it looks at others.
 const packetsAtOnce = 32
 
-// beginLooped makes c one that its owner reads, where that has a loop and nc a descriptor.
+// beginLooped makes c one that its owner reads, where that has a loop and the socket a descriptor.
 func (c *Conn) beginLooped(rd *reader) bool {
 	if c.req.Loop == nil {
 		return false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	fd, ok := descriptor(c.nc)
+	fd, ok := descriptor(c.nc.socket())
 	if !ok || c.closed() {
 		return false
 	}
-	rd.Nonblocking(fd)
+	from := mqtt.Descriptor(fd)
+	if c.nc.under != nil {
+		if _, ok := c.nc.Conn.(resumable); !ok {
+			return false
+		}
+		c.nc.under.nonblocking(from)
+		from = c.nc.Conn
+	}
+	rd.Nonblocking(from)
 	c.wr.nonblocking(fd)
 	c.looped = &looped{loop: c.req.Loop, fd: fd, rd: rd}
 	return true
@@ -316,7 +280,7 @@ func (c *Conn) readOn() {
 		c.Fail(err)
 		return
 	}
-	if takes && l.rd.Buffered() {
+	if takes && (c.nc.under != nil || l.rd.Buffered()) { // TLS may have something, too
 		l.loop.Soon(c)
 	}
 }
@@ -333,6 +297,7 @@ func (c *Conn) reads() (takes bool, failed error) {
 func (c *Conn) Ready(bool, bool) {
 	l := c.looped
 	in := &l.rd.in
+	c.nc.under.beginTurn()
 	for range packetsAtOnce {
 		takes, failed := c.reads()
 		if l.released.Load() || !takes {
@@ -341,6 +306,9 @@ func (c *Conn) Ready(bool, bool) {
 		err := failed
 		if err == nil {
 			err = c.next(l.rd)
+			if failed := c.answer(); failed != nil && err == mqtt.ErrAgain {
+				err = failed
+			}
 		}
 		switch {
 		case err == mqtt.ErrAgain:
@@ -353,7 +321,7 @@ func (c *Conn) Ready(bool, bool) {
 		in.Kind, in.Conn = Received, c
 		c.req.Inbox.Deliver(in)
 		in.Packet = mqtt.Packet{} // its topic and payload are the owner's
-		if !l.rd.Buffered() {
+		if c.nc.under == nil && !l.rd.Buffered() {
 			l.rd.Idle()
 			return // the loop tells when more has come
 		}

@@ -8,22 +8,22 @@ import (
 
 // This file counts and traces what goes over connections.
 
-func (c *Conn) countIn(p *mqtt.Packet, size int) {
-	c.d.stats.PacketsIn[p.Kind].Add(1)
-	c.d.stats.BytesIn.Add(uint64(size))
-	c.d.traceIn(c.req.Owner, p)
+func (d *Dialer) countIn(owner any, p *mqtt.Packet, size int) {
+	d.stats.PacketsIn[p.Kind].Add(1)
+	d.stats.BytesIn.Add(uint64(size))
+	d.traceIn(owner, p)
 	if p.Oversize {
-		c.d.stats.Oversize.Add(1)
+		d.stats.Oversize.Add(1)
 	}
 	if p.Fault != mqtt.FaultNone {
-		c.d.stats.BadPackets.Add(1)
+		d.stats.BadPackets.Add(1)
 	}
 }
 
-func (c *Conn) countFault(err error) {
+func (d *Dialer) countFault(err error) {
 	var fault mqtt.ProtocolError
 	if errors.As(err, &fault) {
-		c.d.stats.ProtocolErrors.Add(1)
+		d.stats.ProtocolErrors.Add(1)
 	}
 }
 

@@ -3,30 +3,44 @@ package dial_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"sngate/internal/eventloop"
 	"sngate/upstream/dial"
 	"sngate/upstream/mqtt"
+	"sngate/upstream/secure"
+	"sngate/upstream/secure/securetest"
 )
 
 // The owner of a Conn is told the same whether a goroutine reads the connection or the owner
-// does, in its loop. These tests run for both.
+// does, in its loop, and with TLS as without. These tests run for all of it.
 
 // site is a broker's end and an owner of one connection between real sockets.
 type site struct {
-	t      *testing.T
-	loop   *eventloop.Loop // nil: goroutines read
-	queue  chan dial.Input
-	got    []dial.Input // but for those a test has taken
-	d      *dial.Dialer
-	stats  *dial.Stats
-	conn   *dial.Conn
-	broker net.Conn
+	t     *testing.T
+	loop  *eventloop.Loop // nil: goroutines read
+	queue chan dial.Input
+	got   []dial.Input // but for those a test has taken
+	d     *dial.Dialer
+	stats *dial.Stats
+	conn  *dial.Conn
+
+	listener net.Listener
+	opt      dial.Options
+	speaks   *secure.TLS  // nil: no TLS
+	peer     *tls.Config  // of the broker
+	secrets  bytes.Buffer // of TLS
+	tap      bytes.Buffer // what the broker has written below TLS
+	broker   net.Conn
+	socket   *net.TCPConn         // of broker
+	client   *net.TCPConn         // of conn
+	taken    func(in *dial.Input) // called for each Input, if not nil
 }
 
 func (s *site) Push(in *dial.Input, done <-chan struct{}) bool {
@@ -51,6 +65,9 @@ func (s *site) Deliver(in *dial.Input) { s.take(*in) }
 func (s *site) take(in dial.Input) {
 	in.Done()
 	s.got = append(s.got, in)
+	if s.taken != nil {
+		s.taken(&in)
+	}
 }
 
 // turn lets the owner do what there is to do, and waits for a moment if there is nothing.
@@ -109,48 +126,108 @@ func (s *site) send(b []byte) {
 // bothOwners runs f with an accepted connection, once for each way of reading it. first comes
 // from the broker right behind CONNACK.
 func bothOwners(t *testing.T, first []byte, paused bool, f func(s *site)) {
-	for name, looped := range map[string]bool{"goroutine": false, "loop": true} {
-		t.Run(name, func(t *testing.T) {
-			s := &site{t: t, queue: make(chan dial.Input, 64), stats: new(dial.Stats)}
-			if looped {
-				var err error
-				if s.loop, err = eventloop.New(time.Now()); err != nil {
-					t.Fatal(err)
-				}
-				defer s.loop.Close()
-			}
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer l.Close()
-			s.d = dial.New(dial.Options{
-				Addresses: []string{l.Addr().String()}, MaxDials: 1, MaxWaiting: 1, MaxPayload: 1 << 20, WriteTimeout: 200 * time.Millisecond,
-				Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
-					return new(net.Dialer).DialContext(ctx, network, address)
-				},
-			}, s.stats)
-			defer s.d.Close()
-			s.conn, err = s.d.Connect(&dial.Request{Greet: greet(mqtt.EncodeConnect(&mqtt.Connect{ClientID: "dev"})), Inbox: s, Loop: s.loop, Paused: paused}, true)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if s.broker, err = l.Accept(); err != nil {
-				t.Fatal(err)
-			}
-			defer s.broker.Close()
-			if _, err := io.ReadFull(s.broker, make([]byte, len(mqtt.EncodeConnect(&mqtt.Connect{ClientID: "dev"})))); err != nil {
-				t.Fatal(err)
-			}
-			s.send(append([]byte{0x20, 2, 0, 0}, first...))
-			s.want(dial.Accepted, "CONNACK")
+	for _, kind := range []struct {
+		name   string
+		looped bool
+		tls    uint16
+	}{
+		{"goroutine", false, 0}, {"loop", true, 0},
+		{"goroutine over TLS", false, tls.VersionTLS13}, {"loop over TLS 1.2", true, tls.VersionTLS12}, {"loop over TLS 1.3", true, tls.VersionTLS13},
+	} {
+		t.Run(kind.name, func(t *testing.T) {
+			s := newSite(t, kind.looped, kind.tls)
+			s.connect(first, paused)
 			f(s)
 			s.conn.Abandon()
-			if n := s.stats.Open.Load(); looped && n != 0 {
+			if n := s.stats.Open.Load(); kind.looped && n != 0 {
 				t.Errorf("%d connections are counted as open", n)
 			}
 		})
 	}
+}
+
+// newSite returns a broker that speaks a version of TLS, or 0, and a Dialer for it.
+func newSite(t *testing.T, looped bool, version uint16) *site {
+	s := &site{t: t, queue: make(chan dial.Input, 64), stats: new(dial.Stats)}
+	if looped {
+		var err error
+		if s.loop, err = eventloop.New(time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.loop.Close() })
+	}
+	var err error
+	if s.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.listener.Close() })
+	s.opt = dial.Options{
+		Addresses: []string{s.listener.Addr().String()}, MaxDials: 1, MaxWaiting: 1, MaxPayload: 1 << 20, WriteTimeout: 200 * time.Millisecond,
+		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			nc, err := new(net.Dialer).DialContext(ctx, network, address)
+			s.client, _ = nc.(*net.TCPConn)
+			return nc, err
+		},
+	}
+	if version != 0 {
+		s.secure(version)
+	}
+	return s
+}
+
+// secure has the broker speak a version of TLS.
+func (s *site) secure(version uint16) {
+	s.t.Helper()
+	ca := securetest.NewCA(s.t, "ca")
+	file := filepath.Join(s.t.TempDir(), "ca.pem")
+	ca.Write(s.t, file)
+	speaks, err := secure.New(secure.Options{Brokers: s.opt.Addresses, CAFile: file, MinVersion: tls.VersionTLS12}, new(secure.Stats))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.speaks = speaks
+	own := ca.Issue(s.t, securetest.Certificate{IPs: []net.IP{{127, 0, 0, 1}}}).TLS(s.t)
+	s.peer = &tls.Config{
+		Certificates: []tls.Certificate{own}, MinVersion: version, MaxVersion: version, KeyLogWriter: &s.secrets,
+		DynamicRecordSizingDisabled: true, // what is written at once comes at once
+	}
+}
+
+// connect makes conn.
+func (s *site) connect(first []byte, paused bool) {
+	s.t.Helper()
+	if s.d == nil {
+		s.d = dial.New(s.opt, s.stats)
+		s.t.Cleanup(s.d.Close)
+	}
+	hello := mqtt.EncodeConnect(&mqtt.Connect{ClientID: "dev"})
+	var err error
+	greet := func(address string) (dial.Greeting, error) {
+		g := dial.Greeting{Hello: says(hello)}
+		var err error
+		if s.speaks != nil {
+			g.Secure, err = s.speaks.For(address, "dev")
+		}
+		return g, err
+	}
+	s.conn, err = s.d.Connect(&dial.Request{Greet: greet, Inbox: s, Loop: s.loop, Paused: paused}, true)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if s.broker, err = s.listener.Accept(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.socket = s.broker.(*net.TCPConn)
+	socket := s.socket
+	s.t.Cleanup(func() { _ = socket.Close() })
+	if s.peer != nil {
+		s.broker = tls.Server(tapped{s.broker, &s.tap}, s.peer)
+	}
+	if _, err := io.ReadFull(s.broker, make([]byte, len(hello))); err != nil {
+		s.t.Fatal(err)
+	}
+	s.send(append([]byte{0x20, 2, 0, 0}, first...))
+	s.want(dial.Accepted, "CONNACK")
 }
 
 func publishPacket(topic string, payload []byte) []byte {
@@ -164,14 +241,18 @@ func TestOwnerIsGivenAllThatComes(t *testing.T) {
 			s.t.Errorf("%+v", p)
 		}
 		var stream []byte
-		for range 100 {
-			stream = append(stream, publishPacket("t", []byte("payload"))...)
+		for range 400 { // of 16 octets each, so that a read buffer ends with one of them
+			stream = append(stream, publishPacket("t", []byte("the payload"))...)
+		}
+		s.send(stream)
+		for range 400 {
+			s.want(dial.Received, "of one TLS record, where there is TLS")
 		}
 		go func() { // more than a connection takes while nobody reads
 			_, _ = s.broker.Write(append(stream, publishPacket("big", large)...))
 		}()
-		for range 100 {
-			if p := s.want(dial.Received, "in order").Packet; p.Topic != "t" || string(p.Payload) != "payload" {
+		for range 400 {
+			if p := s.want(dial.Received, "in order").Packet; p.Topic != "t" || string(p.Payload) != "the payload" {
 				s.t.Fatalf("%+v", p)
 			}
 		}
@@ -209,6 +290,30 @@ func TestOwnerThatPausesIsGivenNothing(t *testing.T) {
 	})
 }
 
+// What has been read and decrypted, or decoded, is not forgotten when the owner pauses in the
+// middle of it: the socket has nothing more that would tell of it.
+func TestOwnerMayPauseInTheMiddle(t *testing.T) {
+	bothOwners(t, nil, false, func(s *site) {
+		if s.loop == nil {
+			return // a reader goroutine is ahead of its owner
+		}
+		s.taken = func(in *dial.Input) { s.conn.SetPaused(true) }
+		var stream []byte
+		for i := range 10 {
+			stream = append(stream, publishPacket("t", bytes.Repeat([]byte{'x'}, 100*i))...)
+		}
+		s.send(stream)
+		for i := range 10 {
+			if p := s.want(dial.Received, "one by one").Packet; len(p.Payload) != 100*i {
+				s.t.Fatalf("%d octets, want %d", len(p.Payload), 100*i)
+			}
+			s.quiet("while paused")
+			s.conn.SetPaused(false)
+		}
+		s.quiet("that is all")
+	})
+}
+
 func TestOwnerIsToldTheEndOnce(t *testing.T) {
 	cause := errors.New("cause")
 	for name, end := range map[string]struct {
@@ -220,7 +325,7 @@ func TestOwnerIsToldTheEndOnce(t *testing.T) {
 		"DISCONNECT":             {func(s *site) { s.send([]byte{0xe0, 0}) }, mqtt.Disconnected(0)},
 		"not MQTT":               {func(s *site) { s.send([]byte{0x20, 0xff, 0xff, 0xff, 0xff}) }, mqtt.ProtocolError("the remaining length has more than four bytes")},
 		"in the middle of one":   {func(s *site) { s.send([]byte{0x30, 10, 0}); s.broker.Close() }, io.EOF},
-		"the owner writes, gone": {func(s *site) { s.broker.(*net.TCPConn).SetLinger(0); s.broker.Close() }, nil},
+		"the owner writes, gone": {func(s *site) { s.socket.SetLinger(0); s.socket.Close() }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bothOwners(t, nil, false, func(s *site) {
@@ -258,6 +363,9 @@ func TestOwnerThatAbandonsIsToldNothing(t *testing.T) {
 func TestOwnerMayWriteMoreThanTheBrokerTakes(t *testing.T) {
 	bothOwners(t, nil, false, func(s *site) {
 		const size = 8 << 20
+		if err := s.socket.SetReadBuffer(256 << 10); err != nil { // it would grow with what is read
+			s.t.Fatal(err)
+		}
 		s.conn.Write(make([]byte, size))
 		if s.conn.Backlog() == 0 {
 			s.t.Fatal("the system takes it all: more is needed")

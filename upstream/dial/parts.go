@@ -3,6 +3,7 @@ package dial
 import (
 	"container/list"
 	"context"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -64,7 +65,7 @@ type Conn struct {
 	mu        sync.Mutex
 	readable  sync.Cond // of mu: the reader may go on
 	cancel    context.CancelFunc
-	nc        net.Conn
+	nc        *line
 	wr        writer
 	abandoned bool
 	cause     error                       // why this side closed it; nil: it did not
@@ -74,6 +75,29 @@ type Conn struct {
 	flushing  bool
 
 	looped *looped // nil: a reader goroutine reads; set before Accepted is pushed
+}
+
+// line is a connection to a broker.
+type line struct {
+	net.Conn                        // that MQTT goes over
+	under    *below                 // what that is TLS over; nil: it is the socket
+	hello    func() ([]byte, error) // returns CONNECT; nil: it is sent
+}
+
+// below is the connection below TLS: the socket, until the owner of the Conn reads it in its
+// loop. From then on nothing blocks. Read says mqtt.ErrAgain where nothing has come, after which
+// TLS goes on. Write takes all, because TLS would not go on after an error: it is a part of the
+// records that follow. The Conn writes that to the socket.
+//
+// It belongs to the Conn's worker, and after that to the owner's goroutine.
+type below struct {
+	net.Conn // the socket
+
+	in      io.Reader    // of the socket, without blocking; nil: it blocks
+	left    int          // octets that may be read in this turn
+	dry     bool         // in this turn the socket has had less than was asked for: ask no more
+	out     *mqtt.Buffer // what TLS has written; nil: nothing
+	answers int          // octets that it has written by itself while others waited
 }
 
 // Request says how to connect.
@@ -136,7 +160,7 @@ type pace struct {
 // All of it belongs to the owner's goroutine, but for released.
 type looped struct {
 	loop     *eventloop.Loop
-	fd       int // of Conn.nc
+	fd       int // of the socket of Conn.nc
 	rd       *reader
 	attached bool        // loop waits for fd
 	released atomic.Bool // the connection is closed, and the Dialer knows

@@ -13,9 +13,6 @@ const tcpUserTimeout = 18
 // written, for d; 0: when the system finds it proper, which is after many minutes. A
 // failure to set it leaves it at that.
 func limitUnacked(nc net.Conn, d time.Duration) {
-	if over, ok := nc.(interface{ NetConn() net.Conn }); ok { // of TLS
-		nc = over.NetConn()
-	}
 	if raw := rawConn(nc); raw != nil {
 		_ = raw.Control(func(fd uintptr) {
 			_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, int(d.Milliseconds()))

@@ -151,19 +151,3 @@ func (d *Dialer) movable(c *Conn) {
 	defer d.mu.Unlock()
 	c.serving = true
 }
-
-// mayProceed waits until the owner lets CONNECT be sent, where it has asked for that.
-func (c *Conn) mayProceed() bool {
-	if c.req.Hold == nil {
-		return true
-	}
-	if !c.push(&Input{Kind: Opened}) {
-		return false
-	}
-	select {
-	case <-c.req.Hold:
-		return true
-	case <-c.done:
-		return false
-	}
-}

@@ -25,6 +25,49 @@ func (c *Conn) write(p []byte) (failed bool) {
 	}
 	c.d.stats.BytesOut.Add(uint64(len(p)))
 	c.d.traceOut(c.req.Owner, p)
+	if c.looped == nil || c.nc.under == nil {
+		return c.put(p)
+	}
+	sealed, err := c.nc.under.seal(c.nc.Conn, p)
+	if sealed != nil {
+		defer sealed.Free()
+		failed = c.put(sealed.B)
+	}
+	if err != nil {
+		c.shut(err)
+	}
+	return failed || err != nil
+}
+
+// answer writes what TLS over under has written by itself: an alert, a new key.
+func (c *Conn) answer() error {
+	if c.nc.under == nil {
+		return nil
+	}
+	out := c.nc.under.taken()
+	if out == nil {
+		return nil
+	}
+	defer out.Free()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed() {
+		return c.cause
+	}
+	if c.backlog.Load() == 0 {
+		c.nc.under.answers = 0
+	}
+	if c.nc.under.answers += len(out.B); c.nc.under.answers > maxAnswers {
+		c.shut(errAnswers)
+	} else {
+		c.put(out.B)
+	}
+	return c.cause
+}
+
+// put writes p to the socket, or keeps what that does not take now, and reports whether the
+// connection has failed. c.mu is held.
+func (c *Conn) put(p []byte) (failed bool) {
 	if !c.flushing {
 		n, err := c.wr.tryWrite(p)
 		if err != nil {
@@ -85,20 +128,25 @@ func (c *Conn) nextChunk(done []byte) []byte {
 
 // writeAll writes p in steps, each with a deadline of its own, so that a slow broker
 // is told from one that does not read at all. A step that has been cut off goes on, but not
-// in TLS, where the next write fails as well: there all of it has to get through in time.
+// in TLS over a connection that blocks, where the next write fails as well: there all of it has
+// to get through in time.
 func (c *Conn) writeAll(p []byte) error {
 	const step = 16 << 10
+	nc := c.nc.Conn
+	if c.looped != nil {
+		nc = c.nc.socket()
+	}
 	for len(p) > 0 {
-		if err := c.nc.SetWriteDeadline(time.Now().Add(c.d.opt.WriteTimeout)); err != nil {
+		if err := nc.SetWriteDeadline(time.Now().Add(c.d.opt.WriteTimeout)); err != nil {
 			return err
 		}
-		n, err := c.nc.Write(p[:min(step, len(p))])
+		n, err := nc.Write(p[:min(step, len(p))])
 		p = p[n:]
 		if err != nil && (n == 0 || !isTimeout(err)) {
 			return err
 		}
 	}
-	return c.nc.SetWriteDeadline(time.Time{})
+	return nc.SetWriteDeadline(time.Time{})
 }
 
 func isTimeout(err error) bool {

@@ -1,13 +1,9 @@
 package mqtt
 
 import (
-	"errors"
 	"io"
 	"net"
 )
-
-// ErrAgain says that a source that does not block has nothing now.
-var ErrAgain = errors.New("upstream: nothing to read")
 
 // window is the part of a connection's byte stream that has been read and not yet
 // decoded: buf.B[r:w]. buf is nil while nothing is buffered and the source takes its
@@ -358,27 +354,4 @@ func (d *Decoder) rest() error {
 			return err
 		}
 	}
-}
-
-// plainSource reads a connection that cannot be waited on without a buffer, into a
-// small one it keeps.
-type plainSource struct {
-	io.Reader
-	own Buffer
-}
-
-func (s *plainSource) wait(w *window) error {
-	if s.own.B == nil {
-		s.own.B = make([]byte, minBuffer)
-	}
-	w.buf = &s.own
-	n, err := s.Read(s.own.B[w.w:])
-	w.w += n
-	if n > 0 {
-		return nil
-	}
-	if err == nil {
-		err = io.ErrNoProgress
-	}
-	return err
 }

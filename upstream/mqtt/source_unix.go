@@ -24,16 +24,15 @@ func newSource(nc net.Conn) source {
 	return &plainSource{Reader: nc}
 }
 
-// Nonblocking has d go on with the descriptor of its connection, which does not block:
-// where there is nothing to read, Next returns [ErrAgain].
-func (d *Decoder) Nonblocking(fd int) { d.src = &fdSource{fd} }
+// Descriptor returns what reads a descriptor that does not block: with [ErrAgain] where there is
+// nothing to read.
+func Descriptor(fd int) io.Reader { return descriptor(fd) }
 
-// fdSource reads a descriptor that does not block.
-type fdSource struct{ fd int }
+type descriptor int
 
-func (s *fdSource) Read(b []byte) (int, error) {
+func (fd descriptor) Read(b []byte) (int, error) {
 	for {
-		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
 		switch {
 		case errno == syscall.EINTR:
 		case errno == syscall.EAGAIN:
@@ -46,15 +45,6 @@ func (s *fdSource) Read(b []byte) (int, error) {
 			return int(n), nil
 		}
 	}
-}
-
-func (s *fdSource) wait(w *window) error {
-	if w.buf == nil {
-		w.buf = GetBuffer()
-	}
-	n, err := s.Read(w.buf.B[w.w:])
-	w.w += n
-	return err
 }
 
 type rawSource struct {

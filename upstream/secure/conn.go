@@ -70,6 +70,10 @@ func (c *conn) refused(err error) bool {
 	return c.asked && c.id.cert == nil && closedByPeer(err)
 }
 
+// Resumable says to upstream/dial that the connection below may report a temporary error where
+// nothing has come: it goes on after that.
+func (c *conn) Resumable() {}
+
 // Close implements net.Conn. It does not block, as that of tls.Conn may for seconds, with a
 // broker that reads nothing: what ends an MQTT session in good order is DISCONNECT, after which
 // the broker closes.
