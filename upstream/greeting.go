@@ -1,11 +1,13 @@
 package upstream
 
 import (
+	"errors"
 	"time"
 
 	"sngate/upstream/credential"
 	"sngate/upstream/dial"
 	"sngate/upstream/mqtt"
+	"sngate/upstream/secure"
 )
 
 // greeting is how one connect presents itself to the broker. Its password is made when CONNECT is
@@ -37,8 +39,11 @@ func (o *Options) credentials(clientID string) (credential.Connect, error) {
 
 // make implements dial.Greeter.
 func (g *greeting) make(address string) (dial.Greeting, error) {
-	secure, err := g.d.tls.For(address, g.as)
-	return dial.Greeting{Secure: secure, Hello: g.hello}, err
+	handshake, err := g.d.tls.For(address, g.as)
+	if f := (*secure.FileError)(nil); errors.As(err, &f) && f.Missing {
+		err = unknown{err} // a certificate is a credential; one that is broken may be mended soon
+	}
+	return dial.Greeting{Secure: handshake, Hello: g.hello}, err
 }
 
 // hello returns CONNECT.

@@ -10,6 +10,7 @@ import (
 	"sngate/upstream"
 	"sngate/upstream/dial"
 	"sngate/upstream/secure"
+	"sngate/upstream/secure/securetest"
 )
 
 // A device without a certificate is refused; that says nothing of the broker, and no other is
@@ -28,7 +29,7 @@ func TestMissingCertificatesSayNothingOfTheBroker_Case171(t *testing.T) {
 		for range 10 {
 			o.Connect(r.now(), &upstream.Connect{ClientID: "dev"})
 			e := o.want(upstream.EventRefused, "there is no certificate")
-			if !errors.Is(e.Err, dial.ErrUnsent) || !strings.Contains(e.Err.Error(), dir+"/dev.pem cannot be read: no such file") {
+			if e.Refusal.Kind != upstream.RefusedWithoutCredentials || !errors.Is(e.Err, dial.ErrUnsent) || !strings.Contains(e.Err.Error(), dir+"/dev.pem cannot be read: no such file") {
 				t.Fatalf("refused by %v", e.Err)
 			}
 			r.pass(5 * time.Second)
@@ -38,6 +39,14 @@ func TestMissingCertificatesSayNothingOfTheBroker_Case171(t *testing.T) {
 		}
 		if n := r.d.Stats().TLS.Failures[secure.BadFile].Load(); n != 10 {
 			t.Errorf("%d failures are counted", n)
+		}
+		ca := securetest.NewCA(t, "ca")
+		ca.Issue(t, securetest.Certificate{Name: "dev"}).Write(t, dir+"/dev.pem", dir+"/old.key")
+		ca.Issue(t, securetest.Certificate{Name: "dev"}).Write(t, dir+"/old.pem", dir+"/dev.key")
+		o.Connect(r.now(), &upstream.Connect{ClientID: "dev"})
+		e := o.want(upstream.EventRefused, "one that is broken may be half of a change")
+		if e.Refusal.Kind != upstream.NotRefused || !strings.Contains(e.Err.Error(), "is not the key of the certificate") {
+			t.Errorf("%+v: %v", e.Refusal, e.Err)
 		}
 	})
 }

@@ -33,7 +33,7 @@ var adviceFor = map[session.Reason]string{
 	session.ReasonAddressChange:       "another address has this session, and session.address_change does not let this message move it",
 	session.ReasonBrokerRefused:       "the broker does not accept the device: see broker.username, broker.password and the broker's rules for this client id",
 	session.ReasonBrokerUnreachable:   "the broker does not answer: see broker.url",
-	session.ReasonNoCredentials:       "there are no credentials for this client id in [[broker.device]] or broker.credentials_file, or a value is missing there",
+	session.ReasonNoCredentials:       "[[broker.device]] or broker.credentials_file have no credentials for this client id, or a value or its certificate is missing",
 	session.ReasonStopping:            "the gateway is being stopped",
 	session.ReasonUnknownTopicID:      "the topic id stands for nothing: REGISTER the topic name, or use an id of topics.predefined",
 	session.ReasonInvalidTopic:        "a topic name has no wildcards, a filter has them as whole levels, and neither is empty",

@@ -3,6 +3,7 @@ package e2e
 import (
 	"crypto/tls"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -77,19 +78,30 @@ func failures(reason string) string {
 	return fmt.Sprintf("sngate_upstream_tls_failures_total{reason=%q}", reason)
 }
 
-// wantFault wants the device's CONNECT refused by "congestion", the reason counted, and the text
-// in one line of the log and, of the gateway's own connection, in /readyz.
+// wantFault wants a fault that every connection has: of a device as wantFaultOf says, and of the
+// gateway's own in /readyz.
 func wantFault(t *testing.T, g *testgateway.Gateway, reason, text string) {
 	t.Helper()
+	wantFaultOf(t, g, "pump-1", sn12.RejectedCongestion, reason, text)
+	testgateway.Eventually(t, "/readyz says what is wrong", func() bool {
+		status, body := g.Get("/readyz")
+		return status == 503 && strings.Contains(body, text)
+	})
+}
+
+// wantFaultOf wants the CONNECT of a device answered by a code, the reason counted, and the text in
+// one line of the log.
+func wantFaultOf(t *testing.T, g *testgateway.Gateway, client string, want sn12.ReturnCode, reason, text string) {
+	t.Helper()
 	n := testgateway.NewNode(t, g.Addr)
-	if code := n.Connect(sn12.Connect{ClientID: []byte("pump-1"), CleanSession: true, Duration: 60}); code != sn12.RejectedCongestion {
-		t.Errorf("CONNECT is answered by %v", code)
+	if code := n.Connect(sn12.Connect{ClientID: []byte(client), CleanSession: true, Duration: 60}); code != want {
+		t.Errorf("CONNECT is answered by %v, want %v", code, want)
 	}
 	var lines []string
 	testgateway.Eventually(t, "the log tells of the device", func() bool {
 		lines = nil
 		for _, l := range g.LogLines() {
-			if l.ClientID == "pump-1" && l.Message == "upstream connect failed" {
+			if l.ClientID == client && l.Message == "upstream connect failed" {
 				lines = append(lines, l.Error)
 			}
 		}
@@ -114,13 +126,15 @@ func TestTheNameInTheBrokersCertificateIsVerified_Case170(t *testing.T) {
 	g = startGateway(t, s.url(), s.settings(testgateway.Settings{"broker.server_name": `"mqtt.example"`}))
 	const text = `TLS: the broker's certificate is for "localhost", not for "mqtt.example"`
 	wantFault(t, g, "name_mismatch", text)
-	testgateway.Eventually(t, "/readyz says what is wrong", func() bool {
-		status, body := g.Get("/readyz")
-		return status == 503 && strings.Contains(body, text)
-	})
 
 	g = startGateway(t, s.url(), testgateway.Settings{})
 	wantFault(t, g, "unknown_ca", `none of the known authorities (broker.ca_file) has signed the broker's certificate, but "CN=site ca"`)
+
+	begin, end := time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
+	s.ca.Issue(t, securetest.Certificate{Name: "old", DNS: []string{"localhost"}, NotBefore: begin, NotAfter: end}).Write(t, s.at("broker.pem"), s.at("broker.key"))
+	s.Restart()
+	g = startGateway(t, s.url(), s.settings(nil))
+	wantFault(t, g, "expired", `TLS: the broker's certificate "CN=old" expired at `+end.UTC().Format(time.DateTime))
 
 	plain := mosquitto.Start(t, mosquitto.Options{})
 	g = startGateway(t, "ssl://"+plain.Addr(), s.settings(nil))
@@ -167,7 +181,20 @@ func TestEachDevicePresentsItsOwnCertificate_Case171(t *testing.T) {
 		n.MustConnect(name, true, 60)
 		s.wantConnected(name, "cn of "+name)
 	}
-	wantFault(t, g, "bad_file", s.at("pump-1.pem")+" cannot be read: no such file or directory")
+	begin := strings.Count(s.Log(), "New connection from")
+	wantFaultOf(t, g, "pump-1", sn12.RejectedNotSupported, "bad_file", s.at("pump-1.pem")+" cannot be read: no such file or directory")
+	g.Await(testgateway.DropsFor("no_credentials"), 1)
+
+	// A certificate that is broken may be half of a change.
+	s.client("cn of pump-2", "pump-2")
+	s.client("another", "another")
+	if err := os.Rename(s.at("another.key"), s.at("pump-2.key")); err != nil {
+		t.Fatal(err)
+	}
+	wantFaultOf(t, g, "pump-2", sn12.RejectedCongestion, "key_mismatch", s.at("pump-2.key")+" is not the key of the certificate in "+s.at("pump-2.pem"))
+	if n := strings.Count(s.Log(), "New connection from"); n != begin {
+		t.Error("the broker was connected to")
+	}
 }
 
 // The certificate of all devices is renewed while they publish. The connections that are open
@@ -217,6 +244,9 @@ func TestACertificateIsRenewedWhileDevicesPublish_Case171(t *testing.T) {
 		}
 	}
 	g.AwaitReady(200)
+	for i := range devices {
+		s.wantConnected(fmt.Sprint("meter-", i), "new")
+	}
 	testgateway.NewNode(t, g.Addr).MustConnect("late", true, 60)
 	s.wantConnected("late", "new")
 	if n := g.Value("sngate_upstream_tls_bad_files_total"); n > 1 { // 1: between the certificate and its key

@@ -23,6 +23,8 @@ type FileError struct {
 	Path   string
 	Msg    string
 	Reason Reason // BadFile or KeyMismatch
+	// Missing: there is no such file, so the client has no certificate.
+	Missing bool
 }
 
 // Error says it in words for operators.
@@ -99,6 +101,7 @@ func read(key, path string) ([]byte, error) {
 		if errors.As(err, &pathErr) {
 			err = pathErr.Err
 		}
+		bad.Missing = errors.Is(err, fs.ErrNotExist)
 		bad.Msg = "cannot be read: " + err.Error()
 		return nil, bad
 	}

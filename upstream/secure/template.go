@@ -42,7 +42,7 @@ func (t Template) path(client string) (string, error) {
 		return string(t), nil
 	}
 	if !filepath.IsLocal(client) || client == "." || strings.ContainsAny(client, "/\\\x00") {
-		return "", &FileError{Key: "cert_file", Reason: BadFile, Path: string(t), Msg: fmt.Sprintf("is not looked for: the client id %q is no name of a file", short(client))}
+		return "", &FileError{Key: "cert_file", Reason: BadFile, Missing: true, Path: string(t), Msg: fmt.Sprintf("is not looked for: the client id %q is no name of a file", short(client))}
 	}
 	return strings.ReplaceAll(string(t), placeholder, client), nil
 }
