@@ -293,6 +293,9 @@ func (ad *address) contested(st *step) bool {
 	if ad.s.state != StateActive {
 		return ad.s.state == StateAsleep && ad.reach != nil
 	}
+	if r := ad.rival; r != nil && st.Now >= r.at && r.tries >= ad.s.cfg.RetryCount {
+		ad.askRivalled(st) // it is due, and may come behind this
+	}
 	if r := ad.rival; r != nil && (r.lost || st.Now < r.began+Time(ad.s.cfg.RetryCount+1)*ad.s.cfg.RetryInterval) {
 		return r.lost
 	}

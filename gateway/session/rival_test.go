@@ -48,6 +48,26 @@ func TestContestedSessionIsLostToSilence_Case164(t *testing.T) {
 	r.want("asked anew", sn12.PingReq{})
 }
 
+// A CONNECT may come at the instant at which silence is to be taken for an answer, before that is
+// done.
+func TestContestedSessionIsLostWhenItsTimeHasCome_Case164(t *testing.T) {
+	r := newRig(t, nil)
+	r.connect(false, 60000)
+	if r.contested() {
+		t.Fatal("lost without a question")
+	}
+	for range 3 {
+		r.want("is it still there?", sn12.PingReq{})
+		r.advance(10 * time.Second)
+	}
+	r.want("is it still there?", sn12.PingReq{})
+	r.now += 10 * time.Second
+	if !r.contested() {
+		t.Fatal("not lost after Tretry x (Nretry + 1)")
+	}
+	r.wantQuiet("asked often enough")
+}
+
 func TestContestedSessionOfADeviceThatAnswersStays_Case164(t *testing.T) {
 	for name, answer := range map[string]sn12.Message{
 		"PINGRESP": sn12.PingResp{}, "PUBLISH": sn12.Publish{TopicIDType: sn12.TopicIDShort, TopicID: sn12.ShortID("ab")},
