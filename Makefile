@@ -94,8 +94,10 @@ footprint: go ## allocation ceilings and one round of each benchmark, without th
 fuzz: go ## run each fuzz target for FUZZTIME (10s), the session machine's for FUZZTIME_MACHINE (20s)
 	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' FUZZTIME_MACHINE='$(FUZZTIME_MACHINE)' sh test/fuzz.sh
 
-# How a shard waits on other systems, and several of them, as users meet it.
-test-portable: go ## run all end-to-end tests with goroutines in place of the event loop
+# How a shard waits on other systems, and several of them, as users meet it. The gateway's tests run
+# in simulated event loops otherwise.
+test-portable: go ## run the gateway's tests and all end-to-end tests with goroutines in place of the event loop
+	SNGATE_TEST_EVENT_LOOP=off CGO_ENABLED=1 $(GO) test -race -count=1 -timeout $(TESTTIMEOUT) ./gateway
 	SNGATE_GATEWAY_EVENT_LOOP=off SNGATE_GATEWAY_SHARDS=3 $(GO) test -count=1 -timeout $(TESTTIMEOUT) ./test/e2e
 
 test-race: go ## run all tests with the race detector in random order

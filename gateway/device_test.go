@@ -15,6 +15,7 @@ import (
 
 	"sngate/gateway/listen"
 	"sngate/gateway/session"
+	"sngate/internal/eventloop/looptest"
 	"sngate/snpacket/sn12"
 	"sngate/upstream/upstreamtest"
 )
@@ -273,6 +274,7 @@ type crowd struct {
 	closed chan struct{}
 	// sent is called for each datagram of the gateway, by many goroutines. It may send.
 	sent func(b []byte, to netip.AddrPort)
+	looptest.Bell
 }
 
 type crowdPacket struct {
@@ -292,7 +294,10 @@ func (c *crowd) listen(listen.Options) (listen.Listener, error) {
 	return listen.Listener{Conn: c, ReceiveBuffer: 1}, nil
 }
 
-func (c *crowd) send(from netip.AddrPort, b []byte) { c.in <- crowdPacket{from, b} }
+func (c *crowd) send(from netip.AddrPort, b []byte) {
+	c.in <- crowdPacket{from, b}
+	c.Ring()
+}
 
 func (c *crowd) sendMessage(t testing.TB, from netip.AddrPort, m sn12.Message) {
 	t.Helper()
@@ -311,6 +316,25 @@ func (c *crowd) ReadFrom(b []byte) (int, netip.AddrPort, error) {
 		return 0, netip.AddrPort{}, net.ErrClosed
 	}
 }
+
+// TryReadFrom implements listen.Polled.
+func (c *crowd) TryReadFrom(b []byte) (n int, from netip.AddrPort, ok bool) {
+	select {
+	case p := <-c.in:
+		return copy(b, p.b), p.from, true
+	default:
+		return 0, netip.AddrPort{}, false
+	}
+}
+
+// TryWriteTo implements listen.Polled.
+func (c *crowd) TryWriteTo(b []byte, to netip.AddrPort) error {
+	c.sent(b, to)
+	return nil
+}
+
+// Ready implements looptest.Pollable.
+func (c *crowd) Ready() (read, write, open bool) { return len(c.in) > 0, true, true }
 
 func (c *crowd) WriteTo(b []byte, to netip.AddrPort) (int, error) {
 	c.sent(b, to)

@@ -134,11 +134,11 @@ func newBench(tb testing.TB, devices int, s store.Store) *bench {
 	c := sessionConfig(tb)
 	c.Spool, c.SpoolMessages, c.SpoolBytes, c.SpoolAge = true, 1000, 1<<20, 24*time.Hour
 	var err error
-	n.gateway, err = Start(Options{
+	n.gateway, err = Start(waiting(Options{
 		ClientID: "own", Shards: runtime.GOMAXPROCS(0), MaxSessions: 1 << 20, Session: c, Store: s, SpoolTotalBytes: 64 << 20,
 		Listeners: []listen.Options{{Address: "10.0.0.1:1883"}}, Listen: n.crowd.listen,
 		Upstream: upstream.Options{Address: "broker:1883", Dial: n.broker.dial}, Log: zerolog.New(io.Discard),
-	})
+	}))
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -30,7 +30,11 @@ func openLoops(g *Gateway) error {
 }
 
 func openLoop(s *shard) (*eventLoop, error) {
-	loop, err := eventloop.New(s.gw.start)
+	open := s.gw.opts.NewEventLoop
+	if open == nil {
+		open = eventloop.New
+	}
+	loop, err := open(s.gw.start)
 	if err != nil {
 		return nil, err
 	}
@@ -40,10 +44,15 @@ func openLoop(s *shard) (*eventLoop, error) {
 		if err != nil {
 			return nil, errors.Join(err, l.close())
 		}
-		if socket == nil { // of a simulated network
+		if socket == nil {
 			return nil, errors.Join(errors.ErrUnsupported, l.close())
 		}
 		l.sockets = append(l.sockets, socket)
+		fd, ok := loop.Descriptor(socket.Conn())
+		if !ok { // of a simulated network
+			return nil, errors.Join(errors.ErrUnsupported, l.close())
+		}
+		l.fds = append(l.fds, fd)
 	}
 	l.Found = func() { s.now = s.gw.now() }
 	return l, nil
@@ -108,9 +117,9 @@ func (l *eventLoop) run() {
 
 // read has the shard read a listener, whose datagrams r takes.
 func (l *eventLoop) read(listener int, r *receiver) {
-	r.own = l.s
-	u := &udpReader{s: l.s, r: r, socket: l.sockets[listener]}
-	if err := l.Add(u.socket.FD(), u); err != nil {
+	r.own, r.socket = l.s, l.sockets[listener]
+	u := &udpReader{s: l.s, r: r, socket: r.socket, fd: l.fds[listener], handle: r.handle, noMemory: r.noMemory}
+	if err := l.Add(u.fd, u); err != nil {
 		r.failed(err)
 	}
 }
@@ -126,13 +135,18 @@ const (
 type udpReader struct {
 	s        *shard
 	r        *receiver
-	socket   *listen.Socket
+	socket   listen.Socket
+	fd       int // of it
 	failures int // in a row
+
+	// Of r, made once.
+	handle   func(*listen.Datagram)
+	noMemory func(n int)
 }
 
 // Ready implements eventloop.Handler.
 func (u *udpReader) Ready(bool, bool) {
-	_, err := u.socket.Read(u.r.handle, u.r.noMemory)
+	_, err := u.socket.Read(u.handle, u.noMemory)
 	if err == nil {
 		u.failures = 0
 		return
@@ -142,9 +156,9 @@ func (u *udpReader) Ready(bool, bool) {
 		return
 	}
 	u.failures = 0
-	_ = u.s.loop.Want(u.socket.FD(), false, false)
+	_ = u.s.loop.Want(u.fd, false, false)
 	time.AfterFunc(readPause, func() {
-		u.s.queues.post(func() { _ = u.s.loop.Want(u.socket.FD(), true, false) })
+		u.s.queues.post(func() { _ = u.s.loop.Want(u.fd, true, false) })
 	})
 }
 

@@ -162,11 +162,11 @@ func TestOperatorsServerOfAGateway_Case185(t *testing.T) {
 	defer broker.Close()
 	c := newCrowd()
 	connected := make(chan struct{})
-	g, err := Start(Options{
+	g, err := Start(waiting(Options{
 		ClientID: "own", Version: "9.8.7", Listeners: []listen.Options{{}}, Listen: c.listen, MaxSessions: 10, Session: sessionConfig(t),
 		OpsAddress: "127.0.0.1:0", Log: zerolog.New(signal{"connected to the broker", connected}),
 		Upstream: upstream.Options{Address: "broker:1883", Dial: broker.Dial},
-	})
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}

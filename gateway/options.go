@@ -8,6 +8,7 @@ import (
 
 	"sngate/gateway/listen"
 	"sngate/gateway/session"
+	"sngate/internal/eventloop"
 	"sngate/store"
 	"sngate/upstream"
 )
@@ -21,6 +22,9 @@ type Options struct {
 
 	// NoEventLoop has goroutines read sockets and connections, as where there is no epoll.
 	NoEventLoop bool
+	// NewEventLoop makes the loop that a shard waits in, whose times are counted from start;
+	// nil: eventloop.New.
+	NewEventLoop func(start time.Time) (*eventloop.Loop, error)
 
 	OnStop StopMode
 

@@ -387,7 +387,8 @@ const connectingKept = 1024
 type eventLoop struct {
 	*eventloop.Loop
 	s       *shard
-	sockets []*listen.Socket // by listener: all for sending, some for reading
+	sockets []listen.Socket // by listener: all for sending, some for reading
+	fds     []int           // of them
 }
 
 // shardOf picks the shard of a client id, for as long as the gateway runs.

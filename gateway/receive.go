@@ -22,8 +22,9 @@ type receiver struct {
 	gw       *Gateway
 	listener int
 	counters *metrics.Counters
-	rate     rate.Limit // of each device's datagrams
-	own      *shard     // which reads, in its goroutine; nil: a goroutine of the listener does
+	rate     rate.Limit    // of each device's datagrams
+	own      *shard        // which reads, in its goroutine; nil: a goroutine of the listener does
+	socket   listen.Socket // what own reads, and must not wait for when it sends
 	// Owned by the reader's goroutine.
 	connecting *connectingTable
 	seen       *oplog.Seen
@@ -237,7 +238,11 @@ func (r *receiver) unknown(a *arrival, t sn12.Type) {
 	if err == nil {
 		b, err = a.peer.Wrap(nil, b)
 	}
-	if err == nil {
+	switch {
+	case err != nil:
+	case r.socket != nil:
+		err = r.socket.Send(b, a.peer.Addr)
+	default:
 		_, err = r.gw.listeners[r.listener].Conn.WriteTo(b, a.peer.Addr)
 	}
 	if err != nil {

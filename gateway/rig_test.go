@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -14,6 +15,7 @@ import (
 	"sngate/gateway/gatewaytest"
 	"sngate/gateway/listen"
 	"sngate/gateway/session"
+	"sngate/internal/eventloop/looptest"
 	"sngate/snpacket/sn12"
 	"sngate/store/storetest"
 	"sngate/topicreg"
@@ -88,7 +90,7 @@ func newRig(t *testing.T, change func(*Options)) *rig {
 	if change != nil {
 		change(&opts)
 	}
-	r.opts = opts
+	r.opts = waiting(opts)
 	r.start()
 	t.Cleanup(func() {
 		if err := r.gateway.Stop(4 * time.Second); err != nil {
@@ -102,12 +104,25 @@ func newRig(t *testing.T, change func(*Options)) *rig {
 	return r
 }
 
+// waitsInLoops reports whether shards wait in event loops, or goroutines read for them.
+func waitsInLoops() bool { return os.Getenv("SNGATE_TEST_EVENT_LOOP") != "off" }
+
+// waiting returns options with which shards wait as SNGATE_TEST_EVENT_LOOP says: "off" for
+// goroutines that read, all else for loops, over the simulated network.
+func waiting(o Options) Options {
+	o.NoEventLoop, o.NewEventLoop = !waitsInLoops(), looptest.New
+	return o
+}
+
 // start starts the gateway, or the next one after a crash.
 func (r *rig) start() {
 	r.t.Helper()
 	var err error
 	if r.gateway, err = Start(r.opts); err != nil {
 		r.t.Fatal(err)
+	}
+	if loop := r.gateway.shards[0].loop != nil; loop == r.opts.NoEventLoop {
+		r.t.Fatalf("shards wait in event loops: %v", loop)
 	}
 	synctest.Wait()
 }

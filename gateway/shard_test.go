@@ -168,15 +168,30 @@ func TestAddressTakenAndTakenBackBetweenShards_Case27(t *testing.T) {
 	}
 }
 
-// A shard that is busy for long loses datagrams beyond its queue, and counts them.
+// clientIDs returns one client id of a shard after the other, of so many octets.
+func (r *rig) clientIDs(shard, size int) func() []byte {
+	i := 0
+	return func() []byte {
+		for {
+			id := bytes.Repeat([]byte("x"), size)
+			copy(id, clientID(i))
+			if i++; r.gateway.shardOf(id) == r.gateway.shards[shard] {
+				return id
+			}
+		}
+	}
+}
+
+// A shard that is busy for long loses datagrams beyond its queue, and counts them. It is not the
+// one that reads the listener: what that does not read waits in the socket.
 func TestFullShardDropsAndCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd()
-		r := newRig(t, func(o *Options) { o.Listen = c.listen })
-		c.sendMessage(t, source(0), sn12.Connect{CleanSession: true, ProtocolID: 1, Duration: 600, ClientID: []byte("dev")})
+		r := newRig(t, func(o *Options) { o.Listen, o.Shards = c.listen, 2 })
+		c.sendMessage(t, source(0), sn12.Connect{CleanSession: true, ProtocolID: 1, Duration: 600, ClientID: r.clientIDs(1, 8)()})
 		synctest.Wait()
 		block, blocked := make(chan struct{}), make(chan struct{})
-		r.gateway.shards[0].queues.post(func() { close(blocked); <-block })
+		r.gateway.shards[1].queues.post(func() { close(blocked); <-block })
 		<-blocked
 		for range arrivalQueue + 100 {
 			c.sendMessage(t, source(0), sn12.PingReq{})
@@ -193,26 +208,27 @@ func TestFullShardDropsAndCounts(t *testing.T) {
 }
 
 // Known devices go before strangers: of thousands of strangers in line no more than a few
-// are served before them.
+// are served before them. The shard is not the one that reads the listener: that reads both from
+// the socket in their order, and serves a stranger for each batch.
 func TestKnownDevicesGoBeforeStrangers_Case159(t *testing.T) {
 	for _, size := range []int{20, 60_000} { // octets of a stranger's datagram
 		synctest.Test(t, func(t *testing.T) {
 			c := newCrowd()
-			r := newRig(t, func(o *Options) { o.Listen = c.listen })
+			r := newRig(t, func(o *Options) { o.Listen, o.Shards = c.listen, 2 })
 			const known = 20
+			id := r.clientIDs(1, 8)
 			for i := range known {
-				c.sendMessage(t, source(i), sn12.Connect{CleanSession: true, ProtocolID: 1, Duration: 600, ClientID: clientID(i)})
+				c.sendMessage(t, source(i), sn12.Connect{CleanSession: true, ProtocolID: 1, Duration: 600, ClientID: id()})
 			}
 			synctest.Wait()
 			r.wantSessions("connected", known)
 			block, blocked := make(chan struct{}), make(chan struct{})
-			r.gateway.shards[0].queues.post(func() { close(blocked); <-block })
+			r.gateway.shards[1].queues.post(func() { close(blocked); <-block })
 			<-blocked
 			flood := strangerQueue + 100
+			stranger := r.clientIDs(1, size)
 			for i := range flood {
-				id := bytes.Repeat([]byte("x"), size)
-				copy(id, clientID(1000+i))
-				c.sendMessage(t, source(1000+i), sn12.PingReq{ClientID: id})
+				c.sendMessage(t, source(1000+i), sn12.PingReq{ClientID: stranger()})
 			}
 			for range 5 {
 				for i := range known {
@@ -274,16 +290,14 @@ func TestDevicesThatComeUpTogetherAreAllHeard(t *testing.T) {
 	})
 }
 
-// As above, with the word certainly late: the last to connect has the address.
+// As above, with the word certainly late: the last to connect has the address. The
+// shard that is late is not the one that reads the listener.
 func TestLastToConnectHasTheAddress_Case27(t *testing.T) {
 	for range 20 { // the late shard takes CONNECT or the word first, by chance
 		synctest.Test(t, func(t *testing.T) {
 			c := newCrowd()
 			r := newRig(t, func(o *Options) { o.Listen, o.Shards = c.listen, 4 })
-			a, b := []byte("a"), []byte("b")
-			for i := 0; r.gateway.shardOf(a) == r.gateway.shardOf(b); i++ {
-				b = clientID(i)
-			}
+			a, b := r.clientIDs(1, 8)(), r.clientIDs(2, 8)()
 			connect := func(id []byte) {
 				c.sendMessage(t, source(0), sn12.Connect{CleanSession: true, ProtocolID: 1, Duration: 60, ClientID: id})
 				synctest.Wait()
@@ -298,7 +312,7 @@ func TestLastToConnectHasTheAddress_Case27(t *testing.T) {
 			time.Sleep(5 * time.Second)
 			synctest.Wait()
 			e := r.gateway.directory.find(listen.Peer{Addr: source(0)})
-			if e == nil || e.session.ClientID() != "a" || e.session.State() != session.StateActive {
+			if e == nil || e.session.ClientID() != string(a) || e.session.State() != session.StateActive {
 				t.Fatal("a, which has connected last, does not have the address")
 			}
 			r.wantConsistent()

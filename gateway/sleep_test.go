@@ -215,10 +215,10 @@ func TestManySleepersWakeAtOnce_Case149(t *testing.T) {
 	defer broker.Close()
 	f := &fleet{t: t, c: newCrowd(), asked: make([]time.Time, n), got: make([]int, n), changed: make(chan struct{}, 1)}
 	f.c.sent = f.take
-	g, err := Start(Options{
+	g, err := Start(waiting(Options{
 		ClientID: "own", Listeners: []listen.Options{{}}, Listen: f.c.listen, MaxSessions: n, Session: sessionConfig(t),
 		Log: zerolog.Nop(), Upstream: upstream.Options{Address: "broker:1883", Dial: broker.Dial},
-	})
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}

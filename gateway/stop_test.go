@@ -169,7 +169,7 @@ func TestStartThatFailsLeavesNothingOpen(t *testing.T) {
 		network := gatewaytest.New(1, nil)
 		var opened []*gatewaytest.Conn
 		var groups []*gatewaytest.Group
-		_, err := Start(Options{
+		_, err := Start(waiting(Options{
 			ClientID: "own", Listeners: make([]listen.Options, 2), Session: sessionConfig(t), Log: zerolog.Nop(),
 			Upstream: upstream.Options{Address: "broker:1883"},
 			Listen: func(listen.Options) (listen.Listener, error) { // both in one group, which is refused
@@ -181,7 +181,7 @@ func TestStartThatFailsLeavesNothingOpen(t *testing.T) {
 				opened, groups = append(opened, conn), append(groups, group)
 				return listen.Listener{Conn: conn, Group: group}, err
 			},
-		})
+		}))
 		if err == nil || len(opened) != 2 {
 			t.Fatalf("Start: %v", err)
 		}

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"sngate/internal/eventloop/looptest"
 )
 
 // Conn is a simulated socket. It has the methods of gateway.PacketConn.
@@ -18,6 +20,32 @@ type Conn struct {
 // ReadFrom waits for a datagram. What does not fit into b is lost. After Close it
 // fails with net.ErrClosed.
 func (c *Conn) ReadFrom(b []byte) (int, netip.AddrPort, error) { return c.queue.read(b) }
+
+// TryReadFrom is ReadFrom that does not wait: ok is false where nothing has come, and after
+// Close.
+func (c *Conn) TryReadFrom(b []byte) (n int, from netip.AddrPort, ok bool) {
+	select {
+	case p := <-c.queue.packets:
+		return copy(b, p.payload), p.from, !c.queue.isClosed()
+	default:
+		return 0, netip.AddrPort{}, false
+	}
+}
+
+// TryWriteTo is WriteTo, which never waits here.
+func (c *Conn) TryWriteTo(b []byte, to netip.AddrPort) error {
+	_, err := c.WriteTo(b, to)
+	return err
+}
+
+// Ready implements looptest.Pollable. The socket is one more descriptor for what Close frees the
+// address of, and so open.
+func (c *Conn) Ready() (read, write, open bool) {
+	return len(c.queue.packets) > 0 && !c.queue.isClosed(), true, true
+}
+
+// Watch implements looptest.Pollable.
+func (c *Conn) Watch(changed func()) { c.queue.bell.Watch(changed) }
 
 // WriteTo sends a datagram to a socket, or to all members of a group with hop limit 1.
 // Like UDP it does not tell whether anybody is there.
@@ -92,6 +120,7 @@ type packet struct {
 type queue struct {
 	packets chan packet
 	closed  chan struct{}
+	bell    looptest.Bell
 }
 
 func newQueue() *queue {

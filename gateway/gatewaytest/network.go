@@ -226,6 +226,7 @@ func (n *Network) arrive(p packet, q *queue) {
 	select {
 	case q.packets <- p:
 		n.stats.Delivered++
+		q.bell.Ring()
 	default:
 		n.stats.Overflow++
 	}

@@ -72,6 +72,18 @@ func (p *Pool) get(n int) *Datagram {
 	return d
 }
 
+// deliver gives a copy of octets to handle, as a datagram, or their number to noMemory.
+func (p *Pool) deliver(octets []byte, from netip.AddrPort, listener int, handle func(*Datagram), noMemory func(n int)) {
+	d := p.get(len(octets))
+	if d == nil {
+		noMemory(len(octets))
+		return
+	}
+	copy(d.buf, octets)
+	d.From, d.Listener = from, listener
+	handle(d)
+}
+
 func (p *Pool) put(d *Datagram) {
 	p.inUse.Add(int64(-len(d.buf)))
 	d.From, d.Listener, d.n = netip.AddrPort{}, 0, 0

@@ -59,14 +59,7 @@ func (l *Loop) Run() {
 			continue
 		}
 		failures = 0
-		d := l.Pool.get(n)
-		if d == nil {
-			l.NoMemory(n)
-			continue
-		}
-		copy(d.buf, buf[:n])
-		d.From, d.Listener = from, l.Listener
-		l.Handle(d)
+		l.Pool.deliver(buf[:n], from, l.Listener, l.Handle, l.NoMemory)
 	}
 }
 

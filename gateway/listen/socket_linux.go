@@ -11,13 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// socketBatch is how many datagrams one Read takes at the most.
-const socketBatch = 32
-
-// Socket reads and sends the datagrams of a listener without waiting, for one goroutine that
-// waits for its descriptor by itself. The system calls do not block, so the scheduler is not
-// told of them.
-type Socket struct {
+// udpSocket is the Socket of a UDP socket of the system. The system calls do not block, so the
+// scheduler is not told of them.
+type udpSocket struct {
 	conn     *udpConn
 	fd       int // of its own, for the same socket
 	family   uint16
@@ -54,15 +50,21 @@ type message struct {
 	length uint32
 }
 
-// Socket returns the socket of l, whose datagrams are to come in buffers of p and with the
-// index of l. It is nil if l is no UDP socket of the system. It is closed after its last use,
-// beside l.
-func (l *Listener) Socket(index int, p *Pool) (*Socket, error) {
-	c, ok := l.Conn.(*udpConn)
+// systemSocket returns nil for what is no UDP socket.
+func systemSocket(conn PacketConn, index int, p *Pool) (Socket, error) {
+	c, ok := conn.(*udpConn)
 	if !ok {
 		return nil, nil
 	}
-	s := &Socket{conn: c, family: unix.AF_INET, listener: index, pool: p}
+	s, err := newUDPSocket(c, index, p)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func newUDPSocket(c *udpConn, index int, p *Pool) (*udpSocket, error) {
+	s := &udpSocket{conn: c, family: unix.AF_INET, listener: index, pool: p}
 	if c.local.Addr().Is6() {
 		s.family = unix.AF_INET6
 	}
@@ -76,37 +78,31 @@ func (l *Listener) Socket(index int, p *Pool) (*Socket, error) {
 	return s, nil
 }
 
-// FD is the descriptor to be waited for.
-func (s *Socket) FD() int { return s.fd }
+// Conn implements Socket.
+func (s *udpSocket) Conn() any { return s }
 
-// Close lets go of the descriptor.
-func (s *Socket) Close() error { return os.NewSyscallError("close", unix.Close(s.fd)) }
+// FD is for the loop.
+func (s *udpSocket) FD() int { return s.fd }
 
-// Read reads what has come, socketBatch datagrams at the most. Each is given to handle, as by
-// a Loop, or to noMemory, by its length. It returns how many there were; after an error
-// the socket may still be good.
-func (s *Socket) Read(handle func(*Datagram), noMemory func(n int)) (n int, err error) {
+// Close implements Socket.
+func (s *udpSocket) Close() error { return os.NewSyscallError("close", unix.Close(s.fd)) }
+
+// Read implements Socket.
+func (s *udpSocket) Read(handle func(*Datagram), noMemory func(n int)) (n int, err error) {
 	for tries := 0; ; {
 		if n, err = s.receive(); err == nil || !s.conn.readAgain(err, &tries) {
 			break
 		}
 	}
 	for i := range n {
-		size := int(s.batch.messages[i].length)
-		d := s.pool.get(size)
-		if d == nil {
-			noMemory(size)
-			continue
-		}
-		copy(d.buf, s.batch.buffers[i*maxDatagram:])
-		d.From, d.Listener = s.from(&s.batch.names[i]), s.listener
-		handle(d)
+		octets := s.batch.buffers[i*maxDatagram:][:s.batch.messages[i].length]
+		s.pool.deliver(octets, s.from(&s.batch.names[i]), s.listener, handle, noMemory)
 	}
 	return n, err
 }
 
 // receive fills messages; none is no error.
-func (s *Socket) receive() (int, error) {
+func (s *udpSocket) receive() (int, error) {
 	if s.batch == nil {
 		s.batch = newBatch()
 	}
@@ -128,7 +124,7 @@ func (s *Socket) receive() (int, error) {
 }
 
 // from is the address of a sender.
-func (s *Socket) from(name *unix.RawSockaddrInet6) netip.AddrPort {
+func (s *udpSocket) from(name *unix.RawSockaddrInet6) netip.AddrPort {
 	if name.Family == unix.AF_INET {
 		name4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(name))
 		return netip.AddrPortFrom(netip.AddrFrom4(name4.Addr), swapped(name4.Port))
@@ -140,8 +136,8 @@ func (s *Socket) from(name *unix.RawSockaddrInet6) netip.AddrPort {
 	return canonical(netip.AddrPortFrom(addr, swapped(name.Port)))
 }
 
-// Send sends a datagram, as PacketConn.WriteTo does. Where that would wait for room it fails.
-func (s *Socket) Send(b []byte, to netip.AddrPort) error {
+// Send implements Socket.
+func (s *udpSocket) Send(b []byte, to netip.AddrPort) error {
 	for tries := 0; ; {
 		err := s.send(b, to)
 		if err == nil || !s.conn.again(err, &tries) {
@@ -150,7 +146,7 @@ func (s *Socket) Send(b []byte, to netip.AddrPort) error {
 	}
 }
 
-func (s *Socket) send(b []byte, to netip.AddrPort) error {
+func (s *udpSocket) send(b []byte, to netip.AddrPort) error {
 	var name unix.RawSockaddrInet6
 	size := unsafe.Sizeof(name)
 	switch addr := to.Addr(); {

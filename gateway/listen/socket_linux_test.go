@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func openSocket(t *testing.T, address string, pool *Pool) *Socket {
+func openSocket(t *testing.T, address string, pool *Pool) *udpSocket {
 	t.Helper()
 	conn, _ := listenForTest(t, udpOptions{Address: address})
-	s, err := (&Listener{Conn: conn}).Socket(3, pool)
+	s, err := newUDPSocket(conn.(*udpConn), 3, pool)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +26,7 @@ func openSocket(t *testing.T, address string, pool *Pool) *Socket {
 }
 
 // await returns when there is something to read.
-func (s *Socket) await(t *testing.T) {
+func (s *udpSocket) await(t *testing.T) {
 	t.Helper()
 	if n, err := unix.Poll([]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}, 10_000); n != 1 {
 		t.Fatalf("nothing comes: %v", err)

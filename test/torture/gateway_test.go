@@ -50,6 +50,11 @@ func (f fuse) WriteTo(b []byte, to netip.AddrPort) (int, error) {
 	return f.Conn.WriteTo(b, to)
 }
 
+func (f fuse) TryWriteTo(b []byte, to netip.AddrPort) error {
+	_, err := f.WriteTo(b, to)
+	return err
+}
+
 func newProcess(w *world) *process {
 	p := &process{w: w}
 	rng := rand.New(rand.NewPCG(w.seed, 1<<40))
