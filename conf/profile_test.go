@@ -22,7 +22,7 @@ func filledIn(t *testing.T) map[string]string {
 	return map[string]string{
 		"url":              "", // as it is shown
 		"credentials_file": `"devices.csv"`, "cert_file": `"certs/{client_id}.pem"`, "key_file": `"certs/{client_id}.key"`,
-		"alpn": "", // not on this port
+		"credentials_required": "true", "alpn": "", // not on this port
 	}
 }
 

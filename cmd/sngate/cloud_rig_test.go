@@ -94,14 +94,14 @@ func newCloudRig(t *testing.T, s *cloud.Section) *cloudRig {
 	return r
 }
 
-// device returns a client for the device of the page.
-func (r *cloudRig) device(will *snclient.Will) *snclient.Client {
+// device returns a client for a device, at an address of its own.
+func (r *cloudRig) device(id, addr string, will *snclient.Will) *snclient.Client {
 	r.t.Helper()
-	conn, err := r.net.Listen(netip.MustParseAddrPort("10.0.1.1:5000"))
+	conn, err := r.net.Listen(netip.MustParseAddrPort(addr))
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	c, err := snclient.New(newDeviceConn(conn), snclient.Options{ClientID: cloud.Device, KeepAlive: time.Minute, Will: will})
+	c, err := snclient.New(newDeviceConn(conn), snclient.Options{ClientID: id, KeepAlive: time.Minute, Will: will})
 	if err != nil {
 		r.t.Fatal(err)
 	}

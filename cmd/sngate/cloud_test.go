@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"sngate/internal/snclient"
+	"sngate/snpacket/sn12"
 	"sngate/test/cloud"
 	"sngate/test/hub"
 )
@@ -55,7 +57,7 @@ func TestADeviceInEachCloud(t *testing.T) {
 
 func aDayInTheCloud(t *testing.T, r *cloudRig, want cloudAnswers) {
 	topics := r.Topics()
-	d := r.device(&snclient.Will{Topic: topics.Up, Message: []byte("gone"), QoS: 2, Retain: true})
+	d := r.device(cloud.Device, "10.0.1.1:5000", &snclient.Will{Topic: topics.Up, Message: []byte("gone"), QoS: 2, Retain: true})
 	ctx := context.Background()
 	must := func(err error) {
 		t.Helper()
@@ -87,6 +89,8 @@ func aDayInTheCloud(t *testing.T, r *cloudRig, want cloudAnswers) {
 	}
 	r.hub.Publish(topics.Down, "down awake", 1)
 	take()
+
+	wantRefusals(ctx, t, r, d)
 
 	must(d.Sleep(ctx, 4*time.Hour))
 	time.Sleep(time.Hour)
@@ -128,5 +132,35 @@ func aDayInTheCloud(t *testing.T, r *cloudRig, want cloudAnswers) {
 	}
 	if n := r.hub.Connects(id); want.renewed != (n > 4) {
 		t.Errorf("%d connects in 7 hours", n)
+	}
+}
+
+// wantRefusals asks for what the hub does not take. The device is told so, and the hub is not asked.
+func wantRefusals(ctx context.Context, t *testing.T, r *cloudRig, d *snclient.Client) {
+	t.Helper()
+	notSupported := func(what string, err error) {
+		t.Helper()
+		var refused *snclient.ReturnCodeError
+		if !errors.As(err, &refused) || refused.Code != sn12.RejectedNotSupported {
+			t.Errorf("%s: %v, want %v", what, err, sn12.RejectedNotSupported)
+		}
+	}
+	topics := r.Topics()
+	rules, _ := hub.RulesOf(r.Profile)
+	if n := rules.MaxTopicBytes; n > 0 {
+		long := topics.Up + strings.Repeat("x", n+1-len(topics.AtHub))
+		notSupported("a long topic", d.Publish(ctx, snclient.Name(long), nil, 1, false))
+	}
+	if n := rules.MaxTopicLevels; n > 0 {
+		deep := topics.Up + strings.Repeat("/x", n-strings.Count(topics.AtHub, "/"))
+		notSupported("a deep topic", d.Publish(ctx, snclient.Name(deep), nil, 1, false))
+		_, err := d.Subscribe(ctx, snclient.Name(deep+"/#"), 1)
+		notSupported("a deep filter", err)
+	}
+	if n := rules.MaxPayload; n < 60000 {
+		notSupported("a large message", d.Publish(ctx, snclient.Name(topics.Up), make([]byte, n+1), 1, false))
+	}
+	if r.CSV != "" {
+		notSupported("a device that nobody knows", r.device("stranger", "10.0.1.2:5000", nil).Connect(ctx))
 	}
 }
