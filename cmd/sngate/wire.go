@@ -249,6 +249,7 @@ func upstreamOptions(cfg *conf.Config) upstream.Options {
 		o.Address, o.Fallbacks, o.FailBack = b.Address(), b.Fallbacks(), b.FailBack
 	}
 	o.TLS = tlsOptions(b)
+	o.TLS.MaxClients = cfg.Session.MaxSessions + 2 // the gateway's own, and the trial of fail_back
 	return o
 }
 

@@ -1,7 +1,6 @@
 package secure
 
 import (
-	"container/list"
 	"crypto/tls"
 	"crypto/x509"
 	"os"
@@ -13,9 +12,6 @@ const (
 	// maxIdentities is how many client certificates are kept. One more, and the one used least
 	// recently is read again when its client connects.
 	maxIdentities = 4096
-	// maxSessions is how many TLS sessions an identity keeps: the last with each of so many
-	// names of brokers.
-	maxSessions = 4
 	// lookEvery is how often it is looked whether a file has changed.
 	lookEvery = time.Second
 )
@@ -30,8 +26,10 @@ type identity struct {
 	sessions tls.ClientSessionCache
 }
 
-func newIdentity(certFile string, cert *tls.Certificate, roots *x509.CertPool) *identity {
-	return &identity{certFile: certFile, cert: cert, roots: roots, sessions: tls.NewLRUClientSessionCache(maxSessions)}
+// newIdentity returns the identity of a certificate. t.mu is held.
+func (t *TLS) newIdentity(at [2]string, cert *tls.Certificate) *identity {
+	roots := t.roots.pool
+	return &identity{certFile: at[0], cert: cert, roots: roots, sessions: t.sessionsOf(at, cert, roots)}
 }
 
 // authorities are who may sign the certificates of brokers.
@@ -40,39 +38,10 @@ type authorities struct {
 	pool  *x509.CertPool // nil: the system's
 }
 
-// identities are the identities in use, up to maxIdentities. All of it belongs to the lock of
-// its TLS.
-type identities struct {
-	byFiles map[[2]string]*list.Element // of *known, by the paths of certificate and key
-	recent  list.List                   // the one used last in front
-}
-
 // known is an identity that may be found again.
 type known struct {
-	at    [2]string
 	files watched
 	id    *identity
-}
-
-func newIdentities() identities { return identities{byFiles: make(map[[2]string]*list.Element)} }
-
-// get finds an identity, and notes that it is used; nil: it is not known.
-func (ids *identities) get(at [2]string) *known {
-	e := ids.byFiles[at]
-	if e == nil {
-		return nil
-	}
-	ids.recent.MoveToFront(e)
-	return e.Value.(*known)
-}
-
-// add makes room for an identity.
-func (ids *identities) add(k *known) {
-	if ids.recent.Len() >= maxIdentities {
-		oldest := ids.recent.Remove(ids.recent.Back()).(*known)
-		delete(ids.byFiles, oldest.at)
-	}
-	ids.byFiles[k.at] = ids.recent.PushFront(k)
 }
 
 // identity returns the identity of a client, from its files if they have changed.
@@ -90,9 +59,9 @@ func (t *TLS) identity(client string) (*identity, error) {
 	now := time.Now()
 	t.lookAtAuthorities(now)
 	at := [2]string{certFile, keyFile}
-	k := t.ids.get(at)
-	if k == nil {
-		k = &known{at: at}
+	k, ok := t.ids.get(at)
+	if !ok {
+		k = new(known)
 		if certFile != "" {
 			k.files = watch(now, certFile, keyFile)
 		}
@@ -100,17 +69,17 @@ func (t *TLS) identity(client string) (*identity, error) {
 		if err != nil {
 			return nil, err // and the next time it is looked for again
 		}
-		k.id = newIdentity(certFile, cert, t.roots.pool)
-		t.ids.add(k)
+		k.id = t.newIdentity(at, cert)
+		t.ids.put(at, k)
 	} else if k.files.changed(now) {
 		cert, err := pair(at)
 		if err == nil {
-			k.id = newIdentity(certFile, cert, t.roots.pool)
+			k.id = t.newIdentity(at, cert)
 		}
 		t.tell(certFile, err)
 	}
 	if k.id.roots != t.roots.pool {
-		k.id = newIdentity(certFile, k.id.cert, t.roots.pool)
+		k.id = t.newIdentity(at, k.id.cert)
 	}
 	return k.id, nil
 }

@@ -158,8 +158,13 @@ func TestIdentitiesAreBounded(t *testing.T) {
 	pair := s.ca.Issue(t, securetest.Certificate{Name: "all"})
 	s.opt.CertFile, s.opt.KeyFile = secure.Template(s.at("{client_id}.pem")), secure.Template(s.at("{client_id}.key"))
 	s.start()
+	pair.Write(t, s.at("d1.pem"), s.at("d1.key"))
+	s.must("d1", "", false)
 	for i := range secure.MaxIdentities + 10 {
 		id := fmt.Sprint("d", i)
+		if i == 1 {
+			continue
+		}
 		pair.Write(t, s.at(id+".pem"), s.at(id+".key"))
 		if _, err := s.tls.For(broker, id); err != nil {
 			t.Fatal(err)
@@ -177,11 +182,33 @@ func TestIdentitiesAreBounded(t *testing.T) {
 	if _, err := s.tls.For(broker, "d0"); err != nil {
 		t.Errorf("what was used last is forgotten: %v", err)
 	}
+	s.must("d1", "", true) // its certificate is read again, and its TLS session is still here
+	s.must("d2", "", false)
+	for i := range secure.MaxIdentities {
+		if _, err := s.tls.For(broker, fmt.Sprint("d", i+3)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := os.Remove(s.at("d1.pem")); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.tls.For(broker, "d1"); err == nil {
 		t.Error("what was not used for long is kept")
+	}
+}
+
+func TestTLSSessionsAreBounded(t *testing.T) {
+	s := newSite(t)
+	s.opt.MaxClients = 2
+	s.opt.CertFile, s.opt.KeyFile = secure.Template(s.at("{client_id}.pem")), secure.Template(s.at("{client_id}.key"))
+	for _, id := range []string{"one", "two", "three"} {
+		s.client(id, id)
+		s.must(id, "", false)
+	}
+	s.must("two", "", true)
+	s.must("three", "", true)
+	if n := secure.Sessions(s.tls); n != 2 {
+		t.Errorf("the sessions of %d clients are kept", n)
 	}
 }
 

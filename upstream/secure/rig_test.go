@@ -37,7 +37,7 @@ type site struct {
 func newSite(t *testing.T) *site {
 	s := &site{t: t, ca: securetest.NewCA(t, "site ca"), dir: t.TempDir()}
 	s.ca.Write(t, s.at("ca.pem"))
-	s.opt = secure.Options{Brokers: []string{broker}, CAFile: s.at("ca.pem"), MinVersion: tls.VersionTLS12}
+	s.opt = secure.Options{Brokers: []string{broker}, CAFile: s.at("ca.pem"), MinVersion: tls.VersionTLS12, MaxClients: 10000}
 	s.peer = &tls.Config{Certificates: []tls.Certificate{s.issue("broker", "mqtt.example")}, ClientCAs: s.ca.Pool()}
 	return s
 }

@@ -34,6 +34,9 @@ type Options struct {
 	ALPN []string
 	// MinVersion is tls.VersionTLS12 or tls.VersionTLS13.
 	MinVersion uint16
+	// MaxClients is of how many clients with a certificate of their own the TLS sessions are
+	// kept, at least 1: those that have connected last.
+	MaxClients int
 	// Changed is called when a file has changed: with nil, what it has now is used from the
 	// next connect on; with an error, what it had before stays in use. It is called once for
 	// each change, from the goroutines of connects, and must not block. nil: nobody is told.
@@ -53,9 +56,10 @@ type TLS struct {
 	opt   Options
 	stats *Stats
 
-	mu    sync.Mutex // guards what follows; files are read while it is held
-	roots authorities
-	ids   identities
+	mu       sync.Mutex // guards what follows; files are read while it is held
+	roots    authorities
+	ids      recent[[2]string, *known]   // by the paths of certificate and key, up to maxIdentities
+	sessions recent[[2]string, sessions] // by the same, up to Options.MaxClients
 }
 
 // Handshake makes a TLS connection of nc, until ctx is done. It closes nc if it fails.
@@ -67,7 +71,7 @@ func New(o Options, stats *Stats) (*TLS, error) {
 	if (o.CertFile == "") != (o.KeyFile == "") {
 		return nil, errors.New("upstream: of the client certificate and its key one is missing")
 	}
-	t := &TLS{opt: o, stats: stats, ids: newIdentities()}
+	t := &TLS{opt: o, stats: stats, ids: newRecent[[2]string, *known](maxIdentities), sessions: newRecent[[2]string, sessions](max(o.MaxClients, 1))}
 	if len(o.Brokers) == 0 {
 		return t, nil
 	}
