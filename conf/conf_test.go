@@ -319,7 +319,11 @@ func TestTagsAreWellFormed(t *testing.T) {
 				if path == "listener" || path == "session.max_packet_sizes" {
 					header = "[[" + path + "]]\n"
 				}
-				text := mustRefuse(t, header+keyOf(f)+" = 9223372036854775807")
+				value := "9223372036854775807"
+				if f.Type.Kind() == reflect.Slice {
+					value = "[" + value + "]"
+				}
+				text := mustRefuse(t, header+keyOf(f)+" = "+value)
 				if !hasRange || !strings.Contains(text, "want "+low+".."+high) {
 					t.Errorf("%s: range %q: %s", at, f.Tag.Get("range"), text)
 				}

@@ -100,7 +100,7 @@ func (d *decoder) value(path string, v any, dst reflect.Value, tag reflect.Struc
 			d.mismatch(path, wants(dst), v)
 		}
 	case reflect.Slice:
-		d.list(path, v, dst)
+		d.list(path, v, dst, tag)
 	case reflect.String:
 		d.word(path, v, dst, tag)
 	case reflect.Bool:
@@ -116,7 +116,7 @@ func (d *decoder) value(path string, v any, dst reflect.Value, tag reflect.Struc
 
 // list moves an array into a slice. Elements with faults keep their places, so that the
 // numbers in messages are those of the file.
-func (d *decoder) list(path string, v any, dst reflect.Value) {
+func (d *decoder) list(path string, v any, dst reflect.Value, tag reflect.StructTag) {
 	items, ok := elements(v)
 	if !ok {
 		d.mismatch(path, wants(dst), v)
@@ -127,7 +127,7 @@ func (d *decoder) list(path string, v any, dst reflect.Value) {
 		if l, ok := list.Index(i).Addr().Interface().(*Listener); ok {
 			*l = defaultListener()
 		}
-		d.value(index(path, i), item, list.Index(i), "")
+		d.value(index(path, i), item, list.Index(i), tag)
 	}
 	dst.Set(list)
 }

@@ -25,7 +25,7 @@ func Default() *Config {
 			AnswerTimeout:  20 * time.Second,
 			ReconnectMin:   time.Second,
 			ReconnectMax:   60 * time.Second,
-			Limits:         Limits{MaxQoS: 2, AboveMaxQoS: "lower", Retain: "pass", Will: "pass", Wildcards: true},
+			Limits:         Limits{MaxQoS: 2, AboveMaxQoS: "lower", Retain: "pass", Will: "pass", Wildcards: true, KeepAlive: []int{}},
 		},
 		EmbeddedBroker: EmbeddedBroker{Address: "127.0.0.1:1883"},
 		Session: Session{

@@ -104,8 +104,11 @@ func wants(dst reflect.Value) string {
 	case reflect.Struct:
 		return "a table"
 	case reflect.Slice:
-		if wants(reflect.New(dst.Type().Elem()).Elem()) == "a table" {
+		switch wants(reflect.New(dst.Type().Elem()).Elem()) {
+		case "a table":
 			return "an array of tables"
+		case "an integer":
+			return "an array of integers"
 		}
 		return "an array of strings"
 	case reflect.String:

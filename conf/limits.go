@@ -2,8 +2,9 @@ package conf
 
 import "strings"
 
-// checkLimits checks what the gateway itself publishes against what the broker takes.
+// checkLimits checks [broker.limits], and what the gateway itself publishes against it.
 func checkLimits(d *decoder, cfg *Config) {
+	checkKeepAlive(d, cfg.Broker.Limits.KeepAlive)
 	const status = "gateway.status_topic"
 	topic, l := cfg.Gateway.StatusTopic, &cfg.Broker.Limits
 	levels := strings.Count(topic, "/") + 1
@@ -13,6 +14,25 @@ func checkLimits(d *decoder, cfg *Config) {
 		d.fault(status, "has %d octets, and broker.limits.max_topic_bytes is %d", len(topic), l.MaxTopicBytes)
 	case l.MaxTopicLevels > 0 && levels > l.MaxTopicLevels:
 		d.fault(status, "has %d levels, and broker.limits.max_topic_levels is %d", levels, l.MaxTopicLevels)
+	}
+}
+
+// checkKeepAlive wants none, or both bounds of the keep-alive.
+func checkKeepAlive(d *decoder, bounds []int) {
+	const at = "broker.limits.keep_alive"
+	for i := range bounds {
+		if d.bad[index(at, i)] {
+			return
+		}
+	}
+	switch {
+	case len(bounds) == 0 || d.bad[at]:
+	case len(bounds) != 2:
+		d.fault(at, "has %d values; want the least and the most, such as [30, 1200], or []", len(bounds))
+	case bounds[1] == 0:
+		d.fault(at, "ends with 0, which is no keep-alive; want the most in seconds, such as [0, 900]")
+	case bounds[0] > bounds[1]:
+		d.fault(at, "begins with %d, which is above %d; want the least first", bounds[0], bounds[1])
 	}
 }
 

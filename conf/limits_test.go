@@ -21,6 +21,14 @@ func TestTheStatusTopicKeepsTheLimitsOfTheBroker(t *testing.T) {
 	}
 }
 
+func TestTheKeepAliveHasTwoBoundsOrNone(t *testing.T) {
+	for text, want := range map[string][]int{"[]": {}, "[0, 900]": {0, 900}, "[60, 60]": {60, 60}, "[30, 65535]": {30, 65535}} {
+		if got := mustParse(t, "[broker.limits]\nkeep_alive = "+text).Broker.Limits.KeepAlive; !slices.Equal(got, want) {
+			t.Errorf("%s: got %v", text, got)
+		}
+	}
+}
+
 func TestAStatusThatTheBrokerDoesNotKeepIsWarnedOf(t *testing.T) {
 	for _, c := range []struct {
 		text string

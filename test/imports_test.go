@@ -25,7 +25,7 @@ func layers() map[string][]string {
 		"gateway/session":          {"gateway/session/dialogue", "snpacket", "topicreg", "internal/binrec", "internal/rate"},
 		"gateway/session/dialogue": {"snpacket"}, // what versions of MQTT-SN have in common
 		"gateway/session/sn12":     {"gateway/session/dialogue", "snpacket", "topicreg"},
-		"upstream":                 {"upstream/credential", "upstream/dial", "upstream/mqtt", "upstream/secure", "internal/eventloop"},
+		"upstream":                 {"upstream/credential", "upstream/dial", "upstream/mqtt", "upstream/secure", "internal/eventloop", "internal/rate"},
 		"upstream/credential":      {"topicreg"},
 		"upstream/dial":            {"upstream/mqtt", "internal/rate", "internal/eventloop"},
 		"upstream/mqtt":            {},

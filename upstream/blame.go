@@ -126,7 +126,10 @@ func (w *window) suspectRequest(now time.Duration, r *request) {
 func (w *window) dropQoS0() {
 	for i := 0; i < len(w.out.list); i++ {
 		if m := &w.out.list[i]; m.qos == 0 {
-			if !m.rejected {
+			switch {
+			case m.token != 0: // it is its owner's again
+				w.events.report(Event{Kind: EventPublishFailed, Token: m.token, Err: ErrCongested})
+			case !m.rejected:
 				w.d.stats.DroppedDown.Add(1)
 			}
 			w.out.remove(i)

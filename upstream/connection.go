@@ -240,6 +240,12 @@ func (l *dedicated) again(now time.Duration) {
 // waits for its slot, or has waited for it, while the broker answered others. So its time does
 // not run while the device waits because of the pace of this side, within SlotWait.
 func (l *dedicated) patient(now time.Duration) bool {
+	if l.state == stateReconnecting {
+		if _, waiting := l.out.conn.TimeLeft(0); waiting { // put off: its slot is announced again
+			l.until = Never
+		}
+		return l.until == Never
+	}
 	if l.state != stateConnecting {
 		return false
 	}

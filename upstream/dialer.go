@@ -16,7 +16,7 @@ func NewDialer(o Options) (*Dialer, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	d := &Dialer{shared{opt: o, keys: keys{maphash.MakeSeed()}}}
+	d := &Dialer{shared{opt: o, keys: keys{maphash.MakeSeed()}, rate: o.publishLimit()}}
 	var err error
 	if d.tls, err = secure.New(o.TLS, &d.stats.TLS); err != nil {
 		return nil, err

@@ -43,21 +43,21 @@ func (g *greeting) make(address string) (dial.Greeting, error) {
 	if f := (*secure.FileError)(nil); errors.As(err, &f) && f.Missing {
 		err = unknown{err} // a certificate is a credential; one that is broken may be mended soon
 	}
-	return dial.Greeting{Secure: handshake, Hello: g.hello}, err
+	return dial.Greeting{Secure: handshake, Client: g.c.ClientID, Hello: g.hello}, err
 }
 
 // hello returns CONNECT.
-func (g *greeting) hello() ([]byte, error) {
+func (g *greeting) hello() (packet []byte, clientID string, err error) {
 	g.begun = time.Now()
 	who, err := g.d.opt.credentials(g.c.ClientID)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	g.life = who.Life
 	return mqtt.EncodeConnect(&mqtt.Connect{
 		ClientID: who.ClientID, CleanSession: g.c.CleanSession, KeepAlive: g.c.KeepAlive, Will: (*mqtt.Will)(g.c.Will),
 		HasUsername: who.HasUsername, Username: who.Username, Password: who.Password,
-	}), nil
+	}), who.ClientID, nil
 }
 
 // probe is the greeting of a trial of the preferred broker.
@@ -65,6 +65,6 @@ func (d *shared) probe(address string) (dial.Greeting, error) {
 	if _, err := d.opt.credentials(d.opt.ProbeClientID); err != nil {
 		return dial.Greeting{}, err
 	}
-	g := &greeting{d: d, c: Connect{ClientID: d.opt.ProbeClientID, CleanSession: true}, as: d.opt.ProbeAs}
+	g := &greeting{d: d, c: Connect{ClientID: d.opt.ProbeClientID, CleanSession: true, KeepAlive: d.opt.keepAlive(0)}, as: d.opt.ProbeAs}
 	return g.make(address)
 }

@@ -40,6 +40,17 @@ func (o *Options) pingTimes(keepAlive uint16) (every, limit time.Duration) {
 	return every, min(o.PingTimeout, whole*3/2-every)
 }
 
+// keepAlive is what the broker is told, in seconds, of a keep-alive that an owner wants.
+func (o *Options) keepAlive(wanted uint16) uint16 {
+	switch {
+	case o.KeepAliveMax == 0:
+		return wanted
+	case wanted == 0:
+		return o.KeepAliveMax
+	}
+	return min(max(wanted, o.KeepAliveMin), o.KeepAliveMax)
+}
+
 // setPaused reports whether that changes anything.
 func (k *keepAlive) setPaused(paused bool) bool {
 	if k.paused == paused {

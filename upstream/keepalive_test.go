@@ -47,6 +47,42 @@ func TestIdleConnectionIsPinged(t *testing.T) {
 	}
 }
 
+func TestKeepAliveIsWhatTheBrokerAllows(t *testing.T) {
+	for _, c := range []struct {
+		device, told uint16
+		every        time.Duration
+	}{
+		{0, 1200, 60 * time.Second},
+		{10, 40, 30 * time.Second},
+		{40, 40, 30 * time.Second},
+		{60, 60, 45 * time.Second},
+		{65535, 1200, 60 * time.Second},
+	} {
+		bubble(t, upstream.Options{KeepAliveMin: 40, KeepAliveMax: 1200}, func(r *rig) {
+			o := r.link()
+			connect := func(p *upstreamtest.Peer) {
+				if got := p.Accept(true).Keepalive; got != c.told {
+					t.Errorf("%d: the broker is told %d, want %d", c.device, got, c.told)
+				}
+			}
+			o.Connect(r.now(), &upstream.Connect{ClientID: "dev", KeepAlive: c.device})
+			r.runUntilIdle()
+			p := r.lis.Accept(t)
+			connect(p)
+			o.want(upstream.EventConnected, "accepted")
+			r.pass(c.every - 1)
+			p.WantQuiet("not yet")
+			r.pass(1)
+			pong(p, "before the broker gives up")
+			p.Conn.Close()
+			o.want(upstream.EventDown, "lost")
+			r.pass(time.Second)
+			connect(r.lis.Accept(t))
+			o.want(upstream.EventUp, "back")
+		})
+	}
+}
+
 func TestBrokerThatIsSilentIsLost(t *testing.T) {
 	bubble(t, upstream.Options{PingTimeout: 20 * time.Second}, func(r *rig) {
 		o, p := r.up(persistent, false)

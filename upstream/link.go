@@ -35,6 +35,7 @@ func (l *dedicated) Connect(now time.Duration, c *Connect) {
 func (l *dedicated) setParams(c *Connect) {
 	l.params = *c
 	l.params.Unreleased = nil
+	l.params.KeepAlive = l.d.opt.keepAlive(c.KeepAlive)
 	l.t.in.setUnreleased(c.Unreleased)
 	l.SetWill(c.Will)
 	if l.home == nil {
@@ -184,6 +185,9 @@ func (l *dedicated) Want(now time.Duration, wanted bool) {
 
 // Deadline implements Link.
 func (l *dedicated) Deadline() time.Duration {
+	if l.events.eventList != nil { // of Flush
+		return 0
+	}
 	at := Never
 	switch l.state {
 	case stateUp:
@@ -234,4 +238,8 @@ func (l *dedicated) AppendEvents(dst []Event) []Event {
 func (l *dedicated) Flush(now time.Duration) {
 	l.t.now = now
 	l.t.flush()
+	if l.state == stateUp && l.draining() { // a message of QoS 0 may have been the last that waited
+		l.closeDrained(now)
+		l.t.flush()
+	}
 }

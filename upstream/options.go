@@ -77,6 +77,11 @@ type Options struct {
 	// for and once for the others, which come after them; one more is refused at once
 	// with ErrBusy. 10,000.
 	MaxWaiting int
+	// ConnectInterval is the least time between two CONNECTs of one client id as the broker is
+	// told it, over all connections, brokers and Links. One that comes sooner waits, and its time
+	// does not run meanwhile, for up to SlotWait. The first of each waits so long after NewDialer:
+	// there may have been one before, of another process. 0: any.
+	ConnectInterval time.Duration
 
 	// PingInterval bounds how long a connection stays idle before PINGREQ. The time
 	// in force is the smaller of it and 3/4 of the keep-alive told to the broker. 60 s.
@@ -85,6 +90,16 @@ type Options struct {
 	// what is left of one and a half of the keep-alive, or of PingInterval if that is
 	// shorter or the keep-alive is 0: within that time a dead connection is noticed. 20 s.
 	PingTimeout time.Duration
+	// KeepAliveMin and KeepAliveMax bound the keep-alive that the broker is told, in seconds,
+	// whatever the owner's Connect says; a KeepAlive of 0, which is none, becomes KeepAliveMax.
+	// KeepAliveMax 0: it is as the Connect says.
+	KeepAliveMin, KeepAliveMax uint16
+
+	// PublishRate bounds the PUBLISH packets that a Link sends per second: none follows another
+	// sooner than after its share of a second, also over the connections of the Link. Messages
+	// wait for their time in their order; of QoS 0 as many as MaxInFlight and WriteBuffer let
+	// wait, and those beyond are dropped. 0: any number.
+	PublishRate int
 
 	// AnswerTimeout is how long the broker may leave a PUBLISH of QoS 1 or 2, a PUBREL, a
 	// SUBSCRIBE or an UNSUBSCRIBE unanswered, from when it has answered what was sent before
@@ -193,12 +208,15 @@ func (o *Options) check() error {
 	if o.ReconnectMax < o.ReconnectMin {
 		return errors.New("upstream: ReconnectMax is shorter than ReconnectMin")
 	}
-	for _, d := range []time.Duration{o.ConnectTimeout, o.PingInterval, o.PingTimeout, o.AnswerTimeout, o.ReconnectMin, o.WriteTimeout, o.DrainTimeout, o.FailBack} {
+	if o.KeepAliveMin > o.KeepAliveMax {
+		return errors.New("upstream: KeepAliveMin is above KeepAliveMax")
+	}
+	for _, d := range []time.Duration{o.ConnectTimeout, o.PingInterval, o.PingTimeout, o.AnswerTimeout, o.ReconnectMin, o.WriteTimeout, o.DrainTimeout, o.FailBack, o.ConnectInterval} {
 		if d < 0 {
 			return errors.New("upstream: a time in Options is negative")
 		}
 	}
-	for _, n := range []int{o.MaxDials, o.DialRate, o.MaxWaiting, o.WriteBuffer, o.MaxPayload, o.MaxInFlight, o.SendWindow} {
+	for _, n := range []int{o.MaxDials, o.DialRate, o.MaxWaiting, o.WriteBuffer, o.MaxPayload, o.MaxInFlight, o.SendWindow, o.PublishRate} {
 		if n < 0 {
 			return errors.New("upstream: a limit in Options is negative")
 		}
@@ -212,7 +230,8 @@ func (o *Options) dial(probe dial.Greeter) dial.Options {
 		Addresses: slices.Concat([]string{o.Address}, o.Fallbacks), FailBack: o.FailBack,
 		Probe:          probe,
 		ConnectTimeout: o.ConnectTimeout, MaxDials: o.MaxDials, DialRate: o.DialRate, MaxWaiting: o.MaxWaiting,
-		Quiet: o.PingInterval * 3 / 2, WriteTimeout: o.WriteTimeout, MaxPayload: o.MaxPayload,
+		ConnectInterval: o.ConnectInterval,
+		Quiet:           o.PingInterval * 3 / 2, WriteTimeout: o.WriteTimeout, MaxPayload: o.MaxPayload,
 		Moved: o.Moved, Trace: o.Trace, Dial: o.Dial,
 	}
 }

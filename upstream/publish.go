@@ -19,7 +19,7 @@ func (t *traffic) publish(m Publish) {
 		t.publishQoS0(&m, size)
 		return
 	}
-	full := t.win.out.len() >= t.d.opt.MaxInFlight || t.win.out.len() > 0 && t.win.out.bytes+size > t.d.opt.WriteBuffer || t.w.congested(size)
+	full := t.full(size) || t.w.congested(size)
 	if full && m.Token != 0 { // a will finds room: there is one for each Close
 		t.d.stats.RefusedCongested.Add(1)
 		t.publishFailed(&m, ErrCongested)
@@ -37,6 +37,13 @@ func (t *traffic) publish(m Publish) {
 	out.raw = mqtt.AppendPublish(make([]byte, 0, size), m.Topic, m.Payload, m.QoS, m.Retain, out.id)
 	t.win.out.add(out)
 	t.pump()
+}
+
+// full reports whether there is no room for a message of size among those that wait for the
+// broker.
+func (t *traffic) full(size int) bool {
+	n := t.win.out.len()
+	return n >= t.d.opt.MaxInFlight || n > 0 && t.win.out.bytes+size > t.d.opt.WriteBuffer
 }
 
 // checkPublish returns why m cannot be sent; size is what it takes at most.
@@ -59,9 +66,15 @@ func (t *traffic) publishFailed(m *Publish, err error) {
 	}
 }
 
-// publishQoS0 writes a message of QoS 0, or drops it. Its end is reported at once: no answer of
-// the broker is awaited.
+// publishQoS0 writes a message of QoS 0, has it wait for its time, or drops it. Its end is reported
+// when it is written: no answer of the broker is awaited.
 func (t *traffic) publishQoS0(m *Publish, size int) {
+	if t.linesUp() && (t.w.open || t.w.holding) && !t.full(size) && !t.denies(m) {
+		out := outgoing{token: m.Token, raw: mqtt.AppendPublish(make([]byte, 0, size), m.Topic, m.Payload, 0, m.Retain, 0)}
+		t.win.out.add(out)
+		t.pump()
+		return
+	}
 	end := Event{Kind: EventPublished, Token: m.Token}
 	if err := t.writeQoS0(m, size); err != nil {
 		end = Event{Kind: EventPublishFailed, Token: m.Token, Err: err}
@@ -71,34 +84,52 @@ func (t *traffic) publishQoS0(m *Publish, size int) {
 	}
 }
 
+// writeQoS0 writes a message of QoS 0, or says why not. One with a Token is its owner's then.
 func (t *traffic) writeQoS0(m *Publish, size int) error {
+	careful, linesUp := t.win.care.window > 0, t.linesUp()
+	congested := t.w.congested(size) || careful && t.win.out.len() >= t.d.opt.MaxInFlight
 	switch {
-	case !t.w.open && !t.w.holding && m.Token != 0: // its owner keeps it
+	case !t.w.open && !t.w.holding && m.Token != 0:
 		return ErrCongested
 	case !t.w.open && !t.w.holding:
 		t.d.stats.DroppedDown.Add(1)
 		return ErrCongested
-	case m.Token != 0 && (t.w.congested(size) || t.win.care.window > 0 && t.win.out.len() >= t.d.opt.MaxInFlight):
+	case m.Token != 0 && (congested || linesUp && !t.denies(m)):
 		t.d.stats.RefusedCongested.Add(1)
 		return ErrCongested
-	case t.w.congested(size), t.win.care.window > 0 && t.win.out.len() >= t.d.opt.MaxInFlight:
+	case congested:
 		t.d.stats.DroppedCongested.Add(1)
 		return ErrCongested
-	case !t.win.care.none() && t.win.care.isDenied(t.d.keys.topic(mqtt.TypePublish, 0, m.Retain, m.Topic), t.now):
+	case t.denies(m):
 		t.d.stats.RejectedMessages.Add(1)
 		return ErrRejected
-	case t.win.care.window > 0:
+	case linesUp:
+		t.d.stats.DroppedPublishRate.Add(1)
+		return ErrCongested
+	case careful:
 		raw := mqtt.AppendPublish(make([]byte, 0, size), m.Topic, m.Payload, 0, m.Retain, 0)
 		t.win.out.add(outgoing{raw: raw})
 		t.pump()
 	case t.w.holding:
 		t.w.hold(mqtt.AppendPublish(make([]byte, 0, size), m.Topic, m.Payload, 0, m.Retain, 0))
 	default:
+		t.win.pace.sent(t.d.rate, t.now)
 		b := t.w.buffer(mqtt.TypePublish)
 		b.B = mqtt.AppendPublish(b.B, m.Topic, m.Payload, 0, m.Retain, 0)
 		t.win.care.loose++
 	}
 	return nil
+}
+
+// linesUp reports whether a QoS 0 message has to wait for Options.PublishRate: its time has not
+// come, or others wait before it, or it would be written together with others later.
+func (t *traffic) linesUp() bool {
+	return t.d.opt.PublishRate > 0 && (t.w.holding || t.win.waits() || t.win.pace.left(t.d.rate, t.now) > 0)
+}
+
+// denies reports whether messages of QoS 0 to the topic of m have been given up.
+func (t *traffic) denies(m *Publish) bool {
+	return !t.win.care.none() && t.win.care.isDenied(t.d.keys.topic(mqtt.TypePublish, 0, m.Retain, m.Topic), t.now)
 }
 
 // release lets PUBREL follow: see Link.Release.

@@ -15,7 +15,11 @@ func (t *traffic) pump() {
 		return
 	}
 	t.pumpRequests(false)
-	for i := t.win.next(t.now); i >= 0; i = t.win.next(t.now) {
+	for !t.win.pace.holds(t.d.rate, t.now, t.win.waits()) {
+		i := t.win.next(t.now)
+		if i < 0 {
+			break
+		}
 		if n := len(t.win.out.list[i].raw); t.w.congested(n) {
 			t.w.conn.WantWritable()
 			if t.w.congested(n) {
@@ -34,6 +38,11 @@ func (t *traffic) pump() {
 // write writes a message, or goes on with its exchange.
 func (t *traffic) write(i int) {
 	m := &t.win.out.list[i]
+	if m.qos == 0 && t.win.care.window == 0 { // it has waited for its time only
+		t.writeLoose(m)
+		t.win.out.remove(i)
+		return
+	}
 	m.written = true
 	t.win.out.mixed = t.win.out.mixed || i != t.win.out.sent
 	t.win.out.sent++
@@ -48,10 +57,29 @@ func (t *traffic) write(i int) {
 		m.raw.SetDup()
 	}
 	m.again = m.qos > 0
+	t.win.pace.sent(t.d.rate, t.now)
 	b := t.w.buffer(mqtt.TypePublish)
 	b.B = append(b.B, m.raw...)
 	if m.qos == 0 {
+		t.passedOn(m)
 		t.sendProbe(true)
+	}
+}
+
+// writeLoose writes a QoS 0 message whose arrival nobody asks for.
+func (t *traffic) writeLoose(m *outgoing) {
+	t.win.pace.sent(t.d.rate, t.now)
+	b := t.w.buffer(mqtt.TypePublish)
+	b.B = append(b.B, m.raw...)
+	t.win.care.loose++
+	t.passedOn(m)
+}
+
+// passedOn reports the end of a QoS 0 message that has waited, where the owner wants to know.
+func (t *traffic) passedOn(m *outgoing) {
+	if m.token != 0 {
+		t.events.report(Event{Kind: EventPublished, Token: m.token})
+		m.token = 0
 	}
 }
 

@@ -131,7 +131,7 @@ func (t *traffic) flush() {
 // deadline is when the open connection next wants advance.
 func (t *traffic) deadline() time.Duration {
 	at, _ := t.keepAlive.due()
-	return min(at, t.win.answerDue(), t.win.provenDue())
+	return min(at, t.win.answerDue(), t.win.provenDue(), t.win.pace.at)
 }
 
 // advance does what is due. An error ends the connection.
@@ -144,6 +144,9 @@ func (t *traffic) advance() error {
 	}
 	if t.now >= t.win.provenDue() {
 		t.win.care.proven = true
+		t.pump()
+	}
+	if t.now >= t.win.pace.at {
 		t.pump()
 	}
 	return nil

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"sngate/internal/rate"
 	"sngate/upstream/dial"
 	"sngate/upstream/secure"
 )
@@ -15,6 +16,7 @@ type shared struct {
 	ill     illness
 	closers closers
 	keys    keys
+	rate    rate.Limit // of PUBLISH; see pace
 }
 
 // notice reports a habit, the first time.

@@ -21,17 +21,18 @@ type Stats struct {
 	FailedRenewals atomic.Uint64 // tries of that which came to nothing
 
 	// Drops and faults by reason.
-	DroppedDown      atomic.Uint64 // QoS 0 published while there was no connection
-	DroppedCongested atomic.Uint64 // QoS 0 published while the broker did not read
-	DroppedInvalid   atomic.Uint64 // QoS 0 published with an impossible topic or size
-	DroppedWills     atomic.Uint64 // messages nobody waited for, not published in time
-	RefusedCongested atomic.Uint64 // messages with a Token answered with ErrCongested
-	Duplicates       atomic.Uint64 // received messages suppressed as repetitions
-	RejectedMessages atomic.Uint64 // messages given up because the broker ends connections on them
-	RejectedRequests atomic.Uint64 // SUBSCRIBE and UNSUBSCRIBE given up for that
-	AnswerTimeouts   atomic.Uint64 // connections ended because a packet was not answered
-	PingTimeouts     atomic.Uint64 // connections ended because the broker was silent
-	StaleAcks        atomic.Uint64 // acknowledgements that fit nothing outstanding
+	DroppedDown        atomic.Uint64 // QoS 0 published while there was no connection
+	DroppedCongested   atomic.Uint64 // QoS 0 published while the broker did not read
+	DroppedPublishRate atomic.Uint64 // QoS 0 beyond those that may wait for Options.PublishRate
+	DroppedInvalid     atomic.Uint64 // QoS 0 published with an impossible topic or size
+	DroppedWills       atomic.Uint64 // messages nobody waited for, not published in time
+	RefusedCongested   atomic.Uint64 // messages with a Token answered with ErrCongested
+	Duplicates         atomic.Uint64 // received messages suppressed as repetitions
+	RejectedMessages   atomic.Uint64 // messages given up because the broker ends connections on them
+	RejectedRequests   atomic.Uint64 // SUBSCRIBE and UNSUBSCRIBE given up for that
+	AnswerTimeouts     atomic.Uint64 // connections ended because a packet was not answered
+	PingTimeouts       atomic.Uint64 // connections ended because the broker was silent
+	StaleAcks          atomic.Uint64 // acknowledgements that fit nothing outstanding
 }
 
 // passes counts the messages the broker has taken, for all Links of the Dialer.

@@ -348,7 +348,8 @@ type Link interface {
 	// if none has.
 	Home() string
 
-	// Deadline is when the Link next wants Advance; Never if it waits for nothing.
+	// Deadline is when the Link next wants Advance, or has something to report; Never if it
+	// waits for nothing.
 	Deadline() time.Duration
 	Advance(now time.Duration)
 

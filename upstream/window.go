@@ -14,6 +14,7 @@ type window struct {
 	out      outbox
 	requests requests
 	care     caution
+	pace     pace
 }
 
 // caution is how carefully a Link sends. It outlives connections.
@@ -116,6 +117,9 @@ func (w *window) unanswered() (n int, message *outgoing, r *request) {
 	}
 	return n + w.care.loose, message, r
 }
+
+// waits reports whether there are messages that have not been written.
+func (w *window) waits() bool { return w.out.sent < len(w.out.list) }
 
 // next returns the index of the message that may be written now, or -1.
 func (w *window) next(now time.Duration) int {

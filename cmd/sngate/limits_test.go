@@ -70,6 +70,18 @@ func TestLocalPorts(t *testing.T) {
 	}
 }
 
+func TestUpstreamOptionsOfLimits(t *testing.T) {
+	cfg := conf.Default()
+	if o := upstreamOptions(cfg); o.KeepAliveMax != 0 || o.PublishRate != 0 || o.ConnectInterval != 0 {
+		t.Errorf("without any: %+v", o)
+	}
+	l := &cfg.Broker.Limits
+	l.KeepAlive, l.PublishRate, l.ConnectInterval = []int{30, 1200}, 100, time.Second
+	if o := upstreamOptions(cfg); o.KeepAliveMin != 30 || o.KeepAliveMax != 1200 || o.PublishRate != 100 || o.ConnectInterval != time.Second {
+		t.Errorf("got %+v", o)
+	}
+}
+
 // What becomes of the broker's keys that say how many devices can connect, and when.
 func TestUpstreamOptionsOfManyDevices(t *testing.T) {
 	cfg := conf.Default()

@@ -250,6 +250,10 @@ func upstreamOptions(cfg *conf.Config) upstream.Options {
 	}
 	o.TLS = tlsOptions(b)
 	o.TLS.MaxClients = cfg.Session.MaxSessions + 2 // the gateway's own, and the trial of fail_back
+	o.PublishRate, o.ConnectInterval = b.Limits.PublishRate, b.Limits.ConnectInterval
+	if bounds := b.Limits.KeepAlive; len(bounds) == 2 {
+		o.KeepAliveMin, o.KeepAliveMax = uint16(bounds[0]), uint16(bounds[1])
+	}
 	return o
 }
 

@@ -50,6 +50,7 @@ var upstreamDrops = [...]struct {
 	{"down", func(s *upstream.Stats) *atomic.Uint64 { return &s.DroppedDown }},
 	{"congested", func(s *upstream.Stats) *atomic.Uint64 { return &s.DroppedCongested }},
 	{"invalid", func(s *upstream.Stats) *atomic.Uint64 { return &s.DroppedInvalid }},
+	{"publish_rate", func(s *upstream.Stats) *atomic.Uint64 { return &s.DroppedPublishRate }},
 	{"refused_congested", func(s *upstream.Stats) *atomic.Uint64 { return &s.RefusedCongested }},
 	{"oversize", func(s *upstream.Stats) *atomic.Uint64 { return &s.Oversize }},
 	{"duplicate", func(s *upstream.Stats) *atomic.Uint64 { return &s.Duplicates }},

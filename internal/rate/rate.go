@@ -82,6 +82,12 @@ func (b *Bucket) TakeOrWait(l Limit, now time.Duration, n int) (wait time.Durati
 	return 0
 }
 
+// Wait returns how long it takes until n tokens are there, if nobody takes any; 0: they are.
+func (b *Bucket) Wait(l Limit, now time.Duration, n int) time.Duration {
+	_, wait := l.take(b.fullAt, now, n)
+	return max(wait, 0)
+}
+
 // AtomicBucket is a bucket without a lock that several goroutines may take from. When two do so
 // at the same time, one of them may count for nothing. The zero value is full.
 type AtomicBucket struct{ fullAt atomic.Int64 }

@@ -173,3 +173,20 @@ func BenchmarkLimiter(b *testing.B) {
 		l.Allow(now)
 	}
 }
+
+func TestWaitTakesNothing(t *testing.T) {
+	l := Every(time.Second, time.Second)
+	var b Bucket
+	for range 2 {
+		if wait := b.Wait(l, 5*time.Second, 1); wait != 0 {
+			t.Errorf("a full bucket: wait %v", wait)
+		}
+	}
+	b.Take(l, 5*time.Second, 1)
+	if wait := b.Wait(l, 5300*time.Millisecond, 1); wait != 700*time.Millisecond {
+		t.Errorf("an empty one, 300 ms later: wait %v", wait)
+	}
+	if wait := b.Wait(Limit{}, 0, 1); wait != 0 {
+		t.Errorf("without a limit: wait %v", wait)
+	}
+}

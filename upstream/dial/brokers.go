@@ -263,7 +263,7 @@ func (d *Dialer) probe(address string) bool {
 	}
 	defer l.Close()
 	defer context.AfterFunc(ctx, func() { l.Close() })()
-	packet, err := l.hello()
+	packet, err := l.hello(ctx.Done())
 	if err != nil {
 		return false
 	}

@@ -43,16 +43,15 @@ func (c *Conn) open(rd *reader) error {
 	if abandoned {
 		return ErrCancelled
 	}
-	greet := c.req.Greet
-	c.req.Greet = nil
-	l, err := c.d.dial(ctx, c.broker.address, greet)
+	l, err := c.d.dial(ctx, c.broker.address, c.req.Greet)
 	if err != nil {
 		return err
 	}
+	c.req.Greet = nil
 	if !c.adopt(l) || !c.mayProceed() {
 		return ErrCancelled
 	}
-	packet, err := l.hello()
+	packet, err := l.hello(c.done)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnsent, err)
 	}

@@ -75,8 +75,8 @@ func greet(hello []byte) dial.Greeter {
 	return func(string) (dial.Greeting, error) { return dial.Greeting{Hello: says(hello)}, nil }
 }
 
-func says(hello []byte) func() ([]byte, error) {
-	return func() ([]byte, error) { return hello, nil }
+func says(hello []byte) func() ([]byte, string, error) {
+	return func() ([]byte, string, error) { return hello, "", nil }
 }
 
 // begin starts a connect that is known by its CONNECT.

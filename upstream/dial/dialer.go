@@ -6,7 +6,7 @@ import (
 
 // New returns a Dialer that counts in stats. o is complete: no field has a default.
 func New(o Options, stats *Stats) *Dialer {
-	d := &Dialer{opt: o, stats: stats, pace: newPace(o.DialRate), conns: make(map[*Conn]struct{}), fail: newFailover(&o)}
+	d := &Dialer{opt: o, stats: stats, pace: newPace(o.DialRate), conns: make(map[*Conn]struct{}), late: make(map[*Conn]struct{}), interval: newInterval(o.ConnectInterval), fail: newFailover(&o)}
 	d.life, d.end = context.WithCancel(context.Background())
 	return d
 }
@@ -19,6 +19,9 @@ func (d *Dialer) Close() {
 	d.urgent.Init()
 	d.waiting.Init()
 	d.dismiss()
+	for c := range d.late {
+		d.unqueueLate(c)
+	}
 	d.stats.Waiting.Store(0)
 	if d.pace.timer != nil {
 		d.pace.timer.Stop()
@@ -61,6 +64,10 @@ func (c *Conn) Hurry() {
 	d := c.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if c.turn.timer != nil {
+		c.urgent = true // when its time comes
+		return
+	}
 	if c.queued == nil || c.urgent || d.closed || d.urgent.Len() >= d.opt.MaxWaiting {
 		return
 	}
@@ -76,6 +83,9 @@ func (c *Conn) Unqueue() bool {
 	d := c.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.unqueueLate(c) {
+		return true
+	}
 	if c.queued == nil || d.closed {
 		return false
 	}
@@ -83,5 +93,17 @@ func (c *Conn) Unqueue() bool {
 	c.queued = nil
 	d.stats.Waiting.Add(-1)
 	d.dismiss()
+	return true
+}
+
+// unqueueLate takes back a connect that is put off. d.mu is held.
+func (d *Dialer) unqueueLate(c *Conn) bool {
+	if c.turn.timer == nil {
+		return false
+	}
+	c.turn.timer.Stop()
+	c.turn.timer = nil
+	delete(d.late, c)
+	d.stats.Waiting.Add(-1)
 	return true
 }

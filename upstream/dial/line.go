@@ -23,13 +23,23 @@ var errAnswers = errors.New("upstream: the broker asks for more TLS answers than
 // resumable is a connection, over another one, that goes on after mqtt.ErrAgain of that.
 type resumable interface{ Resumable() }
 
-// dial opens a connection.
+// dial opens a connection. It is a tooSoon if nothing has been dialled because of
+// Options.ConnectInterval.
 func (d *Dialer) dial(ctx context.Context, address string, greet Greeter) (*line, error) {
 	g, err := greet(address)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnsent, err)
 	}
-	l := &line{hello: g.Hello}
+	if wait := d.interval.early(g.Client); wait > 0 {
+		return nil, tooSoon(wait)
+	}
+	l := &line{hello: func(done <-chan struct{}) ([]byte, error) {
+		packet, clientID, err := g.Hello()
+		if err != nil {
+			return nil, err
+		}
+		return packet, d.interval.turn(done, g.Client, clientID)
+	}}
 	l.Conn, err = d.opt.Dial(ctx, "tcp", address)
 	if err == nil && g.Secure != nil {
 		l.under = &below{Conn: l.Conn}

@@ -29,21 +29,26 @@ type Options struct {
 	MaxDials       int           // connects in progress
 	DialRate       int           // connects begun per second; 0: any number
 	MaxWaiting     int           // connects in each queue
-	Quiet          time.Duration // a broker with open connections that was heard in this time does not fail
-	WriteTimeout   time.Duration // a write may make no progress for so long
-	MaxPayload     int           // bytes of a received PUBLISH; a larger one is skipped
-	Moved          func(from, to string)
-	Trace          func(owner any, sent bool) (show func(packet string))
-	Dial           func(ctx context.Context, network, address string) (net.Conn, error)
+	// ConnectInterval is the least time between two CONNECTs of one client, or with one client id, to whichever
+	// broker. 0: any. A connect that comes sooner waits, without a slot.
+	ConnectInterval time.Duration
+	Quiet           time.Duration // a broker with open connections that was heard in this time does not fail
+	WriteTimeout    time.Duration // a write may make no progress for so long
+	MaxPayload      int           // bytes of a received PUBLISH; a larger one is skipped
+	Moved           func(from, to string)
+	Trace           func(owner any, sent bool) (show func(packet string))
+	Dial            func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Greeting is how a client presents itself to a broker.
 type Greeting struct {
+	Client string // who connects, for Options.ConnectInterval
 	// Secure is given the connection, and returns the one to use, or an error and has closed it.
 	// nil: the connection is used as it is.
 	Secure func(ctx context.Context, nc net.Conn) (net.Conn, error)
-	// Hello returns CONNECT when the connection is there. An error: nothing is sent.
-	Hello func() ([]byte, error)
+	// Hello returns CONNECT when the connection is there, and the client id in it. An error: nothing
+	// is sent.
+	Hello func() (packet []byte, clientID string, err error)
 }
 
 // Greeter returns the Greeting for the broker at an address. It is asked by the goroutine of a

@@ -31,6 +31,8 @@ type Dialer struct {
 	resting  []chan *Conn       // workers that wait for a connect; none when no connect waits
 	answered time.Time          // when a connect was answered last
 	conns    map[*Conn]struct{} // with a goroutine
+	interval *interval
+	late     map[*Conn]struct{} // put off, see interval
 	closed   bool
 	fail     failover
 	life     context.Context // ends with Close
@@ -55,7 +57,7 @@ type Conn struct {
 	// Set with the slot.
 	broker *Broker // nil: there was none yet
 	began  time.Time
-	before time.Time // when the broker had last answered a connect
+	turn   turn
 
 	serving, moving bool // accepted; asked to move to another broker; of Dialer.mu
 
@@ -77,11 +79,20 @@ type Conn struct {
 	looped *looped // nil: a reader goroutine reads; set before Accepted is pushed
 }
 
+// turn is when a connect may begin that has come too soon, and from when its time counts. It
+// belongs to the Dialer's lock.
+type turn struct {
+	timer  *time.Timer // it is put off; nil: it is not
+	freed  time.Time   // it was put off until then
+	before time.Time   // when the broker had last answered a connect, or freed if that is later; of the slot
+}
+
 // line is a connection to a broker.
 type line struct {
-	net.Conn                        // that MQTT goes over
-	under    *below                 // what that is TLS over; nil: it is the socket
-	hello    func() ([]byte, error) // returns CONNECT; nil: it is sent
+	net.Conn        // that MQTT goes over
+	under    *below // what that is TLS over; nil: it is the socket
+	// hello returns CONNECT when it may be sent, unless done is closed before; nil: it is sent.
+	hello func(done <-chan struct{}) ([]byte, error)
 }
 
 // below is the connection below TLS: the socket, until the owner of the Conn reads it in its

@@ -54,13 +54,23 @@ func (d *Dialer) spawn(f func()) bool {
 
 // TimeLeft returns what is left of limit, counted from when the broker has last answered any
 // connect before c had a slot, and whether c waits for one. A connect that has waited only
-// because of the pace has nearly all of it.
+// because of the pace has nearly all of it. While it is put off it has all of it.
 func (c *Conn) TimeLeft(limit time.Duration) (left time.Duration, waiting bool) {
 	d := c.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if c.queued != nil {
-		return limit - time.Since(d.answered), true
+	switch {
+	case c.turn.timer != nil:
+		return limit, true
+	case c.queued != nil:
+		return limit - time.Since(later(d.answered, c.turn.freed)), true
 	}
-	return limit - time.Since(c.before), false
+	return limit - time.Since(c.turn.before), false
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

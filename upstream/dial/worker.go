@@ -1,6 +1,9 @@
 package dial
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // pump starts waiting connects while there are slots, at the pace, and ends the workers that
 // are not needed any more. d.mu is held.
@@ -46,10 +49,13 @@ func (d *Dialer) pumpIn(wait time.Duration) {
 // run takes a slot for c. d.mu is held.
 func (d *Dialer) run(c *Conn) {
 	d.active++
-	c.broker, c.began, c.before = d.fail.broker(), time.Now(), d.answered
+	c.broker, c.began = d.fail.broker(), time.Now()
+	c.turn.before = later(d.answered, c.turn.freed)
 	d.conns[c] = struct{}{}
 	d.stats.Dialling.Add(1)
-	d.stats.DialsStarted.Add(1)
+	if c.turn.freed.IsZero() {
+		d.stats.DialsStarted.Add(1)
+	}
 	if last := len(d.resting) - 1; last >= 0 {
 		d.resting[last] <- c // it has room for one
 		d.resting = d.resting[:last]
@@ -104,6 +110,9 @@ func (d *Dialer) connect(c *Conn) {
 		c.push(&Input{Kind: Dialling})
 	}
 	err := c.open(rd)
+	if soon := tooSoon(0); errors.As(err, &soon) && d.putOff(c, time.Duration(soon)) {
+		return
+	}
 	ok := err == nil && rd.in.Packet.Code == 0
 	if !ok {
 		c.close()
@@ -130,6 +139,37 @@ func (d *Dialer) connect(c *Conn) {
 	rd.in.Kind = Refused
 	c.push(&rd.in)
 	d.ended(c)
+}
+
+// putOff gives back the slot of a connect that comes too soon, and lets it ask for one again later.
+// It reports false if the Dialer is closed.
+func (d *Dialer) putOff(c *Conn, wait time.Duration) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return false
+	}
+	d.active--
+	d.stats.Dialling.Add(-1)
+	d.stats.Waiting.Add(1)
+	c.turn.timer = time.AfterFunc(wait, func() { d.dueAgain(c) })
+	d.late[c] = struct{}{}
+	delete(d.conns, c)
+	d.pump()
+	return true
+}
+
+// dueAgain puts a connect that was put off before all others that wait.
+func (d *Dialer) dueAgain(c *Conn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c.turn.timer == nil || d.closed {
+		return
+	}
+	c.turn.timer, c.turn.freed = nil, time.Now()
+	delete(d.late, c)
+	c.queued = d.queue(c).PushFront(c)
+	d.pump()
 }
 
 // serve starts the reader of c; a closure less on its stack than spawn would put there.

@@ -58,6 +58,9 @@ type Broker struct {
 
 	connects  int
 	takeovers int
+
+	lastConnect map[string]time.Time // by client id, see Rules
+	broken      []string             // see Broken
 }
 
 // session is what MQTT 3.1.1 section 3.1.2.4 calls the session state.
@@ -86,7 +89,7 @@ type delivery struct {
 
 // NewBroker returns a running Broker.
 func NewBroker() *Broker {
-	return &Broker{retained: make(map[string]Message), open: make(map[*client]struct{})}
+	return &Broker{retained: make(map[string]Message), lastConnect: make(map[string]time.Time), open: make(map[*client]struct{})}
 }
 
 // Dial is for upstream.Options.

@@ -104,8 +104,12 @@ func (c *client) end() {
 
 // serve handles one packet; false ends the connection.
 func (c *client) serve(p packets.ControlPacket) bool {
-	if connect, ok := p.(*packets.ConnectPacket); ok || c.s == nil {
-		return ok && c.s == nil && c.connect(connect)
+	connect, first := p.(*packets.ConnectPacket)
+	if first != (c.s == nil) || !c.keepsTo(p) {
+		return false
+	}
+	if first {
+		return c.connect(connect)
 	}
 	if c.ignored(p) {
 		return true

@@ -117,7 +117,7 @@ func TestBrokerDeliversWithTheLowerQoS(t *testing.T) {
 		for qos := range uint8(3) {
 			u.Publish(u.now(), upstream.Publish{Token: upstream.Token(10 + qos), Topic: "a/x", Payload: []byte{'0' + qos}, QoS: qos})
 			u.want("a/+ grants 1", [][]string{
-				{"a/x 0 q0 rfalse"},
+				{"kind5 10 false", "a/x 0 q0 rfalse"},
 				{"kind5 11 false", "a/x 1 q1 rfalse"},
 				{"a/x 2 q1 rfalse", "kind5 12 false"},
 			}[qos]...)

@@ -26,6 +26,9 @@ type Habits struct {
 	// again.
 	NoWillAtTakeover bool
 
+	// Rules are what is enforced by closing connections.
+	Rules Rules
+
 	// Deny closes the connection at a PUBLISH, without an answer.
 	Deny func(clientID string, m Message) bool
 	// PublishRate is how many PUBLISH a connection may bring within a second; one more
@@ -177,12 +180,8 @@ func (c *client) ignored(p packets.ControlPacket) bool {
 // denied reports whether the message ends the connection.
 func (c *client) denied(m Message) bool {
 	h := &c.b.habits
-	if h.PublishRate > 0 {
-		now := time.Now()
-		c.recent = slices.DeleteFunc(c.recent, func(at time.Time) bool { return now.Sub(at) >= time.Second })
-		if c.recent = append(c.recent, now); len(c.recent) > h.PublishRate {
-			return true
-		}
+	if h.PublishRate > 0 && c.publishes(h.PublishRate) {
+		return true
 	}
 	return h.Deny != nil && h.Deny(c.s.id, m)
 }
