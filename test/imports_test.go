@@ -29,8 +29,8 @@ func layers() map[string][]string {
 		"upstream/credential":      {"topicreg"},
 		"upstream/dial":            {"upstream/mqtt", "internal/rate", "internal/eventloop"},
 		"upstream/mqtt":            {},
-		"upstream/secure":          {},           // TLS, of connections that others make
-		"upstream/upstreamtest":    {"upstream"}, // for tests only
+		"upstream/secure":          {},                                                  // TLS, of connections that others make
+		"upstream/upstreamtest":    {"upstream", "upstream/mqtt", "internal/eventloop"}, // for tests only
 		"store":                    {},
 		"store/bolt":               {"store", "internal/binrec"},
 		"store/storetest":          {"store"},                // for tests only: nothing but them may import it

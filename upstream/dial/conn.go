@@ -234,11 +234,11 @@ func (c *Conn) beginLooped(rd *reader) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	fd, ok := descriptor(c.nc.socket())
+	fd, ok := c.req.Loop.Descriptor(c.nc.socket())
 	if !ok || c.closed() {
 		return false
 	}
-	from := mqtt.Descriptor(fd)
+	from, to := nonblocking(fd, c.nc.socket())
 	if c.nc.under != nil {
 		if _, ok := c.nc.Conn.(resumable); !ok {
 			return false
@@ -247,7 +247,7 @@ func (c *Conn) beginLooped(rd *reader) bool {
 		from = c.nc.Conn
 	}
 	rd.Nonblocking(from)
-	c.wr.nonblocking(fd)
+	c.wr.direct = to
 	c.looped = &looped{loop: c.req.Loop, fd: fd, rd: rd}
 	return true
 }

@@ -12,14 +12,17 @@ import (
 	"time"
 
 	"sngate/internal/eventloop"
+	"sngate/internal/eventloop/looptest"
 	"sngate/upstream/dial"
 	"sngate/upstream/mqtt"
 	"sngate/upstream/secure"
 	"sngate/upstream/secure/securetest"
+	"sngate/upstream/upstreamtest"
 )
 
 // The owner of a Conn is told the same whether a goroutine reads the connection or the owner
-// does, in its loop, and with TLS as without. These tests run for all of it.
+// does, in its loop, with TLS as without, and also where both are simulated. These tests run for
+// all of it.
 
 // site is a broker's end and an owner of one connection between real sockets.
 type site struct {
@@ -130,12 +133,16 @@ func bothOwners(t *testing.T, first []byte, paused bool, f func(s *site)) {
 		name   string
 		looped bool
 		tls    uint16
+		open   func(*testing.T, bool, uint16) *site
 	}{
-		{"goroutine", false, 0}, {"loop", true, 0},
-		{"goroutine over TLS", false, tls.VersionTLS13}, {"loop over TLS 1.2", true, tls.VersionTLS12}, {"loop over TLS 1.3", true, tls.VersionTLS13},
+		{"goroutine", false, 0, newSite}, {"loop", true, 0, newSite},
+		{"goroutine over TLS", false, tls.VersionTLS13, newSite},
+		{"loop over TLS 1.2", true, tls.VersionTLS12, newSite}, {"loop over TLS 1.3", true, tls.VersionTLS13, newSite},
+		{"simulated, goroutine", false, 0, newSimulatedSite}, {"simulated loop", true, 0, newSimulatedSite},
+		{"simulated loop over TLS 1.3", true, tls.VersionTLS13, newSimulatedSite},
 	} {
 		t.Run(kind.name, func(t *testing.T) {
-			s := newSite(t, kind.looped, kind.tls)
+			s := kind.open(t, kind.looped, kind.tls)
 			s.connect(first, paused)
 			f(s)
 			s.conn.Abandon()
@@ -173,6 +180,48 @@ func newSite(t *testing.T, looped bool, version uint16) *site {
 		s.secure(version)
 	}
 	return s
+}
+
+// newSimulatedSite is newSite with connections in memory.
+func newSimulatedSite(t *testing.T, looped bool, version uint16) *site {
+	s := &site{t: t, queue: make(chan dial.Input, 64), stats: new(dial.Stats)}
+	if looped {
+		var err error
+		if s.loop, err = looptest.New(time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	far := make(memoryListener, 1)
+	s.listener = far
+	s.opt = dial.Options{
+		Addresses: []string{"127.0.0.1:1883"}, MaxDials: 1, MaxWaiting: 1, MaxPayload: 1 << 20, WriteTimeout: 200 * time.Millisecond,
+		Dial: func(context.Context, string, string) (net.Conn, error) {
+			near, broker := upstreamtest.Pipe(0)
+			far <- broker
+			return near, nil
+		},
+	}
+	if version != 0 {
+		s.secure(version)
+	}
+	return s
+}
+
+// memoryListener implements net.Listener.
+type memoryListener chan net.Conn
+
+func (l memoryListener) Accept() (net.Conn, error) { return <-l, nil }
+func (l memoryListener) Close() error              { return nil }
+func (l memoryListener) Addr() net.Addr            { return nil }
+
+// reset has the broker's system forget the connection.
+func (s *site) reset() {
+	if s.socket == nil {
+		s.broker.Close()
+		return
+	}
+	_ = s.socket.SetLinger(0)
+	s.socket.Close()
 }
 
 // secure has the broker speak a version of TLS.
@@ -217,8 +266,8 @@ func (s *site) connect(first []byte, paused bool) {
 	if s.broker, err = s.listener.Accept(); err != nil {
 		s.t.Fatal(err)
 	}
-	s.socket = s.broker.(*net.TCPConn)
-	socket := s.socket
+	s.socket, _ = s.broker.(*net.TCPConn)
+	socket := s.broker
 	s.t.Cleanup(func() { _ = socket.Close() })
 	if s.peer != nil {
 		s.broker = tls.Server(tapped{s.broker, &s.tap}, s.peer)
@@ -325,7 +374,7 @@ func TestOwnerIsToldTheEndOnce(t *testing.T) {
 		"DISCONNECT":             {func(s *site) { s.send([]byte{0xe0, 0}) }, mqtt.Disconnected(0)},
 		"not MQTT":               {func(s *site) { s.send([]byte{0x20, 0xff, 0xff, 0xff, 0xff}) }, mqtt.ProtocolError("the remaining length has more than four bytes")},
 		"in the middle of one":   {func(s *site) { s.send([]byte{0x30, 10, 0}); s.broker.Close() }, io.EOF},
-		"the owner writes, gone": {func(s *site) { s.socket.SetLinger(0); s.socket.Close() }, nil},
+		"the owner writes, gone": {(*site).reset, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bothOwners(t, nil, false, func(s *site) {
@@ -363,8 +412,10 @@ func TestOwnerThatAbandonsIsToldNothing(t *testing.T) {
 func TestOwnerMayWriteMoreThanTheBrokerTakes(t *testing.T) {
 	bothOwners(t, nil, false, func(s *site) {
 		const size = 8 << 20
-		if err := s.socket.SetReadBuffer(256 << 10); err != nil { // it would grow with what is read
-			s.t.Fatal(err)
+		if s.socket != nil { // its buffer would grow with what is read
+			if err := s.socket.SetReadBuffer(256 << 10); err != nil {
+				s.t.Fatal(err)
+			}
 		}
 		s.conn.Write(make([]byte, size))
 		if s.conn.Backlog() == 0 {

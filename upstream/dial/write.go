@@ -2,11 +2,31 @@ package dial
 
 import (
 	"errors"
+	"io"
 	"net"
 	"time"
+
+	"sngate/upstream/mqtt"
 )
 
 // This file is the write side of a Conn.
+
+// Polled is a connection that a loop can wait for though it is none of the system: one in memory.
+type Polled interface {
+	net.Conn
+	// Nonblocking returns what reads and writes it without waiting. Read fails with mqtt.ErrAgain
+	// where nothing has come, and Write writes what there is room for.
+	Nonblocking() io.ReadWriter
+}
+
+// nonblocking returns what does so for any connection that a loop waits for: fd is its descriptor.
+func nonblocking(fd int, nc net.Conn) (from io.Reader, to io.Writer) {
+	if p, ok := nc.(Polled); ok {
+		both := p.Nonblocking()
+		return both, both
+	}
+	return mqtt.Descriptor(fd), descriptor(fd)
+}
 
 // Write sends p, or keeps what the broker does not take now. It does not block, and
 // p is the caller's again when it returns.

@@ -2,17 +2,28 @@
 
 package dial
 
-import "net"
+import (
+	"errors"
+	"io"
+	"net"
+)
 
-// writer leaves every write to the flusher: there is no portable way to write
-// without blocking.
-type writer struct{}
+// writer leaves every write to the flusher, but for a connection in a loop: there is no
+// portable way to write without blocking.
+type writer struct {
+	direct io.Writer // nil: it is in none
+}
 
 func newWriter(net.Conn) writer { return writer{} }
 
-func (writer) tryWrite([]byte) (int, error) { return 0, nil }
+func (w *writer) tryWrite(p []byte) (int, error) {
+	if w.direct != nil {
+		return w.direct.Write(p)
+	}
+	return 0, nil
+}
 
-// descriptor reports false: nothing can wait for it.
-func descriptor(net.Conn) (fd int, ok bool) { return 0, false }
+// descriptor is not supported.
+type descriptor int
 
-func (*writer) nonblocking(int) {}
+func (descriptor) Write([]byte) (int, error) { return 0, errors.ErrUnsupported }

@@ -3,6 +3,7 @@
 package dial
 
 import (
+	"io"
 	"net"
 	"os"
 	"syscall"
@@ -18,23 +19,12 @@ func rawConn(nc net.Conn) syscall.RawConn {
 	return nil
 }
 
-// descriptor returns the descriptor of nc, if it has one: it is nc's.
-func descriptor(nc net.Conn) (fd int, ok bool) {
-	raw := rawConn(nc)
-	if raw == nil {
-		return 0, false
-	}
-	err := raw.Control(func(f uintptr) { fd = int(f) })
-	return fd, err == nil
-}
-
 // writer writes to a connection without blocking.
 type writer struct {
 	raw    syscall.RawConn // nil: never
 	step   func(fd uintptr) bool
 	io     *rawWrite
-	fd     int
-	direct bool // fd is written to without telling the scheduler
+	direct io.Writer // in place of raw, for a connection in a loop; nil: raw
 }
 
 type rawWrite struct {
@@ -54,8 +44,8 @@ func newWriter(nc net.Conn) writer {
 
 // tryWrite writes as much of p as the connection takes now.
 func (w *writer) tryWrite(p []byte) (int, error) {
-	if w.direct {
-		return w.writeFD(p)
+	if w.direct != nil {
+		return w.direct.Write(p)
 	}
 	if w.raw == nil {
 		return 0, nil
@@ -69,13 +59,13 @@ func (w *writer) tryWrite(p []byte) (int, error) {
 	return w.io.n, err
 }
 
-// nonblocking has w write to the descriptor of its connection directly.
-func (w *writer) nonblocking(fd int) { w.fd, w.direct = fd, true }
+// descriptor is one that does not block.
+type descriptor int
 
-// writeFD is tryWrite by a system call that is known not to block.
-func (w *writer) writeFD(p []byte) (int, error) {
+// Write writes what the system takes, which may be nothing. The scheduler is not told.
+func (fd descriptor) Write(p []byte) (int, error) {
 	for {
-		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(w.fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
 		switch errno {
 		case 0:
 			return int(n), nil

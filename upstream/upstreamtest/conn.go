@@ -6,6 +6,9 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"sngate/internal/eventloop/looptest"
+	"sngate/upstream/mqtt"
 )
 
 // connBuffer is what one direction of a Pipe holds, as a socket's buffers do.
@@ -19,11 +22,17 @@ func Pipe(size int) (*Conn, *Conn) {
 		size = connBuffer
 	}
 	a, b := newHalf(size), newHalf(size)
-	return &Conn{in: a, out: b}, &Conn{in: b, out: a}
+	near, far := &Conn{in: a, out: b}, &Conn{in: b, out: a}
+	a.ends, b.ends = [2]*Conn{near, far}, [2]*Conn{near, far}
+	return near, far
 }
 
-// Conn is one end of a Pipe. It implements net.Conn with deadlines.
-type Conn struct{ in, out *half }
+// Conn is one end of a Pipe. It implements net.Conn with deadlines, and an event loop may wait
+// for it.
+type Conn struct {
+	in, out *half
+	bell    looptest.Bell
+}
 
 // half is one direction.
 type half struct {
@@ -35,6 +44,7 @@ type half struct {
 	dead    bool // the reader's end
 	readBy  deadline
 	writeBy deadline
+	ends    [2]*Conn
 }
 
 func newHalf(size int) *half {
@@ -47,6 +57,14 @@ func newHalf(size int) *half {
 type deadline struct {
 	at    time.Time
 	timer *time.Timer
+}
+
+// change wakes who waits for h. h.mu is held.
+func (h *half) change() {
+	h.changed.Broadcast()
+	for _, c := range h.ends {
+		c.bell.Ring()
+	}
 }
 
 func (d *deadline) passed() bool { return !d.at.IsZero() && !time.Now().Before(d.at) }
@@ -62,18 +80,18 @@ func (h *half) set(d *deadline, t time.Time) {
 	if wait := time.Until(t); !t.IsZero() && wait > 0 {
 		d.timer = time.AfterFunc(wait, func() {
 			h.mu.Lock()
-			h.changed.Broadcast()
+			h.change()
 			h.mu.Unlock()
 		})
 	}
-	h.changed.Broadcast()
+	h.change()
 }
 
 func (h *half) close(end *bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	*end = true
-	h.changed.Broadcast()
+	h.change()
 }
 
 // Read implements net.Conn.
@@ -92,13 +110,53 @@ func (c *Conn) Read(p []byte) (int, error) {
 			if h.buf = h.buf[n:]; len(h.buf) == 0 {
 				h.buf = nil
 			}
-			h.changed.Broadcast()
+			h.change()
 			return n, nil
 		case h.closed:
 			return 0, io.EOF
 		}
 		h.changed.Wait()
 	}
+}
+
+// Ready implements looptest.Pollable.
+func (c *Conn) Ready() (read, write, open bool) {
+	c.in.mu.Lock()
+	read = c.in.dead || c.in.closed || len(c.in.buf) > 0
+	c.in.mu.Unlock()
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	return read, c.out.dead || len(c.out.buf) < c.out.size, !c.out.closed
+}
+
+// Watch implements looptest.Pollable.
+func (c *Conn) Watch(changed func()) { c.bell.Watch(changed) }
+
+// Nonblocking implements dial.Polled.
+func (c *Conn) Nonblocking() io.ReadWriter { return nonblocking{c} }
+
+// nonblocking reads and writes a Conn without waiting.
+type nonblocking struct{ c *Conn }
+
+func (n nonblocking) Read(p []byte) (int, error) {
+	if ready, _, _ := n.c.Ready(); !ready {
+		return 0, mqtt.ErrAgain
+	}
+	return n.c.Read(p) // nobody else reads
+}
+
+func (n nonblocking) Write(p []byte) (int, error) {
+	h := n.c.out
+	h.mu.Lock()
+	room := h.size - len(h.buf)
+	if h.dead || h.closed {
+		room = len(p) // which fails
+	}
+	h.mu.Unlock()
+	if p = p[:min(len(p), room)]; len(p) == 0 {
+		return 0, nil
+	}
+	return n.c.Write(p) // nobody else writes
 }
 
 // Write implements net.Conn.
@@ -121,7 +179,7 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 		k := min(len(p), h.size-len(h.buf))
 		h.buf = append(h.buf, p[:k]...)
 		p, n = p[k:], n+k
-		h.changed.Broadcast()
+		h.change()
 	}
 	return n, nil
 }
