@@ -25,12 +25,13 @@ func layers() map[string][]string {
 		"gateway/session":          {"gateway/session/dialogue", "snpacket", "topicreg", "internal/binrec", "internal/rate"},
 		"gateway/session/dialogue": {"snpacket"}, // what versions of MQTT-SN have in common
 		"gateway/session/sn12":     {"gateway/session/dialogue", "snpacket", "topicreg"},
-		"upstream":                 {"upstream/credential", "upstream/dial", "upstream/mqtt", "upstream/secure", "internal/eventloop", "internal/rate"},
+		"upstream":                 {"upstream/credential", "upstream/dial", "upstream/mqtt", "upstream/secure", "upstream/websocket", "internal/eventloop", "internal/rate"},
 		"upstream/credential":      {"topicreg"},
 		"upstream/dial":            {"upstream/mqtt", "internal/rate", "internal/eventloop"},
 		"upstream/mqtt":            {},
 		"upstream/secure":          {},                                                  // TLS, of connections that others make
 		"upstream/upstreamtest":    {"upstream", "upstream/mqtt", "internal/eventloop"}, // for tests only
+		"upstream/websocket":       {},                                                  // WebSocket and HTTP proxies, over connections that others make
 		"store":                    {},
 		"store/bolt":               {"store", "internal/binrec"},
 		"store/storetest":          {"store"},                // for tests only: nothing but them may import it
@@ -40,16 +41,16 @@ func layers() map[string][]string {
 		"internal/explain":         {"snpacket", "topicreg"}, // what a datagram says, for the log and for people
 		"gateway/listen":           {"snpacket"},
 		"gateway/discovery":        {"gateway/listen", "gateway/session", "snpacket", "internal/rate"},
-		"gateway/metrics":          {"gateway/listen", "gateway/session", "gateway/session/dialogue", "snpacket", "store", "upstream", "upstream/secure"},
+		"gateway/metrics":          {"gateway/listen", "gateway/session", "gateway/session/dialogue", "snpacket", "store", "upstream", "upstream/secure", "upstream/websocket"},
 		"gateway/admin":            {},
 		"gateway/oplog":            {"gateway/admin", "gateway/listen", "gateway/session", "snpacket", "topicreg", "internal/explain", "internal/rate"},
 		"gateway/persist":          {"gateway/session", "store", "internal/binrec"},
 		"gateway":                  {"gateway/oplog", "gateway/persist", "gateway/listen", "gateway/discovery", "gateway/metrics", "gateway/admin", "snpacket", "topicreg", "gateway/session", "gateway/session/dialogue", "gateway/session/sn12", "upstream", "store", "internal/deadline", "internal/eventloop", "internal/rate"},
-		"conf":                     {"topicreg", "upstream/credential", "upstream/secure"},
+		"conf":                     {"topicreg", "upstream/credential", "upstream/secure", "upstream/websocket"},
 		"embeddedbroker":           {"internal/rate"},
 		"internal/loadgen":         {"snpacket", "upstream/mqtt"}, // devices on one side, the broker on the other
 		"internal":                 {"snpacket", "topicreg"},
-		"cmd":                      {"snpacket", "topicreg", "gateway", "gateway/listen", "gateway/admin", "gateway/persist", "gateway/session", "upstream", "upstream/credential", "upstream/secure", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/loadgen", "internal/rate"},
+		"cmd":                      {"snpacket", "topicreg", "gateway", "gateway/listen", "gateway/admin", "gateway/persist", "gateway/session", "upstream", "upstream/credential", "upstream/secure", "upstream/websocket", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/loadgen", "internal/rate"},
 		"test":                     {"snpacket", "topicreg", "gateway", "gateway/listen", "gateway/admin", "gateway/session", "upstream", "upstream/secure", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/loadgen", "internal/binrec", "internal/rate", "cmd"},
 		"internal/eventloop":       {}, // epoll, for one goroutine
 	}
@@ -76,6 +77,7 @@ func reserved() map[string][]string {
 		"golang.org/x/crypto/":                 {"internal/binrec"},
 		"github.com/BurntSushi/toml":           {"conf"},
 		"github.com/eclipse/paho.mqtt.golang":  {"upstream/mqtt", "upstream/upstreamtest", "test"},
+		"github.com/gorilla/websocket":         {"upstream/websocket"},
 		"github.com/prometheus/client_golang/": {"gateway/metrics", "cmd"},
 	}
 }

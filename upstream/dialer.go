@@ -4,7 +4,6 @@ import (
 	"hash/maphash"
 
 	"sngate/upstream/dial"
-	"sngate/upstream/secure"
 )
 
 // Dialer makes Links to one broker, or to whichever of several is in use, and bounds what
@@ -18,10 +17,10 @@ func NewDialer(o Options) (*Dialer, error) {
 	}
 	d := &Dialer{shared{opt: o, keys: keys{maphash.MakeSeed()}, rate: o.publishLimit()}}
 	var err error
-	if d.tls, err = secure.New(o.TLS, &d.stats.TLS); err != nil {
+	if d.layers, err = newLayers(&o, &d.stats); err != nil {
 		return nil, err
 	}
-	d.dial = dial.New(o.dial(d.probe), &d.stats.Stats)
+	d.dial = dial.New(o.dial(d.probe, d.layers.web.Dial(o.Dial)), &d.stats.Stats)
 	return d, nil
 }
 

@@ -39,11 +39,11 @@ func (o *Options) credentials(clientID string) (credential.Connect, error) {
 
 // make implements dial.Greeter.
 func (g *greeting) make(address string) (dial.Greeting, error) {
-	handshake, err := g.d.tls.For(address, g.as)
+	over, err := g.d.layers.over(address, g.as)
 	if f := (*secure.FileError)(nil); errors.As(err, &f) && f.Missing {
 		err = unknown{err} // a certificate is a credential; one that is broken may be mended soon
 	}
-	return dial.Greeting{Secure: handshake, Client: g.c.ClientID, Hello: g.hello}, err
+	return dial.Greeting{Secure: over, Client: g.c.ClientID, Hello: g.hello}, err
 }
 
 // hello returns CONNECT.

@@ -14,6 +14,7 @@ import (
 	"sngate/upstream/dial"
 	"sngate/upstream/mqtt"
 	"sngate/upstream/secure"
+	"sngate/upstream/websocket"
 )
 
 // Options configures a [Dialer] and the Links made by it. A zero field takes the
@@ -60,8 +61,8 @@ type Options struct {
 	HasUsername bool
 	Password    []byte
 
-	// ConnectTimeout bounds a connect: waiting for a slot, name resolution, TCP and CONNACK
-	// together. The time of a Connect that waits for a slot begins anew whenever the broker
+	// ConnectTimeout bounds a connect: waiting for a slot, name resolution, TCP, a proxy, TLS,
+	// the upgrade to WebSocket and CONNACK together. The time of a Connect that waits for a slot begins anew whenever the broker
 	// answers another connect; that of a reconnect or a Reopen begins with the slot. 10 s.
 	ConnectTimeout time.Duration
 	// SlotWait bounds how long a Connect waits for a slot, whomever the broker answers
@@ -139,6 +140,10 @@ type Options struct {
 
 	// TLS says which brokers speak TLS, and how. Its zero value: none does.
 	TLS secure.Options
+
+	// WebSocket says which brokers are reached by WebSocket, above TLS where they speak that as
+	// well, and through which proxies. Its zero value: none is.
+	WebSocket websocket.Options
 
 	// LocalAddresses are addresses of this machine from which connections are opened in turn;
 	// see [dial.Net]. Empty: the system chooses. Not with Dial.
@@ -225,14 +230,14 @@ func (o *Options) check() error {
 }
 
 // dial returns what is the connections' business.
-func (o *Options) dial(probe dial.Greeter) dial.Options {
+func (o *Options) dial(probe dial.Greeter, open websocket.Dial) dial.Options {
 	return dial.Options{
 		Addresses: slices.Concat([]string{o.Address}, o.Fallbacks), FailBack: o.FailBack,
 		Probe:          probe,
 		ConnectTimeout: o.ConnectTimeout, MaxDials: o.MaxDials, DialRate: o.DialRate, MaxWaiting: o.MaxWaiting,
 		ConnectInterval: o.ConnectInterval,
 		Quiet:           o.PingInterval * 3 / 2, WriteTimeout: o.WriteTimeout, MaxPayload: o.MaxPayload,
-		Moved: o.Moved, Trace: o.Trace, Dial: o.Dial,
+		Moved: o.Moved, Trace: o.Trace, Dial: open,
 	}
 }
 

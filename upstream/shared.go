@@ -3,13 +3,12 @@ package upstream
 import (
 	"sngate/internal/rate"
 	"sngate/upstream/dial"
-	"sngate/upstream/secure"
 )
 
 // shared is what the Links of a Dialer have in common. It is safe for concurrent use.
 type shared struct {
 	dial    *dial.Dialer
-	tls     *secure.TLS
+	layers  *layers
 	opt     Options
 	stats   Stats
 	losses  losses

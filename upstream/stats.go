@@ -6,6 +6,7 @@ import (
 	"sngate/upstream/dial"
 	"sngate/upstream/mqtt"
 	"sngate/upstream/secure"
+	"sngate/upstream/websocket"
 )
 
 // Stats counts what the Links of one Dialer do. Fields are read at any time and
@@ -13,6 +14,7 @@ import (
 type Stats struct {
 	dial.Stats // of connections; PacketsOut counts what Links write as well
 	TLS        secure.Stats
+	WebSocket  websocket.Stats
 
 	Losses         atomic.Uint64 // accepted connections that ended unasked
 	Parkings       atomic.Uint64 // losses taken for a device that has moved away

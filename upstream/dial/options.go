@@ -43,8 +43,8 @@ type Options struct {
 // Greeting is how a client presents itself to a broker.
 type Greeting struct {
 	Client string // who connects, for Options.ConnectInterval
-	// Secure is given the connection, and returns the one to use, or an error and has closed it.
-	// nil: the connection is used as it is.
+	// Secure is given the connection, and returns the one to use, as of TLS or WebSocket, or an
+	// error and has closed it. nil: the connection is used as it is.
 	Secure func(ctx context.Context, nc net.Conn) (net.Conn, error)
 	// Hello returns CONNECT when the connection is there, and the client id in it. An error: nothing
 	// is sent.

@@ -90,7 +90,7 @@ type turn struct {
 // line is a connection to a broker.
 type line struct {
 	net.Conn        // that MQTT goes over
-	under    *below // what that is TLS over; nil: it is the socket
+	under    *below // what that is TLS or WebSocket over; nil: it is the socket
 	// hello returns CONNECT when it may be sent, unless done is closed before; nil: it is sent.
 	hello func(done <-chan struct{}) ([]byte, error)
 }

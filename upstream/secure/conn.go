@@ -14,6 +14,7 @@ type conn struct {
 	*tls.Conn
 	nc    net.Conn
 	name  string // that the broker's certificate has to have
+	alpn  []string
 	id    *identity
 	opt   *Options
 	stats *Stats

@@ -124,7 +124,7 @@ func (c *conn) alerted(alert tls.AlertError) (Reason, string) {
 	case alert == alertProtocolVersion:
 		return c.version()
 	case alert == alertNoProtocol:
-		return Protocol, fmt.Sprintf("the broker knows none of the protocols %q (broker.alpn)", c.opt.ALPN)
+		return Protocol, fmt.Sprintf("the broker knows none of the protocols %q (broker.alpn)", c.alpn)
 	case alert == alertUnrecognizedName:
 		return NameMismatch, fmt.Sprintf("the broker does not know the name %q", c.name)
 	case alert == alertCertificateRequired,

@@ -173,3 +173,20 @@ func TestFilesThatCannotBeUsedEndTheStart(t *testing.T) {
 		t.Error("a certificate without a key is taken")
 	}
 }
+
+// A broker that is spoken to by HTTP is offered that, whatever others are.
+func TestBrokersSpokenToByHTTPAreOfferedThat(t *testing.T) {
+	s := newSite(t)
+	s.opt.ALPN = []string{"x-amzn-mqtt-ca"}
+	s.opt.OverHTTP = []string{broker}
+	for _, speaks := range [][]string{{"http/1.1"}, {"h2", "http/1.1"}, nil} {
+		s.peer.NextProtos = speaks
+		if _, err := s.connect("dev"); err != nil {
+			t.Errorf("a broker that speaks %q: %v", speaks, err)
+		}
+	}
+	s.peer.NextProtos = []string{"x-amzn-mqtt-ca"}
+	if _, err := s.connect("dev"); err == nil {
+		t.Error("it is offered what others are")
+	}
+}

@@ -32,6 +32,9 @@ type Options struct {
 	CertFile, KeyFile Template
 	// ALPN are the application protocols that are offered, the preferred one first.
 	ALPN []string
+	// OverHTTP are those of Brokers that are spoken to by HTTP, as for WebSocket: they are
+	// offered "http/1.1", and not ALPN.
+	OverHTTP []string
 	// MinVersion is tls.VersionTLS12 or tls.VersionTLS13.
 	MinVersion uint16
 	// MaxClients is of how many clients with a certificate of their own the TLS sessions are
@@ -108,7 +111,11 @@ func (t *TLS) For(address, client string) (Handshake, error) {
 	if name == "" {
 		name = hostOf(address)
 	}
-	return func(ctx context.Context, nc net.Conn) (net.Conn, error) { return t.handshake(ctx, nc, name, id) }, nil
+	alpn := t.opt.ALPN
+	if slices.Contains(t.opt.OverHTTP, address) {
+		alpn = []string{"http/1.1"}
+	}
+	return func(ctx context.Context, nc net.Conn) (net.Conn, error) { return t.handshake(ctx, nc, name, alpn, id) }, nil
 }
 
 // hostOf returns the host of an address without the zone of an IPv6 address, which means
@@ -123,13 +130,13 @@ func hostOf(address string) string {
 }
 
 // handshake makes a TLS connection of nc as id.
-func (t *TLS) handshake(ctx context.Context, nc net.Conn, name string, id *identity) (net.Conn, error) {
-	c := &conn{nc: nc, name: name, id: id, opt: &t.opt, stats: t.stats}
+func (t *TLS) handshake(ctx context.Context, nc net.Conn, name string, alpn []string, id *identity) (net.Conn, error) {
+	c := &conn{nc: nc, name: name, alpn: alpn, id: id, opt: &t.opt, stats: t.stats}
 	c.Conn = tls.Client(nc, &tls.Config{
 		ServerName:         name,
 		RootCAs:            id.roots,
 		ClientSessionCache: id.sessions,
-		NextProtos:         t.opt.ALPN,
+		NextProtos:         alpn,
 		MinVersion:         t.opt.MinVersion,
 		// Not Certificates: of those crypto/tls presents only what the broker says it takes,
 		// and a broker that misses one says less than one that refuses one.
