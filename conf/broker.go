@@ -8,12 +8,13 @@ import (
 
 // broker checks what is said of the broker, and reads the password's file.
 func (d *decoder) broker(b *Broker) {
-	if _, _, err := parseBrokerURL(b.URL); err != nil && !d.bad["broker.url"] {
+	if _, err := parseBrokerURL(b.URL); err != nil && !d.bad["broker.url"] {
 		d.fault("broker.url", "%v", err)
 	}
 	d.fallbacks(b)
 	checkDemands(d, b)
 	checkTLS(d, b)
+	checkWebSocket(d, b)
 	d.localAddresses(b)
 	d.password(b)
 	accountCheck{d, b}.all()
@@ -48,16 +49,16 @@ func (d *decoder) fallbacks(b *Broker) {
 		if d.bad[at] {
 			continue
 		}
-		address, _, err := parseBrokerURL(text)
-		switch where := used[address]; {
+		u, err := parseBrokerURL(text)
+		switch where := used[u.address]; {
 		case err != nil:
 			d.fault(at, "%v", err)
-		case address == "":
+		case u.address == "":
 			d.fault(at, "is the built-in broker; want a URL such as \"tcp://broker.example:1883\"")
 		case where != "":
 			d.fault(at, "%s is the broker of %s too", quote(text), where)
 		default:
-			used[address] = at
+			used[u.address] = at
 		}
 	}
 	switch {

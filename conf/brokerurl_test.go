@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -70,6 +71,52 @@ func TestBrokersWithTLSHaveAPortOfTheirOwn(t *testing.T) {
 	}
 }
 
+func TestBrokersReachedByWebSocketHaveAPath(t *testing.T) {
+	tests := []struct {
+		text, address, url string
+		secure             bool
+	}{
+		{"ws://broker.example", "broker.example:80", "ws://broker.example/mqtt", false},
+		{"wss://broker.example", "broker.example:443", "wss://broker.example/mqtt", true},
+		{"WSS://broker.example:8084/", "broker.example:8084", "wss://broker.example:8084/", true},
+		{"ws://[2001:db8::7]:9001/a/b", "[2001:db8::7]:9001", "ws://[2001:db8::7]:9001/a/b", false},
+		{"wss://hub.example/$iothub/websocket?iothub-no-client-cert=true", "hub.example:443", "wss://hub.example/$iothub/websocket?iothub-no-client-cert=true", true},
+	}
+	for _, c := range tests {
+		for _, file := range []string{"url = '" + c.text + "'\nfallback_urls = ['tcp://other', 'ssl://third']", "url = 'other'\nfallback_urls = ['ssl://third', '" + c.text + "']"} {
+			b := mustParse(t, "[broker]\n"+file).Broker
+			got := b.WebSockets()
+			if len(got) != 1 || got[c.address] == nil || got[c.address].String() != c.url {
+				t.Errorf("%s: %v", c.text, got)
+			}
+			if slices.Contains(b.SecureAddresses(), c.address) != c.secure || !slices.Contains(append(b.Fallbacks(), b.Address()), c.address) {
+				t.Errorf("%s: secure %v", c.text, b.SecureAddresses())
+			}
+		}
+	}
+}
+
+// The environment of a machine names proxies for programs of all kinds: one that cannot be used
+// matters only where it would be.
+func TestProxiesOfTheEnvironmentAreChecked(t *testing.T) {
+	const head = "[broker]\nurl = 'wss://broker.example'\nfallback_urls = ['tcp://b', 'ws://10.0.0.7']"
+	for _, env := range []string{"", "HTTPS_PROXY=http://p:3128", "https_proxy=p:3128", "HTTPS_PROXY=http://u:hunter2@p", "HTTP_PROXY=http://p", "ALL_PROXY=socks5://p"} {
+		mustParse(t, head, env)
+	}
+	for env, want := range map[string]string{
+		"HTTPS_PROXY=socks5://u:hunter2@p": "HTTPS_PROXY: names a proxy of another kind; want http://, as in http://proxy.example:3128",
+		"HTTPS_PROXY=https://p":            "HTTPS_PROXY: names a proxy of another kind",
+		"https_proxy=http://u:hunter2@":    "https_proxy: is not the URL of a proxy; want one such as",
+		"HTTP_PROXY=http://hunter2 p":      "HTTP_PROXY: is not the URL of a proxy; want one such as",
+	} {
+		if got := mustRefuse(t, head, env); !strings.Contains(got, want) || strings.Contains(got, "hunter2") {
+			t.Errorf("%s: %s", env, got)
+		}
+		mustParse(t, "[broker]\nurl = 'ssl://broker.example'", env)
+		mustParse(t, head, env, "NO_PROXY=example,10.0.0.0/8")
+	}
+}
+
 func TestWhatIsNoBrokerAddressIsRefused(t *testing.T) {
 	tests := map[string]string{
 		"":                   "is not the URL of a broker; want",
@@ -84,8 +131,11 @@ func TestWhatIsNoBrokerAddressIsRefused(t *testing.T) {
 		"tcp:broker:1883":    "is not the URL of a broker; want",
 		"2001:db8::7:x":      "is not the URL of a broker; want",
 		"http://broker":      "is not the URL of a broker; want",
-		"ws://broker":        "is not the URL of a broker; want",
-		"wss://broker":       "is not the URL of a broker; want",
+		"ws://":              "is not the URL of a broker; want",
+		"wss://:443/mqtt":    "is not the URL of a broker; want",
+		"ws:broker":          "is not the URL of a broker; want",
+		"ws://broker/mqtt#x": "has a part behind the path",
+		"wss://u:p@broker":   "has a user name in it",
 		"ssl://u:p@broker":   "has a user name in it",
 		"mqtts://broker/x":   "has a part behind the port",
 		"tls://":             "is not the URL of a broker; want",

@@ -123,7 +123,7 @@ func TestBrokerURL(t *testing.T) {
 		}
 	}
 	for _, url := range []string{"", "tcp://", "tcp://:1883", "tcp://a:0", "tcp://a:70000", "tcp://a b",
-		"tcp://a:x", "ws://a", "tcp:a", "tcp://a/b", "tcp://a?b", "tcp://a#b", "ssl://", "Embedded", "tcp://u:p@a", "tcp://%zz"} {
+		"tcp://a:x", "ws://a:0", "wss://", "ws://a/b#c", "tcp:a", "tcp://a/b", "tcp://a?b", "tcp://a#b", "ssl://", "Embedded", "tcp://u:p@a", "tcp://%zz"} {
 		if msg := mustRefuse(t, "[broker]\nurl = '"+url+"'"); !strings.HasPrefix(msg, "test.toml:2: broker.url: ") {
 			t.Errorf("%q: %s", url, msg)
 		}
@@ -314,6 +314,7 @@ func TestTagsAreWellFormed(t *testing.T) {
 				if err1 != nil || err2 != nil || lo >= hi {
 					t.Errorf("%s: range %q", at, f.Tag.Get("range"))
 				}
+			case inner.Kind() == reflect.Map: // of Secrets
 			case inner.Kind() != reflect.String && inner.Kind() != reflect.Bool:
 				header := "[" + path + "]\n"
 				if path == "listener" || path == "session.max_packet_sizes" {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"sngate/topicreg"
 	"strings"
 	"time"
@@ -130,9 +131,15 @@ type Broker struct {
 	CredentialsFile     string         `toml:"credentials_file"` // "": none
 	CredentialsRequired bool           `toml:"credentials_required"`
 	Device              []BrokerDevice `toml:"device"` // the first one that fits a client
+	WebSocket           WebSocket      `toml:"websocket"`
 	Signer              Signer         `toml:"signer"`
 
 	Limits Limits `toml:"limits"`
+}
+
+// WebSocket is about brokers that are reached by it.
+type WebSocket struct {
+	Headers map[string]Secret `toml:"headers"` // of the request for an upgrade, by their names
 }
 
 // BrokerDevice says as whom the clients that fit a pattern connect to the broker.
@@ -179,8 +186,19 @@ func (b Broker) Embedded() bool { return b.URL == embeddedURL }
 
 // Address is the "host:port" of a broker that is not embedded.
 func (b Broker) Address() string {
-	address, _, _ := parseBrokerURL(b.URL)
-	return address
+	u, _ := parseBrokerURL(b.URL)
+	return u.address
+}
+
+// urls are what URL and FallbackURLs say, those that are wrong left out.
+func (b Broker) urls() []brokerURL {
+	var list []brokerURL
+	for _, text := range append([]string{b.URL}, b.FallbackURLs...) {
+		if u, err := parseBrokerURL(text); err == nil {
+			list = append(list, u)
+		}
+	}
+	return list
 }
 
 // host is the name of the broker.
@@ -195,9 +213,21 @@ func (b Broker) host() string {
 // SecureAddresses are those of Address and Fallbacks that speak TLS.
 func (b Broker) SecureAddresses() []string {
 	var list []string
-	for _, text := range append([]string{b.URL}, b.FallbackURLs...) {
-		if address, secure, err := parseBrokerURL(text); err == nil && secure {
-			list = append(list, address)
+	for _, u := range b.urls() {
+		if u.secure {
+			list = append(list, u.address)
+		}
+	}
+	return list
+}
+
+// WebSockets are the URLs, ws or wss, of the brokers that are reached by WebSocket, by their
+// "host:port".
+func (b Broker) WebSockets() map[string]*url.URL {
+	list := make(map[string]*url.URL)
+	for _, u := range b.urls() {
+		if u.web != nil {
+			list[u.address] = u.web
 		}
 	}
 	return list
@@ -207,8 +237,8 @@ func (b Broker) SecureAddresses() []string {
 func (b Broker) Fallbacks() []string {
 	var list []string
 	for _, text := range b.FallbackURLs {
-		address, _, _ := parseBrokerURL(text)
-		list = append(list, address)
+		u, _ := parseBrokerURL(text)
+		list = append(list, u.address)
 	}
 	return list
 }

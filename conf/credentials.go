@@ -148,6 +148,6 @@ func (b *Broker) rules(table *credential.Table, env credential.Environment, faul
 
 // hasPassword reports whether there is a password or key in what a file says.
 func hasPassword(b *Broker) bool {
-	return b.Password.Reveal() != "" || b.Signer.Key.Reveal() != "" ||
+	return b.Password.Reveal() != "" || b.Signer.Key.Reveal() != "" || len(b.WebSocket.Headers) > 0 ||
 		slices.ContainsFunc(b.Device, func(e BrokerDevice) bool { return e.Password.Reveal() != "" || e.Key.Reveal() != "" })
 }

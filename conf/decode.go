@@ -101,6 +101,8 @@ func (d *decoder) value(path string, v any, dst reflect.Value, tag reflect.Struc
 		}
 	case reflect.Slice:
 		d.list(path, v, dst, tag)
+	case reflect.Map:
+		d.names(path, v, dst)
 	case reflect.String:
 		d.word(path, v, dst, tag)
 	case reflect.Bool:
@@ -112,6 +114,22 @@ func (d *decoder) value(path string, v any, dst reflect.Value, tag reflect.Struc
 	default:
 		d.integer(path, v, dst, tag)
 	}
+}
+
+// names moves a table whose keys are not known beforehand into a map.
+func (d *decoder) names(path string, v any, dst reflect.Value) {
+	tree, ok := v.(map[string]any)
+	if !ok {
+		d.mismatch(path, wants(dst), v)
+		return
+	}
+	named := reflect.MakeMap(dst.Type())
+	for _, key := range slices.Sorted(maps.Keys(tree)) {
+		value := reflect.New(dst.Type().Elem()).Elem()
+		d.value(join(path, key), tree[key], value, "")
+		named.SetMapIndex(reflect.ValueOf(key), value)
+	}
+	dst.Set(named)
 }
 
 // list moves an array into a slice. Elements with faults keep their places, so that the

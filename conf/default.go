@@ -17,6 +17,7 @@ func Default() *Config {
 			URL: embeddedURL, FallbackURLs: []string{}, LocalAddresses: []netip.Addr{}, Mode: "dedicated",
 			ALPN: []string{}, MinTLS: "1.2",
 			ClientID: "{client_id}", Device: []BrokerDevice{},
+			WebSocket:      WebSocket{Headers: map[string]Secret{}},
 			Signer:         Signer{Algorithm: "sha256", Encoding: "hex", KeyEncoding: "text", Life: time.Hour},
 			ConnectTimeout: 10 * time.Second,
 			MaxDials:       64,

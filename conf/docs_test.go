@@ -116,7 +116,8 @@ var asCode = regexp.MustCompile(`\[+[a-z_.]+\]+|\{[A-Za-z_:]+\}|[a-z_]+ = "[^"]*
 func keyTable(t *testing.T, table string) string {
 	t.Helper()
 	types := map[string]string{"a string": "string", "an integer": "integer", "true or false": "boolean", `a duration such as "10s"`: "duration",
-		"an array of strings": "list of strings", "an array of integers": "list of integers", "an array of tables": "list of tables"}
+		"an array of strings": "list of strings", "an array of integers": "list of integers", "an array of tables": "list of tables",
+		"a table of strings": "table of strings"}
 	rows := keyTableHead
 	for _, k := range exampleKeys() {
 		name, ofTable := strings.CutPrefix(k.path, table+".")

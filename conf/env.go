@@ -119,7 +119,7 @@ func holdsSecret(t reflect.Type) bool {
 	switch {
 	case t == reflect.TypeFor[Secret]():
 		return true
-	case t.Kind() == reflect.Slice:
+	case t.Kind() == reflect.Slice, t.Kind() == reflect.Map:
 		return holdsSecret(t.Elem())
 	case t.Kind() != reflect.Struct:
 		return false

@@ -106,7 +106,7 @@ var wrong = map[string][][2]string{
 		{`["0.0.0.0"]`, `is not an IP address`}, {`["ff02::1"]`, `is not an IP address`}, {`["::1", "192.0.2.1", "::ffff:192.0.2.1"]`, `"192.0.2.1" is broker.local_addresses[1] too`},
 		{"[\"::1\"]\nurl = 'tcp://192.0.2.9'", `has no address of the IP version of the broker "192.0.2.9:1883"`},
 		{"[\"192.0.2.1\"]\nurl = 'broker'\nfallback_urls = ['tcp://[2001:db8::1]']", `the IP version of the broker "[2001:db8::1]:1883"`}},
-	"broker.server_name": {{`1`, `want a string`}, {`"broker.example"`, `is set, and no broker is reached by TLS; want "ssl://" in broker.url`},
+	"broker.server_name": {{`1`, `want a string`}, {`"broker.example"`, `is set, and no broker is reached by TLS; want "ssl://" or "wss://" in broker.url`},
 		{"\"broker.example:8883\"\nurl = 'ssl://a'", `"broker.example:8883" is not the name of a host; want one such as "broker.example"`}},
 	"broker.ca_file": {{`1`, `want a string`}, {`"/nonexistent/ca.pem"`, `no broker is reached by TLS`},
 		{"\"/nonexistent/ca.pem\"\nurl = 'ssl://a'", `/nonexistent/ca.pem cannot be read: no such file or directory`},
@@ -118,7 +118,8 @@ var wrong = map[string][][2]string{
 	"broker.key_file": {{`1`, `want a string`}, {`"a"`, `no broker is reached by TLS`}, {"\"a\"\nurl = 'ssl://a'", `is set without broker.cert_file`},
 		{"\"{client_id\"\ncert_file = '{client_id}.pem'\nurl = 'ssl://a'", `has a "{" without "}" behind it; want {client_id}`}},
 	"broker.alpn": {{`"mqtt"`, `want an array of strings, got a string`}, {`["mqtt"]`, `no broker is reached by TLS`},
-		{"[\"mqtt\", \"\"]\nurl = 'ssl://a'", `has 0 octets; want 1..255`}},
+		{"[\"mqtt\", \"\"]\nurl = 'ssl://a'", `has 0 octets; want 1..255`},
+		{"[\"mqtt\"]\nurl = 'wss://a'\nfallback_urls = ['tcp://b', 'ws://c']", `"wss://" always offers "http/1.1"; want none, or "ssl://" in broker.url`}},
 	"broker.min_tls":  {{`1.2`, `want a string, got a float`}, {`"1.1"`, `"1.1" is not known; want one of "1.2", "1.3"`}, {`"1.3"`, `no broker is reached by TLS`}},
 	"broker.mode":     {{`"shared"`, `"shared" is not available in this version; want "dedicated"`}, {`"x"`, `"x" is not known; want "dedicated"`}},
 	"broker.username": {{`["a"]`, `want a string, got an array`}, {`"` + strings.Repeat("a", 65536) + `"`, `is longer than 65535 octets`}},
@@ -136,7 +137,15 @@ var wrong = map[string][][2]string{
 	"broker.device.password":      {{`1`, `want a string`}, {`"p"`, `needs a username as well, here or in [broker]`}, {"\"{pw}\", username = 'u'", `has a "{" that begins no placeholder`}},
 	"broker.device.password_file": {{`1`, `want a string`}, {`"/nonexistent/file"`, `cannot be read: no such file or directory`},
 		{"'a', password = 'b', username = 'u'", `is set, and password as well; want only one of them`}},
-	"broker.device.key":              {{`1`, `want a string`}},
+	"broker.device.key": {{`1`, `want a string`}},
+	"broker.websocket":  {{`"wss"`, `want a table, got a string`}},
+	"broker.websocket.headers": {{`"a: b"`, `want a table of strings, got a string`}, {`{ A = "b" }`, `is set, and no broker is reached by WebSocket; want "ws://" or "wss://" in broker.url`},
+		{`{ A = 1 }`, `headers.A: want a string, got an integer`}, {`{ "A b" = "c" }`, `headers."A b": is not the name of a header`}, {`{ "" = "c" }`, `is not the name of a header`},
+		{`{ "Ä" = "c" }`, `is not the name of a header`}, {`{ A = "b\nc" }`, `headers.A: has a control character in its value`}, {`{ X-A = "b", x-a = "c" }`, `headers.x-a: is the same header as X-A`},
+		{`{ host = "a" }`, `headers.host: is a header that the gateway sets itself`}, {`{ Upgrade = "a" }`, `is a header that`}, {`{ Connection = "a" }`, `is a header that`},
+		{`{ Sec-WebSocket-Protocol = "a" }`, `is a header that`}, {`{ Content-Length = "1" }`, `is a header that`}, {`{ Transfer-Encoding = "chunked" }`, `is a header that`},
+		{`{ Proxy-Authorization = "Basic x" }`, `is for a proxy; want its user name and password in HTTPS_PROXY or HTTP_PROXY`},
+		{`{ A = "` + strings.Repeat("a", 8<<10) + `" }`, `are 1 headers with 8193 octets; want up to 32 with 8192`}},
 	"broker.signer":                  {{`"hmac"`, `want a table, got a string`}},
 	"broker.signer.type":             {{`"md5"`, `"md5" is not known; want one of "", "hmac", "sas"`}, {"\"hmac\"\nfields = 'a'\nkey = 'b'", `needs broker.username as well`}},
 	"broker.signer.algorithm":        {{`"md5"`, `"md5" is not known; want one of "sha1", "sha256"`}, {`1`, `want a string`}},
@@ -298,7 +307,7 @@ func snippet(key, value string) (text, prefix string) {
 		return "[topics]\npredefined = [\n{ " + strings.Join(fields, ", ") + " }]", "test.toml:3: topics.predefined[0]." + name + ": "
 	}
 	prefix = "test.toml:2: " + key
-	if !strings.HasPrefix(value, "[") {
+	if !strings.HasPrefix(value, "[") && !strings.HasPrefix(value, "{") {
 		prefix += ": "
 	}
 	return "[" + table + "]\n" + name + " = " + value, prefix

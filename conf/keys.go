@@ -103,6 +103,8 @@ func wants(dst reflect.Value) string {
 	switch dst.Kind() {
 	case reflect.Struct:
 		return "a table"
+	case reflect.Map:
+		return "a table of strings"
 	case reflect.Slice:
 		switch wants(reflect.New(dst.Type().Elem()).Elem()) {
 		case "a table":

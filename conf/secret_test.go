@@ -21,7 +21,7 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 		t.Fatal(err)
 	}
 	fromFile := mustParse(t, "[broker]\nusername='u'\npassword_file='"+file+"'")
-	inline := mustParse(t, "[broker]\nusername='u'\npassword='"+password+"'\ndevice=[{client='a',password='"+password+"',key='"+password+"'}]")
+	inline := mustParse(t, "[broker]\nusername='u'\npassword='"+password+"'\ndevice=[{client='a',password='"+password+"',key='"+password+"'}]\nurl='ws://b'\nwebsocket={headers={Authorization='"+password+"'}}")
 	for _, cfg := range []*Config{fromFile, inline} {
 		if cfg.Broker.Password.Reveal() != password {
 			t.Fatalf("password is %q", cfg.Broker.Password.Reveal())
@@ -86,6 +86,12 @@ func TestMessagesDoNotShowPasswords(t *testing.T) {
 		"[broker]\ndevice = [{ client = 'a', username = 'u', password = '{" + password + "}' }]",
 		"[broker]\ndevice = [{ client = 'a', username = 'u', password_file = '" + password + "' }]",
 		"[broker]\ndevice = [{ client = 'a', key = '" + password + "' }]\nsigner = { type = 'hmac', fields = 'f', key_encoding = 'hex' }",
+		"[broker.websocket]\nheaders = { Authorization = '" + password + "' }",
+		"[broker.websocket]\nheaders = { Authorization = '" + password + "\\u0001' }",
+		"[broker.websocket]\nheaders = { Host = '" + password + "' }",
+		"[broker.websocket]\nheaders = '" + password + "'",
+		"[broker.websocket]\nheaders = { Authorization = " + password + " }",
+		"[broker]\nurl = 'wss://u:" + password + "@broker'",
 		"[broker]\nusername = 'u'\npassword = '{" + password + "'",
 		"[broker]\nurl = 'tcp://u:" + password + "@broker'",
 		"[broker]\nurl = 'tcp://u:" + password + "@bro ker'",
@@ -101,6 +107,7 @@ func TestMessagesDoNotShowPasswords(t *testing.T) {
 	for _, env := range []string{
 		"SNGATE_BROKER_PASSWORD=" + password, "SNGATE_BROKER_PASSWD=" + password, "SNGATE_BROKER_PASSWORD_FILE=" + password,
 		"SNGATE_BROKER_SIGNER={key = " + password + "}", "SNGATE_BROKER_SIGNER={kay = '" + password + "'}", "SNGATE_BROKER_DEVICE=" + password,
+		"SNGATE_BROKER_WEBSOCKET={headers = " + password + "}", "SNGATE_BROKER_WEBSOCKET={headers = {Host = '" + password + "'}}",
 		"SNGATE_BROKER_PASSWORD=" + password + "\xff", "SNGATE_BROKER_URL=tcp://u:" + password + "@b",
 	} {
 		if got := mustRefuse(t, "", env); strings.Contains(got, "hunter2") {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"sngate/upstream/secure"
@@ -25,7 +26,7 @@ func checkTLS(d *decoder, b *Broker) {
 	if len(b.SecureAddresses()) == 0 {
 		for _, k := range keys {
 			if k.set && !d.bad[k.key] && !d.bad["broker.url"] && !d.bad["broker.fallback_urls"] {
-				d.fault(k.key, `is set, and no broker is reached by TLS; want "ssl://" in broker.url`)
+				d.fault(k.key, `is set, and no broker is reached by TLS; want "ssl://" or "wss://" in broker.url`)
 			}
 		}
 		return
@@ -37,6 +38,10 @@ func checkTLS(d *decoder, b *Broker) {
 		if at := index("broker.alpn", i); !d.bad[at] && (protocol == "" || len(protocol) > 255) {
 			d.fault(at, "has %d octets; want 1..255", len(protocol))
 		}
+	}
+	webs := b.WebSockets()
+	if len(b.ALPN) > 0 && !slices.ContainsFunc(b.SecureAddresses(), func(address string) bool { return webs[address] == nil }) && !d.bad["broker.alpn"] {
+		d.fault("broker.alpn", `is set, and "wss://" always offers "http/1.1"; want none, or "ssl://" in broker.url`)
 	}
 	if b.CAFile != "" {
 		_, err := secure.ReadAuthorities(b.CAFile)

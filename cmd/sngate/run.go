@@ -122,8 +122,12 @@ func brokerName(cfg *conf.Config) string {
 	if cfg.Broker.Embedded() {
 		return "embedded, on " + cfg.EmbeddedBroker.Address
 	}
-	if slices.Contains(cfg.Broker.SecureAddresses(), cfg.Broker.Address()) {
-		return "ssl://" + cfg.Broker.Address()
+	address := cfg.Broker.Address()
+	if u := cfg.Broker.WebSockets()[address]; u != nil {
+		return u.String()
 	}
-	return "tcp://" + cfg.Broker.Address()
+	if slices.Contains(cfg.Broker.SecureAddresses(), address) {
+		return "ssl://" + address
+	}
+	return "tcp://" + address
 }

@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"math"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -30,6 +33,7 @@ import (
 	"sngate/topicreg"
 	"sngate/upstream"
 	"sngate/upstream/secure"
+	"sngate/upstream/websocket"
 )
 
 // willWait is how long the will of a lost device waits for the broker where the gateway
@@ -250,9 +254,18 @@ func upstreamOptions(cfg *conf.Config) upstream.Options {
 	}
 	o.TLS = tlsOptions(b)
 	o.TLS.MaxClients = cfg.Session.MaxSessions + 2 // the gateway's own, and the trial of fail_back
+	o.WebSocket = webSocketOptions(b, os.Environ())
 	o.PublishRate, o.ConnectInterval = b.Limits.PublishRate, b.Limits.ConnectInterval
 	if bounds := b.Limits.KeepAlive; len(bounds) == 2 {
 		o.KeepAliveMin, o.KeepAliveMax = uint16(bounds[0]), uint16(bounds[1])
+	}
+	return o
+}
+
+func webSocketOptions(b *conf.Broker, env []string) websocket.Options {
+	o := websocket.Options{Brokers: b.WebSockets(), Headers: make(http.Header), Proxies: websocket.ReadProxies(env)}
+	for name, value := range b.WebSocket.Headers {
+		o.Headers.Set(name, value.Reveal())
 	}
 	return o
 }
@@ -265,6 +278,7 @@ func tlsOptions(b *conf.Broker) secure.Options {
 		CertFile:   secure.Template(b.CertFile),
 		KeyFile:    secure.Template(b.KeyFile),
 		ALPN:       b.ALPN,
+		OverHTTP:   slices.Sorted(maps.Keys(b.WebSockets())),
 		MinVersion: tls.VersionTLS12,
 	}
 	if b.MinTLS == "1.3" {

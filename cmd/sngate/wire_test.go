@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"sngate/conf"
 	"sngate/upstream/secure"
 	"sngate/upstream/secure/securetest"
+	"sngate/upstream/websocket"
 )
 
 func TestEventLoopAndLingerReachTheirPackages(t *testing.T) {
@@ -34,6 +36,26 @@ func TestEventLoopAndLingerReachTheirPackages(t *testing.T) {
 		if linger := storeOptions(cfg.Store).Linger; o.NoEventLoop != want.noLoop || linger != want.linger {
 			t.Errorf("%q: no event loop %v, linger %v; want %+v", text, o.NoEventLoop, linger, want)
 		}
+	}
+}
+
+func TestWebSocketIsWired(t *testing.T) {
+	cfg, err := conf.Parse("", []byte("[broker]\nurl = 'wss://a/x'\nfallback_urls = ['tcp://b', 'ws://c', 'ssl://d']\nalpn = ['y']\nwebsocket = { headers = { x-site = 'hall' } }"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := webSocketOptions(&cfg.Broker, []string{"HTTPS_PROXY=http://p"})
+	if len(got.Brokers) != 2 || got.Brokers["a:443"].String() != "wss://a/x" || got.Brokers["c:80"].String() != "ws://c/mqtt" {
+		t.Errorf("brokers %v", got.Brokers)
+	}
+	if got.Headers.Get("X-Site") != "hall" || !reflect.DeepEqual(got.Proxies, websocket.ReadProxies([]string{"HTTPS_PROXY=http://p"})) {
+		t.Errorf("headers %v, proxies %v", got.Headers, got.Proxies)
+	}
+	if tls := upstreamOptions(cfg).TLS; !slices.Equal(tls.Brokers, []string{"a:443", "d:8883"}) || !slices.Contains(tls.OverHTTP, "a:443") || slices.Contains(tls.OverHTTP, "d:8883") {
+		t.Errorf("TLS %+v", tls)
+	}
+	if name := brokerName(cfg); name != "wss://a/x" {
+		t.Errorf("the log names the broker %s", name)
 	}
 }
 

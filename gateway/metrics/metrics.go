@@ -22,6 +22,7 @@ import (
 	"sngate/store"
 	"sngate/upstream"
 	"sngate/upstream/secure"
+	"sngate/upstream/websocket"
 )
 
 // QueueLengths are lengths of the queues of a shard.
@@ -74,6 +75,7 @@ type descs struct {
 	upstreamRenewed, upstreamUnrenewed               *prometheus.Desc
 	upstreamPackets, upstreamBytes, upstreamDrops    *prometheus.Desc
 	tlsHandshakes, tlsFailures, tlsBadFiles          *prometheus.Desc
+	webUpgrades, webFailures                         *prometheus.Desc
 	socketReceiveBuffer, socketDrops                 *prometheus.Desc
 	build                                            *prometheus.Desc
 	store                                            storeDescs
@@ -118,6 +120,8 @@ func newDescs() descs {
 		upstreamDrops:       desc("upstream_drops_total", "What was dropped on the broker side, by reason.", "reason"),
 		tlsHandshakes:       desc("upstream_tls_handshakes_total", "TLS handshakes with the broker that have succeeded, by kind.", "kind"),
 		tlsFailures:         desc("upstream_tls_failures_total", "TLS handshakes with the broker that have failed or could not begin, by reason.", "reason"),
+		webUpgrades:         desc("upstream_websocket_upgrades_total", "Connections to the broker that have become one of WebSocket."),
+		webFailures:         desc("upstream_websocket_failures_total", "Connections to the broker that have failed in WebSocket, or at a proxy, by reason.", "reason"),
 		tlsBadFiles:         desc("upstream_tls_bad_files_total", "Changes of certificate or key files that could not be used."),
 		socketReceiveBuffer: desc("socket_receive_buffer_bytes", "Receive buffer the system has granted.", "listener"),
 		socketDrops:         desc("socket_drops_total", "Datagrams the system dropped because the receive buffer was full.", "listener"),
@@ -169,6 +173,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 		d.brokerUp, d.unread, d.upstreamOpen, d.upstreamProgress, d.upstreamWaiting, d.upstreamConnects, d.upstreamRefusals,
 		d.brokerUsed, d.failovers, d.failBacks, d.upstreamLosses, d.upstreamParked, d.upstreamReturned, d.upstreamRenewed, d.upstreamUnrenewed, d.upstreamPackets, d.upstreamBytes, d.upstreamDrops,
 		d.tlsHandshakes, d.tlsFailures, d.tlsBadFiles,
+		d.webUpgrades, d.webFailures,
 		d.socketReceiveBuffer, d.socketDrops, d.build,
 	} {
 		ch <- desc
@@ -299,6 +304,10 @@ func (m *Metrics) collectUpstream(ch chan<- prometheus.Metric) {
 		count(ch, m.desc.upstreamDrops, upstreamDrops[i].of(s).Load(), upstreamDrops[i].reason)
 	}
 	m.collectTLS(ch, &s.TLS)
+	count(ch, m.desc.webUpgrades, s.WebSocket.Upgrades.Load())
+	for i, name := range websocket.ReasonNames() {
+		count(ch, m.desc.webFailures, s.WebSocket.Failures[i].Load(), name)
+	}
 }
 
 func (m *Metrics) collectTLS(ch chan<- prometheus.Metric, s *secure.Stats) {

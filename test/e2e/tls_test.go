@@ -93,6 +93,12 @@ func wantFault(t *testing.T, g *testgateway.Gateway, reason, text string) {
 // one line of the log.
 func wantFaultOf(t *testing.T, g *testgateway.Gateway, client string, want sn12.ReturnCode, reason, text string) {
 	t.Helper()
+	wantCounted(t, g, client, want, failures(reason), text)
+}
+
+// wantCounted is wantFaultOf with the metric that counts.
+func wantCounted(t *testing.T, g *testgateway.Gateway, client string, want sn12.ReturnCode, metric, text string) {
+	t.Helper()
 	n := testgateway.NewNode(t, g.Addr)
 	if code := n.Connect(sn12.Connect{ClientID: []byte(client), CleanSession: true, Duration: 60}); code != want {
 		t.Errorf("CONNECT is answered by %v, want %v", code, want)
@@ -110,8 +116,8 @@ func wantFaultOf(t *testing.T, g *testgateway.Gateway, client string, want sn12.
 	if len(lines) != 1 || !strings.Contains(lines[0], text) {
 		t.Errorf("the log says %q, want one line with %q", lines, text)
 	}
-	if v := g.Value(failures(reason)); v < 1 {
-		t.Errorf("%s is counted %v times", reason, v)
+	if v := g.Value(metric); v < 1 {
+		t.Errorf("%s is %v", metric, v)
 	}
 }
 
