@@ -38,6 +38,9 @@ type cloudRig struct {
 // gatewayAddr is where the gateway is on the simulated network.
 const gatewayAddr = "10.0.0.1:1883"
 
+// deviceKeepAlive is one that many hubs do not take.
+const deviceKeepAlive = 2 * time.Hour
+
 // newCloudRig starts gateway and hub; the working directory is empty.
 func newCloudRig(t *testing.T, s *cloud.Section) *cloudRig {
 	t.Helper()
@@ -101,7 +104,7 @@ func (r *cloudRig) device(id, addr string, will *snclient.Will) *snclient.Client
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	c, err := snclient.New(newDeviceConn(conn), snclient.Options{ClientID: id, KeepAlive: time.Minute, Will: will})
+	c, err := snclient.New(newDeviceConn(conn), snclient.Options{ClientID: id, KeepAlive: deviceKeepAlive, Will: will})
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -54,8 +53,6 @@ func follow(t *testing.T, program string, s *Section) {
 	if list := h.Messages(); !slices.Contains(list, want) {
 		t.Errorf("the hub has %+v, want %+v", list, want)
 	}
-	rules, _ := hub.RulesOf(s.Profile)
-	time.Sleep(rules.ConnectInterval)
 	sub := sngate(append([]string{"sub", "-t", topics.Filter, "-C", "1"}, device...)...)
 	testgateway.Eventually(t, "the hub has the subscription", func() bool { return len(h.Subscriptions(s.sessionID(t))) > 0 })
 	h.Publish(topics.Down, "good morning", 1)
