@@ -24,7 +24,7 @@ func TestCredentialsAreRenewedUnnoticed(t *testing.T) {
 		r := newRig(t, func(o *Options) {
 			o.StatusTopic = statusTopic
 			o.Upstream.Credentials = func(clientID string) (credential.Connect, error) {
-				return credential.Connect{ClientID: clientID, HasUsername: true, Username: time.Since(start).String(), Life: 10 * time.Minute}, nil
+				return credential.Connect{ClientID: clientID, HasUsername: true, Username: "u", Password: []byte("made after " + time.Since(start).String()), Life: 10 * time.Minute}, nil
 			}
 		})
 		r.broker.Will = func(clientID string, _ upstreamtest.Message) { t.Errorf("the will of %s is published", clientID) }

@@ -16,6 +16,7 @@ import (
 	"sngate/gateway/listen"
 	"sngate/gateway/session"
 	"sngate/internal/eventloop/looptest"
+	"sngate/internal/secretstest"
 	"sngate/snpacket/sn12"
 	"sngate/store/storetest"
 	"sngate/topicreg"
@@ -32,6 +33,7 @@ type rig struct {
 	gateway *Gateway
 	addr    netip.AddrPort
 	log     bytes.Buffer
+	secrets secretstest.Search
 	opts    Options          // of the gateway, for the next one
 	store   *storetest.Store // nil: none
 }
@@ -91,12 +93,14 @@ func newRig(t *testing.T, change func(*Options)) *rig {
 		change(&opts)
 	}
 	r.opts = waiting(opts)
+	r.learnSecrets()
 	r.start()
 	t.Cleanup(func() {
 		if err := r.gateway.Stop(4 * time.Second); err != nil {
 			t.Errorf("stop: %v", err)
 		}
 		r.broker.Close()
+		r.secrets.Check(t, "the log", r.log.String())
 		if t.Failed() {
 			t.Logf("log of the gateway:\n%s", r.log.String())
 		}
@@ -112,6 +116,15 @@ func waitsInLoops() bool { return os.Getenv("SNGATE_TEST_EVENT_LOOP") != "off" }
 func waiting(o Options) Options {
 	o.NoEventLoop, o.NewEventLoop = !waitsInLoops(), looptest.New
 	return o
+}
+
+// learnSecrets notes the passwords that the gateway sends, which its log must not have.
+func (r *rig) learnSecrets() {
+	up := &r.opts.Upstream
+	r.secrets.Add(string(up.Password))
+	if up.Credentials != nil {
+		up.Credentials = r.secrets.Of(up.Credentials)
+	}
 }
 
 // start starts the gateway, or the next one after a crash.

@@ -51,8 +51,9 @@ func layers() map[string][]string {
 		"internal/loadgen":         {"snpacket", "upstream/mqtt"}, // devices on one side, the broker on the other
 		"internal":                 {"snpacket", "topicreg"},
 		"cmd":                      {"snpacket", "topicreg", "gateway", "gateway/listen", "gateway/admin", "gateway/persist", "gateway/session", "upstream", "upstream/credential", "upstream/secure", "upstream/websocket", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/loadgen", "internal/rate"},
-		"test":                     {"snpacket", "topicreg", "gateway", "gateway/listen", "gateway/admin", "gateway/session", "upstream", "upstream/secure", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/loadgen", "internal/binrec", "internal/rate", "cmd"},
-		"internal/eventloop":       {}, // epoll, for one goroutine
+		"test":                     {"snpacket", "topicreg", "gateway", "gateway/listen", "gateway/admin", "gateway/session", "upstream", "upstream/secure", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/loadgen", "internal/binrec", "internal/rate", "internal/secretstest", "cmd"},
+		"internal/secretstest":     {"upstream/credential"}, // for tests only
+		"internal/eventloop":       {},                      // epoll, for one goroutine
 	}
 }
 
@@ -75,7 +76,7 @@ func reserved() map[string][]string {
 		"github.com/mochi-mqtt/server":         {"embeddedbroker"},
 		"go.etcd.io/bbolt":                     {"store/bolt"},
 		"golang.org/x/crypto/":                 {"internal/binrec"},
-		"github.com/BurntSushi/toml":           {"conf"},
+		"github.com/BurntSushi/toml":           {"conf", "test"},
 		"github.com/eclipse/paho.mqtt.golang":  {"upstream/mqtt", "upstream/upstreamtest", "test"},
 		"github.com/gorilla/websocket":         {"upstream/websocket"},
 		"github.com/prometheus/client_golang/": {"gateway/metrics", "cmd"},

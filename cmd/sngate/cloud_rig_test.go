@@ -17,6 +17,7 @@ import (
 	"sngate/gateway"
 	"sngate/gateway/gatewaytest"
 	"sngate/gateway/listen"
+	"sngate/internal/secretstest"
 	"sngate/internal/snclient"
 	"sngate/store"
 	"sngate/test/cloud"
@@ -33,6 +34,8 @@ type cloudRig struct {
 	net *gatewaytest.Network
 	hub *hub.Hub
 	log bytes.Buffer
+
+	secrets secretstest.Search
 }
 
 // gatewayAddr is where the gateway is on the simulated network.
@@ -65,7 +68,8 @@ func newCloudRig(t *testing.T, s *cloud.Section) *cloudRig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	opts.Upstream.Credentials = accounts.of
+	opts.Upstream.Credentials = r.secrets.Of(accounts.of)
+	r.secrets.Add(cfg.Broker.Password.Reveal(), cfg.Broker.Signer.Key.Reveal())
 	opts.Store = store.InMemory()
 	opts.Listeners = []listen.Options{{Address: gatewayAddr}}
 	opts.Listen = func(o listen.Options) (listen.Listener, error) {
@@ -85,6 +89,7 @@ func newCloudRig(t *testing.T, s *cloud.Section) *cloudRig {
 		if err := g.Stop(stopGrace); err != nil {
 			t.Errorf("stop: %v", err)
 		}
+		r.secrets.Check(t, "the log", r.log.String())
 		if t.Failed() {
 			t.Logf("%v\nlog of the gateway:\n%s", r.hub.Violations(), r.log.String())
 		}

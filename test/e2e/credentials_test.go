@@ -68,6 +68,7 @@ func TestUserNameAndPasswordOfEachDevice_Case172(t *testing.T) {
 	replaceFile(t, file, rows)
 	g := startGateway(t, broker.URL(), testgateway.Settings{
 		"gateway.client_id":           `"the-gateway"`,
+		"log.level":                   `"trace"`,
 		"broker.client_id":            `"site/{serial}"`,
 		"broker.credentials_file":     fmt.Sprintf("%q", file),
 		"broker.credentials_required": "true",

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sngate/internal/secretstest"
 )
 
 // Patience is how long the tests wait for what should happen at once. It is generous,
@@ -68,6 +70,8 @@ type Process struct {
 	Cmd            *exec.Cmd
 	Stdout, Stderr *Output
 	exited         chan struct{} // closed when it has ended and been waited for
+	began          time.Time
+	secrets        secretstest.Search
 }
 
 // Command is what to start.
@@ -79,7 +83,8 @@ type Command struct {
 	Dir   string   // where it works; "": a new empty one
 }
 
-// StartProcess starts a program. It is killed when the test ends, if it still runs.
+// StartProcess starts a program. It is killed when the test ends, if it still runs, and the
+// secrets in its configuration are not to be found in anything it has written.
 func StartProcess(t testing.TB, c Command) *Process {
 	t.Helper()
 	p := &Process{t: t, Cmd: exec.Command(c.Name, c.Args...), Stdout: &Output{}, Stderr: &Output{}, exited: make(chan struct{})}
@@ -91,6 +96,8 @@ func StartProcess(t testing.TB, c Command) *Process {
 		p.Cmd.Dir = t.TempDir()
 	}
 	p.Cmd.WaitDelay = Patience
+	p.began = time.Now()
+	p.learnSecrets()
 	if err := p.Cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +105,10 @@ func StartProcess(t testing.TB, c Command) *Process {
 		_ = p.Cmd.Wait() // the exit code is looked at by those who care
 		close(p.exited)
 	}()
-	t.Cleanup(p.Kill)
+	t.Cleanup(func() {
+		p.Kill()
+		p.wantNoSecrets()
+	})
 	return p
 }
 
