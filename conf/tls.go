@@ -74,7 +74,7 @@ func checkPair(d *decoder, b *Broker) {
 	}
 	known := checkTemplate(d, cert, secure.Template(b.CertFile))
 	if checkTemplate(d, key, secure.Template(b.KeyFile)) && known {
-		_, err := secure.ReadPair(b.CertFile, b.KeyFile)
+		_, err := secure.ReadPair(b.CertFile, b.KeyFile, d.credentials)
 		fileFault(d, err)
 	}
 }

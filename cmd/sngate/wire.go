@@ -277,6 +277,7 @@ func tlsOptions(b *conf.Broker) secure.Options {
 		CAFile:     b.CAFile,
 		CertFile:   secure.Template(b.CertFile),
 		KeyFile:    secure.Template(b.KeyFile),
+		Loaded:     os.Getenv("CREDENTIALS_DIRECTORY"),
 		ALPN:       b.ALPN,
 		OverHTTP:   slices.Sorted(maps.Keys(b.WebSockets())),
 		MinVersion: tls.VersionTLS12,

@@ -92,6 +92,9 @@ func (b *Book) Connect(clientID string, now time.Time) (Connect, error) {
 			return Connect{}, err
 		}
 	}
+	if of.expires {
+		c.Life = b.rules.Signer.Life
+	}
 	if c.HasUsername = c.Username != ""; password != "" {
 		if !c.HasUsername {
 			return Connect{}, fmt.Errorf("%w: there is a password without a user name", ErrNone)
@@ -107,7 +110,7 @@ func (b *Book) signature(c *Connect, who *Account, of *values) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	of.connect, c.Life = c, b.rules.Signer.Life
+	of.connect, of.expires = c, true
 	return b.rules.Signer.sign(key, of)
 }
 
@@ -143,6 +146,7 @@ type values struct {
 	book    *Book
 	row     []string // nil: none
 	connect *Connect // what is known of it when the password is made; nil before
+	expires bool     // something of it says when it ends
 }
 
 // value returns the value of a placeholder; "" if there is none.
@@ -155,6 +159,7 @@ func (v *values) value(name string) string {
 	case PlaceholderHost:
 		return v.book.rules.Host
 	case PlaceholderNow, PlaceholderNowMS, PlaceholderExpiry:
+		v.expires = v.expires || name == PlaceholderExpiry
 		return v.moment(name)
 	}
 	if v.connect != nil {

@@ -94,6 +94,10 @@ func TestWhatASignerDoesNotSign(t *testing.T) {
 	if c, err := b.Connect("own", time.Unix(1, 0)); err != nil || string(c.Password) != "plain" || c.Life != 0 {
 		t.Errorf("a password of its own: %q for %v, %v", c.Password, c.Life, err)
 	}
+	ends := signed(t, Signer{Scheme: HMAC, Keys: Hex, Encoding: Hex, Life: time.Minute}, "", "{username}", "{client_id}", "u;{expiry}", table(t, "client_id,password", "own,plain"))
+	if c, err := ends.Connect("own", time.Unix(1, 0)); err != nil || string(c.Password) != "plain" || c.Username != "u;61" || c.Life != time.Minute {
+		t.Errorf("a password of its own beside a user name that ends: %q %q for %v, %v", c.Username, c.Password, c.Life, err)
+	}
 	for _, id := range []string{"keyless", "bad"} {
 		if _, err := b.Connect(id, time.Unix(1, 0)); !errors.Is(err, ErrNone) || strings.Contains(err.Error(), "zz") {
 			t.Errorf("%s: %v", id, err)

@@ -32,7 +32,7 @@ func (e *FileError) Error() string { return e.Path + " " + e.Msg }
 
 // ReadAuthorities reads a file of certificates (PEM). The error is a *FileError.
 func ReadAuthorities(path string) (*x509.CertPool, error) {
-	data, err := read("ca_file", path)
+	data, err := read("ca_file", path, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -44,17 +44,22 @@ func ReadAuthorities(path string) (*x509.CertPool, error) {
 }
 
 // ReadPair reads a certificate, with the chain behind it, and its private key (PEM). Where files
-// have such permissions, nobody but the owner may have any to that of the key. The error is a
+// have such permissions, nobody but the owner may have any to that of the key; but for its group, if
+// it is below the directory loaded, of what systemd has loaded for this service. The error is a
 // *FileError.
-func ReadPair(certFile, keyFile string) (*tls.Certificate, error) {
-	chain, err := read("cert_file", certFile)
+func ReadPair(certFile, keyFile, loaded string) (*tls.Certificate, error) {
+	chain, err := read("cert_file", certFile, 0)
 	if err != nil {
 		return nil, err
 	}
 	if !hasBlock(chain, "CERTIFICATE") {
 		return nil, &FileError{Key: "cert_file", Reason: BadFile, Path: certFile, Msg: "has no certificate in it (PEM)"}
 	}
-	key, err := read("key_file", keyFile)
+	shut := fs.FileMode(0o077)
+	if loaded != "" && strings.HasPrefix(keyFile, strings.TrimSuffix(loaded, "/")+"/") {
+		shut = 0o007
+	}
+	key, err := read("key_file", keyFile, shut)
 	if err != nil {
 		return nil, err
 	}
@@ -92,10 +97,10 @@ func hasBlock(data []byte, kind string) bool {
 	}
 }
 
-// read reads a file for one of the keys of the configuration.
-func read(key, path string) ([]byte, error) {
+// read reads a file for one of the keys of the configuration. Nobody may have a bit of shut.
+func read(key, path string, shut fs.FileMode) ([]byte, error) {
 	bad := &FileError{Key: key, Reason: BadFile, Path: path}
-	data, err := readFile(path, key == "key_file")
+	data, err := readFile(path, shut)
 	if err != nil {
 		var pathErr *fs.PathError
 		if errors.As(err, &pathErr) {
@@ -109,7 +114,7 @@ func read(key, path string) ([]byte, error) {
 }
 
 // readFile reads a regular file: another might never end, or never begin.
-func readFile(path string, secret bool) ([]byte, error) {
+func readFile(path string, shut fs.FileMode) ([]byte, error) {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
@@ -118,7 +123,7 @@ func readFile(path string, secret bool) ([]byte, error) {
 		return nil, errors.New("is a directory")
 	case !info.Mode().IsRegular():
 		return nil, errors.New("is not a regular file")
-	case secret && runtime.GOOS != "windows" && info.Mode()&0o077 != 0:
+	case runtime.GOOS != "windows" && info.Mode()&shut != 0:
 		return nil, fmt.Errorf("others than its owner may use it (mode %04o); want chmod go=", info.Mode().Perm())
 	}
 	f, err := os.Open(path)

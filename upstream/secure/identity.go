@@ -65,14 +65,14 @@ func (t *TLS) identity(client string) (*identity, error) {
 		if certFile != "" {
 			k.files = watch(now, certFile, keyFile)
 		}
-		cert, err := pair(at)
+		cert, err := t.pair(at)
 		if err != nil {
 			return nil, err // and the next time it is looked for again
 		}
 		k.id = t.newIdentity(at, cert)
 		t.ids.put(at, k)
 	} else if k.files.changed(now) {
-		cert, err := pair(at)
+		cert, err := t.pair(at)
 		if err == nil {
 			k.id = t.newIdentity(at, cert)
 		}
@@ -85,11 +85,11 @@ func (t *TLS) identity(client string) (*identity, error) {
 }
 
 // pair reads a certificate and its key; nil: there are no files.
-func pair(at [2]string) (*tls.Certificate, error) {
+func (t *TLS) pair(at [2]string) (*tls.Certificate, error) {
 	if at[0] == "" {
 		return nil, nil
 	}
-	return ReadPair(at[0], at[1])
+	return ReadPair(at[0], at[1], t.opt.Loaded)
 }
 
 // lookAtAuthorities reads the authorities again if their file has changed. t.mu is held.

@@ -224,3 +224,23 @@ func TestASessionThatHasFailedIsNotTriedAgain(t *testing.T) {
 	s.must("dev", "", false)
 	s.must("dev", "", true)
 }
+
+// systemd lets the user of a service in by the group of what it has loaded.
+func TestAKeyThatSystemdHasLoaded(t *testing.T) {
+	s := newSite(t)
+	s.client("dev", "a")
+	if err := os.Chmod(s.at("a.key"), 0o440); err != nil {
+		t.Fatal(err)
+	}
+	for loaded, want := range map[string]string{"": "others than its owner", s.dir: "", s.dir + "/": "", s.dir + "x": "others than its owner"} {
+		if _, err := secure.ReadPair(s.at("a.pem"), s.at("a.key"), loaded); want == "" && err != nil || want != "" && !strings.Contains(fmt.Sprint(err), want) {
+			t.Errorf("loaded in %q: %v", loaded, err)
+		}
+	}
+	if err := os.Chmod(s.at("a.key"), 0o444); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := secure.ReadPair(s.at("a.pem"), s.at("a.key"), s.dir); err == nil {
+		t.Error("anybody may read it")
+	}
+}

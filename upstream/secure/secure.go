@@ -30,6 +30,9 @@ type Options struct {
 	// CertFile and KeyFile have the client certificate, with the chain behind it, and its
 	// private key (PEM); both are set, or none.
 	CertFile, KeyFile Template
+	// Loaded is the directory where systemd puts what it loads for this service (LoadCredential=);
+	// see ReadPair. "": there is none.
+	Loaded string
 	// ALPN are the application protocols that are offered, the preferred one first.
 	ALPN []string
 	// OverHTTP are those of Brokers that are spoken to by HTTP, as for WebSocket: they are
