@@ -17,6 +17,7 @@ import (
 	"sngate/gateway/gatewaytest"
 	"sngate/gateway/listen"
 	"sngate/gateway/session"
+	"sngate/internal/eventloop/looptest"
 	"sngate/store/storetest"
 	"sngate/upstream"
 )
@@ -61,6 +62,7 @@ func newProcess(w *world) *process {
 	p.opts = gateway.Options{
 		ID: 1, ClientID: ownClientID, Version: "test",
 		OnStop:      w.profile.onStop,
+		NoEventLoop: w.seed%2 == 0, NewEventLoop: looptest.New,
 		Listeners:   []listen.Options{{Address: gatewayAddr.String()}},
 		MaxSessions: 100,
 		Session:     sessionConfig(w.profile),
