@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"os"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -34,14 +35,17 @@ func (t *TLS) newIdentity(at [2]string, cert *tls.Certificate) *identity {
 
 // authorities are who may sign the certificates of brokers.
 type authorities struct {
-	files watched
-	pool  *x509.CertPool // nil: the system's
+	reading sync.Mutex // held while files are looked at and read
+	files   watched
+	pool    *x509.CertPool // nil: the system's; of TLS.mu
 }
 
 // known is an identity that may be found again.
 type known struct {
-	files watched
-	id    *identity
+	at      [2]string
+	reading sync.Mutex // held while files are looked at and read
+	files   watched
+	id      *identity // of TLS.mu
 }
 
 // identity returns the identity of a client, from its files if they have changed.
@@ -54,34 +58,63 @@ func (t *TLS) identity(client string) (*identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	now := time.Now()
 	t.lookAtAuthorities(now)
-	at := [2]string{certFile, keyFile}
-	k, ok := t.ids.get(at)
-	if !ok {
-		k = new(known)
-		if certFile != "" {
-			k.files = watch(now, certFile, keyFile)
-		}
-		cert, err := t.pair(at)
-		if err != nil {
-			return nil, err // and the next time it is looked for again
-		}
-		k.id = t.newIdentity(at, cert)
-		t.ids.put(at, k)
-	} else if k.files.changed(now) {
-		cert, err := t.pair(at)
-		if err == nil {
-			k.id = t.newIdentity(at, cert)
-		}
-		t.tell(certFile, err)
+	k, err := t.known([2]string{certFile, keyFile}, now)
+	if err != nil {
+		return nil, err // and the next time it is looked for again
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if k.id.roots != t.roots.pool {
-		k.id = t.newIdentity(at, k.id.cert)
+		k.id = t.newIdentity(k.at, k.id.cert)
 	}
 	return k.id, nil
+}
+
+// known returns what there is of a certificate. Its files are read by one connect at a time, and
+// no other waits for that but one that has nothing yet.
+func (t *TLS) known(at [2]string, now time.Time) (*known, error) {
+	t.mu.Lock()
+	k, ok := t.ids.get(at)
+	t.mu.Unlock()
+	if ok {
+		if k.reading.TryLock() {
+			t.readAgain(k, now)
+			k.reading.Unlock()
+		}
+		return k, nil
+	}
+	k = &known{at: at}
+	if at[0] != "" {
+		k.files = watch(now, at[0], at[1])
+	}
+	cert, err := t.pair(at)
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if other, ok := t.ids.get(at); ok {
+		return other, nil // another connect was faster
+	}
+	k.id = t.newIdentity(at, cert)
+	t.ids.put(at, k)
+	return k, nil
+}
+
+// readAgain reads the files of a certificate again if they have changed. k.reading is held.
+func (t *TLS) readAgain(k *known, now time.Time) {
+	if !k.files.changed(now) {
+		return
+	}
+	cert, err := t.pair(k.at)
+	if err == nil {
+		t.mu.Lock()
+		k.id = t.newIdentity(k.at, cert)
+		t.mu.Unlock()
+	}
+	t.tell(k.at[0], err)
 }
 
 // pair reads a certificate and its key; nil: there are no files.
@@ -92,14 +125,22 @@ func (t *TLS) pair(at [2]string) (*tls.Certificate, error) {
 	return ReadPair(at[0], at[1], t.opt.Loaded)
 }
 
-// lookAtAuthorities reads the authorities again if their file has changed. t.mu is held.
+// lookAtAuthorities reads the authorities again if their file has changed. One connect does it at
+// a time; the others use those from before.
 func (t *TLS) lookAtAuthorities(now time.Time) {
-	if !t.roots.files.changed(now) {
+	r := &t.roots
+	if !r.reading.TryLock() {
+		return
+	}
+	defer r.reading.Unlock()
+	if !r.files.changed(now) {
 		return
 	}
 	pool, err := ReadAuthorities(t.opt.CAFile)
 	if err == nil {
-		t.roots.pool = pool
+		t.mu.Lock()
+		r.pool = pool
+		t.mu.Unlock()
 	}
 	t.tell(t.opt.CAFile, err)
 }

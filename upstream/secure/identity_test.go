@@ -244,3 +244,20 @@ func TestAKeyThatSystemdHasLoaded(t *testing.T) {
 		t.Error("anybody may read it")
 	}
 }
+
+// A disk that takes its time holds up one connect, and the others use what was read before.
+func TestASlowDiskHoldsNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.peer.ClientAuth = tls.RequireAndVerifyClientCert
+		s.client("first", "a")
+		s.opt.CertFile, s.opt.KeyFile = secure.Template(s.at("a.pem")), secure.Template(s.at("a.key"))
+		s.must("dev", "first", false)
+		s.client("second", "a")
+		<-time.After(2 * time.Second)
+		over := secure.Reading(s.tls)
+		s.must("dev", "first", true)
+		over()
+		s.must("dev", "second", false)
+	})
+}

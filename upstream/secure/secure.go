@@ -62,8 +62,8 @@ type TLS struct {
 	opt   Options
 	stats *Stats
 
-	mu       sync.Mutex // guards what follows; files are read while it is held
 	roots    authorities
+	mu       sync.Mutex                  // guards what follows; no file is read while it is held
 	ids      recent[[2]string, *known]   // by the paths of certificate and key, up to maxIdentities
 	sessions recent[[2]string, sessions] // by the same, up to Options.MaxClients
 }
