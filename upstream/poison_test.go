@@ -262,6 +262,11 @@ func TestQoS0ThatIsDeniedDoesNotHoldTheOthersUp_Case152(t *testing.T) {
 		if after, _ := w.b.Connects(); after-connects > 2 {
 			t.Errorf("%d connects in the second minute: nothing is learned", after-connects)
 		}
+		o.send(1001, "bad/t", "poison", 0, false)
+		e := o.events[len(o.events)-1]
+		if e.Kind != upstream.EventPublishFailed || e.Token != 1001 || !errors.Is(e.Err, upstream.ErrRejected) || e.Topic != "bad/t" {
+			t.Errorf("got %+v: its owner is told, and the log can name it", e)
+		}
 	})
 }
 

@@ -1,6 +1,10 @@
 package upstream
 
-import "sngate/upstream/mqtt"
+import (
+	"errors"
+
+	"sngate/upstream/mqtt"
+)
 
 // This file is the way of messages to the broker.
 
@@ -78,6 +82,9 @@ func (t *traffic) publishQoS0(m *Publish, size int) {
 	end := Event{Kind: EventPublished, Token: m.Token}
 	if err := t.writeQoS0(m, size); err != nil {
 		end = Event{Kind: EventPublishFailed, Token: m.Token, Err: err}
+		if errors.Is(err, ErrRejected) {
+			end.Topic, end.Retain = m.Topic, m.Retain
+		}
 	}
 	if m.Token != 0 {
 		t.events.report(end)

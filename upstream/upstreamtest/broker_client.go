@@ -105,7 +105,7 @@ func (c *client) end() {
 // serve handles one packet; false ends the connection.
 func (c *client) serve(p packets.ControlPacket) bool {
 	connect, first := p.(*packets.ConnectPacket)
-	if first != (c.s == nil) || !c.keepsTo(p) {
+	if first != (c.s == nil) || c.breaks(p) || !c.keepsTo(p) {
 		return false
 	}
 	if first {

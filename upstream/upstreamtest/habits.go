@@ -29,6 +29,8 @@ type Habits struct {
 	// Rules are what is enforced by closing connections.
 	Rules Rules
 
+	// Strict closes connections on what the broker does not take. nil: it takes everything.
+	Strict *Strict
 	// Deny closes the connection at a PUBLISH, without an answer.
 	Deny func(clientID string, m Message) bool
 	// PublishRate is how many PUBLISH a connection may bring within a second; one more
