@@ -27,6 +27,7 @@ const (
 // Section is what the page has for a hub.
 type Section struct {
 	Profile string
+	Text    string // all of it
 	TOML    string
 	CSV     string // the credentials file; "" where devices have certificates
 	Host    string // the name of the hub, as in broker.url
@@ -41,7 +42,7 @@ func Sections(t testing.TB, page string) []Section {
 	}
 	var list []Section
 	for _, part := range strings.Split(string(text), "\n## ") {
-		s := Section{TOML: block(part, "toml"), CSV: block(part, "csv")}
+		s := Section{Text: part, TOML: block(part, "toml"), CSV: block(part, "csv")}
 		if s.TOML == "" {
 			continue
 		}
@@ -86,11 +87,14 @@ func (s *Section) Place(t testing.TB, folder string, ca *securetest.CA) {
 }
 
 // Hub makes the hub, which knows the devices of the page.
-func (s *Section) Hub(t testing.TB, ca *securetest.CA) *hub.Hub {
+func (s *Section) Hub(t testing.TB, ca *securetest.CA, change ...func(*hub.Options)) *hub.Hub {
 	t.Helper()
 	o := hub.Options{Profile: s.Profile, Host: s.Host, Authorities: ca.Pool(), Devices: s.devices(t)}
 	if s.Secure() {
 		o.Certificate = ca.Issue(t, securetest.Certificate{DNS: []string{s.Host}}).TLS(t)
+	}
+	for _, f := range change {
+		f(&o)
 	}
 	return hub.New(t, o)
 }

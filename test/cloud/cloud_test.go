@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -21,19 +22,46 @@ func TestThePageIsFollowed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	web := 0
 	for _, s := range Sections(t, "../../docs/CLOUD.md") {
 		t.Run(s.Profile, func(t *testing.T) {
 			t.Parallel()
 			follow(t, program, &s)
 		})
+		if path, ok := webPath(&s); ok {
+			web++
+			t.Run(s.Profile+" by WebSocket", func(t *testing.T) {
+				t.Parallel()
+				followOver(t, program, &s, path)
+			})
+		}
+	}
+	if web != 2 {
+		t.Errorf("%d sections have a URL for WebSocket", web)
 	}
 }
 
-func follow(t *testing.T, program string, s *Section) {
+// webPath is the path of a section that says how its hub is reached by WebSocket.
+func webPath(s *Section) (path string, ok bool) {
+	m := regexp.MustCompile("`url = \"wss://[^/\"]*(/[^\"]*)\"`").FindStringSubmatch(s.Text)
+	if m == nil {
+		return "", false
+	}
+	return m[1], true
+}
+
+func follow(t *testing.T, program string, s *Section) { followOver(t, program, s, "") }
+
+// followOver is follow by WebSocket with a path, if there is one.
+func followOver(t *testing.T, program string, s *Section, path string) {
 	ca, folder := securetest.NewCA(t, "hub"), t.TempDir()
 	s.Place(t, folder, ca)
-	h := s.Hub(t, ca)
-	env := s.Environment(h.Listen(t))
+	h := s.Hub(t, ca, func(o *hub.Options) { o.WebSocket = path != "" })
+	address := h.Listen(t)
+	env := s.Environment(address)
+	if path != "" {
+		env = append(env, "SNGATE_BROKER_URL=wss://"+address+path)
+	}
 	g := testgateway.StartIn(t, program, folder, env)
 	g.AwaitReady(200)
 	testgateway.Eventually(t, "the log says that the gateway is connected", func() bool {

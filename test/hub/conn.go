@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
+
+	"sngate/upstream/websocket/websockettest"
 )
 
 const (
@@ -74,6 +76,13 @@ func (c *conn) run() *Violation {
 	}
 	if v, ok := c.handshake(); !ok {
 		return v
+	}
+	if c.h.o.WebSocket {
+		ws, err := websockettest.Accept(c.nc)
+		if err != nil {
+			return &Violation{Rule: RuleProtocol, Detail: err.Error()}
+		}
+		c.nc = ws
 	}
 	p, v := c.read()
 	if p == nil {

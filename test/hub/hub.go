@@ -43,7 +43,9 @@ type Options struct {
 	Authorities *x509.CertPool
 	// Port443: the hub is reached at port 443, where some want ALPN.
 	Port443 bool
-	Devices []Device
+	// WebSocket: it is spoken to by WebSocket alone.
+	WebSocket bool
+	Devices   []Device
 	// Rules, if set, may alter those of the profile.
 	Rules func(*Rules)
 }

@@ -35,7 +35,6 @@ type rig struct {
 	ca  *securetest.CA
 	tls *tls.Config // of clients
 	key []byte
-	ids map[string]string // of the devices, by profile
 }
 
 func newRig(t *testing.T, profile string, change func(*Options)) *rig {
