@@ -134,7 +134,8 @@ type Broker struct {
 	WebSocket           WebSocket      `toml:"websocket"`
 	Signer              Signer         `toml:"signer"`
 
-	Limits Limits `toml:"limits"`
+	Limits   Limits   `toml:"limits"`
+	TopicMap TopicMap `toml:"topic_map"`
 }
 
 // WebSocket is about brokers that are reached by it.
@@ -179,6 +180,13 @@ type Limits struct {
 	KeepAlive       []int         `toml:"keep_alive" range:"0..65535"`     // least and most, in seconds; empty: as the device's
 	PublishRate     int           `toml:"publish_rate" range:"0..100000"`  // per second and connection; 0: no limit
 	ConnectInterval time.Duration `toml:"connect_interval" range:"0s..1m"` // 0: none
+}
+
+// TopicMap is where the broker has the topics of a device.
+type TopicMap struct {
+	Publish   string `toml:"publish"`    // a template, before topics that are published to; "": nothing
+	Subscribe string `toml:"subscribe"`  // a template, before filters and the topics of messages for the device
+	DeliverAs string `toml:"deliver_as"` // a topic name; "": the messages keep theirs
 }
 
 // Embedded reports whether the built-in broker is to run.

@@ -142,6 +142,7 @@ func (b *Broker) rules(table *credential.Table, env credential.Environment, faul
 		}
 		r.Entries = append(r.Entries, entry)
 	}
+	r.Topics = b.TopicMap.topics(table.Placeholders(), env, fault)
 	b.Signer.sign(&r, known, env, fault)
 	return r
 }

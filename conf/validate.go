@@ -29,6 +29,7 @@ func (d *decoder) validate(cfg *Config) {
 	d.discovery(cfg)
 	d.broker(&cfg.Broker)
 	checkLimits(d, cfg)
+	checkTopicMap(d, &cfg.Broker.TopicMap)
 	d.tcpServers(cfg)
 	d.store(cfg)
 	d.spool(cfg)

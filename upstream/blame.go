@@ -68,6 +68,7 @@ func (w *window) suspectMessage(now time.Duration, m *outgoing, silent bool) {
 // reject gives a message up. One that the broker has confirmed by PUBREC is with it.
 func (w *window) reject(m *outgoing) {
 	topic, payload := m.raw.Split()
+	topic = w.topics.published(topic)
 	e := Event{Kind: EventPublishFailed, Token: m.token, Topic: topic, QoS: m.qos, Retain: m.raw.Retain()}
 	e.Err = fmt.Errorf("%w (%d octets to %q)", ErrRejected, len(payload), topic)
 	switch {

@@ -114,8 +114,12 @@ func (l *dedicated) accepted(now time.Duration, present bool) {
 	b := l.out.conn.Broker()
 	// A session that another broker has kept is one from before: what is in flight, and
 	// what the owner has subscribed to, is not in it.
-	present = present && !l.params.CleanSession && (l.home == nil || l.home == b)
-	l.home = b
+	// Nor is it where the topics are somewhere else now.
+	topics := &l.greeting.topics
+	mark := topics.mark()
+	present = present && !l.params.CleanSession && (l.home == nil || l.home == b && l.homeMark == mark)
+	l.home, l.homeMark = b, mark
+	l.t.remap(topics)
 	e := l.acceptedAs(now)
 	e.SessionPresent = present
 	l.renew.begun(now, l.greeting)

@@ -23,6 +23,8 @@ type greeting struct {
 
 	begun time.Time
 	life  time.Duration // from begun on; 0: for ever
+
+	topics topicMap
 }
 
 // credentials returns as whom a client connects. The error is an unknown.
@@ -53,11 +55,14 @@ func (g *greeting) hello() (packet []byte, clientID string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
-	g.life = who.Life
-	return mqtt.EncodeConnect(&mqtt.Connect{
-		ClientID: who.ClientID, CleanSession: g.c.CleanSession, KeepAlive: g.c.KeepAlive, Will: (*mqtt.Will)(g.c.Will),
+	g.life, g.topics = who.Life, topicMap{who.Topics}
+	hello := mqtt.Connect{ClientID: who.ClientID, CleanSession: g.c.CleanSession, KeepAlive: g.c.KeepAlive, Will: g.topics.will(g.c.Will),
 		HasUsername: who.HasUsername, Username: who.Username, Password: who.Password,
-	}), who.ClientID, nil
+	}
+	if !hello.Fits() {
+		return nil, "", ErrTooLarge
+	}
+	return mqtt.EncodeConnect(&hello), who.ClientID, nil
 }
 
 // probe is the greeting of a trial of the preferred broker.

@@ -11,12 +11,12 @@ type keys struct{ seed maphash.Seed }
 
 // packet identifies a packet by its content: PUBLISH without DUP and its identifier.
 func (k keys) packet(kind, qos uint8, retain bool, topic string, payload []byte) uint64 {
-	return k.topic(kind, qos, retain, topic) ^ maphash.Bytes(k.seed, payload)
+	return k.topic(kind, qos, retain, "", topic) ^ maphash.Bytes(k.seed, payload)
 }
 
-// topic identifies the packets of one kind to one topic. What a broker allows may
+// topic identifies the packets of one kind to one topic, of which prefix and topic are the parts. What a broker allows may
 // depend on RETAIN, and on whether it has to answer.
-func (k keys) topic(kind, qos uint8, retain bool, topic string) uint64 {
+func (k keys) topic(kind, qos uint8, retain bool, prefix, topic string) uint64 {
 	var h maphash.Hash
 	h.SetSeed(k.seed)
 	flags := kind<<4 | qos<<1
@@ -24,6 +24,7 @@ func (k keys) topic(kind, qos uint8, retain bool, topic string) uint64 {
 		flags |= 1
 	}
 	h.WriteByte(flags)
+	h.WriteString(prefix)
 	h.WriteString(topic)
 	return h.Sum64()
 }
@@ -40,5 +41,5 @@ func (k keys) of(m *outgoing) uint64 {
 // ofTopic identifies the messages of the kind of m to its topic.
 func (k keys) ofTopic(m *outgoing) uint64 {
 	topic, _ := m.raw.Split()
-	return k.topic(mqtt.TypePublish, m.qos, m.raw.Retain(), topic)
+	return k.topic(mqtt.TypePublish, m.qos, m.raw.Retain(), "", topic)
 }

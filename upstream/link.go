@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"sngate/upstream/mqtt"
@@ -39,7 +40,8 @@ func (l *dedicated) setParams(c *Connect) {
 	l.t.in.setUnreleased(c.Unreleased)
 	l.SetWill(c.Will)
 	if l.home == nil {
-		l.home = l.d.dial.BrokerAt(c.Home)
+		address, mark, _ := strings.Cut(c.Home, homeMark)
+		l.home, l.homeMark = l.d.dial.BrokerAt(address), mark
 	}
 }
 
@@ -169,6 +171,9 @@ func (l *dedicated) setPaused(paused bool) {
 func (l *dedicated) Home() string {
 	if l.home == nil {
 		return ""
+	}
+	if l.homeMark != "" {
+		return l.home.Address() + homeMark + l.homeMark
 	}
 	return l.home.Address()
 }

@@ -75,6 +75,12 @@ func (w *output) hold(raw []byte) {
 	w.number++
 }
 
+// forget drops the messages that waited, and returns how many there were.
+func (w *output) forget() (dropped int) {
+	dropped, w.held, w.number = w.number, nil, 0
+	return dropped
+}
+
 // release ends holding: the messages that waited are written to a connection that is open, or
 // dropped. It returns how many were dropped.
 func (w *output) release() (dropped int) {
@@ -84,8 +90,7 @@ func (w *output) release() (dropped int) {
 		w.d.stats.PacketsOut[mqtt.TypePublish].Add(uint64(w.number - 1))
 		w.number = 0
 	}
-	dropped, w.held, w.number = w.number, nil, 0
-	return dropped
+	return w.forget()
 }
 
 // flush writes what is queued and reports whether there was something, and the connection

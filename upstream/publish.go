@@ -14,7 +14,7 @@ func (t *traffic) publish(m Publish) {
 	if m.QoS < 2 || m.Token == 0 {
 		m.Exchange = 0
 	}
-	size := mqtt.PublishLen(m.Topic, m.Payload, m.QoS) + 5
+	size := len(t.win.topics.Publish) + mqtt.PublishLen(m.Topic, m.Payload, m.QoS) + 5
 	if err := t.checkPublish(&m, size); err != nil {
 		t.publishFailed(&m, err)
 		return
@@ -38,7 +38,7 @@ func (t *traffic) publish(m Publish) {
 			out.phase = releasing
 		}
 	}
-	out.raw = mqtt.AppendPublish(make([]byte, 0, size), m.Topic, m.Payload, m.QoS, m.Retain, out.id)
+	out.raw = mqtt.AppendPublish(make([]byte, 0, size), t.win.topics.Publish, m.Topic, m.Payload, m.QoS, m.Retain, out.id)
 	t.win.out.add(out)
 	t.pump()
 }
@@ -53,7 +53,7 @@ func (t *traffic) full(size int) bool {
 // checkPublish returns why m cannot be sent; size is what it takes at most.
 func (t *traffic) checkPublish(m *Publish, size int) error {
 	switch {
-	case len(m.Topic) > mqtt.MaxString || size > mqtt.MaxRemaining:
+	case len(t.win.topics.Publish)+len(m.Topic) > mqtt.MaxString || size > mqtt.MaxRemaining:
 		return ErrTooLarge
 	case !mqtt.ValidTopic(m.Topic), m.Exchange > MaxExchanges, m.Exchange != 0 && t.win.out.uses(exchangeID(m.Exchange)):
 		return ErrInvalid
@@ -74,7 +74,7 @@ func (t *traffic) publishFailed(m *Publish, err error) {
 // when it is written: no answer of the broker is awaited.
 func (t *traffic) publishQoS0(m *Publish, size int) {
 	if t.linesUp() && (t.w.open || t.w.holding) && !t.full(size) && !t.denies(m) {
-		out := outgoing{token: m.Token, raw: mqtt.AppendPublish(make([]byte, 0, size), m.Topic, m.Payload, 0, m.Retain, 0)}
+		out := outgoing{token: m.Token, raw: mqtt.AppendPublish(make([]byte, 0, size), t.win.topics.Publish, m.Topic, m.Payload, 0, m.Retain, 0)}
 		t.win.out.add(out)
 		t.pump()
 		return
@@ -114,15 +114,15 @@ func (t *traffic) writeQoS0(m *Publish, size int) error {
 		t.d.stats.DroppedPublishRate.Add(1)
 		return ErrCongested
 	case careful:
-		raw := mqtt.AppendPublish(make([]byte, 0, size), m.Topic, m.Payload, 0, m.Retain, 0)
+		raw := mqtt.AppendPublish(make([]byte, 0, size), t.win.topics.Publish, m.Topic, m.Payload, 0, m.Retain, 0)
 		t.win.out.add(outgoing{raw: raw})
 		t.pump()
 	case t.w.holding:
-		t.w.hold(mqtt.AppendPublish(make([]byte, 0, size), m.Topic, m.Payload, 0, m.Retain, 0))
+		t.w.hold(mqtt.AppendPublish(make([]byte, 0, size), t.win.topics.Publish, m.Topic, m.Payload, 0, m.Retain, 0))
 	default:
 		t.win.pace.sent(t.d.rate, t.now)
 		b := t.w.buffer(mqtt.TypePublish)
-		b.B = mqtt.AppendPublish(b.B, m.Topic, m.Payload, 0, m.Retain, 0)
+		b.B = mqtt.AppendPublish(b.B, t.win.topics.Publish, m.Topic, m.Payload, 0, m.Retain, 0)
 		t.win.care.loose++
 	}
 	return nil
@@ -136,7 +136,7 @@ func (t *traffic) linesUp() bool {
 
 // denies reports whether messages of QoS 0 to the topic of m have been given up.
 func (t *traffic) denies(m *Publish) bool {
-	return !t.win.care.none() && t.win.care.isDenied(t.d.keys.topic(mqtt.TypePublish, 0, m.Retain, m.Topic), t.now)
+	return !t.win.care.none() && t.win.care.isDenied(t.d.keys.topic(mqtt.TypePublish, 0, m.Retain, t.win.topics.Publish, m.Topic), t.now)
 }
 
 // release lets PUBREL follow: see Link.Release.
@@ -174,6 +174,7 @@ func (t *traffic) retract(token Token) (Publish, bool) {
 	t.win.out.remove(i)
 	p := Publish{Token: token, QoS: m.qos, Retain: m.raw.Retain(), Exchange: m.exchange(), Again: m.again, Released: m.phase == releasing}
 	p.Topic, p.Payload = m.raw.Split()
+	p.Topic = t.win.topics.published(p.Topic)
 	return p, true
 }
 

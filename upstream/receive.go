@@ -46,7 +46,25 @@ func (t *traffic) message(p *mqtt.Packet) {
 			e.Identity = m.identity(p.ID)
 		}
 	}
+	var inside bool
+	if e.Topic, inside = t.win.topics.delivered(p.Topic); !inside {
+		t.outside(p)
+		return
+	}
 	t.events.report(e)
+}
+
+// outside drops a message that the device cannot have subscribed to. It is acknowledged, so that
+// the broker does not send it for ever.
+func (t *traffic) outside(p *mqtt.Packet) {
+	t.d.stats.Outside.Add(1)
+	t.events.report(Event{Kind: EventBadPacket, Err: errOutside, Topic: p.Topic, QoS: p.QoS})
+	if p.QoS > 0 {
+		m := t.in.list[p.ID]
+		m.acked, m.bad = true, true
+		t.in.list[p.ID] = m
+		t.acknowledge(p.ID, p.QoS)
+	}
 }
 
 // repeated takes a message once more.

@@ -12,6 +12,7 @@ type request struct {
 	refused bool   // the broker ends connections on it
 	key     uint64 // see suspicion
 	filter  string
+	qos     uint8  // of SUBSCRIBE
 	raw     []byte // the packet
 }
 

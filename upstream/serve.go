@@ -31,6 +31,27 @@ func (t *traffic) opened(present bool, keepAlive uint16) (dropped []outgoing) {
 	return dropped
 }
 
+// remap has what waits for the broker go by another map.
+func (t *traffic) remap(m *topicMap) {
+	old := t.win.topics
+	if *m == old {
+		return
+	}
+	t.win.topics = *m
+	t.d.stats.DroppedDown.Add(uint64(t.w.forget()))
+	for i := range t.win.out.list {
+		o := &t.win.out.list[i]
+		topic, payload := o.raw.Split()
+		topic = old.published(topic)
+		t.win.out.bytes -= len(o.raw)
+		o.raw = mqtt.AppendPublish(nil, m.Publish, topic, payload, o.qos, o.raw.Retain(), o.id)
+		t.win.out.bytes += len(o.raw)
+	}
+	for i := range t.win.requests {
+		t.encode(&t.win.requests[i])
+	}
+}
+
 // hold is the end of a connection that another one follows at once: what is not answered waits
 // for that. QoS 0 messages that were written have gone.
 func (t *traffic) hold() {

@@ -26,6 +26,7 @@ type Stats struct {
 	DroppedDown        atomic.Uint64 // QoS 0 published while there was no connection
 	DroppedCongested   atomic.Uint64 // QoS 0 published while the broker did not read
 	DroppedPublishRate atomic.Uint64 // QoS 0 beyond those that may wait for Options.PublishRate
+	Outside            atomic.Uint64 // messages received to topics outside of the topic map
 	DroppedInvalid     atomic.Uint64 // QoS 0 published with an impossible topic or size
 	DroppedWills       atomic.Uint64 // messages nobody waited for, not published in time
 	RefusedCongested   atomic.Uint64 // messages with a Token answered with ErrCongested

@@ -10,7 +10,7 @@ import (
 func (t *traffic) request(token Token, kind EventKind, filter string, qos uint8) {
 	var err error
 	switch {
-	case !mqtt.ValidString(filter):
+	case !mqtt.ValidString(filter), len(t.win.topics.Subscribe)+len(filter) > mqtt.MaxString:
 		err = ErrInvalid
 	case !t.w.open && !t.w.holding:
 		err = ErrLost
@@ -21,16 +21,22 @@ func (t *traffic) request(token Token, kind EventKind, filter string, qos uint8)
 		t.events.report(Event{Kind: kind, Token: token, Err: err, Topic: filter})
 		return
 	}
-	r := request{id: t.newID(), kind: kind, token: token, filter: filter}
-	if kind == EventSubscribed {
-		r.raw = mqtt.EncodeSubscribe(r.id, filter, qos)
-		r.key = t.d.keys.topic(mqtt.TypeSubscribe, qos, false, filter)
-	} else {
-		r.raw = mqtt.EncodeUnsubscribe(r.id, filter)
-		r.key = t.d.keys.topic(mqtt.TypeUnsubscribe, 0, false, filter)
-	}
+	r := request{id: t.newID(), kind: kind, token: token, filter: filter, qos: qos}
+	t.encode(&r)
 	t.win.requests = append(t.win.requests, r)
 	t.pump()
+}
+
+// encode makes the packet of a request.
+func (t *traffic) encode(r *request) {
+	filter := t.win.topics.filter(r.filter)
+	if r.kind == EventSubscribed {
+		r.raw = mqtt.EncodeSubscribe(r.id, filter, r.qos)
+		r.key = t.d.keys.topic(mqtt.TypeSubscribe, r.qos, false, "", filter)
+		return
+	}
+	r.raw = mqtt.EncodeUnsubscribe(r.id, filter)
+	r.key = t.d.keys.topic(mqtt.TypeUnsubscribe, 0, false, "", filter)
 }
 
 // answered takes SUBACK and UNSUBACK.

@@ -344,8 +344,8 @@ type Link interface {
 	// waits for Nudge, as it does until Want is called.
 	Want(now time.Duration, wanted bool)
 
-	// Home is the address of the broker that accepted last, and may have the session; ""
-	// if none has.
+	// Home is the address of the broker that accepted last, and may have the session, and
+	// behind it a mark of where that has the topics; "" if none has.
 	Home() string
 
 	// Deadline is when the Link next wants Advance, or has something to report; Never if it

@@ -15,6 +15,7 @@ type window struct {
 	requests requests
 	care     caution
 	pace     pace
+	topics   topicMap
 }
 
 // caution is how carefully a Link sends. It outlives connections.

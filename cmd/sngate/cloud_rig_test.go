@@ -70,6 +70,7 @@ func newCloudRig(t *testing.T, s *cloud.Section) *cloudRig {
 	}
 	opts.Upstream.Credentials = r.secrets.Of(accounts.of)
 	r.secrets.Add(cfg.Broker.Password.Reveal(), cfg.Broker.Signer.Key.Reveal())
+	opts.Session.Limits.PrefixSize = accounts.prefixSize
 	opts.Store = store.InMemory()
 	opts.Listeners = []listen.Options{{Address: gatewayAddr}}
 	opts.Listen = func(o listen.Options) (listen.Listener, error) {

@@ -43,6 +43,11 @@ func (a *accounts) of(clientID string) (credential.Connect, error) {
 	return a.book.Load().Connect(clientID, time.Now())
 }
 
+// prefixSize says how much the broker has before the topics of a client, or before its filters.
+func (a *accounts) prefixSize(clientID string, filters bool) (octets, slashes int) {
+	return a.book.Load().PrefixSize(clientID, filters)
+}
+
 // watch looks after the file, if there is one, until stop is called.
 func (a *accounts) watch() (stop func()) {
 	if a.source.File() == "" {

@@ -57,6 +57,7 @@ func runGateway(ctx context.Context, cfg *conf.Config, log zerolog.Logger) (err 
 	}
 	defer accounts.watch()()
 	opts.Upstream.Credentials, opts.UnreadCredentials = accounts.of, accounts.unread.Load
+	opts.Session.Limits.PrefixSize = accounts.prefixSize
 	if opts.Store, err = openStore(cfg.Store, log); err != nil {
 		return err
 	}

@@ -51,6 +51,7 @@ var upstreamDrops = [...]struct {
 	{"congested", func(s *upstream.Stats) *atomic.Uint64 { return &s.DroppedCongested }},
 	{"invalid", func(s *upstream.Stats) *atomic.Uint64 { return &s.DroppedInvalid }},
 	{"publish_rate", func(s *upstream.Stats) *atomic.Uint64 { return &s.DroppedPublishRate }},
+	{"outside_topic_map", func(s *upstream.Stats) *atomic.Uint64 { return &s.Outside }},
 	{"refused_congested", func(s *upstream.Stats) *atomic.Uint64 { return &s.RefusedCongested }},
 	{"oversize", func(s *upstream.Stats) *atomic.Uint64 { return &s.Oversize }},
 	{"duplicate", func(s *upstream.Stats) *atomic.Uint64 { return &s.Duplicates }},

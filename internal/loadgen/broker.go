@@ -92,7 +92,7 @@ func (b *brokerConn) publish(topic string, payload []byte, qos uint8) {
 		}
 		id = b.id
 	}
-	b.out = mqtt.AppendPublish(b.out, topic, payload, qos, false, id)
+	b.out = mqtt.AppendPublish(b.out, "", topic, payload, qos, false, id)
 	b.unwritten.Signal()
 }
 

@@ -25,6 +25,8 @@ type Connect struct {
 	Password    []byte // nil: none
 	// Life is for how long after the connect the broker lets the password count; 0: for ever.
 	Life time.Duration
+	// Topics is where the broker has the topics of the client.
+	Topics Topics
 }
 
 // Errors of Book.Connect, possibly wrapped.
@@ -55,6 +57,7 @@ type Rules struct {
 	Default  Account // of everybody, as far as nothing else says more; a ClientID that is none is {client_id}
 	Entries  []Entry // the first that fits goes before the row in the table
 	Required bool    // a client without entry and row has no credentials
+	Topics   TopicMap
 	Signer   *Signer // makes the passwords that are not given; nil: nobody does
 }
 
@@ -68,7 +71,7 @@ type Book struct {
 func NewBook(rules Rules, table *Table) *Book { return &Book{rules: rules, table: table} }
 
 // Connect returns what CONNECT carries for a client that connects now, by the client id of its
-// device. The error is ErrNone or ErrTooLong; it shows no value.
+// device. The error is ErrNone, ErrTooLong or ErrTopics; it shows no value.
 func (b *Book) Connect(clientID string, now time.Time) (Connect, error) {
 	of := values{client: clientID, now: now, book: b, row: b.table.row(clientID)}
 	who, known := b.account(&of)
@@ -81,6 +84,9 @@ func (b *Book) Connect(clientID string, now time.Time) (Connect, error) {
 		return Connect{}, err
 	}
 	if c.Username, err = who.Username.fill(&of); err != nil {
+		return Connect{}, err
+	}
+	if c.Topics, err = b.topics(&of); err != nil {
 		return Connect{}, err
 	}
 	password, err := who.Password.fill(&of)

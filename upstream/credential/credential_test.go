@@ -92,12 +92,12 @@ func TestTheFirstEntryGoesBeforeTheRow(t *testing.T) {
 		},
 	}
 	for id, want := range map[string]Connect{
-		"pump-1":  {"pump-1", true, "row-1", []byte("rp-1"), 0},
-		"pump-2":  {"pump-2", true, "all-gw", []byte("rp-2"), 0},
-		"meter-1": {"m/S3", true, "entry-meter-1", []byte("{literal}"), 0},
-		"door-1":  {"door-1", true, "all-gw", []byte("door"), 0},
-		"door-12": {"door-12", true, "all-gw", []byte("{literal}"), 0},
-		"lamp-1":  {"lamp-1", true, "all-gw", []byte("{literal}"), 0},
+		"pump-1":  {"pump-1", true, "row-1", []byte("rp-1"), 0, Topics{}},
+		"pump-2":  {"pump-2", true, "all-gw", []byte("rp-2"), 0, Topics{}},
+		"meter-1": {"m/S3", true, "entry-meter-1", []byte("{literal}"), 0, Topics{}},
+		"door-1":  {"door-1", true, "all-gw", []byte("door"), 0, Topics{}},
+		"door-12": {"door-12", true, "all-gw", []byte("{literal}"), 0, Topics{}},
+		"lamp-1":  {"lamp-1", true, "all-gw", []byte("{literal}"), 0, Topics{}},
 	} {
 		got, err := NewBook(rules, rows).Connect(id, time.Time{})
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {

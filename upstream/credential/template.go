@@ -109,6 +109,11 @@ func (t Template) Names() []string {
 	return names
 }
 
+// has reports whether there is a placeholder with a name in t.
+func (t Template) has(name string) bool {
+	return slices.ContainsFunc(t.parts, func(p part) bool { return p.name == name })
+}
+
 // Format keeps what may be a password out of whatever prints a Template.
 func (t Template) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("***")) }
 

@@ -280,7 +280,7 @@ func (s *site) connect(first []byte, paused bool) {
 }
 
 func publishPacket(topic string, payload []byte) []byte {
-	return mqtt.AppendPublish(nil, topic, payload, 0, false, 0)
+	return mqtt.AppendPublish(nil, "", topic, payload, 0, false, 0)
 }
 
 func TestOwnerIsGivenAllThatComes(t *testing.T) {

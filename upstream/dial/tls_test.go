@@ -85,7 +85,7 @@ func TestTLSTakesAllThatIsWrittenInOrder(t *testing.T) {
 		c, o, broker := connectTLS(t, d, accept, peer)
 		var want []byte
 		for i := range 300 {
-			p := mqtt.AppendPublish(nil, "t", bytes.Repeat([]byte{byte(i)}, i), 0, false, 0)
+			p := mqtt.AppendPublish(nil, "", "t", bytes.Repeat([]byte{byte(i)}, i), 0, false, 0)
 			want = append(want, p...)
 			c.Write(p)
 		}
@@ -119,7 +119,7 @@ func TestTLSTakesAllThatIsWrittenInOrder(t *testing.T) {
 }
 
 func publishPacketTLS(topic, payload string) []byte {
-	return mqtt.AppendPublish(nil, topic, []byte(payload), 0, false, 0)
+	return mqtt.AppendPublish(nil, "", topic, []byte(payload), 0, false, 0)
 }
 
 // Neither a broker that reads nothing nor one that does not finish the handshake holds up who

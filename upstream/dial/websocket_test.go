@@ -85,7 +85,7 @@ func TestWebSocketTakesAllThatIsWrittenInOrder(t *testing.T) {
 		c, o, broker := connectWeb(t, d, accept, false)
 		var want []byte
 		for i := range 300 {
-			p := mqtt.AppendPublish(nil, "t", bytes.Repeat([]byte{byte(i)}, i), 0, false, 0)
+			p := mqtt.AppendPublish(nil, "", "t", bytes.Repeat([]byte{byte(i)}, i), 0, false, 0)
 			want = append(want, p...)
 			c.Write(p)
 		}

@@ -14,7 +14,7 @@ func ExampleDecoder() {
 	go func() {
 		defer broker.Close()
 		_, _ = broker.Write([]byte{0x20, 2, 0, 0}) // CONNACK
-		_, _ = broker.Write(mqtt.AppendPublish(nil, "pumps/1/set", []byte("on"), 1, false, 7))
+		_, _ = broker.Write(mqtt.AppendPublish(nil, "", "pumps/1/set", []byte("on"), 1, false, 7))
 	}()
 
 	var d mqtt.Decoder

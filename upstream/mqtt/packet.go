@@ -74,16 +74,17 @@ func PublishLen(topic string, payload []byte, qos uint8) int {
 	return n
 }
 
-// AppendPublish appends a PUBLISH (MQTT 3.1.1 section 3.3). The caller has checked
-// the topic and the size.
-func AppendPublish(b []byte, topic string, payload []byte, qos uint8, retain bool, id uint16) []byte {
+// AppendPublish appends a PUBLISH (MQTT 3.1.1 section 3.3) to the topic of which prefix and topic
+// are the parts. The caller has checked it and the size.
+func AppendPublish(b []byte, prefix, topic string, payload []byte, qos uint8, retain bool, id uint16) []byte {
 	first := byte(TypePublish<<4) | qos<<1
 	if retain {
 		first |= flagRetain
 	}
-	b = appendLength(append(b, first), PublishLen(topic, payload, qos))
-	b = append(b, byte(len(topic)>>8), byte(len(topic)))
-	b = append(b, topic...)
+	name := len(prefix) + len(topic)
+	b = appendLength(append(b, first), len(prefix)+PublishLen(topic, payload, qos))
+	b = append(b, byte(name>>8), byte(name))
+	b = append(append(b, prefix...), topic...)
 	if qos > 0 {
 		b = append(b, byte(id>>8), byte(id))
 	}

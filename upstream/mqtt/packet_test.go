@@ -135,7 +135,7 @@ func FuzzAppendPublish(f *testing.F) {
 		}
 		m := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
 		m.TopicName, m.Payload, m.Qos, m.Retain, m.MessageID = topic, payload, qos, retain, id
-		got := AppendPublish(nil, topic, payload, qos, retain, id)
+		got := AppendPublish(nil, "", topic, payload, qos, retain, id)
 		if want := encode(m); !bytes.Equal(got, want) {
 			t.Fatalf("PUBLISH % x, want % x", got, want)
 		}
@@ -174,7 +174,7 @@ func TestAppendAgreesWithTheGeneralCodec(t *testing.T) {
 func TestEveryPrefixOfAPacketIsIncomplete(t *testing.T) {
 	for _, whole := range [][]byte{
 		{0x20, 2, 1, 0},
-		AppendPublish(nil, "topic", make([]byte, 200), 1, false, 9),
+		AppendPublish(nil, "", "topic", make([]byte, 200), 1, false, 9),
 		AppendAck(nil, TypePubrel, 5),
 		{0x90, 3, 0, 1, 0},
 		AppendBare(nil, TypePingresp),
@@ -211,7 +211,7 @@ func TestClaimedLengthsAllocateNothing(t *testing.T) {
 func TestCodecAllocations(t *testing.T) {
 	b := make([]byte, 0, 256)
 	payload := make([]byte, 32)
-	if n := testing.AllocsPerRun(100, func() { b = AppendPublish(b[:0], "site/temperature", payload, 1, false, 7) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { b = AppendPublish(b[:0], "", "site/temperature", payload, 1, false, 7) }); n != 0 {
 		t.Errorf("AppendPublish: %v allocations", n)
 	}
 	if n := testing.AllocsPerRun(100, func() { b = AppendAck(b[:0], TypePuback, 7) }); n != 0 {
@@ -222,7 +222,7 @@ func TestCodecAllocations(t *testing.T) {
 		raw  []byte
 		want float64
 	}{
-		{AppendPublish(nil, "site/temperature", payload, 1, false, 7), 2}, // topic and payload
+		{AppendPublish(nil, "", "site/temperature", payload, 1, false, 7), 2}, // topic and payload
 		{AppendAck(nil, TypePuback, 7), 0},
 	} {
 		r := bytes.NewReader(c.raw)

@@ -82,7 +82,7 @@ func TestScannerRefusesWhatCannotBe(t *testing.T) {
 }
 
 func TestScannerAllocatesNothing(t *testing.T) {
-	one := AppendPublish(nil, "bench/up/1", make([]byte, 32), 1, false, 9)
+	one := AppendPublish(nil, "", "bench/up/1", make([]byte, 32), 1, false, 9)
 	s := NewScanner(bytes.NewReader(bytes.Repeat(one, 2000)), 100)
 	var v View
 	if n := testing.AllocsPerRun(1000, func() {

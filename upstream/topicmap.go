@@ -1,0 +1,74 @@
+package upstream
+
+// Where the broker has the topics of a client, of which its owner knows nothing.
+
+import (
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"strings"
+
+	"sngate/upstream/credential"
+	"sngate/upstream/mqtt"
+)
+
+// errOutside is why a message is not delivered: what the client has subscribed to is below the
+// prefix, so it has not subscribed to this, at least not by the topic map of today.
+var errOutside = errors.New("upstream: its topic is outside of the topic map")
+
+// topicMap maps the topics of one client. The zero value leaves them as they are.
+type topicMap struct{ credential.Topics }
+
+const sharePrefix = "$share/"
+
+// filter returns what the broker is asked for. A shared subscription stays one.
+func (m *topicMap) filter(filter string) string {
+	if m.DeliverAs != "" && filter == m.DeliverAs {
+		return m.Subscribe + "#"
+	}
+	if m.Subscribe == "" {
+		return filter
+	}
+	if rest, shared := strings.CutPrefix(filter, sharePrefix); shared {
+		if group, below, found := strings.Cut(rest, "/"); found {
+			return sharePrefix + group + "/" + m.Subscribe + below
+		}
+	}
+	return m.Subscribe + filter
+}
+
+// delivered returns the topic that the client knows of one of the broker; ok is false outside of
+// the map.
+func (m *topicMap) delivered(topic string) (name string, ok bool) {
+	rest, below := strings.CutPrefix(topic, m.Subscribe)
+	if m.DeliverAs != "" { // the filter with "#" matches the level above, too
+		return m.DeliverAs, below || topic == strings.TrimSuffix(m.Subscribe, "/")
+	}
+	return rest, below && rest != ""
+}
+
+// published returns the topic that the client knows of one that it publishes to.
+func (m *topicMap) published(topic string) string { return strings.TrimPrefix(topic, m.Publish) }
+
+// will returns a will as the broker is told it.
+func (m *topicMap) will(w *Will) *mqtt.Will {
+	if w == nil {
+		return nil
+	}
+	own := mqtt.Will(*w)
+	own.Topic = m.Publish + w.Topic
+	return &own
+}
+
+// mark tells the filters of this map from those of another; "" for none.
+func (m *topicMap) mark() string {
+	if m.Subscribe == "" && m.DeliverAs == "" {
+		return ""
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(m.Subscribe + "\x00" + m.DeliverAs)) // a hash does not fail
+	return fmt.Sprintf("%08x", h.Sum32())
+}
+
+// homeMark stands between the address of a broker and the mark of a map, in Link.Home.
+const homeMark = "#"
