@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"encoding/pem"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -33,6 +34,10 @@ func (p *Process) learnSecrets() {
 		name, value, _ := strings.Cut(variable, "=")
 		if strings.HasPrefix(name, "SNGATE_") && (strings.HasSuffix(name, "_PASSWORD") || strings.HasSuffix(name, "_KEY")) {
 			p.secrets.Add(value)
+		}
+		if proxy, err := url.Parse(value); err == nil && proxy.User != nil && strings.HasSuffix(strings.ToUpper(name), "_PROXY") {
+			password, _ := proxy.User.Password()
+			p.secrets.Add(password)
 		}
 	}
 }
