@@ -296,7 +296,9 @@ func TestABrokerBehindAProxy(t *testing.T) {
 			fault := func(value, host, reason, text string) {
 				t.Helper()
 				t.Setenv(variable, value)
-				wantWebFault(t, startGateway(t, s.url(host), s.settings(nil)), reason, text, proxyPassword, "hunter3",
+				g := startGateway(t, s.url(host), s.settings(nil))
+				defer g.Stop() // or it would take the client id of the next one
+				wantWebFault(t, g, reason, text, proxyPassword, "hunter3",
 					base64.StdEncoding.EncodeToString([]byte(proxyUser+":"+proxyPassword)))
 			}
 			fault(p.url(false), webHost, "proxy_auth", "the proxy "+p.addr+" wants a user name and password, in "+variable+": 407")
@@ -320,7 +322,7 @@ func TestABrokerBehindAProxy(t *testing.T) {
 			}
 			made := p.tunnels.Load()
 			t.Setenv("NO_PROXY", "test")
-			g = startGateway(t, s.url("localhost"), s.settings(nil))
+			g = startGateway(t, s.url("localhost"), s.settings(testgateway.Settings{"gateway.client_id": `"other"`})) // the first goes on
 			g.AwaitReady(200)
 			if p.tunnels.Load() != made {
 				t.Error("this machine is reached through the proxy")
