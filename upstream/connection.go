@@ -56,7 +56,7 @@ func (l *dedicated) take(now time.Duration, in *dial.Input) {
 		return
 	}
 	in.Done()
-	if c == l.renew.conn {
+	if c == l.renew.next() {
 		l.renewal(now, in)
 		return
 	}
@@ -122,7 +122,7 @@ func (l *dedicated) accepted(now time.Duration, present bool) {
 	l.t.remap(topics)
 	e := l.acceptedAs(now)
 	e.SessionPresent = present
-	l.renew.begun(now, l.greeting)
+	l.renew = renewingOf(now, l.greeting)
 	l.state, l.out.open, l.greeting = stateUp, true, nil
 	l.d.losses.opened()
 	l.d.closers.forget(l.params.ClientID)
@@ -141,7 +141,7 @@ func (l *dedicated) acceptedAs(now time.Duration) Event {
 	if own {
 		l.d.stats.Reconnects.Add(1)
 	}
-	if l.renew.silent { // what has been lived through stays as it was
+	if l.renew.unnoticed() { // what has been lived through stays as it was
 		l.d.stats.Renewals.Add(1)
 		had, has := l.greeting.c.Will, l.params.Will
 		return Event{Kind: EventRenewed, NoWill: had == nil, OldWill: had != nil && had != has}
@@ -336,7 +336,7 @@ func (l *dedicated) left(now time.Duration) {
 	then := l.state
 	l.out.detach()
 	switch {
-	case then == stateMoving && l.renew.conn != nil:
+	case then == stateMoving && l.renew.next() != nil:
 		l.renewNow(now)
 		return
 	case then == stateMoving:

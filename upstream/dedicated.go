@@ -27,13 +27,13 @@ type dedicated struct {
 	drainBy   time.Duration // a CloseDrain waits until then; Never: none does
 
 	retry retry
-	renew renewing
+	renew *renewing // nil: the credentials of the connection do not end
 	out   output
 	t     traffic
 }
 
 func newDedicated(d *shared, inbox Inbox, owner any) *dedicated {
-	l := &dedicated{d: d, drainBy: Never, renew: renewing{at: Never}, out: output{d: d}}
+	l := &dedicated{d: d, drainBy: Never, out: output{d: d}}
 	l.mail = mailbox{inbox: inbox, link: l, owner: owner}
 	l.mail.looper, _ = inbox.(Looper)
 	l.t = newTraffic(d, &l.events, &l.out)

@@ -13,11 +13,16 @@ type output struct {
 	// DISCONNECT: what is not sent because of it is due again in the next connection.
 	open bool
 	// holding: another connection follows at once. What is for the broker waits for it: QoS 0
-	// messages in held, number of them, and all else where it waits to be answered.
+	// messages in held, and all else where it waits to be answered.
 	holding bool
-	held    []byte
-	number  int
+	held    *held        // nil: none
 	buf     *mqtt.Buffer // to be written by flush; nil while empty
+}
+
+// held are QoS 0 messages that wait for another connection.
+type held struct {
+	raw    []byte
+	number int
 }
 
 // congested reports that size more bytes would exceed what may wait for the broker. A
@@ -29,7 +34,10 @@ func (w *output) congested(size int) bool {
 
 // waiting returns the bytes not yet taken by the connection.
 func (w *output) waiting() int {
-	n := len(w.held)
+	n := 0
+	if w.held != nil {
+		n = len(w.held.raw)
+	}
 	if w.buf != nil {
 		n += len(w.buf.B)
 	}
@@ -71,26 +79,35 @@ func (w *output) disconnect() {
 
 // hold appends a QoS 0 message to those that wait for the next connection.
 func (w *output) hold(raw []byte) {
-	w.held = append(w.held, raw...)
-	w.number++
+	if w.held == nil {
+		w.held = new(held)
+	}
+	w.held.raw = append(w.held.raw, raw...)
+	w.held.number++
 }
 
 // forget drops the messages that waited, and returns how many there were.
 func (w *output) forget() (dropped int) {
-	dropped, w.held, w.number = w.number, nil, 0
+	if h := w.held; h != nil {
+		dropped, w.held = h.number, nil
+	}
 	return dropped
 }
 
 // release ends holding: the messages that waited are written to a connection that is open, or
 // dropped. It returns how many were dropped.
 func (w *output) release() (dropped int) {
-	if w.holding = false; w.number > 0 && w.open {
-		b := w.buffer(mqtt.TypePublish)
-		b.B = append(b.B, w.held...)
-		w.d.stats.PacketsOut[mqtt.TypePublish].Add(uint64(w.number - 1))
-		w.number = 0
+	h := w.held
+	if w.holding, w.held = false, nil; h == nil {
+		return 0
 	}
-	return w.forget()
+	if !w.open {
+		return h.number
+	}
+	b := w.buffer(mqtt.TypePublish)
+	b.B = append(b.B, h.raw...)
+	w.d.stats.PacketsOut[mqtt.TypePublish].Add(uint64(h.number - 1))
+	return 0
 }
 
 // flush writes what is queued and reports whether there was something, and the connection

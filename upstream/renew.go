@@ -34,19 +34,33 @@ const (
 	maxRenewRetry = time.Minute
 )
 
-// begun notes how long the credentials of a connection count that has just been accepted. They are
-// renewed when four fifths of that are over, or up to a tenth later, so that not all are at once.
-func (r *renewing) begun(now time.Duration, g *greeting) {
-	*r = renewing{at: Never}
-	if g.life > 0 {
-		r.life = g.life
-		r.at = now - time.Since(g.begun) + g.life/5*4 + time.Duration(g.d.opt.Rand()*float64(g.life/10))
+// renewingOf is for a connection that has just been accepted. Its credentials are renewed when four
+// fifths of their life are over, or up to a tenth later, so that not all are at once.
+func renewingOf(now time.Duration, g *greeting) *renewing {
+	if g.life <= 0 {
+		return nil
 	}
+	at := now - time.Since(g.begun) + g.life/5*4 + time.Duration(g.d.opt.Rand()*float64(g.life/10))
+	return &renewing{life: g.life, at: at}
 }
+
+// next is the new connection; nil: there is none.
+func (r *renewing) next() *dial.Conn {
+	if r == nil {
+		return nil
+	}
+	return r.conn
+}
+
+// unnoticed reports whether the owner does not know of the end of the old one.
+func (r *renewing) unnoticed() bool { return r != nil && r.silent }
 
 // due is when there is something to do about an open connection.
 func (r *renewing) due() time.Duration {
-	if r.conn != nil {
+	switch {
+	case r == nil:
+		return Never
+	case r.conn != nil:
 		return r.by
 	}
 	return r.at
@@ -60,6 +74,9 @@ func (r *renewing) later(now time.Duration, random float64) time.Duration {
 
 // stop takes it back.
 func (r *renewing) stop() {
+	if r == nil {
+		return
+	}
 	if c := r.conn; c != nil && !c.Unqueue() {
 		c.Abandon()
 	}

@@ -20,7 +20,7 @@ func (l *dedicated) renewDue(now time.Duration) {
 		l.renewLater(now)
 		return
 	}
-	r := &l.renew
+	r := l.renew
 	r.at, r.conn, r.proceed, r.greeting, r.by = Never, c, proceed, g, Never
 }
 
@@ -52,7 +52,7 @@ func (l *dedicated) renewal(now time.Duration, in *dial.Input) {
 
 // renewNow lets the new connection say CONNECT: the old one has gone.
 func (l *dedicated) renewNow(now time.Duration) {
-	r := &l.renew
+	r := l.renew
 	l.out.conn, l.greeting, r.conn = r.conn, r.greeting, nil
 	l.state, l.until = stateReconnecting, now+l.d.opt.ConnectTimeout
 	l.greeting.c = l.connectParams()
@@ -62,7 +62,7 @@ func (l *dedicated) renewNow(now time.Duration) {
 
 // renewFailed tells the owner of a connection that did not come back.
 func (l *dedicated) renewFailed() {
-	if l.renew.silent {
+	if l.renew.unnoticed() {
 		l.renew.silent = false
 		l.t.closed()
 	}
