@@ -69,7 +69,7 @@ func TestTLSIsWired_Case170(t *testing.T) {
 	}
 	want := secure.Options{
 		Brokers: []string{"a:8883", "c:1"}, ServerName: "x", CAFile: ca, CertFile: "{client_id}.pem", KeyFile: "{client_id}.key",
-		ALPN: []string{"y"}, MinVersion: tls.VersionTLS13,
+		ALPN: []string{"y"}, MinVersion: tls.VersionTLS13, MaxClients: 10002,
 	}
 	if got := upstreamOptions(cfg).TLS; !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
