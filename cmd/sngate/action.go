@@ -24,6 +24,14 @@ const (
 	exitTimeout = 27 // sub -W: the time is over, as mosquitto_sub has it
 )
 
+// The exit codes of probe, which monitoring systems in the manner of Nagios understand. A wrong
+// command line is a failure for them.
+const (
+	exitProbeWarning = 1
+	exitProbeFailed  = 2
+	exitNotProbed    = 3
+)
+
 // usageError is a fault of the command line: the exit code is 2.
 type usageError struct{ msg string }
 

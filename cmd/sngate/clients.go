@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -77,9 +76,6 @@ func (c *apiClient) host() (string, error) {
 		if address = cfg.Ops.Address; address == "" {
 			return "", fmt.Errorf("ops.address is empty in %s: the gateway answers no questions", configName(path))
 		}
-	}
-	if strings.HasPrefix(address, ":") {
-		address = net.JoinHostPort("127.0.0.1", address[1:])
 	}
 	return dialable(address), nil
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -97,4 +99,13 @@ func (a *accounts) look() {
 	a.fault = ""
 	a.book.Store(book)
 	a.log.Info().Str("file", a.source.File()).Msg("credentials file read again")
+}
+
+// ownClientID is the client id of the gateway's own connection to the broker.
+func ownClientID(cfg *conf.Config) (string, error) {
+	host, err := os.Hostname()
+	if err != nil && cfg.Gateway.ClientID == "" {
+		return "", fmt.Errorf("gateway.client_id is not set and the host has no name: %w", err)
+	}
+	return cfg.Gateway.MQTTClientID(host), nil
 }

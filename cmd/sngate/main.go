@@ -39,6 +39,7 @@ func commands() []command {
 		{"sub", "{-t TOPIC | --predefined ID}... [options]", "subscribe as an MQTT-SN client and print what arrives", setupSub},
 		{"clients", "[options]", "list the devices of a running gateway", setupClients},
 		{"client", "ID [options]", "show one device of a running gateway", setupClient},
+		{"probe", "[options]", "try the way to the broker and through a gateway, step by step", setupProbe},
 		{"bench", "MODE [options]", "load a gateway with simulated devices and measure it", setupBench},
 		{"decode", "[HEX... | -]", "explain datagrams", setupDecode},
 		{"version", "", "print the version", setupVersion},

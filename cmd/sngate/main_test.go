@@ -56,6 +56,18 @@ func TestWrongCommandLinesEndWithTheFaultAndCode2(t *testing.T) {
 		{"decode", "no datagram given"},
 		{"decode -x", "unknown option -x"},
 
+		{"probe x", `unexpected argument "x"`},
+		{"probe --no-broker --no-gateway", "nothing to probe"},
+		{"probe --no-gateway --gateway x", "one is enough"},
+		{"probe --no-broker --fallback 1", "--fallback is about a broker"},
+		{"probe --fallback 0", "from 1 to 1000"},
+		{"probe --yes", "a client id that --client names"},
+		{"probe --client pump-1", "the broker ends its connection and publishes its will"},
+		{"probe --topic a/#", "without + and #"},
+		{"probe --timeout 0", "more than 0"},
+		{"probe --listen :0 --json", "--listen prints no results"},
+		{"probe --interval 0.5", "at least 1 second"},
+
 		{"bench", "give a mode: one of up, down, mixed, connect, sleep"},
 		{"bench sideways", `unknown mode "sideways"`},
 		{"bench up down", `unexpected argument "down"`},

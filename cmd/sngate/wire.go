@@ -9,11 +9,13 @@ import (
 	"log/slog"
 	"maps"
 	"math"
+	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -93,9 +95,9 @@ func gatewayOptions(cfg *conf.Config, log zerolog.Logger) (gateway.Options, erro
 	if err != nil {
 		return gateway.Options{}, err
 	}
-	host, err := os.Hostname()
-	if err != nil && cfg.Gateway.ClientID == "" {
-		return gateway.Options{}, fmt.Errorf("gateway.client_id is not set and the host has no name: %w", err)
+	clientID, err := ownClientID(cfg)
+	if err != nil {
+		return gateway.Options{}, err
 	}
 	listeners, err := listenerOptions(cfg.Listener)
 	if err != nil {
@@ -103,7 +105,7 @@ func gatewayOptions(cfg *conf.Config, log zerolog.Logger) (gateway.Options, erro
 	}
 	return gateway.Options{
 		ID:                cfg.Gateway.ID,
-		ClientID:          cfg.Gateway.MQTTClientID(host),
+		ClientID:          clientID,
 		Shards:            cfg.Gateway.Shards,
 		NoEventLoop:       cfg.Gateway.EventLoop == "off",
 		Version:           version.Version,
@@ -379,6 +381,9 @@ func brokerLevel(level slog.Level) zerolog.Level {
 
 // dialable turns the address a server listens on into one to connect to.
 func dialable(address string) string {
+	if strings.HasPrefix(address, ":") {
+		return net.JoinHostPort("127.0.0.1", address[1:])
+	}
 	a, err := netip.ParseAddrPort(address)
 	if err != nil || !a.Addr().IsUnspecified() {
 		return address

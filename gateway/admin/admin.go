@@ -67,15 +67,18 @@ type Server struct {
 var ErrAddress = errors.New("operator's address")
 
 // Listen binds the address, so that a wrong one is an error at the start, and
-// begins to serve. shutdown ends it.
-func Listen(opts Options) (*Server, error) {
-	listener, err := net.Listen("tcp", opts.Address)
+// begins to serve. Shutdown ends it.
+func Listen(opts Options) (*Server, error) { return Serve(opts.Address, Handler(opts)) }
+
+// Serve is Listen with another handler, within the same limits.
+func Serve(address string, handler http.Handler) (*Server, error) {
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("%w %s: %w", ErrAddress, opts.Address, err)
+		return nil, fmt.Errorf("%w %s: %w", ErrAddress, address, err)
 	}
 	s := &Server{
 		server: &http.Server{
-			Handler:           notingAnswers(Handler(opts)),
+			Handler:           notingAnswers(handler),
 			ConnContext:       withConn,
 			ReadHeaderTimeout: readTimeout,
 			ReadTimeout:       readTimeout,

@@ -30,10 +30,16 @@ type tlsSite struct {
 
 func startTLS(t testing.TB, extra ...string) *tlsSite {
 	t.Helper()
+	return startTLSWith(t, nil, extra...)
+}
+
+// startTLSWith starts one that knows users; nil: it asks nobody who they are.
+func startTLSWith(t testing.TB, users map[string]string, extra ...string) *tlsSite {
+	t.Helper()
 	s := &tlsSite{t: t, ca: securetest.NewCA(t, "site ca"), dir: t.TempDir()}
 	s.ca.Write(t, s.at("ca.pem"))
 	s.ca.Issue(t, securetest.Certificate{DNS: []string{"localhost"}}).Write(t, s.at("broker.pem"), s.at("broker.key"))
-	s.Broker = mosquitto.Start(t, mosquitto.Options{Persistence: t.TempDir(), Extra: append([]string{
+	s.Broker = mosquitto.Start(t, mosquitto.Options{Persistence: t.TempDir(), Users: users, Extra: append([]string{
 		"cafile " + s.at("ca.pem"), "certfile " + s.at("broker.pem"), "keyfile " + s.at("broker.key"), "max_queued_messages 0",
 	}, extra...)})
 	return s
