@@ -45,7 +45,7 @@ func demandsOf(profile string) []demand {
 		list := strings.Join(names, ", ")
 		return demand{"broker.credentials_file", "a file with the columns client_id, " + list + " and key", func(b *Broker) bool {
 			return b.CredentialsFile != "" || !slices.ContainsFunc(names, func(name string) bool {
-				return strings.Contains(b.ClientID+b.Username+b.Signer.Fields, "{"+name+"}")
+				return strings.Contains(b.ClientID+b.Username+b.Signer.Fields+b.TopicMap.Publish+b.TopicMap.Subscribe, "{"+name+"}")
 			})
 		}}
 	}

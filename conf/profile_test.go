@@ -127,7 +127,9 @@ func TestWhatAProfileNeedsIsNamed(t *testing.T) {
 		{"azure-event-grid", "url = 'ssl://a'", `test.toml:1: broker.cert_file: is missing for the profile "azure-event-grid"; want the certificate of each device, such as "certs/{client_id}.pem"`},
 		{"tencent-iot-hub", "url = 'a'", `test.toml:1: broker.credentials_file: is missing for the profile "tencent-iot-hub"; want a file with the columns client_id, product_id, device_name and key`},
 		{"tencent-iot-hub", "url = 'a'\ncredentials_file = 'few.csv'\nusername = '{client_id};{expiry}'",
-			`test.toml:2: broker.client_id: has {product_id}, which is no placeholder; want {client_id}, {gateway}, {host}, {now}, {now_ms}, {expiry}, {env:NAME} (the value is that of the profile)`},
+			`test.toml:2: broker.client_id: has {product_id}, which is no placeholder; want {client_id}, {gateway}, {host}, {now}, {now_ms}, {expiry}, {env:NAME} (the value is that of the profile)` + "\n" +
+				`test.toml:2: broker.topic_map.publish: has {product_id}, which is no placeholder; want {client_id}, {gateway}, {host}, {env:NAME} (the value is that of the profile)` + "\n" +
+				`test.toml:2: broker.topic_map.subscribe: has {product_id}, which is no placeholder; want {client_id}, {gateway}, {host}, {env:NAME} (the value is that of the profile)`},
 		{"alibaba-iot", "url = 'ssl://a'", `test.toml:1: broker.credentials_file: is missing for the profile "alibaba-iot"; want a file with the columns client_id, product_key, device_name and key`},
 		{"emqx-cloud", "url = 'ssl://a'", `test.toml:1: broker.credentials_file: is missing for the profile "emqx-cloud"; want user names and passwords of the devices, or broker.username and broker.password`},
 		{"hivemq-cloud", "url = 'ssl://a'", `test.toml:1: broker.credentials_file: is missing for the profile "hivemq-cloud"; want user names and passwords of the devices, or broker.username and broker.password`},
@@ -141,7 +143,7 @@ func TestWhatAProfileNeedsIsNamed(t *testing.T) {
 		"profile = 'aws-iot'\nurl = 'ssl://a'\nusername = 'u'\npassword = 'p'", // a custom authorizer
 		"profile = 'azure-iot-hub'\nurl = 'ssl://a'\ncert_file = 'certs/{client_id}.pem'\nkey_file = 'certs/{client_id}.key'\nsigner.type = ''",
 		"profile = 'azure-iot-hub'\nurl = 'ssl://a'\nsigner.key = 'c2VjcmV0'",
-		"profile = 'tencent-iot-hub'\nurl = 'a'\nsigner.key = 'c2VjcmV0'\nclient_id = 'P{client_id}'\nusername = 'P{client_id};12010126;{now};{expiry}'",
+		"profile = 'tencent-iot-hub'\nurl = 'a'\nsigner.key = 'c2VjcmV0'\nclient_id = 'P{client_id}'\nusername = 'P{client_id};12010126;{now};{expiry}'\ntopic_map = { publish = 'P/{client_id}/', subscribe = 'P/{client_id}/' }",
 		"profile = 'hivemq-cloud'\nurl = 'ssl://a'\nusername = 'u'\npassword = 'p'",
 	} {
 		mustParse(t, "[broker]\n"+more)

@@ -164,6 +164,7 @@ type Topics struct {
 	AtHub  string // the same at the hub
 	Filter string // that the device subscribes to
 	Down   string // one of the hub that reaches it so
+	Got    string // the same as the device has it
 }
 
 // Topics returns some that the hub has for the device.
@@ -171,13 +172,13 @@ func (s *Section) Topics() Topics {
 	switch s.Profile {
 	case "azure-iot-hub":
 		own := "devices/pump-7/messages/"
-		return Topics{own + "events/", own + "events/", own + "devicebound/#", own + "devicebound/to=7"}
+		return Topics{"topic=status", own + "events/topic=status", "devicebound", own + "devicebound/to=7", "devicebound"}
 	case "tencent-iot-hub":
 		own := "1A17RZR3XX/pump7/"
-		return Topics{own + "event", own + "event", own + "#", own + "control"}
+		return Topics{"event", own + "event", "#", own + "control", "control"}
 	case "alibaba-iot":
 		own := "/a1B2c3D4e5F/pump7/user/"
-		return Topics{own + "update", own + "update", own + "#", own + "get"}
+		return Topics{"update", own + "update", "#", own + "get", "get"}
 	}
-	return Topics{"site/up", "site/up", "site/down/#", "site/down/1"}
+	return Topics{"site/up", "site/up", "site/down/#", "site/down/1", "site/down/1"}
 }

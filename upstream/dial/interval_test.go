@@ -60,12 +60,12 @@ func TestAClientThatConnectsTooSoonWaitsWithoutASlot(t *testing.T) {
 		if id := connected(t, l); id != "other" {
 			t.Fatalf("%q connects, and not the other client", id)
 		}
-		time.Sleep(2*time.Second - 1)
+		time.Sleep(2*time.Second - time.Nanosecond)
 		synctest.Wait()
 		if l.Dialled() > 0 {
 			t.Fatal("too soon")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if id := connected(t, l); id != "dev" {
 			t.Fatalf("%q connects", id)
 		}
@@ -87,7 +87,7 @@ func TestTheFirstConnectWaitsForThatOfAnEarlierProcess(t *testing.T) {
 		if l.Dialled() > 0 {
 			t.Fatal("too soon")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		connected(t, l)
 	})
 }
