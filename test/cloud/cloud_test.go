@@ -26,18 +26,27 @@ func TestThePageIsFollowed(t *testing.T) {
 	for _, s := range Sections(t, "../../docs/CLOUD.md") {
 		t.Run(s.Profile, func(t *testing.T) {
 			t.Parallel()
-			follow(t, program, &s)
+			follow(t, program, &s, func(*hub.Options) {}, func(string) string { return "" })
 		})
+		if strings.Contains(s.Text, "use port 443, with `alpn = [\"x-amzn-mqtt-ca\"]`") {
+			web++
+			t.Run(s.Profile+" on port 443", func(t *testing.T) {
+				t.Parallel()
+				follow(t, program, &s, func(o *hub.Options) { o.Port443 = true }, func(string) string { return "SNGATE_BROKER_ALPN=x-amzn-mqtt-ca" })
+			})
+		}
 		if path, ok := webPath(&s); ok {
 			web++
 			t.Run(s.Profile+" by WebSocket", func(t *testing.T) {
 				t.Parallel()
-				followOver(t, program, &s, path)
+				follow(t, program, &s, func(o *hub.Options) { o.WebSocket = true }, func(address string) string {
+					return "SNGATE_BROKER_URL=wss://" + address + path
+				})
 			})
 		}
 	}
-	if web != 2 {
-		t.Errorf("%d sections have a URL for WebSocket", web)
+	if web != 3 {
+		t.Errorf("%d sections say how to use port 443, want 3", web)
 	}
 }
 
@@ -50,18 +59,14 @@ func webPath(s *Section) (path string, ok bool) {
 	return m[1], true
 }
 
-func follow(t *testing.T, program string, s *Section) { followOver(t, program, s, "") }
-
-// followOver is follow by WebSocket with a path, if there is one.
-func followOver(t *testing.T, program string, s *Section, path string) {
+// follow does what the page says. change is how the hub is another one, and variable what the
+// page sets for that one.
+func follow(t *testing.T, program string, s *Section, change func(*hub.Options), variable func(address string) string) {
 	ca, folder := securetest.NewCA(t, "hub"), t.TempDir()
 	s.Place(t, folder, ca)
-	h := s.Hub(t, ca, func(o *hub.Options) { o.WebSocket = path != "" })
+	h := s.Hub(t, ca, change)
 	address := h.Listen(t)
-	env := s.Environment(address)
-	if path != "" {
-		env = append(env, "SNGATE_BROKER_URL=wss://"+address+path)
-	}
+	env := append(s.Environment(address), variable(address))
 	g := testgateway.StartIn(t, program, folder, env)
 	g.AwaitReady(200)
 	testgateway.Eventually(t, "the log says that the gateway is connected", func() bool {
