@@ -22,8 +22,8 @@ type dedicated struct {
 	connectBy time.Duration // the end of the last Connect, if it has not had to wait for a slot
 	greeting  *greeting     // of the connect in progress; nil: there is none
 	home      *dial.Broker  // of the last accepted connection: it may have the session; nil: none
-	homeMark  string        // of the topics of that session, see topicMap.mark
-	closes    int           // EventClosed is owed, this many times
+	homeMark  mapMark       // of the topics of that session
+	closes    int32         // EventClosed is owed, this many times
 	drainBy   time.Duration // a CloseDrain waits until then; Never: none does
 
 	retry retry

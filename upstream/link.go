@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"sngate/upstream/mqtt"
@@ -40,7 +39,7 @@ func (l *dedicated) setParams(c *Connect) {
 	l.t.in.setUnreleased(c.Unreleased)
 	l.SetWill(c.Will)
 	if l.home == nil {
-		address, mark, _ := strings.Cut(c.Home, homeMark)
+		address, mark := splitMark(c.Home)
 		l.home, l.homeMark = l.d.dial.BrokerAt(address), mark
 	}
 }
@@ -172,10 +171,7 @@ func (l *dedicated) Home() string {
 	if l.home == nil {
 		return ""
 	}
-	if l.homeMark != "" {
-		return l.home.Address() + homeMark + l.homeMark
-	}
-	return l.home.Address()
+	return withMark(l.home.Address(), l.homeMark)
 }
 
 // Nudge implements Link.

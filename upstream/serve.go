@@ -34,10 +34,14 @@ func (t *traffic) opened(present bool, keepAlive uint16) (dropped []outgoing) {
 // remap has what waits for the broker go by another map.
 func (t *traffic) remap(m *topicMap) {
 	old := t.win.topics
-	if *m == old {
+	if *m == *old {
 		return
 	}
-	t.win.topics = *m
+	t.win.topics = &t.d.unmapped
+	if *m != t.d.unmapped {
+		own := *m
+		t.win.topics = &own
+	}
 	t.d.stats.DroppedDown.Add(uint64(t.w.forget()))
 	for i := range t.win.out.list {
 		o := &t.win.out.list[i]

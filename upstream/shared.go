@@ -16,6 +16,8 @@ type shared struct {
 	closers closers
 	keys    keys
 	rate    rate.Limit // of PUBLISH; see pace
+
+	unmapped topicMap // leaves topics as they are: of the Links without a map
 }
 
 // notice reports a habit, the first time.

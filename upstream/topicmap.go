@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"math"
+	"strconv"
 	"strings"
 
 	"sngate/upstream/credential"
@@ -60,15 +62,38 @@ func (m *topicMap) will(w *Will) *mqtt.Will {
 	return &own
 }
 
-// mark tells the filters of this map from those of another; "" for none.
-func (m *topicMap) mark() string {
+// mapMark tells the filters of one topicMap from those of another; 0: it has none.
+type mapMark uint32
+
+func (m *topicMap) mark() mapMark {
 	if m.Subscribe == "" && m.DeliverAs == "" {
-		return ""
+		return 0
 	}
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(m.Subscribe + "\x00" + m.DeliverAs)) // a hash does not fail
-	return fmt.Sprintf("%08x", h.Sum32())
+	return mapMark(max(h.Sum32(), 1))
 }
 
-// homeMark stands between the address of a broker and the mark of a map, in Link.Home.
-const homeMark = "#"
+// markBehind stands between the address of a broker and the mark of a map, in Link.Home.
+const markBehind = "#"
+
+// withMark returns what Link.Home says of the address of a broker.
+func withMark(address string, mark mapMark) string {
+	if mark == 0 {
+		return address
+	}
+	return fmt.Sprintf("%s%s%08x", address, markBehind, uint32(mark))
+}
+
+// splitMark takes that apart. A mark that is none is that of a map that nobody has.
+func splitMark(home string) (address string, mark mapMark) {
+	address, text, marked := strings.Cut(home, markBehind)
+	if !marked {
+		return address, 0
+	}
+	n, err := strconv.ParseUint(text, 16, 32)
+	if err != nil {
+		n = math.MaxUint32
+	}
+	return address, mapMark(n)
+}

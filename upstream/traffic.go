@@ -24,7 +24,7 @@ func newTraffic(d *shared, events *eventLog, w *output) traffic {
 	// A broker that remembers packet identifiers of an earlier life of the gateway
 	// would take a new QoS 2 message with one of them for a repetition.
 	first := uint16(d.opt.Rand() * (lastOwnID + 1))
-	return traffic{d: d, events: events, w: w, win: window{d: d, events: events, out: outbox{lastID: first}, pace: pace{at: Never}}}
+	return traffic{d: d, events: events, w: w, win: window{d: d, events: events, out: outbox{lastID: first}, pace: pace{at: Never}, topics: &d.unmapped}}
 }
 
 // discard forgets the session: everything in flight, both ways.

@@ -15,7 +15,7 @@ type window struct {
 	requests requests
 	care     caution
 	pace     pace
-	topics   topicMap
+	topics   *topicMap // never nil, never changed
 }
 
 // caution is how carefully a Link sends. It outlives connections.
