@@ -17,8 +17,16 @@ func (t *traffic) request(token Token, kind EventKind, filter string, qos uint8)
 	case len(t.win.requests) >= maxRequests || t.w.congested(len(filter)):
 		err = ErrCongested
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		t.events.report(Event{Kind: kind, Token: token, Err: err, Topic: filter})
+		return
+	case !t.win.topics.has(filter):
+		e := Event{Kind: kind, Token: token, Topic: filter}
+		if kind == EventSubscribed {
+			e.Refusal = Refusal{RefusedForGood, "it is not the topic of messages in the topic map"}
+		}
+		t.events.report(e)
 		return
 	}
 	r := request{id: t.newID(), kind: kind, token: token, filter: filter, qos: qos}

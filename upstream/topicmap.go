@@ -23,9 +23,14 @@ type topicMap struct{ credential.Topics }
 
 const sharePrefix = "$share/"
 
+// has reports whether there are messages for a filter of the client. Where all have one name they
+// are subscribed to by that name alone: a hub that has one place for them refuses parts of it, or
+// ends the connection.
+func (m *topicMap) has(filter string) bool { return m.DeliverAs == "" || filter == m.DeliverAs }
+
 // filter returns what the broker is asked for. A shared subscription stays one.
 func (m *topicMap) filter(filter string) string {
-	if m.DeliverAs != "" && filter == m.DeliverAs {
+	if m.DeliverAs != "" {
 		return m.Subscribe + "#"
 	}
 	if m.Subscribe == "" {

@@ -130,6 +130,16 @@ func TestOneTopicForAllBelow(t *testing.T) {
 		if got := topics(o.take(upstream.EventMessage)); !slices.Equal(got, []string{"commands", "commands", "commands", "commands"}) {
 			t.Errorf("delivered %v", got)
 		}
+		for _, other := range []string{"#", "+", "other", "commands/#"} {
+			o.Subscribe(w.now(), 3, other, 1)
+			o.Unsubscribe(w.now(), 4, other)
+			if e := o.want(upstream.EventSubscribed, other); e.Refusal.Kind != upstream.RefusedForGood {
+				t.Errorf("%q: %+v", other, e)
+			}
+			if e := o.want(upstream.EventUnsubscribed, other); e.Err != nil || e.Refusal.Kind != upstream.NotRefused {
+				t.Errorf("%q: %+v", other, e)
+			}
+		}
 		o.Unsubscribe(w.now(), 2, "commands")
 		w.runUntilIdle()
 		w.b.Publish(upstreamtest.Message{Topic: m.Subscribe + "x", QoS: 1})

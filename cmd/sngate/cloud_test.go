@@ -177,6 +177,8 @@ func wantRefusals(ctx context.Context, t *testing.T, r *cloudRig, d *snclient.Cl
 	if r.Profile == "azure-iot-hub" {
 		_, err := d.Subscribe(ctx, snclient.Name("site/#"), 1)
 		notSupported("a wildcard", err)
+		_, err = d.Subscribe(ctx, snclient.Name("site/commands"), 1)
+		notSupported("a topic that the hub has not", err)
 	}
 	notSupported("a device that nobody knows", r.device("stranger", "10.0.1.2:5000", nil).Connect(ctx))
 }
