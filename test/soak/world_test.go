@@ -17,6 +17,7 @@ import (
 	"sngate/gateway/gatewaytest"
 	"sngate/gateway/listen"
 	"sngate/gateway/session"
+	"sngate/internal/eventloop/looptest"
 	"sngate/topicreg"
 	"sngate/upstream"
 	"sngate/upstream/upstreamtest"
@@ -110,6 +111,7 @@ func (w *world) startGateway() {
 		ClientID:    "sngate-soak",
 		Version:     "soak",
 		Shards:      1 + int(w.seed%2), // with one, a run is as good as repeatable
+		NoEventLoop: w.seed%4 < 2, NewEventLoop: looptest.New,
 		Listeners:   []listen.Options{{Address: w.gatewayAddr.String()}},
 		MaxSessions: len(w.devices),
 		Session: &session.Config{ // the defaults, but for the probe
@@ -213,6 +215,19 @@ func (c *tally) ReadFrom(b []byte) (int, netip.AddrPort, error) {
 		c.read.Add(1)
 	}
 	return n, from, err
+}
+
+func (c *tally) TryReadFrom(b []byte) (int, netip.AddrPort, bool) {
+	n, from, ok := c.Conn.TryReadFrom(b)
+	if ok {
+		c.read.Add(1)
+	}
+	return n, from, ok
+}
+
+func (c *tally) TryWriteTo(b []byte, to netip.AddrPort) error {
+	_, err := c.WriteTo(b, to)
+	return err
 }
 
 func (c *tally) WriteTo(b []byte, to netip.AddrPort) (int, error) {
