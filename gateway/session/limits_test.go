@@ -364,6 +364,28 @@ func TestReleasedMessageOfOtherLimitsIsSentAgain(t *testing.T) {
 	}
 }
 
+// What is stored is not refused when the device repeats it: it would be delivered all the same.
+func TestRepeatOfWhatWasStoredUnderOtherLimitsIsNotRefused(t *testing.T) {
+	refusing := Limits{MaxQoS: 1, RefuseQoS: true, NoRetain: true, RefuseRetain: true}
+	for _, l := range []Limits{refusing, {MaxQoS: 2, MaxPayload: 4, MaxTopicBytes: 2}} {
+		r, id := away(t, durably(all))
+		m := sn12.Publish{QoS: 2, Retain: true, TopicID: id, MsgID: 7, Data: []byte("x")}
+		r.send(m)
+		r.stored()
+		r.want("safe", sn12.PubRec{MsgID: 7})
+		r.changeLimits(l)
+		r.restart()
+		r.wantAction("", Action{Kind: ActionReopen, KeepAlive: 600})
+		m.DUP = true
+		r.send(m)
+		r.wantDrop("not refused")
+		r.want("still safe", sn12.PubRec{MsgID: 7})
+		m.MsgID = 8
+		r.send(m)
+		r.want("a new one is", sn12.PubAck{TopicID: id, MsgID: 8, ReturnCode: sn12.RejectedNotSupported})
+	}
+}
+
 func TestSubscriptionsAreGrantedWhatTheBrokerTakes(t *testing.T) {
 	for _, c := range []struct{ max, qos, granted, want uint8 }{{1, 2, 1, 1}, {0, 2, 0, 0}, {1, 1, 1, 1}, {1, 2, 0, 0}, {2, 2, 2, 2}} {
 		r := newRig(t, taking(Limits{MaxQoS: c.max}))

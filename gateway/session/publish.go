@@ -22,6 +22,9 @@ func (ul *uplink) onPublish(st *step, m *dialogue.Message) {
 	if news {
 		ul.s.ids.ownByUse(st, m.TopicID)
 	}
+	if m.QoS > 0 && m.MsgID != 0 && ul.repeated(st, m) {
+		return // though the limits may be others than when it came first
+	}
 	if why := ul.beyondLimits(topic, m); why != ReasonNone {
 		ul.refusePublish(st, m, dialogue.NotSupported, why)
 		return
@@ -32,9 +35,6 @@ func (ul *uplink) onPublish(st *step, m *dialogue.Message) {
 	}
 	if m.MsgID == 0 {
 		ul.refusePublish(st, m, dialogue.NotSupported, ReasonInvalidMessageID)
-		return
-	}
-	if ul.repeated(st, m) {
 		return
 	}
 	ul.msgIDs.published(m.MsgID)
