@@ -25,7 +25,7 @@ func (t *traffic) badPacket(p *mqtt.Packet) {
 // process or an earlier one, is not reported again: that makes QoS 2 exactly once, and spares
 // a QoS 1 message that waits for its device a second copy after a reconnect.
 func (t *traffic) message(p *mqtt.Packet) {
-	if !t.w.open && !t.w.holding {
+	if !t.w.open && (!t.w.holding || p.QoS > 0 && t.keepAlive.paused) {
 		return // not acknowledged: the broker sends it again in the next connection
 	}
 	e := Event{

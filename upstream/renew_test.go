@@ -498,3 +498,27 @@ func TestALossDuringARenewalIsALoss(t *testing.T) {
 		r.o.want(upstream.EventUp, "again")
 	})
 }
+
+// What comes at the end of a connection that is paused would be held by the owner beyond its bounds.
+func TestARenewalOfAPausedConnectionLeavesMessagesWithTheBroker(t *testing.T) {
+	renewing(t, upstream.Options{}, hourly, func(r *renewals) {
+		r.o.Pause()
+		p := r.begun()
+		upstreamtest.Want[*packets.DisconnectPacket](r.p, "in good order")
+		for id := range uint16(200) {
+			r.p.Publish("down", "x", 1+byte(id%2), id+1, false)
+		}
+		r.runUntilIdle()
+		r.o.wantQuiet("nothing is taken of what the broker keeps")
+		r.p.Conn.Close()
+		r.runUntilIdle()
+		p.Accept(true)
+		r.o.want(upstream.EventRenewed, "renewed")
+		p.Publish("down", "x", 1, 1, true)
+		r.runUntilIdle()
+		r.o.wantQuiet("the pause goes on")
+		r.o.Resume()
+		r.runUntilIdle()
+		r.o.want(upstream.EventMessage, "it comes again")
+	})
+}
