@@ -193,3 +193,19 @@ func TestMovesKeepToTheConnectInterval(t *testing.T) {
 		}
 	})
 }
+
+// Who waits for the connect interval has not tried the broker, however often it gives up.
+func TestAConnectThatIsPutOffSaysNothingOfTheBroker(t *testing.T) {
+	withCluster(t, upstream.Options{ConnectInterval: time.Minute, SlotWait: 12 * time.Second}, func(c *cluster) {
+		o := c.r.link()
+		for range 4 {
+			o.Connect(c.r.now(), persistent)
+			c.r.pass(12 * time.Second)
+			o.want(upstream.EventRefused, "too soon after the start")
+		}
+		c.wantInUse(0, "a:1", "nothing has been dialled")
+		if n := c.a.dials.Load() + c.b.dials.Load(); n != 0 {
+			t.Errorf("%d dials", n)
+		}
+	})
+}

@@ -85,8 +85,8 @@ func (d *Dialer) InUse() (index int, address string) {
 	return d.fail.current, d.fail.broker().address
 }
 
-// Broker returns the broker that c is to, which is known from its first Input on; nil
-// before it has had a slot.
+// Broker returns the broker that c is to, for who has had Opened or a later Input; nil: it has
+// not been tried.
 func (c *Conn) Broker() *Broker { return c.broker }
 
 // Answered notes that the broker has answered the connect c.

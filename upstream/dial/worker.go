@@ -152,6 +152,7 @@ func (d *Dialer) putOff(c *Conn, wait time.Duration) bool {
 	d.active--
 	d.stats.Dialling.Add(-1)
 	d.stats.Waiting.Add(1)
+	c.broker = nil // it has not been tried
 	c.turn.timer = time.AfterFunc(wait, func() { d.dueAgain(c) })
 	d.late[c] = struct{}{}
 	delete(d.conns, c)
