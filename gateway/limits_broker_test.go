@@ -174,6 +174,23 @@ func TestStatusIsWhatTheBrokerTakes(t *testing.T) {
 	}
 }
 
+// With what stands before it at the broker the topic is too long.
+func TestStatusThatTheBrokerDoesNotTakeIsNotSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := session.Limits{MaxQoS: 2, MaxTopicBytes: 12, PrefixSize: func(string, bool) (octets, slashes int) { return 9, 1 }}
+		r := newRig(t, func(o *Options) { o.StatusTopic, o.Session.Limits = "gw/7", &l })
+		got := r.observe()
+		r.restart()
+		if err := r.gateway.Stop(4 * time.Second); err != nil {
+			t.Fatal(err)
+		}
+		got.want(t, "neither online nor offline")
+		if lines := r.logged("publishing the gateway status failed", "topic", "error"); len(lines) == 0 || lines[0] != "gw/7 | limits_max_topic_bytes" {
+			t.Errorf("the log says %q", lines)
+		}
+	})
+}
+
 func TestConnectWithAWillIsRefusedBeforeAnythingIsAskedOfTheBroker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := hubLimits

@@ -1,8 +1,11 @@
 package gateway
 
 import (
+	"errors"
+
 	"github.com/rs/zerolog"
 
+	"sngate/gateway/session"
 	"sngate/internal/deadline"
 	"sngate/upstream"
 )
@@ -26,7 +29,7 @@ const statusQoS = 1
 // the broker takes no wills.
 func (o *ownConnection) statusWill() *upstream.Will {
 	opts := &o.shard.gw.opts
-	if opts.StatusTopic == "" || !opts.Session.Limits.Wills() {
+	if opts.StatusTopic == "" || o.untold() != session.ReasonNone || !opts.Session.Limits.Wills() {
 		return nil
 	}
 	m := o.status(statusOffline)
@@ -40,11 +43,22 @@ func (o *ownConnection) status(text string) upstream.Publish {
 	return upstream.Publish{Topic: opts.StatusTopic, Payload: []byte(text), QoS: limits.QoS(statusQoS), Retain: limits.Retain(true)}
 }
 
+// untold tells why the broker is not told a status. What stands before the topic at the broker
+// may come from a file, so it is seen only now.
+func (o *ownConnection) untold() session.Reason {
+	opts := &o.shard.gw.opts
+	return opts.Session.Limits.Refuses(opts.ClientID, opts.StatusTopic, len(statusOffline), 0, false)
+}
+
 // sayOnline is called when the gateway's own connection is up, for the first time or
 // again: the broker may have published the will, or have forgotten its retained messages.
 func (o *ownConnection) sayOnline() {
 	if gw := o.shard.gw; gw.opts.StatusTopic == "" || o.announcing || gw.stopping.Load() {
 		return // the link sends again what the broker has not acknowledged
+	}
+	if why := o.untold(); why != session.ReasonNone {
+		o.statusFailed(errors.New(why.String()))
+		return
 	}
 	o.announcing = true
 	o.publishStatus(statusToken, statusOnline)
@@ -62,9 +76,14 @@ func (o *ownConnection) announced(ev *upstream.Event) {
 		return
 	}
 	o.announcing = false
-	if topic := o.shard.gw.opts.StatusTopic; ev.Err != nil {
-		o.shard.gw.broker.line(zerolog.WarnLevel, topic+ev.Err.Error()).Err(ev.Err).Str("topic", topic).Msg("publishing the gateway status failed")
+	if ev.Err != nil {
+		o.statusFailed(ev.Err)
 	}
+}
+
+func (o *ownConnection) statusFailed(why error) {
+	topic := o.shard.gw.opts.StatusTopic
+	o.shard.gw.broker.line(zerolog.WarnLevel, topic+why.Error()).Err(why).Str("topic", topic).Msg("publishing the gateway status failed")
 }
 
 // stop ends the gateway's own connection, with a last word if it is up. Should the
@@ -74,7 +93,7 @@ func (o *ownConnection) stop() {
 	s := o.shard
 	o.retryAt = deadline.Never
 	mode := upstream.CloseGraceful
-	if s.gw.opts.StatusTopic != "" && s.gw.broker.ready.Load() {
+	if s.gw.opts.StatusTopic != "" && o.untold() == session.ReasonNone && s.gw.broker.ready.Load() {
 		// Without a token there is always room for it.
 		o.publishStatus(0, statusOffline)
 		mode = upstream.CloseDrain
