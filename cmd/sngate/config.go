@@ -24,6 +24,7 @@ func check(_ context.Context, s streams, operands []string) error {
 		printFaults(s.stderr, err)
 		return &exitError{exitFailure}
 	}
+	warnings = append(warnings, ownCredentials(cfg, os.Environ())...)
 	for _, w := range append(warnings, shortages(cfg, systemCapacity())...) {
 		fmt.Fprintln(s.stderr, "warning:", w)
 	}

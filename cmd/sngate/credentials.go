@@ -101,6 +101,23 @@ func (a *accounts) look() {
 	a.log.Info().Str("file", a.source.File()).Msg("credentials file read again")
 }
 
+// ownCredentials warns of a gateway whose own connection would not come about: that is seen at the
+// start only, and devices may work without it.
+func ownCredentials(cfg *conf.Config, env []string) []conf.Warning {
+	id, err := ownClientID(cfg)
+	if err != nil {
+		return nil // which a start tells
+	}
+	book, _, err := cfg.Credentials(id, env).Read()
+	if err == nil {
+		_, err = book.Connect(id, time.Now())
+	}
+	if err == nil {
+		return nil
+	}
+	return []conf.Warning{{Key: "gateway.client_id", Msg: fmt.Sprintf("the gateway's own connection, as %q: %v", id, err)}}
+}
+
 // ownClientID is the client id of the gateway's own connection to the broker.
 func ownClientID(cfg *conf.Config) (string, error) {
 	host, err := os.Hostname()

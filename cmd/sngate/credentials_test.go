@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -83,5 +84,20 @@ func TestTheWatchOfTheCredentialsFileEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 		a.watch()()
+	}
+}
+
+// The gateway is one more device of the hub, which is easily forgotten.
+func TestCheckWarnsOfAGatewayWithoutCredentials(t *testing.T) {
+	t.Setenv("SNGATE_SESSION_MAX_SESSIONS", "10") // not to be warned of this machine's limits
+	table := write(t, "devices.csv", "client_id,product_key,device_name,key\nhall-3,p,d,swordfish\n")
+	for id, want := range map[string]string{
+		"hall-3": "",
+		"hall-4": "warning: gateway.client_id: the gateway's own connection, as \"hall-4\": no credentials for this client id: there is no value for {device_name}\n",
+	} {
+		path := write(t, "sngate.toml", fmt.Sprintf("gateway.client_id = %q\nbroker.profile = \"alibaba-iot\"\nbroker.url = \"ssl://127.0.0.1:1\"\nbroker.credentials_file = %q\n", id, table))
+		if code, stdout, stderr := call(t, "", "check", path); code != exitOK || stdout != "ok\n" || stderr != want {
+			t.Errorf("%s: code %d, %q, %q", id, code, stdout, stderr)
+		}
 	}
 }
