@@ -177,7 +177,10 @@ type Limits struct {
 	Wildcards      bool   `toml:"wildcards"`                         // in filters
 	PayloadMax     int    `toml:"payload_max" range:"0..268435455"`  // octets; 0: no limit
 
-	KeepAlive       []int         `toml:"keep_alive" range:"0..65535"`     // least and most, in seconds; empty: as the device's
+	KeepAlive []int `toml:"keep_alive" range:"0..65535"` // least and most, in seconds; empty: as the device's
+	// Kept to whatever it is: each SUBSCRIBE has one.
+	MaxFilters int `toml:"max_filters_per_subscribe" range:"0..65535"`
+
 	PublishRate     int           `toml:"publish_rate" range:"0..100000"`  // per second and connection; 0: no limit
 	ConnectInterval time.Duration `toml:"connect_interval" range:"0s..1m"` // 0: none
 }
