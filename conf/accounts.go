@@ -1,6 +1,9 @@
 package conf
 
-import "sngate/upstream/credential"
+import (
+	"sngate/internal/secretfile"
+	"sngate/upstream/credential"
+)
 
 // accountCheck checks what the broker is told of who connects.
 type accountCheck struct {
@@ -23,11 +26,18 @@ func (d accountCheck) all() {
 	if !ok {
 		return // which placeholders there are is not known
 	}
-	b.rules(table, lookup(d.env), func(key string, err error) {
+	rules := b.rules(table, lookup(d.env), func(key string, err error) {
 		if !d.bad[key] {
 			d.fault(key, "%v", err)
 		}
 	})
+	if len(b.SecureAddresses()) == 0 {
+		return
+	}
+	checkCertificate(d.decoder, "broker", &rules.Default)
+	for i := range rules.Entries {
+		checkCertificate(d.decoder, index("broker.device", i), &rules.Entries[i].Account)
+	}
 }
 
 // device checks one entry, and reads its file.
@@ -50,7 +60,7 @@ func (d accountCheck) device(e *BrokerDevice, at string) {
 		}
 		given = file
 		found, _ := d.locate(path)
-		data, _, err := readSecrets(found, maxMQTTText+2, shutFor(found, d.credentials))
+		data, _, err := readSecrets(found, maxMQTTText+2, secretfile.Shut(found, d.credentials))
 		if err != nil {
 			d.unreadable(file, path, err)
 			return
@@ -78,7 +88,7 @@ func (d accountCheck) credentialsFile() (table *credential.Table, ok bool) {
 	}
 	path := b.CredentialsFile
 	b.CredentialsFile, _ = d.locate(path)
-	data, _, err := readSecrets(b.CredentialsFile, maxCredentials, shutFor(b.CredentialsFile, d.credentials))
+	data, _, err := readSecrets(b.CredentialsFile, maxCredentials, secretfile.Shut(b.CredentialsFile, d.credentials))
 	if err != nil {
 		d.unreadable(at, path, err)
 		return nil, false

@@ -111,8 +111,8 @@ type Broker struct {
 	LocalAddresses []netip.Addr  `toml:"local_addresses"`           // empty: the system chooses
 	ServerName     string        `toml:"server_name"`               // "": the host of the URL
 	CAFile         string        `toml:"ca_file"`                   // "": the system's authorities
-	CertFile       string        `toml:"cert_file"`                 // a secure.Template; "": no certificate
-	KeyFile        string        `toml:"key_file"`                  // a secure.Template; set if CertFile is
+	CertFile       string        `toml:"cert_file"`                 // a template, as ClientID is; "": no certificate
+	KeyFile        string        `toml:"key_file"`                  // the same; set if CertFile is
 	ALPN           []string      `toml:"alpn"`
 	MinTLS         string        `toml:"min_tls" enum:"1.2,1.3"`
 	Mode           string        `toml:"mode" enum:"dedicated" later:"shared"`
@@ -150,7 +150,9 @@ type BrokerDevice struct {
 	Username     string `toml:"username"`
 	Password     Secret `toml:"password"` // also holds the content of PasswordFile, as it is
 	PasswordFile Secret `toml:"password_file"`
-	Key          Secret `toml:"key"` // for Broker.Signer
+	Key          Secret `toml:"key"`       // for Broker.Signer
+	CertFile     string `toml:"cert_file"` // templates, as in Broker; both, or "" for those there
+	KeyFile      string `toml:"key_file"`
 }
 
 // Signer makes passwords that are signatures, for devices that have none of their own.

@@ -8,14 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"sngate/internal/secretfile"
 	"sngate/upstream/credential"
-)
-
-// Who has access to a file of secrets: nobody but its owner, or, where systemd has loaded it and
-// may have let the user of the service in by the bits of the group, nobody else.
-const (
-	shutToAll    fs.FileMode = 0o077
-	shutToOthers fs.FileMode = 0o007
 )
 
 // Credentials says how those of a valid Config are come by.
@@ -29,7 +23,7 @@ type Credentials struct {
 // Credentials returns how to come by what devices say to the broker of who they are. gateway is
 // the client id of the gateway itself, env is as for Load.
 func (c *Config) Credentials(gateway string, env []string) *Credentials {
-	return &Credentials{broker: c.Broker, gateway: gateway, env: lookup(env), shut: shutFor(c.Broker.CredentialsFile, directoryOf(env))}
+	return &Credentials{broker: c.Broker, gateway: gateway, env: lookup(env), shut: secretfile.Shut(c.Broker.CredentialsFile, directoryOf(env))}
 }
 
 // File is the path of broker.credentials_file; "" without one.
@@ -83,14 +77,6 @@ func directoryOf(env []string) string {
 	return directory
 }
 
-// shutFor says who may have no access to a file.
-func shutFor(path, credentials string) fs.FileMode {
-	if credentials != "" && strings.HasPrefix(path, strings.TrimSuffix(credentials, "/")+"/") {
-		return shutToOthers
-	}
-	return shutToAll
-}
-
 // rules reads the templates; what is wrong with one is told with its key.
 func (b *Broker) rules(table *credential.Table, env credential.Environment, fault func(key string, err error)) credential.Rules {
 	known := table.Placeholders()
@@ -142,6 +128,7 @@ func (b *Broker) rules(table *credential.Table, env credential.Environment, faul
 		}
 		r.Entries = append(r.Entries, entry)
 	}
+	b.certificates(&r, table.Placeholders(), env, fault)
 	r.Topics = b.TopicMap.topics(table.Placeholders(), env, fault)
 	b.Signer.sign(&r, known, env, fault)
 	return r

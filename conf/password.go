@@ -3,9 +3,10 @@ package conf
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
+
+	"sngate/internal/secretfile"
 )
 
 // maxMQTTText bounds a text that MQTT carries, in octets: it writes the length in 16 bits.
@@ -77,13 +78,7 @@ func (d *decoder) readPassword(b *Broker, path string) ([]byte, error) {
 // locate finds a file that is named by path. loaded: it is a credential of the service, and
 // systemd says who can read it.
 func (d *decoder) locate(path string) (found string, loaded bool) {
-	if d.inCredentials(path) {
-		credential := filepath.Join(d.credentials, path)
-		if _, err := os.Lstat(credential); !errors.Is(err, fs.ErrNotExist) {
-			return credential, true
-		}
-	}
-	return path, false
+	return secretfile.Locate(path, d.credentials)
 }
 
 // inCredentials reports whether a file is looked for in the credentials' directory. A path

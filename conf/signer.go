@@ -50,15 +50,26 @@ func (s *Signer) sign(r *credential.Rules, known []string, env credential.Enviro
 // rowCheck is what the configuration wants of each row of a credentials file.
 type rowCheck struct {
 	needName bool // a password needs a user name beside it
+	tls      bool // a certificate is of use
 	signer   *Signer
 }
 
-func (b *Broker) rowCheck() rowCheck { return rowCheck{b.Username == "", &b.Signer} }
+func (b *Broker) rowCheck() rowCheck {
+	return rowCheck{b.Username == "", len(b.SecureAddresses()) > 0, &b.Signer}
+}
 
 // check looks at the values of a row, by column.
 func (c *rowCheck) check(at func(column string) string) error {
 	if c.needName && at(credential.ColumnPassword) != "" && at(credential.ColumnUsername) == "" {
 		return errors.New("there is a password and no username, here or in broker.username; MQTT has no password without a user name")
+	}
+	switch cert, key := at(credential.ColumnCertFile) != "", at(credential.ColumnKeyFile) != ""; {
+	case cert && !key:
+		return errors.New("there is a cert_file and no key_file; want both, or none")
+	case key && !cert:
+		return errors.New("there is a key_file and no cert_file; want both, or none")
+	case cert && !c.tls:
+		return errors.New(`there is a cert_file, and no broker is reached by TLS; want "ssl://" or "wss://" in broker.url`)
 	}
 	if err := c.signer.checkKey(at(credential.ColumnKey)); err != nil {
 		return fmt.Errorf("%s %w, as broker.signer wants it", credential.ColumnKey, err)

@@ -4,24 +4,31 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
+	"sngate/upstream/credential"
 	"sngate/upstream/secure"
 )
 
-// checkTLS checks what is said of TLS, and the files that are named.
+// checkTLS checks what is said of TLS, and the file of the authorities.
 func checkTLS(d *decoder, b *Broker) {
-	keys := []struct {
+	type given struct {
 		key string
 		set bool
-	}{
+	}
+	keys := []given{
 		{"broker.server_name", b.ServerName != ""},
 		{"broker.ca_file", b.CAFile != ""},
 		{"broker.cert_file", b.CertFile != ""},
 		{"broker.key_file", b.KeyFile != ""},
 		{"broker.alpn", len(b.ALPN) > 0},
 		{"broker.min_tls", b.MinTLS != "1.2"},
+	}
+	for i, e := range b.Device {
+		at := index("broker.device", i)
+		keys = append(keys, given{join(at, "cert_file"), e.CertFile != ""}, given{join(at, "key_file"), e.KeyFile != ""})
 	}
 	if len(b.SecureAddresses()) == 0 {
 		for _, k := range keys {
@@ -44,10 +51,14 @@ func checkTLS(d *decoder, b *Broker) {
 		d.fault("broker.alpn", `is set, and "wss://" always offers "http/1.1"; want none, or "ssl://" in broker.url`)
 	}
 	if b.CAFile != "" {
-		_, err := secure.ReadAuthorities(b.CAFile)
-		fileFault(d, err)
+		path, _ := d.locate(b.CAFile)
+		_, err := secure.ReadAuthorities(path)
+		fileFault(d, "broker", err)
 	}
-	checkPair(d, b)
+	checkPair(d, "broker", b.CertFile, b.KeyFile)
+	for i, e := range b.Device {
+		checkPair(d, index("broker.device", i), e.CertFile, e.KeyFile)
+	}
 }
 
 // isHost reports whether a text may be the name or the IP address of a host.
@@ -58,46 +69,69 @@ func isHost(text string) bool {
 	return !strings.ContainsAny(text, ":/@ \t{}")
 }
 
-// checkPair checks the client certificate and its key. Of those that each device has for itself
-// it knows the folder only.
-func checkPair(d *decoder, b *Broker) {
-	const cert, key = "broker.cert_file", "broker.key_file"
+// checkPair wants the client certificate and its key, or none of them, of [broker] or one of
+// [[broker.device]].
+func checkPair(d *decoder, at, certFile, keyFile string) {
+	cert, key := join(at, "cert_file"), join(at, "key_file")
 	switch {
-	case d.bad[cert] || d.bad[key] || b.CertFile == "" && b.KeyFile == "":
-		return
-	case b.KeyFile == "":
+	case d.bad[at] || d.bad[cert] || d.bad[key]:
+	case certFile != "" && keyFile == "":
 		d.fault(cert, "is set without %s; want both, or none", key)
-		return
-	case b.CertFile == "":
+	case certFile == "" && keyFile != "":
 		d.fault(key, "is set without %s; want both, or none", cert)
-		return
-	}
-	known := checkTemplate(d, cert, secure.Template(b.CertFile))
-	if checkTemplate(d, key, secure.Template(b.KeyFile)) && known {
-		_, err := secure.ReadPair(b.CertFile, b.KeyFile, d.credentials)
-		fileFault(d, err)
 	}
 }
 
-// checkTemplate checks the path of a file, and reports whether it is that of one file.
-func checkTemplate(d *decoder, at string, t secure.Template) bool {
-	if err := t.Check(); err != nil {
-		d.fault(at, "%v", err)
-		return false
+// certificates adds the paths of certificates to rules. known are the placeholders that there are.
+func (b *Broker) certificates(r *credential.Rules, known []string, env credential.Environment, fault func(key string, err error)) {
+	add := func(to *credential.Account, at, certFile, keyFile string) {
+		var err error
+		if to.CertFile, err = credential.Parse(certFile, known, env); err != nil {
+			fault(join(at, "cert_file"), err)
+		}
+		if to.KeyFile, err = credential.Parse(keyFile, known, env); err != nil {
+			fault(join(at, "key_file"), err)
+		}
 	}
-	if !t.PerClient() {
-		return true
+	add(&r.Default, "broker", b.CertFile, b.KeyFile)
+	for i, e := range b.Device {
+		add(&r.Entries[i].Account, index("broker.device", i), e.CertFile, e.KeyFile)
 	}
-	if info, err := os.Stat(t.Folder()); err != nil || !info.IsDir() {
-		d.fault(at, "is in %s, which is not a directory", quote(t.Folder()))
+}
+
+// checkCertificate reads the files of an account. Of those that each device has for itself it
+// knows the folder only.
+func checkCertificate(d *decoder, at string, a *credential.Account) {
+	if a.CertFile.None() || a.KeyFile.None() {
+		return
 	}
-	return false
+	cert, one := checkPath(d, join(at, "cert_file"), a.CertFile)
+	key, too := checkPath(d, join(at, "key_file"), a.KeyFile)
+	if one && too {
+		_, err := secure.ReadPair(cert, key, d.credentials)
+		fileFault(d, at, err)
+	}
+}
+
+// checkPath checks the path of a file, and reports whether it is that of one file.
+func checkPath(d *decoder, key string, t credential.Template) (path string, one bool) {
+	path, one = t.Start()
+	if one {
+		path, _ = d.locate(path)
+		return path, true
+	}
+	folder := filepath.Dir(path + "x")
+	found, _ := d.locate(folder)
+	if info, err := os.Stat(found); err != nil || !info.IsDir() {
+		d.fault(key, "is in %s, which is not a directory", quote(folder))
+	}
+	return "", false
 }
 
 // fileFault notes what is wrong with a file.
-func fileFault(d *decoder, err error) {
+func fileFault(d *decoder, at string, err error) {
 	var f *secure.FileError
 	if errors.As(err, &f) {
-		d.fault("broker."+f.Key, "%v", f)
+		d.fault(join(at, f.Key), "%v", f)
 	}
 }

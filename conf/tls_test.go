@@ -51,7 +51,7 @@ func TestFilesOfTLSAreChecked_Case171(t *testing.T) {
 		{"a.pem", "locked.key", "test.toml:4: broker.key_file: " + at("locked.key") + " is encrypted; want a key without a passphrase"},
 		{"a.key", "a.key", "test.toml:3: broker.cert_file: " + at("a.key") + " has no certificate in it (PEM)"},
 		{"none.pem", "a.key", "test.toml:3: broker.cert_file: " + at("none.pem") + " cannot be read: no such file or directory"},
-		{"{client}.pem", "a.key", `test.toml:3: broker.cert_file: has the placeholder "{client}", which is not known; want {client_id}`},
+		{"{client}.pem", "a.key", `test.toml:3: broker.cert_file: has {client}, which is no placeholder; want {client_id}, {gateway}, {host}, {env:NAME}`},
 		{"x/{client_id}.pem", "a.key", `test.toml:3: broker.cert_file: is in ` + quote(at("x")) + `, which is not a directory`},
 	} {
 		if got := mustRefuse(t, head+"cert_file = '"+at(c.cert)+"'\nkey_file = '"+at(c.key)+"'"); got != c.want {
@@ -60,5 +60,58 @@ func TestFilesOfTLSAreChecked_Case171(t *testing.T) {
 	}
 	if got := mustRefuse(t, head+"ca_file = '"+at("a.key")+"'"); !strings.HasPrefix(got, "test.toml:3: broker.ca_file: ") || !strings.HasSuffix(got, "has no certificate in it (PEM)") {
 		t.Error(got)
+	}
+}
+
+func TestCertificatesOfDevicesAreChecked(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(t.TempDir())
+	ca := securetest.NewCA(t, "ca")
+	for _, name := range []string{"a", "b"} {
+		path := filepath.Join(dir, name)
+		ca.Issue(t, securetest.Certificate{Name: name}).Write(t, path+".pem", path+".key")
+	}
+	ca.Write(t, filepath.Join(dir, "ca.pem"))
+	if err := os.Chmod(filepath.Join(dir, "a.key"), 0o440); err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"CREDENTIALS_DIRECTORY=" + dir, "SITE=hall"}
+	const head = "[broker]\nurl = 'ssl://broker'\n"
+	entry := func(cert, key string) string {
+		return head + "[[broker.device]]\nclient = 'pump-*'\ncert_file = '" + cert + "'\nkey_file = '" + key + "'"
+	}
+	put(t, filepath.Join(dir, "d.csv"), "client_id,cert_file,key_file,name\nlamp,l.pem,l.key,\nlight,,,Light\n", 0o600)
+	cfg := mustParse(t, head+"ca_file = 'ca.pem'\ncredentials_file = 'd.csv'\ncert_file = '{env:SITE}-{name}.pem'\nkey_file = '{gateway}-{host}.key'\n"+
+		strings.TrimPrefix(entry("a.pem", "a.key"), head), env...)
+	book, _, err := cfg.Credentials("gw", env).Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string][2]string{"lamp": {"l.pem", "l.key"}, "light": {"hall-Light.pem", "gw-broker.key"}, "pump-1": {"a.pem", "a.key"}} {
+		if cert, key, err := book.Certificate(id); err != nil || cert != want[0] || key != want[1] {
+			t.Errorf("%s: %s, %s, %v", id, cert, key, err)
+		}
+	}
+	mustParse(t, entry("{client_id}.pem", "b.key"), env...)
+	for _, c := range []struct{ text, want string }{
+		{entry("a.pem", "b.key"), "test.toml:6: broker.device[0].key_file: " + dir + "/b.key is not the key of the certificate in " + dir + "/a.pem"},
+		{entry("c.pem", "b.key"), "test.toml:5: broker.device[0].cert_file: c.pem cannot be read: no such file or directory"},
+		{entry("a.pem", ""), "test.toml:5: broker.device[0].cert_file: is set without broker.device[0].key_file; want both, or none"},
+		{entry("", "a.key"), "test.toml:6: broker.device[0].key_file: is set without broker.device[0].cert_file; want both, or none"},
+		{entry("no/{client_id}", "a.key"), `test.toml:5: broker.device[0].cert_file: is in "no", which is not a directory`},
+		{entry("{now}", "a.key"), "test.toml:5: broker.device[0].cert_file: has {now}, which is no placeholder; want {client_id}, {gateway}, {host}, {env:NAME}"},
+		{strings.Replace(entry("a.pem", "a.key"), "ssl:", "tcp:", 1), `test.toml:5: broker.device[0].cert_file: is set, and no broker is reached by TLS; want "ssl://" or "wss://" in broker.url` + "\n" +
+			`test.toml:6: broker.device[0].key_file: is set, and no broker is reached by TLS; want "ssl://" or "wss://" in broker.url`},
+		{strings.Replace(head, "ssl:", "tcp:", 1) + "credentials_file = 'd.csv'", `test.toml:3: broker.credentials_file: d.csv: line 2: there is a cert_file, and no broker is reached by TLS; want "ssl://" or "wss://" in broker.url`},
+	} {
+		if got := mustRefuse(t, c.text, env...); got != c.want {
+			t.Errorf("%s:\n got %s\nwant %s", c.text, got, c.want)
+		}
+	}
+	for row, want := range map[string]string{"lamp,l.pem,": "there is a cert_file and no key_file", "lamp,,l.key": "there is a key_file and no cert_file"} {
+		put(t, filepath.Join(dir, "d.csv"), "client_id,cert_file,key_file\n"+row+"\n", 0o600)
+		if got := mustRefuse(t, head+"credentials_file = 'd.csv'", env...); got != "test.toml:3: broker.credentials_file: d.csv: line 2: "+want+"; want both, or none" {
+			t.Error(got)
+		}
 	}
 }

@@ -29,7 +29,7 @@ func layers() map[string][]string {
 		"upstream/credential":      {"topicreg"},
 		"upstream/dial":            {"upstream/mqtt", "internal/rate", "internal/eventloop"},
 		"upstream/mqtt":            {},
-		"upstream/secure":          {},                                                  // TLS, of connections that others make
+		"upstream/secure":          {"internal/secretfile"},                             // TLS, of connections that others make
 		"upstream/upstreamtest":    {"upstream", "upstream/mqtt", "internal/eventloop"}, // for tests only
 		"upstream/websocket":       {},                                                  // WebSocket and HTTP proxies, over connections that others make
 		"store":                    {},
@@ -46,13 +46,14 @@ func layers() map[string][]string {
 		"gateway/oplog":            {"gateway/admin", "gateway/listen", "gateway/session", "snpacket", "topicreg", "internal/explain", "internal/rate"},
 		"gateway/persist":          {"gateway/session", "store", "internal/binrec"},
 		"gateway":                  {"gateway/oplog", "gateway/persist", "gateway/listen", "gateway/discovery", "gateway/metrics", "gateway/admin", "snpacket", "topicreg", "gateway/session", "gateway/session/dialogue", "gateway/session/sn12", "upstream", "store", "internal/deadline", "internal/eventloop", "internal/rate"},
-		"conf":                     {"topicreg", "upstream/credential", "upstream/secure", "upstream/websocket"},
+		"conf":                     {"topicreg", "internal/secretfile", "upstream/credential", "upstream/secure", "upstream/websocket"},
 		"embeddedbroker":           {"internal/rate"},
 		"internal/loadgen":         {"snpacket", "upstream/mqtt"}, // devices on one side, the broker on the other
 		"internal/probe":           {"internal", "snpacket", "upstream/credential", "upstream/mqtt", "upstream/secure", "upstream/websocket"},
 		"internal":                 {"snpacket", "topicreg"},
 		"cmd":                      {"snpacket", "topicreg", "gateway", "gateway/listen", "gateway/admin", "gateway/persist", "gateway/session", "upstream", "upstream/credential", "upstream/dial", "upstream/mqtt", "upstream/secure", "upstream/websocket", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/loadgen", "internal/probe", "internal/rate"},
 		"test":                     {"snpacket", "topicreg", "gateway", "gateway/listen", "gateway/admin", "gateway/session", "upstream", "upstream/secure", "upstream/websocket", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/loadgen", "internal/binrec", "internal/rate", "internal/secretstest", "cmd"},
+		"internal/secretfile":      {},
 		"internal/secretstest":     {"upstream/credential"}, // for tests only
 		"internal/eventloop":       {},                      // epoll, for one goroutine
 	}

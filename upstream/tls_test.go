@@ -21,7 +21,7 @@ func TestMissingCertificatesSayNothingOfTheBroker_Case171(t *testing.T) {
 		Fallbacks: []string{"other.example:1883"},
 		TLS: secure.Options{
 			Brokers: []string{"broker.example:1883"}, MinVersion: tls.VersionTLS12,
-			CertFile: secure.Template(dir + "/{client_id}.pem"), KeyFile: secure.Template(dir + "/{client_id}.key"),
+			Files: securetest.Files(dir + "/{client_id}"),
 		},
 	}
 	bubble(t, opt, func(r *rig) {

@@ -69,6 +69,7 @@ func newCloudRig(t *testing.T, s *cloud.Section) *cloudRig {
 		t.Fatal(err)
 	}
 	opts.Upstream.Credentials = r.secrets.Of(accounts.of)
+	opts.Upstream.TLS.Files = accounts.certificate
 	r.secrets.Add(cfg.Broker.Password.Reveal(), cfg.Broker.Signer.Key.Reveal())
 	opts.Session.Limits.PrefixSize = accounts.prefixSize
 	opts.Store = store.InMemory()

@@ -45,6 +45,11 @@ func (a *accounts) of(clientID string) (credential.Connect, error) {
 	return a.book.Load().Connect(clientID, time.Now())
 }
 
+// certificate says which files have the certificate of a client, and its key.
+func (a *accounts) certificate(clientID string) (certFile, keyFile string, err error) {
+	return a.book.Load().Certificate(clientID)
+}
+
 // prefixSize says how much the broker has before the topics of a client, or before its filters.
 func (a *accounts) prefixSize(clientID string, filters bool) (octets, slashes int) {
 	return a.book.Load().PrefixSize(clientID, filters)

@@ -196,6 +196,13 @@ func (p *probeOptions) broker(cfg *conf.Config, own, client, presents string) (*
 		return nil, err
 	}
 	source := cfg.Credentials(own, os.Environ())
+	o.TLS.Files = func(client string) (certFile, keyFile string, err error) {
+		book, _, err := source.Read()
+		if err != nil {
+			return "", "", err
+		}
+		return book.Certificate(client)
+	}
 	b := &probe.Broker{
 		Address: address, Scheme: "tcp", ClientID: client,
 		Identity: func() (credential.Connect, error) {

@@ -59,6 +59,7 @@ func runGateway(ctx context.Context, cfg *conf.Config, log zerolog.Logger) (err 
 	}
 	defer accounts.watch()()
 	opts.Upstream.Credentials, opts.UnreadCredentials = accounts.of, accounts.unread.Load
+	opts.Upstream.TLS.Files = accounts.certificate
 	opts.Session.Limits.PrefixSize = accounts.prefixSize
 	if opts.Store, err = openStore(cfg.Store, log); err != nil {
 		return err
@@ -278,8 +279,6 @@ func tlsOptions(b *conf.Broker) secure.Options {
 		Brokers:    b.SecureAddresses(),
 		ServerName: b.ServerName,
 		CAFile:     b.CAFile,
-		CertFile:   secure.Template(b.CertFile),
-		KeyFile:    secure.Template(b.KeyFile),
 		Loaded:     os.Getenv("CREDENTIALS_DIRECTORY"),
 		ALPN:       b.ALPN,
 		OverHTTP:   slices.Sorted(maps.Keys(b.WebSockets())),

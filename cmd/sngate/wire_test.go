@@ -68,7 +68,7 @@ func TestTLSIsWired_Case170(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := secure.Options{
-		Brokers: []string{"a:8883", "c:1"}, ServerName: "x", CAFile: ca, CertFile: "{client_id}.pem", KeyFile: "{client_id}.key",
+		Brokers: []string{"a:8883", "c:1"}, ServerName: "x", CAFile: ca,
 		ALPN: []string{"y"}, MinVersion: tls.VersionTLS13, MaxClients: 10002,
 	}
 	if got := upstreamOptions(cfg).TLS; !reflect.DeepEqual(got, want) {

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"sngate/upstream/secure"
 	"sngate/upstream/secure/securetest"
 )
 
@@ -86,7 +85,7 @@ func TestFaultsOfTLS(t *testing.T) {
 			s := newTLSSite(t, localhost())
 			s.peer.ClientAuth = tls.RequireAndVerifyClientCert
 			securetest.NewCA(t, "stranger").Issue(t, securetest.Certificate{Name: "x"}).Write(t, s.at("x.pem"), s.at("x.key"))
-			s.opt.CertFile, s.opt.KeyFile = secure.Template(s.at("x.pem")), secure.Template(s.at("x.key"))
+			s.opt.Files = securetest.Files(s.at("x"))
 			return s.start()
 		}, StepConnect, "tls_certificate_refused", "the broker refuses the client certificate", true},
 		{"a plain port", func(t *testing.T) *Broker {

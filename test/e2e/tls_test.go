@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -207,6 +208,52 @@ func TestEachDevicePresentsItsOwnCertificate_Case171(t *testing.T) {
 	if n := strings.Count(s.Log(), "New connection from"); n != begin {
 		t.Error("the broker was connected to")
 	}
+}
+
+// The credentials of a device name the files of its certificate, and others when they change.
+func TestTheCredentialsNameTheCertificateOfADevice_Case171(t *testing.T) {
+	t.Parallel()
+	s := startTLS(t, "require_certificate true", "use_identity_as_username true")
+	for _, name := range []string{"all", "pumps-pump-7", "row", "changed"} {
+		s.client("cn of "+name, name)
+	}
+	rows := func(file string) {
+		t.Helper()
+		text := fmt.Sprintf("client_id,cert_file,key_file,site\ngw,,,all\nmeter-1,%s,%s,\n", s.at(file+".pem"), s.at(file+".key"))
+		if err := os.WriteFile(s.at("new"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(s.at("new"), s.at("devices.csv")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rows("row")
+	g := startGateway(t, s.url(), s.settings(testgateway.Settings{
+		"broker.cert_file": strconv.Quote(s.at("{site}.pem")), "broker.key_file": strconv.Quote(s.at("{site}.key")),
+		"broker.credentials_file": strconv.Quote(s.at("devices.csv")),
+		"broker.device": fmt.Sprintf("[{client = 'pump-*', cert_file = %q, key_file = %q}]",
+			s.at("pumps-{client_id}.pem"), s.at("pumps-{client_id}.key")),
+	}))
+	g.AwaitReady(200)
+	s.wantConnected("gw", "cn of all")
+	for name, cn := range map[string]string{"pump-7": "cn of pumps-pump-7", "meter-1": "cn of row"} {
+		testgateway.NewNode(t, g.Addr).MustConnect(name, true, 60)
+		s.wantConnected(name, cn)
+	}
+	begin := strings.Count(s.Log(), "New connection from")
+	wantFaultOf(t, g, "pump-8", sn12.RejectedNotSupported, "bad_file", s.at("pumps-pump-8.pem")+" cannot be read: no such file or directory")
+	wantFaultOf(t, g, "pump-/../../row", sn12.RejectedNotSupported, "bad_file", "is no name of a file")
+	wantFaultOf(t, g, "stranger", sn12.RejectedNotSupported, "bad_file", "there is no value for {site}")
+	g.Await(testgateway.DropsFor("no_credentials"), 3)
+	if n := strings.Count(s.Log(), "New connection from"); n != begin {
+		t.Error("the broker was connected to")
+	}
+	rows("changed")
+	testgateway.Eventually(t, "the rows are read again", func() bool {
+		return slices.ContainsFunc(g.LogLines(), func(l testgateway.LogLine) bool { return l.Message == "credentials file read again" })
+	})
+	testgateway.NewNode(t, g.Addr).MustConnect("meter-1", true, 60)
+	s.wantConnected("meter-1", "cn of changed")
 }
 
 // The certificate of all devices is renewed while they publish. The connections that are open

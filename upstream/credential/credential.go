@@ -1,6 +1,6 @@
 // Package credential says what CONNECT towards the broker carries for a client: the MQTT client
-// id, the user name and the password. It is pure: files, variables and clocks are those of who
-// calls it.
+// id, the user name and the password; and which files have its certificate. It is pure: files,
+// variables and clocks are those of who calls it.
 //
 // A [Book] holds all that is known: [Rules] of the configuration, whose texts are templates, and
 // a [Table] with a row for each device. A Book does not change, so any number of goroutines may
@@ -42,6 +42,9 @@ type Account struct {
 	Username Template
 	Password Template
 	Key      Template // by which the password is made where there is none, as Signer.Keys says
+	// CertFile and KeyFile are the paths of the certificate that is presented in TLS, and of its
+	// key: both, or none.
+	CertFile, KeyFile Template
 }
 
 // Entry is the account of the clients that fit a client id or pattern, as topicreg.Match has it.
@@ -130,6 +133,8 @@ func (b *Book) account(of *values) (who Account, known bool) {
 		Username: Literal(b.table.value(of.row, ColumnUsername)),
 		Password: Literal(b.table.value(of.row, ColumnPassword)),
 		Key:      Literal(b.table.value(of.row, ColumnKey)),
+		CertFile: Literal(b.table.value(of.row, ColumnCertFile)),
+		KeyFile:  Literal(b.table.value(of.row, ColumnKeyFile)),
 	}
 	i := slices.IndexFunc(b.rules.Entries, func(e Entry) bool { return topicreg.Match(e.Client, of.client) })
 	if i >= 0 {
@@ -137,6 +142,7 @@ func (b *Book) account(of *values) (who Account, known bool) {
 	}
 	for _, t := range []struct{ to, from *Template }{
 		{&who.ClientID, &own.ClientID}, {&who.Username, &own.Username}, {&who.Password, &own.Password}, {&who.Key, &own.Key},
+		{&who.CertFile, &own.CertFile}, {&who.KeyFile, &own.KeyFile},
 	} {
 		if !t.from.None() {
 			*t.to = *t.from

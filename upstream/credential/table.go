@@ -13,7 +13,9 @@ const (
 	ColumnClientID = "client_id" // of the device; each once
 	ColumnUsername = "username"
 	ColumnPassword = "password"
-	ColumnKey      = "key" // for a Signer
+	ColumnKey      = "key"       // for a Signer
+	ColumnCertFile = "cert_file" // paths of the client certificate and of its key
+	ColumnKeyFile  = "key_file"
 )
 
 // Placeholders that every template has.
@@ -133,7 +135,7 @@ func (t *Table) value(row []string, column string) string {
 }
 
 // Placeholders returns the names that templates may use with this table, which may be nil:
-// client_id, gateway and host, and each column but those that are secrets or answers themselves.
+// client_id, gateway and host, and each column but those that are secrets, paths or answers themselves.
 func (t *Table) Placeholders() []string {
 	names := []string{PlaceholderClientID, PlaceholderGateway, PlaceholderHost}
 	if t == nil {
@@ -141,7 +143,7 @@ func (t *Table) Placeholders() []string {
 	}
 	for _, column := range t.columns {
 		switch column {
-		case ColumnClientID, ColumnUsername, ColumnPassword, ColumnKey:
+		case ColumnClientID, ColumnUsername, ColumnPassword, ColumnKey, ColumnCertFile, ColumnKeyFile:
 		default:
 			names = append(names, column)
 		}

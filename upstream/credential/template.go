@@ -98,6 +98,14 @@ func shown(name string) string {
 // None reports whether there is no text at all.
 func (t Template) None() bool { return len(t.parts) == 0 }
 
+// Start returns the text before the first placeholder. whole: there is none, so that is all.
+func (t Template) Start() (text string, whole bool) {
+	if len(t.parts) > 0 && t.parts[0].name == "" {
+		text = t.parts[0].text
+	}
+	return text, len(t.Names()) == 0
+}
+
 // Names returns the names in the placeholders of t.
 func (t Template) Names() []string {
 	var names []string

@@ -177,7 +177,7 @@ func newFleet(t *testing.T, devices, atOnce int, version uint16, own bool) *flee
 	f.config.SetSessionTicketKeys([][32]byte{{1}})
 	if own {
 		f.config.ClientAuth = tls.RequireAndVerifyClientCert
-		o.CertFile, o.KeyFile = secure.Template(filepath.Join(dir, "{client_id}.pem")), secure.Template(filepath.Join(dir, "{client_id}.key"))
+		o.Files = securetest.Files(filepath.Join(dir, "{client_id}"))
 		for i := range devices {
 			path := filepath.Join(dir, fmt.Sprint("device-", i))
 			ca.Issue(t, securetest.Certificate{Name: "device"}).Write(t, path+".pem", path+".key")

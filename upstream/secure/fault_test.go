@@ -81,7 +81,7 @@ func TestClientCertificatesThatBrokersDoNotTakeAreSaid_Case171(t *testing.T) {
 		s.peer.MinVersion, s.peer.MaxVersion = version, version
 		s.peer.ClientAuth = tls.RequireAndVerifyClientCert
 		securetest.NewCA(t, "stranger").Issue(t, securetest.Certificate{Name: "x"}).Write(t, s.at("x.pem"), s.at("x.key"))
-		s.opt.CertFile, s.opt.KeyFile = secure.Template(s.at("x.pem")), secure.Template(s.at("x.key"))
+		s.opt.Files = securetest.Files(s.at("x"))
 		s.wantFault("dev", secure.CertificateRefused, "the broker refuses the client certificate "+s.at("x.pem")+": the broker says: ")
 	}
 }
@@ -149,29 +149,30 @@ func TestAHandshakeEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestFilesThatCannotBeUsedEndTheStart(t *testing.T) {
+func TestFilesThatCannotBeUsedAreNamed(t *testing.T) {
 	s := newSite(t)
 	s.client("gateway", "a")
 	s.client("gateway", "b")
-	s.opt.CertFile, s.opt.KeyFile = secure.Template(s.at("a.pem")), secure.Template(s.at("b.key"))
-	want := func(key string, reason secure.Reason) {
+	s.opt.Files = func(string) (string, string, error) { return s.at("a.pem"), s.at("b.key"), nil }
+	want := func(err error, key string, reason secure.Reason) {
 		t.Helper()
 		var f *secure.FileError
-		if _, err := secure.New(s.opt, &s.stats); !errors.As(err, &f) || f.Key != key || f.Reason != reason {
+		if !errors.As(err, &f) || f.Key != key || f.Reason != reason || f.Missing {
 			t.Errorf("%v, want a fault of %s", err, key)
 		}
 	}
-	want("key_file", secure.KeyMismatch)
+	_, err := s.connect("dev")
+	want(err, "key_file", secure.KeyMismatch)
 	if err := os.Chmod(s.at("b.key"), 0o604); err != nil {
 		t.Fatal(err)
 	}
-	want("key_file", secure.BadFile)
-	s.opt.CAFile = s.at("none.pem")
-	want("ca_file", secure.BadFile)
-	s.opt.CAFile, s.opt.KeyFile = "", ""
-	if _, err := secure.New(s.opt, &s.stats); err == nil {
-		t.Error("a certificate without a key is taken")
+	_, err = s.connect("dev")
+	want(err, "key_file", secure.BadFile)
+	if err := os.WriteFile(s.opt.CAFile, nil, 0o644); err != nil {
+		t.Fatal(err)
 	}
+	_, err = secure.New(s.opt, &s.stats)
+	want(err, "ca_file", secure.BadFile)
 }
 
 // A broker that is spoken to by HTTP is offered that, whatever others are.

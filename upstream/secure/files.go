@@ -11,6 +11,8 @@ import (
 	"os"
 	"runtime"
 	"strings"
+
+	"sngate/internal/secretfile"
 )
 
 // maxFile bounds a file of certificates or keys, in octets: that of a system's authorities has
@@ -20,7 +22,7 @@ const maxFile = 4 << 20
 // FileError is what is wrong with a file.
 type FileError struct {
 	Key    string // "ca_file", "cert_file" or "key_file": which of them it is
-	Path   string
+	Path   string // "": of none in particular
 	Msg    string
 	Reason Reason // BadFile or KeyMismatch
 	// Missing: there is no such file, so the client has no certificate.
@@ -28,7 +30,7 @@ type FileError struct {
 }
 
 // Error says it in words for operators.
-func (e *FileError) Error() string { return e.Path + " " + e.Msg }
+func (e *FileError) Error() string { return strings.TrimPrefix(e.Path+" "+e.Msg, " ") }
 
 // ReadAuthorities reads a file of certificates (PEM). The error is a *FileError.
 func ReadAuthorities(path string) (*x509.CertPool, error) {
@@ -44,9 +46,8 @@ func ReadAuthorities(path string) (*x509.CertPool, error) {
 }
 
 // ReadPair reads a certificate, with the chain behind it, and its private key (PEM). Where files
-// have such permissions, nobody but the owner may have any to that of the key; but for its group, if
-// it is below the directory loaded, of what systemd has loaded for this service. The error is a
-// *FileError.
+// have such permissions, that of the key has to be shut to others, as secretfile.Shut has it. The
+// error is a *FileError.
 func ReadPair(certFile, keyFile, loaded string) (*tls.Certificate, error) {
 	chain, err := read("cert_file", certFile, 0)
 	if err != nil {
@@ -55,11 +56,7 @@ func ReadPair(certFile, keyFile, loaded string) (*tls.Certificate, error) {
 	if !hasBlock(chain, "CERTIFICATE") {
 		return nil, &FileError{Key: "cert_file", Reason: BadFile, Path: certFile, Msg: "has no certificate in it (PEM)"}
 	}
-	shut := fs.FileMode(0o077)
-	if loaded != "" && strings.HasPrefix(keyFile, strings.TrimSuffix(loaded, "/")+"/") {
-		shut = 0o007
-	}
-	key, err := read("key_file", keyFile, shut)
+	key, err := read("key_file", keyFile, secretfile.Shut(keyFile, loaded))
 	if err != nil {
 		return nil, err
 	}

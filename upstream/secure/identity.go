@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"sngate/internal/secretfile"
 )
 
 const (
@@ -50,17 +52,13 @@ type known struct {
 
 // identity returns the identity of a client, from its files if they have changed.
 func (t *TLS) identity(client string) (*identity, error) {
-	certFile, err := t.opt.CertFile.path(client)
-	if err != nil {
-		return nil, err
-	}
-	keyFile, err := t.opt.KeyFile.path(client)
+	at, err := t.files(client)
 	if err != nil {
 		return nil, err
 	}
 	now := time.Now()
 	t.lookAtAuthorities(now)
-	k, err := t.known([2]string{certFile, keyFile}, now)
+	k, err := t.known(at, now)
 	if err != nil {
 		return nil, err // and the next time it is looked for again
 	}
@@ -70,6 +68,20 @@ func (t *TLS) identity(client string) (*identity, error) {
 		k.id = t.newIdentity(k.at, k.id.cert)
 	}
 	return k.id, nil
+}
+
+// files returns where the certificate of a client and its key are; "": it has none.
+func (t *TLS) files(client string) (at [2]string, err error) {
+	if t.opt.Files == nil {
+		return at, nil
+	}
+	if at[0], at[1], err = t.opt.Files(client); err != nil {
+		return at, &FileError{Key: "cert_file", Reason: BadFile, Missing: true, Msg: "there is no client certificate: " + err.Error()}
+	}
+	for i := range at {
+		at[i], _ = secretfile.Locate(at[i], t.opt.Loaded)
+	}
+	return at, nil
 }
 
 // known returns what there is of a certificate. Its files are read by one connect at a time, and

@@ -20,26 +20,26 @@ func TestEachDeviceHasItsCertificate_Case171(t *testing.T) {
 	for _, name := range []string{"gateway", "pump-1", "pump-2", "..."} {
 		s.client("cn of "+name, name)
 	}
-	s.opt.CertFile, s.opt.KeyFile = secure.Template(s.at("{client_id}.pem")), secure.Template(s.at("{client_id}.key"))
+	files := securetest.Files(s.at("{client_id}"))
+	s.opt.Files = func(client string) (string, string, error) {
+		if client == "stranger" {
+			return "", "", errors.New("not known")
+		}
+		return files(client)
+	}
 	for _, name := range []string{"gateway", "pump-1", "pump-2", "..."} {
 		s.must(name, "cn of "+name, false)
 	}
 	for client, want := range map[string]string{
-		"pump-3":      "pump-3.pem cannot be read: no such file or directory",
-		"":            `the client id "" is no name of a file`,
-		"..":          `the client id ".." is no name of a file`,
-		".":           `is no name of a file`,
-		"../pump-1":   `the client id "../pump-1" is no name of a file`,
-		"x/../pump-1": `is no name of a file`,
-		`x\pump-1`:    `is no name of a file`,
-		"pump-1\x00":  `is no name of a file`,
+		"pump-3":   "pump-3.pem cannot be read: no such file or directory",
+		"stranger": "there is no client certificate: not known",
 	} {
 		var f *secure.FileError
-		if _, err := s.connect(client); !errors.As(err, &f) || f.Key != "cert_file" || !strings.Contains(err.Error(), want) {
+		if _, err := s.connect(client); !errors.As(err, &f) || f.Key != "cert_file" || !f.Missing || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", client, err, want)
 		}
 	}
-	if n := s.stats.Failures[secure.BadFile].Load(); n != 8 {
+	if n := s.stats.Failures[secure.BadFile].Load(); n != 2 {
 		t.Errorf("%d failures are counted", n)
 	}
 	if handshake, err := s.tls.For("plain.example:1883", "pump-3"); handshake != nil || err != nil {
@@ -57,7 +57,7 @@ func TestSessionsAreResumedAsTheSameClientOnly_Case171(t *testing.T) {
 		s.peer.ClientAuth, s.peer.MaxVersion = tls.RequireAndVerifyClientCert, version
 		s.client("one", "one")
 		s.client("two", "two")
-		s.opt.CertFile, s.opt.KeyFile = secure.Template(s.at("{client_id}.pem")), secure.Template(s.at("{client_id}.key"))
+		s.opt.Files = securetest.Files(s.at("{client_id}"))
 		s.must("one", "one", false)
 		s.must("one", "one", true)
 		s.must("two", "two", false)
@@ -92,7 +92,7 @@ func TestFilesAreReadAgainWhenTheyChange_Case171(t *testing.T) {
 		s := newSite(t)
 		s.peer.ClientAuth = tls.RequireAndVerifyClientCert
 		s.client("first", "a")
-		s.opt.CertFile, s.opt.KeyFile = secure.Template(s.at("a.pem")), secure.Template(s.at("a.key"))
+		s.opt.Files = securetest.Files(s.at("a"))
 		var told []change
 		s.opt.Changed = func(path string, err error) { told = append(told, change{path, err}) }
 		want := func(path, text string, why string) {
@@ -156,7 +156,7 @@ func TestFilesAreReadAgainWhenTheyChange_Case171(t *testing.T) {
 func TestIdentitiesAreBounded(t *testing.T) {
 	s := newSite(t)
 	pair := s.ca.Issue(t, securetest.Certificate{Name: "all"})
-	s.opt.CertFile, s.opt.KeyFile = secure.Template(s.at("{client_id}.pem")), secure.Template(s.at("{client_id}.key"))
+	s.opt.Files = securetest.Files(s.at("{client_id}"))
 	s.start()
 	pair.Write(t, s.at("d1.pem"), s.at("d1.key"))
 	s.must("d1", "", false)
@@ -200,7 +200,7 @@ func TestIdentitiesAreBounded(t *testing.T) {
 func TestTLSSessionsAreBounded(t *testing.T) {
 	s := newSite(t)
 	s.opt.MaxClients = 2
-	s.opt.CertFile, s.opt.KeyFile = secure.Template(s.at("{client_id}.pem")), secure.Template(s.at("{client_id}.key"))
+	s.opt.Files = securetest.Files(s.at("{client_id}"))
 	for _, id := range []string{"one", "two", "three"} {
 		s.client(id, id)
 		s.must(id, "", false)
@@ -251,7 +251,7 @@ func TestASlowDiskHoldsNobodyUp(t *testing.T) {
 		s := newSite(t)
 		s.peer.ClientAuth = tls.RequireAndVerifyClientCert
 		s.client("first", "a")
-		s.opt.CertFile, s.opt.KeyFile = secure.Template(s.at("a.pem")), secure.Template(s.at("a.key"))
+		s.opt.Files = securetest.Files(s.at("a"))
 		s.must("dev", "first", false)
 		s.client("second", "a")
 		<-time.After(2 * time.Second)
@@ -260,4 +260,49 @@ func TestASlowDiskHoldsNobodyUp(t *testing.T) {
 		over()
 		s.must("dev", "second", false)
 	})
+}
+
+// What systemd has loaded goes before a file of the same name in the working directory.
+func TestFilesThatSystemdHasLoadedAreFound(t *testing.T) {
+	s := newSite(t)
+	t.Chdir(t.TempDir())
+	s.peer.ClientAuth = tls.RequireAndVerifyClientCert
+	for _, name := range []string{"both", "loaded"} {
+		s.client("loaded", name)
+		if err := os.Chmod(s.at(name+".key"), 0o440); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"both", "here"} {
+		s.ca.Issue(t, securetest.Certificate{Name: "here"}).Write(t, name+".pem", name+".key")
+	}
+	securetest.NewCA(t, "another").Write(t, "ca.pem")
+	s.opt.Loaded, s.opt.CAFile, s.opt.Files = s.dir, "ca.pem", securetest.Files("{client_id}")
+	s.must("both", "loaded", false)
+	s.must("loaded", "loaded", false)
+	s.must("here", "here", false)
+	for _, client := range []string{"none", "../here"} {
+		if _, err := s.connect(client); err == nil {
+			t.Errorf("%s has a certificate", client)
+		}
+	}
+}
+
+// Where the files of a client are may change with what is known of it.
+func TestAnotherPathIsAnotherCertificate(t *testing.T) {
+	s := newSite(t)
+	s.peer.ClientAuth = tls.RequireAndVerifyClientCert
+	s.client("first", "a")
+	s.client("second", "b")
+	name := "a"
+	s.opt.Files = func(string) (string, string, error) { return s.at(name + ".pem"), s.at(name + ".key"), nil }
+	s.must("dev", "first", false)
+	s.must("dev", "first", true)
+	name = "b"
+	s.must("dev", "second", false)
+	s.opt.Files = nil
+	s.start()
+	if _, err := s.connect("dev"); err == nil {
+		t.Error("a client without a path has a certificate")
+	}
 }

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"sngate/internal/secretfile"
 )
 
 // Options configures a [TLS].
@@ -27,11 +29,13 @@ type Options struct {
 	ServerName string
 	// CAFile has the certificates (PEM) of those who may sign a broker's. "": the system's.
 	CAFile string
-	// CertFile and KeyFile have the client certificate, with the chain behind it, and its
-	// private key (PEM); both are set, or none.
-	CertFile, KeyFile Template
+	// Files returns the paths of the files (PEM) that have the certificate of a client, with the
+	// chain behind it, and its private key; both "": it presents none. An error says why it has no
+	// certificate, and cannot connect therefore. It is asked for each connect, and must not block.
+	// nil: nobody presents any.
+	Files func(client string) (certFile, keyFile string, err error)
 	// Loaded is the directory where systemd puts what it loads for this service (LoadCredential=);
-	// see ReadPair. "": there is none.
+	// see secretfile.Locate and ReadPair. "": there is none.
 	Loaded string
 	// ALPN are the application protocols that are offered, the preferred one first.
 	ALPN []string
@@ -71,28 +75,19 @@ type TLS struct {
 // Handshake makes a TLS connection of nc, until ctx is done. It closes nc if it fails.
 type Handshake func(ctx context.Context, nc net.Conn) (net.Conn, error)
 
-// New returns a TLS that counts in stats, and reads the files that are the same for all clients.
-// The error is a *FileError if it is about one of them.
+// New returns a TLS that counts in stats, and reads the authorities. The error is a *FileError.
 func New(o Options, stats *Stats) (*TLS, error) {
-	if (o.CertFile == "") != (o.KeyFile == "") {
-		return nil, errors.New("upstream: of the client certificate and its key one is missing")
-	}
+	o.CAFile, _ = secretfile.Locate(o.CAFile, o.Loaded)
 	t := &TLS{opt: o, stats: stats, ids: newRecent[[2]string, *known](maxIdentities), sessions: newRecent[[2]string, sessions](max(o.MaxClients, 1))}
-	if len(o.Brokers) == 0 {
+	if len(o.Brokers) == 0 || o.CAFile == "" {
 		return t, nil
 	}
-	if o.CAFile != "" {
-		t.roots.files = watch(time.Now(), o.CAFile)
-		var err error
-		if t.roots.pool, err = ReadAuthorities(o.CAFile); err != nil {
-			return nil, err
-		}
+	t.roots.files = watch(time.Now(), o.CAFile)
+	var err error
+	if t.roots.pool, err = ReadAuthorities(o.CAFile); err != nil {
+		return nil, err
 	}
-	if o.CertFile.PerClient() || o.KeyFile.PerClient() {
-		return t, nil
-	}
-	_, err := t.identity("")
-	return t, err
+	return t, nil
 }
 
 // For returns the handshake of a client's next connection to the broker at address, host:port;

@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"time"
 )
@@ -126,6 +127,15 @@ func template(t testing.TB, c Certificate) *x509.Certificate {
 		SerialNumber: serial, Subject: pkix.Name{CommonName: c.Name}, DNSNames: c.DNS, IPAddresses: c.IPs,
 		NotBefore: c.NotBefore, NotAfter: c.NotAfter,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+}
+
+// Files is Files of secure.Options: path with the client's identifier in place of "{client_id}",
+// and ".pem" or ".key" behind it.
+func Files(path string) func(client string) (certFile, keyFile string, err error) {
+	return func(client string) (certFile, keyFile string, err error) {
+		path := strings.ReplaceAll(path, "{client_id}", client)
+		return path + ".pem", path + ".key", nil
 	}
 }
 
