@@ -158,9 +158,9 @@ func (l *dedicated) notAccepted(now time.Duration, in *dial.Input) {
 	l.out.conn = nil
 	why := refusalOf(in.Err, in.Packet.Code)
 	switch {
+	case errors.Is(in.Err, dial.ErrUnsent):
 	case !why.passes():
 		in.Conn.Answered()
-	case errors.Is(in.Err, dial.ErrUnsent):
 	default:
 		l.retry.connectFailed(in.Conn.Failed(now), &l.d.opt)
 		if why.Kind == NotRefused && l.closedAtConnect(now, in) {

@@ -50,3 +50,25 @@ func TestMissingCertificatesSayNothingOfTheBroker_Case171(t *testing.T) {
 		}
 	})
 }
+
+// Nor does it say that the broker is well, and keep the others from leaving one that is not.
+func TestMissingCertificatesDoNotKeepABrokerInUse(t *testing.T) {
+	dir := t.TempDir()
+	securetest.NewCA(t, "ca").Issue(t, securetest.Certificate{Name: "good"}).Write(t, dir+"/good.pem", dir+"/good.key")
+	withCluster(t, upstream.Options{TLS: secure.Options{
+		Brokers: []string{"a:1"}, MinVersion: tls.VersionTLS12, Files: securetest.Files(dir + "/{client_id}"),
+	}}, func(c *cluster) {
+		c.a.down.Store(true)
+		good, bad := c.r.link(), c.r.link()
+		for range 15 {
+			good.Connect(c.r.now(), &upstream.Connect{ClientID: "good"})
+			good.want(upstream.EventRefused, "the broker is down")
+			if c.r.pass(time.Second); len(c.moves) > 0 {
+				break
+			}
+			bad.Connect(c.r.now(), &upstream.Connect{ClientID: "bad"})
+			bad.want(upstream.EventRefused, "there is no certificate")
+		}
+		c.wantInUse(1, "b:1", "the next, after ten seconds")
+	})
+}
