@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"sngate/conf"
+	"sngate/upstream/secure/securetest"
 )
 
 // rewrite replaces a file, so that its length or time is another one.
@@ -98,6 +99,31 @@ func TestCheckWarnsOfAGatewayWithoutCredentials(t *testing.T) {
 		path := write(t, "sngate.toml", fmt.Sprintf("gateway.client_id = %q\nbroker.profile = \"alibaba-iot\"\nbroker.url = \"ssl://127.0.0.1:1\"\nbroker.credentials_file = %q\n", id, table))
 		if code, stdout, stderr := call(t, "", "check", path); code != exitOK || stdout != "ok\n" || stderr != want {
 			t.Errorf("%s: code %d, %q, %q", id, code, stdout, stderr)
+		}
+	}
+}
+
+func TestCheckWarnsOfAGatewayWithoutACertificate(t *testing.T) {
+	t.Setenv("SNGATE_SESSION_MAX_SESSIONS", "10") // not to be warned of this machine's limits
+	dir := t.TempDir()
+	ca := securetest.NewCA(t, "ca")
+	for _, name := range []string{"hall-3", "other"} {
+		ca.Issue(t, securetest.Certificate{Name: name}).Write(t, filepath.Join(dir, name+".pem"), filepath.Join(dir, name+".key"))
+	}
+	table := write(t, "devices.csv", "client_id,cert_file,key_file\nhall-5,"+dir+"/hall-3.pem,"+dir+"/other.key\n")
+	for id, want := range map[string]string{
+		"hall-3":  "",
+		"hall-4":  dir + "/hall-4.pem cannot be read: no such file or directory",
+		"hall-5":  dir + "/other.key is not the key of the certificate in " + dir + "/hall-3.pem",
+		"hall/.6": "there is no client certificate: no credentials for this client id: \"hall/.6\" is no name of a file",
+	} {
+		if want != "" {
+			want = fmt.Sprintf("warning: gateway.client_id: the gateway's own connection, as %q: %s\n", id, want)
+		}
+		path := write(t, "sngate.toml", fmt.Sprintf("gateway.client_id = %q\nbroker.url = \"ssl://127.0.0.1:1\"\nbroker.credentials_file = %q\nbroker.cert_file = %q\nbroker.key_file = %q\n",
+			id, table, dir+"/{client_id}.pem", dir+"/{client_id}.key"))
+		if code, stdout, stderr := call(t, "", "check", path); code != exitOK || stdout != "ok\n" || stderr != want {
+			t.Errorf("%s: code %d, %q, %q, want %q", id, code, stdout, stderr, want)
 		}
 	}
 }
