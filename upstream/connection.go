@@ -292,6 +292,7 @@ func (l *dedicated) move(now time.Duration) {
 // will.
 func (l *dedicated) leave(now time.Duration, state linkState) {
 	l.renew.stop()
+	l.out.holding = false // nothing is taken any more
 	switch l.state {
 	case stateClosing, stateReplacing, stateMoving: // it is on its way
 		l.state = state

@@ -522,3 +522,15 @@ func TestARenewalOfAPausedConnectionLeavesMessagesWithTheBroker(t *testing.T) {
 		r.o.want(upstream.EventMessage, "it comes again")
 	})
 }
+
+// What still comes over the old connection is of a session that is over.
+func TestADeviceThatConnectsDuringARenewalHearsNothingOfItsLastSession(t *testing.T) {
+	renewing(t, upstream.Options{}, hourly, func(r *renewals) {
+		r.begun()
+		r.o.Connect(r.now(), &upstream.Connect{ClientID: "dev", CleanSession: true})
+		r.p.Publish("down", "x", 0, 0, false)
+		r.p.Publish("down", "x", 1, 7, false)
+		r.runUntilIdle()
+		r.o.wantQuiet("the device has begun anew")
+	})
+}
