@@ -49,7 +49,7 @@ func layers() map[string][]string {
 		"conf":                     {"topicreg", "internal/secretfile", "upstream/credential", "upstream/secure", "upstream/websocket"},
 		"embeddedbroker":           {"internal/rate"},
 		"internal/loadgen":         {"snpacket", "upstream/mqtt"}, // devices on one side, the broker on the other
-		"internal/probe":           {"internal", "snpacket", "upstream/credential", "upstream/mqtt", "upstream/secure", "upstream/websocket"},
+		"internal/probe":           {"internal", "snpacket", "topicreg", "upstream/credential", "upstream/mqtt", "upstream/secure", "upstream/websocket"},
 		"internal":                 {"snpacket", "topicreg"},
 		"cmd":                      {"snpacket", "topicreg", "gateway", "gateway/listen", "gateway/admin", "gateway/persist", "gateway/session", "upstream", "upstream/credential", "upstream/dial", "upstream/mqtt", "upstream/secure", "upstream/websocket", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/loadgen", "internal/probe", "internal/rate"},
 		"test":                     {"snpacket", "topicreg", "gateway", "gateway/listen", "gateway/admin", "gateway/session", "upstream", "upstream/secure", "upstream/websocket", "store", "store/bolt", "conf", "embeddedbroker", "internal", "internal/explain", "internal/loadgen", "internal/binrec", "internal/rate", "internal/secretstest", "cmd"},

@@ -37,7 +37,7 @@ func (t *traffic) request(token Token, kind EventKind, filter string, qos uint8)
 
 // encode makes the packet of a request.
 func (t *traffic) encode(r *request) {
-	filter := t.win.topics.filter(r.filter)
+	filter := t.win.topics.Filter(r.filter)
 	if r.kind == EventSubscribed {
 		r.raw = mqtt.EncodeSubscribe(r.id, filter, r.qos)
 		r.key = t.d.keys.topic(mqtt.TypeSubscribe, r.qos, false, "", filter)

@@ -21,28 +21,10 @@ var errOutside = errors.New("upstream: its topic is outside of the topic map")
 // topicMap maps the topics of one client. The zero value leaves them as they are.
 type topicMap struct{ credential.Topics }
 
-const sharePrefix = "$share/"
-
 // has reports whether there are messages for a filter of the client. Where all have one name they
 // are subscribed to by that name alone: a hub that has one place for them refuses parts of it, or
 // ends the connection.
 func (m *topicMap) has(filter string) bool { return m.DeliverAs == "" || filter == m.DeliverAs }
-
-// filter returns what the broker is asked for. A shared subscription stays one.
-func (m *topicMap) filter(filter string) string {
-	if m.DeliverAs != "" {
-		return m.Subscribe + "#"
-	}
-	if m.Subscribe == "" {
-		return filter
-	}
-	if rest, shared := strings.CutPrefix(filter, sharePrefix); shared {
-		if group, below, found := strings.Cut(rest, "/"); found {
-			return sharePrefix + group + "/" + m.Subscribe + below
-		}
-	}
-	return m.Subscribe + filter
-}
 
 // delivered returns the topic that the client knows of one of the broker; ok is false outside of
 // the map.

@@ -29,22 +29,39 @@ func serveProbes(ctx context.Context, s streams, address string, interval time.D
 		return err
 	}
 	fmt.Fprintf(s.stderr, "results at http://%s/metrics\n", server.Addr())
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
-	for before := ""; ; {
+	rest := aim.Limits.ConnectInterval
+	if interval < rest {
+		interval = rest
+		fmt.Fprintf(s.stderr, "a probe every %v, as broker.limits.connect_interval wants\n", interval)
+	}
+	before := ""
+	again(ctx, interval, rest, func() {
 		r := probe.Run(ctx, aim)
 		if ctx.Err() != nil {
-			return server.Shutdown(stopGrace)
+			return
 		}
 		results.add(r)
 		if now := probeState(r); now != before {
 			before = now
 			fmt.Fprintf(s.stderr, "%s %s\n", r.Started.Format(time.RFC3339), probeSummary(r))
 		}
-		select {
-		case <-ctx.Done():
-			return server.Shutdown(stopGrace)
-		case <-tick.C:
+	})
+	return server.Shutdown(stopGrace)
+}
+
+// again does something every interval until ctx is done, and rests in between: a probe that took
+// long has connected at its end, too.
+func again(ctx context.Context, interval, rest time.Duration, do func()) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		do()
+		for _, due := range []<-chan time.Time{time.After(rest), tick.C} {
+			select {
+			case <-ctx.Done():
+				return
+			case <-due:
+			}
 		}
 	}
 }

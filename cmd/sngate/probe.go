@@ -25,7 +25,7 @@ import (
 type probeOptions struct {
 	config, client, topic, gateway string
 	yes, clean                     bool
-	noBroker, noGateway            bool
+	noBroker, noGateway, noReceive bool
 	fallback, expiryDays           int
 	timeout, interval              time.Duration
 	json, brief                    bool
@@ -39,7 +39,8 @@ func setupProbe() (options, action) {
 		{[]string{"-i", "--client"}, "ID", "client id to connect as, default that of the gateway with \"-probe\"; needs --yes", toText(&p.client)},
 		{[]string{"--yes"}, "", "with --client: a device that is connected with ID may lose its connection", toSwitch(&p.yes, true)},
 		{[]string{"--clean"}, "", "with --yes: the session of ID, its subscriptions and messages may be lost, too", toSwitch(&p.clean, true)},
-		{[]string{"-t", "--topic"}, "TOPIC", "topic of the message, default the client id with \"/probe\"", toText(&p.topic)},
+		{[]string{"-t", "--topic"}, "TOPIC", "topic of the message, default \"probe\" where broker.topic_map has a place for each client, else the client id with \"/probe\"", toText(&p.topic)},
+		{[]string{"--no-receive"}, "", "publish only, to topics of which nothing comes back: no SUBSCRIBE", toSwitch(&p.noReceive, true)},
 		{[]string{"--fallback"}, "NUMBER", "probe this one of broker.fallback_urls, the first is 1, instead of broker.url", toInt(&p.fallback, 1, 1000)},
 		{[]string{"--gateway"}, "ADDRESS", "host:port of the gateway, default the first listener of the configuration, if one is running", toText(&p.gateway)},
 		{[]string{"--no-gateway"}, "", "probe the broker only", toSwitch(&p.noGateway, true)},
@@ -49,7 +50,7 @@ func setupProbe() (options, action) {
 		{[]string{"--brief"}, "", "print one line", toSwitch(&p.brief, true)},
 		{[]string{"--json"}, "", "print the result as JSON", toSwitch(&p.json, true)},
 		{[]string{"--listen"}, "ADDRESS", "probe again and again, and serve the results to Prometheus at host:port", toText(&p.listen)},
-		{[]string{"--interval"}, "SECONDS", "with --listen: from one probe to the next, at least 1, default 60", toFraction(&p.interval)},
+		{[]string{"--interval"}, "SECONDS", "with --listen: from one probe to the next, at least 1 and broker.limits.connect_interval, default 60", toFraction(&p.interval)},
 	}, p.run
 }
 
@@ -142,14 +143,20 @@ func (p *probeOptions) aim(s streams) (probe.Aim, error) {
 	if p.client != "" {
 		client, presents = p.client, p.client
 	}
-	a := probe.Aim{Topic: p.topic, Timeout: p.timeout, Pause: cfg.Broker.Limits.ConnectInterval}
-	if a.Topic == "" {
+	a := probe.Aim{Topic: p.topic, NoReceive: p.noReceive, Timeout: p.timeout, Limits: probeLimits(&cfg.Broker.Limits)}
+	switch {
+	case a.Topic != "":
+	case cfg.Broker.TopicMap.Publish != "":
+		a.Topic = "probe" // below what stands before it
+	default:
 		if a.Topic = client + "/probe"; !mqtt.ValidTopic(a.Topic) {
 			return a, fmt.Errorf("the client id %s cannot be in a topic: give one by --topic", shown(client))
 		}
 	}
+	source := cfg.Credentials(own, os.Environ())
+	identity := identityOf(source, client)
 	if !p.noBroker {
-		if a.Broker, err = p.broker(cfg, own, client, presents); err != nil {
+		if a.Broker, err = p.broker(cfg, source, client, presents); err != nil {
 			return a, err
 		}
 	}
@@ -159,7 +166,7 @@ func (p *probeOptions) aim(s streams) (probe.Aim, error) {
 		return a, errors.New("as a device in use a gateway cannot be probed without ending its session there: --clean says that this may be")
 	}
 	if !p.noGateway && !keep {
-		a.Gateway = &probe.Gateway{Address: gatewayAddress(p.gateway), ClientID: client}
+		a.Gateway = &probe.Gateway{Address: gatewayAddress(p.gateway), ClientID: client, Topics: topicsOf(identity)}
 		if p.gateway == "" {
 			a.Gateway.Address, a.Gateway.Optional = dialable(cfg.Listener[0].Address), !p.noBroker
 		}
@@ -177,7 +184,7 @@ func gatewayAddress(address string) string {
 
 // broker says how the gateway would reach its broker. What it reads anew for each connect, as
 // credentials and certificates, each probe reads anew.
-func (p *probeOptions) broker(cfg *conf.Config, own, client, presents string) (*probe.Broker, error) {
+func (p *probeOptions) broker(cfg *conf.Config, source *conf.Credentials, client, presents string) (*probe.Broker, error) {
 	o := upstreamOptions(cfg)
 	if o.KeepAliveMax == 0 {
 		o.KeepAliveMax = probeKeepAlive
@@ -195,7 +202,6 @@ func (p *probeOptions) broker(cfg *conf.Config, own, client, presents string) (*
 	if err != nil {
 		return nil, err
 	}
-	source := cfg.Credentials(own, os.Environ())
 	o.TLS.Files = func(client string) (certFile, keyFile string, err error) {
 		book, _, err := source.Read()
 		if err != nil {
@@ -205,19 +211,12 @@ func (p *probeOptions) broker(cfg *conf.Config, own, client, presents string) (*
 	}
 	b := &probe.Broker{
 		Address: address, Scheme: "tcp", ClientID: client,
-		Identity: func() (credential.Connect, error) {
-			book, _, err := source.Read()
-			if err != nil {
-				return credential.Connect{}, err
-			}
-			return book.Connect(client, time.Now())
-		},
+		Identity:       identityOf(source, client),
 		Dial:           web.Dial(dial.Net(o.LocalAddresses)),
 		Proxied:        proxied(web, address),
 		Upgrade:        web.For(address),
 		ConnectTimeout: o.ConnectTimeout,
 		KeepAlive:      min(max(probeKeepAlive, o.KeepAliveMin), o.KeepAliveMax),
-		MaxQoS:         uint8(cfg.Broker.Limits.MaxQoS),
 		KeepSession:    p.client != "" && !p.clean,
 		ExpiryWarning:  time.Duration(p.expiryDays) * 24 * time.Hour,
 	}
@@ -228,6 +227,34 @@ func (p *probeOptions) broker(cfg *conf.Config, own, client, presents string) (*
 		b.Scheme = u.Scheme
 	}
 	return b, nil
+}
+
+// probeLimits are those that a probe may meet.
+func probeLimits(l *conf.Limits) probe.Limits {
+	return probe.Limits{
+		MaxQoS: uint8(l.MaxQoS), MaxTopicBytes: l.MaxTopicBytes, MaxTopicLevels: l.MaxTopicLevels,
+		MaxPayload: l.PayloadMax, ConnectInterval: l.ConnectInterval,
+	}
+}
+
+// identityOf says as whom a client connects now.
+func identityOf(source *conf.Credentials, client string) func() (credential.Connect, error) {
+	return func() (credential.Connect, error) {
+		book, _, err := source.Read()
+		if err != nil {
+			return credential.Connect{}, err
+		}
+		return book.Connect(client, time.Now())
+	}
+}
+
+// topicsOf is where the topics of a client are. Of one that has no credentials the gateway says
+// so itself.
+func topicsOf(identity func() (credential.Connect, error)) func() credential.Topics {
+	return func() credential.Topics {
+		who, _ := identity()
+		return who.Topics
+	}
 }
 
 // probeKeepAlive is the keep-alive of a probe in seconds, as far as the broker takes it.

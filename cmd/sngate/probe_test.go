@@ -1,14 +1,18 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -132,9 +136,46 @@ func TestWhatIsProbedByItself(t *testing.T) {
 			t.Errorf("%+v, %+v", r.Broker, r.Gateway)
 		}
 	}
+	if code, stdout, _ := call(t, "", "probe", "-c", write(t, "sngate.toml", "[broker]\nurl = \"tcp://127.0.0.1:1\"\n[broker.topic_map]\npublish = \"up/{client_id}/\"\n"), "--no-gateway", "--json"); code != exitProbeFailed || !strings.Contains(stdout, `"topic": "probe"`) {
+		t.Errorf("code %d, %s", code, stdout)
+	}
 	for given, want := range map[string]string{"gw.example": "gw.example:1883", "gw.example:7": "gw.example:7", "::1": "[::1]:1883", "[::1]:7": "[::1]:7", ":7": "127.0.0.1:7"} {
 		if got := gatewayAddress(given); got != want {
 			t.Errorf("%s is %s, want %s", given, got, want)
+		}
+	}
+}
+
+// Between two probes there is never less than what the broker wants between two connects, even
+// where one has taken longer than the interval.
+func TestProbesRestInBetween(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		began := time.Now()
+		var at []time.Duration
+		took := []time.Duration{time.Second, 25 * time.Second, 8 * time.Second, 0, 0}
+		again(ctx, 10*time.Second, 5*time.Second, func() {
+			at = append(at, time.Since(began)/time.Second)
+			time.Sleep(took[len(at)-1])
+			if len(at) == len(took) {
+				cancel()
+			}
+		})
+		if want := []time.Duration{0, 10, 40, 53, 60}; !slices.Equal(at, want) {
+			t.Errorf("probes at the seconds %d, want %d", at, want)
+		}
+	})
+}
+
+func TestTheIntervalOfProbesIsThatOfConnects(t *testing.T) {
+	config := write(t, "sngate.toml", "[broker]\nurl = \"tcp://127.0.0.1:1\"\n[broker.limits]\nconnect_interval = \"5s\"\n")
+	for interval, raised := range map[string]bool{"1": true, "5": false} {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		var errs bytes.Buffer
+		run(ctx, []string{"probe", "-c", config, "--no-gateway", "--listen", "127.0.0.1:0", "--interval", interval}, strings.NewReader(""), io.Discard, &errs)
+		cancel()
+		if said := strings.Contains(errs.String(), "a probe every 5s, as broker.limits.connect_interval wants\n"); said != raised {
+			t.Errorf("--interval %s: %q", interval, errs.String())
 		}
 	}
 }

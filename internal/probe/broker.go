@@ -33,7 +33,6 @@ type Broker struct {
 	// ConnectTimeout bounds all from the name to CONNACK.
 	ConnectTimeout time.Duration
 	KeepAlive      uint16 // seconds, as CONNECT says it
-	MaxQoS         uint8  // that the broker takes; the message has at most 1
 	// KeepSession is for the client id of a device: with CleanSession=0, so that its session at
 	// the broker stays as it is, and without SUBSCRIBE.
 	KeepSession bool
@@ -45,18 +44,20 @@ type Broker struct {
 type walk struct {
 	*Broker
 	*course
-	topic, token string
+	aim  *Aim
+	text string // of the message
 
 	who       credential.Connect
 	handshake secure.Handshake
 	nc        net.Conn
+	message   message // as soon as who is known
 	session   *session
 }
 
 // probe goes all steps.
-func (b *Broker) probe(ctx context.Context, a *Aim, token string) *Part {
+func (b *Broker) probe(ctx context.Context, a *Aim, text string) *Part {
 	p := &Part{Name: PartBroker, Address: b.Scheme + "://" + b.Address, ClientID: b.ClientID}
-	w := &walk{Broker: b, course: newCourse(a, p), topic: a.Topic, token: token}
+	w := &walk{Broker: b, course: newCourse(a, p), aim: a, text: text}
 	ctx, cancel := context.WithTimeout(ctx, a.Timeout)
 	defer cancel()
 	w.open(ctx)
@@ -106,6 +107,7 @@ func (w *walk) identify() outcome {
 	if w.who, err = w.Identity(); err != nil {
 		return failed(reasonNoCredentials, err.Error(), advice)
 	}
+	w.message = w.aim.message(w.who.Topics, w.text)
 	if w.Secure != nil {
 		if w.handshake, err = w.Secure(); err != nil {
 			return tlsFault(err, 0)
@@ -178,8 +180,7 @@ func (w *walk) upgrade(ctx context.Context, waited func() time.Duration) outcome
 
 // connect sends CONNECT and reads CONNACK.
 func (w *walk) connect(ctx context.Context, waited func() time.Duration) outcome {
-	s := newSession(w.nc, !w.KeepSession, w.topic, w.token)
-	s.qos = min(w.MaxQoS, 1)
+	s := newSession(w.nc, !w.KeepSession, &w.message)
 	hello := mqtt.EncodeConnect(&mqtt.Connect{
 		ClientID: w.who.ClientID, CleanSession: !w.KeepSession, KeepAlive: w.KeepAlive,
 		HasUsername: w.who.HasUsername, Username: w.who.Username, Password: w.who.Password,
@@ -207,9 +208,16 @@ func (w *walk) exchange(ctx context.Context) {
 	const kept = "left out, so that the session of the device stays as it is; --clean does it"
 	began := time.Now()
 	lap := func() time.Duration { return time.Since(began) }
+	m := &w.message
 	w.step(StepSubscribe, func() outcome {
-		if w.KeepSession {
+		switch {
+		case w.KeepSession:
 			return skipped(kept)
+		case m.oneWay:
+			return skipped(noSubscription)
+		}
+		if o, kept := w.aim.Limits.keeps(m.asked); kept {
+			return o
 		}
 		began = time.Now()
 		code, err := w.session.subscribe(ctx)
@@ -217,28 +225,31 @@ func (w *walk) exchange(ctx context.Context) {
 		case err != nil:
 			return lossFault(err, "SUBSCRIBE", lap())
 		case code == mqtt.CodeFailure:
-			return failed(reasonSubscription, fmt.Sprintf("the broker refuses the subscription to %q", w.topic),
+			return failed(reasonSubscription, fmt.Sprintf("the broker refuses the subscription to %s", shownAs(m.filter, m.asked)),
 				"the rights of this client at the broker have to include to read it, or give a topic by --topic that it may use")
 		}
-		return found("%q, QoS %d granted", w.topic, code)
+		return found("%s, QoS %d granted", shownAs(m.filter, m.asked), code)
 	})
 	w.step(StepPublish, func() outcome {
+		if o, kept := w.aim.Limits.keeps(m.topic); kept {
+			return o
+		}
 		began = time.Now()
 		if err := w.session.publish(ctx); err != nil {
 			return lossFault(err, "PUBLISH", lap())
 		}
-		if w.session.qos == 0 {
-			return found("to %q, QoS 0", w.topic)
-		}
-		return found("to %q, QoS 1, acknowledged", w.topic)
+		return m.sent()
 	})
 	w.step(StepReceive, func() outcome {
 		if w.KeepSession {
 			return skipped(kept)
 		}
+		if o, none := m.noReturn(); none {
+			return o
+		}
 		trip, err := w.session.receive(ctx)
 		if isTimeout(err) {
-			return noEcho(lap(), w.topic, "the broker has taken the message and")
+			return noEcho(lap(), m.topic, "the broker has taken the message and")
 		}
 		if err != nil {
 			return lossFault(err, "PUBLISH", lap())
@@ -252,7 +263,7 @@ func (w *walk) exchange(ctx context.Context) {
 // noEcho is about a message that was taken and did not come back.
 func noEcho(waited time.Duration, topic, who string) outcome {
 	return failed(reasonNoEcho, fmt.Sprintf("the message did not come back within %v", rounded(waited)),
-		who+fmt.Sprintf(" does not say why: most likely this client may not publish to %q, or not read it (access rules of the broker); --topic gives another", topic))
+		who+fmt.Sprintf(" does not say why: most likely this client may not publish to %q, or not read it (access rules of the broker); --topic gives another, and --no-receive is for topics of which nothing comes back", topic))
 }
 
 // goodbye bounds the end of a connection: it comes also when the time of all else is over.

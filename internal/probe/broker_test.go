@@ -29,7 +29,7 @@ func closedPort(t *testing.T) string {
 }
 
 func TestABrokerThatWorks(t *testing.T) {
-	s := &script{suback: 1, first: message("dev/probe", "retained by somebody else")}
+	s := &script{suback: 1, first: aMessage("dev/probe", "retained by somebody else")}
 	p := run(t, brokerAt(serve(t, s.handle)), patience)
 	if p.Result != OK || p.RoundTripSeconds == nil || *p.RoundTripSeconds <= 0 {
 		t.Fatalf("%+v", p)
@@ -49,7 +49,7 @@ func TestABrokerThatWorks(t *testing.T) {
 // The session that a device has at the broker stays as it is: no CleanSession, no subscription,
 // and no message is taken from it.
 func TestTheSessionOfADeviceIsKept(t *testing.T) {
-	s := &script{present: true, first: message("for/device", "held")}
+	s := &script{present: true, first: aMessage("for/device", "held")}
 	b := brokerAt(serve(t, s.handle))
 	b.KeepSession = true
 	p := run(t, b, patience)

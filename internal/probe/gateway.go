@@ -11,12 +11,16 @@ import (
 
 	"sngate/internal/snclient"
 	"sngate/snpacket/sn12"
+	"sngate/upstream/credential"
 )
 
 // Gateway is a gateway as a device sees it.
 type Gateway struct {
 	Address  string // host:port, UDP
 	ClientID string
+	// Topics says where the gateway has the topics of the client at its broker; nil: where the
+	// client has them.
+	Topics func() credential.Topics
 	// Optional is for a gateway that need not run: where nothing listens, the part is skipped.
 	Optional bool
 }
@@ -36,16 +40,19 @@ const (
 type visit struct {
 	*Gateway
 	*course
-	topic  snclient.Topic
-	token  string
-	socket *socket
-	client *snclient.Client
+	message message
+	socket  *socket
+	client  *snclient.Client
 }
 
 // probe goes all steps.
-func (g *Gateway) probe(ctx context.Context, a *Aim, token string) *Part {
+func (g *Gateway) probe(ctx context.Context, a *Aim, text string) *Part {
 	p := &Part{Name: PartGateway, Address: "udp://" + g.Address, ClientID: g.ClientID}
-	v := &visit{Gateway: g, course: newCourse(a, p), topic: snclient.Name(a.Topic), token: token}
+	var topics credential.Topics
+	if g.Topics != nil {
+		topics = g.Topics()
+	}
+	v := &visit{Gateway: g, course: newCourse(a, p), message: a.message(topics, text)}
 	ctx, cancel := context.WithTimeout(ctx, a.Timeout)
 	defer cancel()
 	v.step(StepResolve, func() outcome { return v.open(ctx) })
@@ -164,7 +171,7 @@ func (v *visit) fault(err error, what string, waited time.Duration) outcome {
 	case errors.As(err, &refused) && refused.Code == sn12.RejectedCongestion:
 		return rejected(refused, "the gateway has lost its connection to the broker, or is overloaded: look at its log and its /readyz")
 	case errors.As(err, &refused):
-		return rejected(refused, "the gateway or its broker does not permit this client the topic; --topic gives another")
+		return rejected(refused, "the gateway or its broker does not permit this client the topic, or broker.limits of the gateway keeps it from the broker; --topic gives another")
 	case isTimeout(err):
 		return failed(reasonTimeout, fmt.Sprintf("no answer to %s within %v", what, rounded(waited)), "the broker does not answer the gateway, or datagrams are lost: look at the gateway's log")
 	case errors.Is(err, snclient.ErrDisconnected):
@@ -176,27 +183,31 @@ func (v *visit) fault(err error, what string, waited time.Duration) outcome {
 // exchange carries out the steps between CONNACK and DISCONNECT.
 func (v *visit) exchange(ctx context.Context) {
 	var began time.Time
+	m := &v.message
 	// try carries out a request.
-	try := func(name, what string, do func() (string, error)) bool {
+	try := func(name, what string, do func() (outcome, error)) bool {
 		return v.step(name, func() outcome {
 			began = time.Now()
-			text, err := do()
+			o, err := do()
 			if err != nil {
 				return v.fault(err, what, time.Since(began))
 			}
-			return found("%s", text)
+			return o
 		})
 	}
-	try(StepRegister, "REGISTER", func() (string, error) {
-		id, err := v.client.Register(ctx, v.topic.Name)
-		return fmt.Sprintf("%q is topic id %d", v.topic.Name, id), err
+	try(StepRegister, "REGISTER", func() (outcome, error) {
+		id, err := v.client.Register(ctx, m.name)
+		return found("%q is topic id %d", m.name, id), err
 	})
-	try(StepSubscribe, "SUBSCRIBE", func() (string, error) {
-		granted, err := v.client.Subscribe(ctx, v.topic, 1)
-		return fmt.Sprintf("%q, QoS %d granted", v.topic.Name, granted), err
+	try(StepSubscribe, "SUBSCRIBE", func() (outcome, error) {
+		if m.oneWay {
+			return skipped(noSubscription), nil
+		}
+		granted, err := v.client.Subscribe(ctx, snclient.Name(m.filter), m.qos)
+		return found("%s, QoS %d granted", shownAs(m.filter, m.asked), granted), err
 	})
-	if !try(StepPublish, "PUBLISH", func() (string, error) {
-		return fmt.Sprintf("to %q, QoS 1, acknowledged", v.topic.Name), v.client.Publish(ctx, v.topic, []byte(v.token), 1, false)
+	if !try(StepPublish, "PUBLISH", func() (outcome, error) {
+		return m.sent(), v.client.Publish(ctx, snclient.Name(m.name), []byte(m.text), m.qos, false)
 	}) {
 		return
 	}
@@ -205,10 +216,13 @@ func (v *visit) exchange(ctx context.Context) {
 
 // receive waits for the message that was published.
 func (v *visit) receive(ctx context.Context, published time.Time) outcome {
+	if o, none := v.message.noReturn(); none {
+		return o
+	}
 	for {
 		select {
 		case m := <-v.client.Messages():
-			if string(m.Payload) != v.token {
+			if string(m.Payload) != v.message.text {
 				continue
 			}
 			trip := time.Since(published)
@@ -218,7 +232,7 @@ func (v *visit) receive(ctx context.Context, published time.Time) outcome {
 		case err := <-v.client.Lost():
 			return v.fault(err, "PUBLISH", time.Since(published))
 		case <-ctx.Done():
-			return noEcho(time.Since(published), v.topic.Name, "the gateway and its broker have taken the message and the broker")
+			return noEcho(time.Since(published), v.message.topic, "the gateway and its broker have taken the message and the broker")
 		}
 	}
 }

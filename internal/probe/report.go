@@ -115,32 +115,32 @@ func (r *Report) First(result Result) (*Part, *Step) {
 type Aim struct {
 	Broker  *Broker  // nil: no broker
 	Gateway *Gateway // nil: no gateway
-	Topic   string   // to which one message is published, and from which it is to come back
+	Topic   string   // to which one message is published, and from which it is to come back, as the device has it
+	// NoReceive leaves SUBSCRIBE out, and waits for no message.
+	NoReceive bool
+	Limits    Limits // of the broker; those of connects are kept also between the two parts
 	// Timeout bounds each of the two parts. It must be more than 0.
 	Timeout time.Duration
-	// Pause is between the connect to the broker and that through the gateway, with which it
-	// connects as the same client: brokers may want that.
-	Pause time.Duration
 	// Told is called for each step when it is over, with its part; nil: nobody is told.
 	Told func(p *Part, s *Step)
 }
 
-// Run probes once. It takes no longer than twice Timeout, Pause, and a few seconds for goodbyes,
+// Run probes once. It takes no longer than twice Timeout, Limits.ConnectInterval, and a few seconds for goodbyes,
 // and ends early when ctx is done.
 func Run(ctx context.Context, a Aim) *Report {
 	r := &Report{Result: Skipped, Started: time.Now(), Topic: a.Topic}
-	token := newToken()
+	text := newText(a.Limits.MaxPayload)
 	if a.Broker != nil {
-		r.Broker = a.Broker.probe(ctx, &a, token)
+		r.Broker = a.Broker.probe(ctx, &a, text)
 	}
-	if a.Broker != nil && a.Gateway != nil {
+	if a.Broker != nil && a.Gateway != nil { // which connects to the broker as the same client
 		select {
-		case <-time.After(a.Pause):
+		case <-time.After(a.Limits.ConnectInterval):
 		case <-ctx.Done():
 		}
 	}
 	if a.Gateway != nil {
-		r.Gateway = a.Gateway.probe(ctx, &a, token)
+		r.Gateway = a.Gateway.probe(ctx, &a, text)
 	}
 	for _, p := range r.Parts() {
 		r.Result = worse(r.Result, p.Result)

@@ -65,6 +65,8 @@ type script struct {
 	mu         sync.Mutex
 	connects   []*packets.ConnectPacket
 	subscribed int
+	filters    []string
+	messages   []*packets.PublishPacket
 	acked      []uint16 // PUBACKs of the client
 }
 
@@ -115,23 +117,25 @@ func (b *script) answers(p packets.ControlPacket) []packets.ControlPacket {
 		return list
 	case *packets.SubscribePacket:
 		b.subscribed++
+		b.filters = append(b.filters, p.Topics...)
 		ack := packets.NewControlPacket(packets.Suback).(*packets.SubackPacket)
 		ack.MessageID, ack.ReturnCodes = p.MessageID, []byte{b.suback}
 		return []packets.ControlPacket{ack}
 	case *packets.PublishPacket:
+		b.messages = append(b.messages, p)
 		ack := packets.NewControlPacket(packets.Puback).(*packets.PubackPacket)
 		ack.MessageID = p.MessageID
 		if b.deaf || b.subscribed == 0 {
 			return []packets.ControlPacket{ack}
 		}
-		return []packets.ControlPacket{message(p.TopicName, string(p.Payload)), ack} // a broker may send the message first
+		return []packets.ControlPacket{aMessage(p.TopicName, string(p.Payload)), ack} // a broker may send the message first
 	case *packets.PubackPacket:
 		b.acked = append(b.acked, p.MessageID)
 	}
 	return nil
 }
 
-func message(topic, payload string) packets.ControlPacket {
+func aMessage(topic, payload string) packets.ControlPacket {
 	m := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
 	m.TopicName, m.Payload, m.Qos, m.MessageID = topic, []byte(payload), 1, 77
 	return m
@@ -144,17 +148,28 @@ func brokerAt(address string) *Broker {
 		Identity: func() (credential.Connect, error) {
 			return credential.Connect{ClientID: "dev", HasUsername: true, Username: "u-" + secret, Password: []byte(secret)}, nil
 		},
-		Dial: dial.Net(nil), ConnectTimeout: patience, KeepAlive: 60, MaxQoS: 2,
+		Dial: dial.Net(nil), ConnectTimeout: patience, KeepAlive: 60,
 	}
 }
 
 // run probes a broker and looks whether the report is whole.
 func run(t *testing.T, b *Broker, timeout time.Duration) *Part {
 	t.Helper()
+	return runAim(t, Aim{Broker: b, Topic: "dev/probe", Limits: Limits{MaxQoS: 2}, Timeout: timeout})
+}
+
+// runAim probes one part and looks whether its report is whole.
+func runAim(t *testing.T, a Aim) *Part {
+	t.Helper()
 	var told []Step
-	r := Run(t.Context(), Aim{Broker: b, Topic: "dev/probe", Timeout: timeout, Told: func(_ *Part, s *Step) { told = append(told, *s) }})
-	wantWhole(t, r.Broker, told)
-	return r.Broker
+	a.Told = func(_ *Part, s *Step) { told = append(told, *s) }
+	r := Run(t.Context(), a)
+	p := r.Parts()[0]
+	wantWhole(t, p, told)
+	if r.Result != p.Result {
+		t.Errorf("%s, of the part %s", r.Result, p.Result)
+	}
+	return p
 }
 
 // wantWhole wants all steps of a part in their order, each told once.

@@ -2,8 +2,6 @@ package probe
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"net"
 	"time"
 
@@ -22,28 +20,20 @@ const (
 	idPublish   = 2
 )
 
-// newToken makes the message of one probe, which no other has.
-func newToken() string {
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return "sngate probe " + hex.EncodeToString(b[:])
-}
-
 // session is one MQTT connection of a probe. One goroutine uses it.
 type session struct {
-	nc           net.Conn
-	first        firstOctets
-	dec          mqtt.Decoder
-	answers      bool // messages are acknowledged; those of a device are not, they are for the device
-	topic, token string
-	qos          uint8 // of the message and the subscription, 0 or 1
-	published    time.Time
-	arrived      time.Time // when the message was back; zero: it is not
+	nc        net.Conn
+	first     firstOctets
+	dec       mqtt.Decoder
+	answers   bool // messages are acknowledged; those of a device are not, they are for the device
+	m         *message
+	published time.Time
+	arrived   time.Time // when the message was back; zero: it is not
 }
 
 // newSession is for a connection on which nothing has been said.
-func newSession(nc net.Conn, answers bool, topic, token string) *session {
-	s := &session{nc: nc, first: firstOctets{Conn: nc}, answers: answers, topic: topic, token: token}
+func newSession(nc net.Conn, answers bool, m *message) *session {
+	s := &session{nc: nc, first: firstOctets{Conn: nc}, answers: answers, m: m}
 	s.dec.Reset(&s.first, maxPayload)
 	return s
 }
@@ -96,7 +86,7 @@ func (s *session) next(ctx context.Context) (p mqtt.Packet, err error) {
 	case p.Fault != mqtt.FaultNone:
 		return p, mqtt.ProtocolError(p.Fault.Error())
 	case p.Kind == mqtt.TypePublish:
-		if string(p.Payload) == s.token && s.arrived.IsZero() {
+		if string(p.Payload) == s.m.text && s.arrived.IsZero() {
 			s.arrived = time.Now()
 		}
 		if s.answers && p.QoS == 1 {
@@ -116,9 +106,9 @@ func (s *session) await(ctx context.Context, kind uint8, id uint16) (mqtt.Packet
 	}
 }
 
-// subscribe subscribes to the topic and returns the return code of SUBACK.
+// subscribe subscribes and returns the return code of SUBACK.
 func (s *session) subscribe(ctx context.Context) (code uint8, err error) {
-	if err := s.write(ctx, mqtt.EncodeSubscribe(idSubscribe, s.topic, s.qos)); err != nil {
+	if err := s.write(ctx, mqtt.EncodeSubscribe(idSubscribe, s.m.asked, s.m.qos)); err != nil {
 		return 0, err
 	}
 	ack, err := s.await(ctx, mqtt.TypeSuback, idSubscribe)
@@ -128,7 +118,7 @@ func (s *session) subscribe(ctx context.Context) (code uint8, err error) {
 // publish publishes the message and, at QoS 1, waits for the acknowledgement.
 func (s *session) publish(ctx context.Context) error {
 	s.published = time.Now()
-	if err := s.write(ctx, mqtt.AppendPublish(nil, "", s.topic, []byte(s.token), s.qos, false, idPublish)); err != nil || s.qos == 0 {
+	if err := s.write(ctx, mqtt.AppendPublish(nil, "", s.m.topic, []byte(s.m.text), s.m.qos, false, idPublish)); err != nil || s.m.qos == 0 {
 		return err
 	}
 	_, err := s.await(ctx, mqtt.TypePuback, idPublish)

@@ -30,6 +30,7 @@ type Section struct {
 	Text    string // all of it
 	TOML    string
 	CSV     string // the credentials file; "" where devices have certificates
+	Probe   string // the command that shows whether it works
 	Host    string // the name of the hub, as in broker.url
 }
 
@@ -42,7 +43,7 @@ func Sections(t testing.TB, page string) []Section {
 	}
 	var list []Section
 	for _, part := range strings.Split(string(text), "\n## ") {
-		s := Section{Text: part, TOML: block(part, "toml"), CSV: block(part, "csv")}
+		s := Section{Text: part, TOML: block(part, "toml"), CSV: block(part, "csv"), Probe: block(part, "sh")}
 		if s.TOML == "" {
 			continue
 		}

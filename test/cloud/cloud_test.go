@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"encoding/json"
 	"regexp"
 	"slices"
 	"strings"
@@ -79,6 +80,7 @@ func follow(t *testing.T, program string, s *Section, change func(*hub.Options),
 	check := sngate("check", "sngate.toml")
 	check.WantExit(0)
 	topics := s.Topics()
+	seen := probes(t, s, h, sngate, g.Addr) + probesAlone(t, s, program, folder, ca, change, variable)
 	device := []string{"-i", Device, "-p", g.Port(), "-q", "1"}
 	pub := sngate(append([]string{"pub", "-t", topics.Up, "-m", "hello"}, device...)...)
 	pub.WantExit(0)
@@ -96,7 +98,7 @@ func follow(t *testing.T, program string, s *Section, change func(*hub.Options),
 	if list := h.Violations(); len(list) > 0 {
 		t.Error(list)
 	}
-	seen := g.Stderr.String() + check.Stdout.String() + check.Stderr.String() + pub.Stderr.String() + sub.Stderr.String()
+	seen += g.Stderr.String() + check.Stdout.String() + check.Stderr.String() + pub.Stderr.String() + sub.Stderr.String()
 	for _, path := range []string{"/metrics", "/readyz", "/", "/api/v1/sessions", "/api/v1/sessions/" + Device} {
 		_, text := g.Get(path)
 		seen += text
@@ -106,6 +108,68 @@ func follow(t *testing.T, program string, s *Section, change func(*hub.Options),
 			t.Errorf("%q is shown", secret)
 		}
 	}
+}
+
+// probe is the page's command. The certificates of tests end soon.
+func (s *Section) probe(t *testing.T) (args []string) {
+	t.Helper()
+	args = strings.Fields(s.Probe)
+	if len(args) < 2 || args[0] != "sngate" || args[1] != "probe" || !slices.Contains(args, "--clean") {
+		t.Fatalf("the section has %q", s.Probe)
+	}
+	return append(args[1:], "--expiry-days", "0")
+}
+
+// probes has the device probed for, to the hub and through the gateway, and returns what is printed.
+func probes(t *testing.T, s *Section, h *hub.Hub, sngate func(args ...string) *testgateway.Process, gateway string) string {
+	t.Helper()
+	topics := s.Topics()
+	p := sngate(append(s.probe(t), "--gateway", gateway, "--json")...)
+	p.WantExit(0)
+	type part struct {
+		RoundTrip float64 `json:"round_trip_seconds"`
+		Steps     []struct{ Name, Result, Text string }
+	}
+	var r struct{ Broker, Gateway part }
+	if err := json.Unmarshal([]byte(p.Stdout.String()), &r); err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []part{r.Broker, r.Gateway} {
+		for _, step := range part.Steps {
+			switch {
+			case step.Name != "receive":
+			case s.Profile == "azure-iot-hub" && step.Result == "skipped" && part.RoundTrip == 0 && strings.Contains(step.Text, "this broker sends nothing back"):
+			case s.Profile != "azure-iot-hub" && step.Result == "ok" && part.RoundTrip > 0:
+			default:
+				t.Errorf("%+v", step)
+			}
+		}
+	}
+	for _, m := range h.Messages() {
+		if m.ClientID != s.MQTTClientID(t, Device) || m.Topic != topics.AtHub || m.QoS != 1 {
+			t.Errorf("the hub has %+v", m)
+		}
+	}
+	if n := len(h.Messages()); n != 2 {
+		t.Errorf("%d messages of the probe, want 2", n)
+	}
+	return p.Stdout.String() + p.Stderr.String()
+}
+
+// probesAlone has a device that may be in use probed for, at another hub of the same kind.
+func probesAlone(t *testing.T, s *Section, program, folder string, ca *securetest.CA, change func(*hub.Options), variable func(string) string) string {
+	t.Helper()
+	h := s.Hub(t, ca, change)
+	address := h.Listen(t)
+	p := testgateway.StartProcess(t, testgateway.Command{
+		Name: program, Args: slices.DeleteFunc(s.probe(t), func(arg string) bool { return arg == "--clean" }),
+		Env: append(s.Environment(address), variable(address)), Dir: folder,
+	})
+	p.WantExit(0)
+	if list, m, left := h.Violations(), h.Messages(), h.Subscriptions(s.sessionID(t)); len(list) > 0 || len(m) != 1 || len(left) > 0 {
+		t.Errorf("the hub complains of %v, has the messages %v and the subscriptions %q", list, m, left)
+	}
+	return p.Stdout.String() + p.Stderr.String()
 }
 
 // sessionID is by what the hub knows the session of the device.

@@ -12,9 +12,28 @@ import (
 type Topics struct {
 	Publish   string // stands before the topics that the client publishes to
 	Subscribe string // stands before its filters, and the topics of what is sent to it
-	// DeliverAs is the one topic of all messages below Subscribe, where it is not empty. A filter
-	// that is the same stands for all below Subscribe.
+	// DeliverAs is the one topic of all messages below Subscribe, where it is not empty, and the
+	// one filter that there is for them.
 	DeliverAs string
+}
+
+const sharePrefix = "$share/"
+
+// Filter returns what the broker is asked for where the client asks for filter, which has to be
+// DeliverAs where that is not empty. A shared subscription stays one.
+func (t *Topics) Filter(filter string) string {
+	if t.DeliverAs != "" {
+		return t.Subscribe + "#"
+	}
+	if t.Subscribe == "" {
+		return filter
+	}
+	if rest, shared := strings.CutPrefix(filter, sharePrefix); shared {
+		if group, below, found := strings.Cut(rest, "/"); found {
+			return sharePrefix + group + "/" + t.Subscribe + below
+		}
+	}
+	return t.Subscribe + filter
 }
 
 // MaxPrefix bounds each prefix of Topics, in octets.
