@@ -10,7 +10,6 @@ import (
 
 	"sngate/conf"
 	"sngate/upstream/credential"
-	"sngate/upstream/secure"
 )
 
 // credentialsLook is how often it is looked whether the credentials file has changed.
@@ -105,41 +104,6 @@ func (a *accounts) look() {
 	a.fault = ""
 	a.book.Store(book)
 	a.log.Info().Str("file", a.source.File()).Msg("credentials file read again")
-}
-
-// ownCredentials warns of a gateway whose own connection would not come about: that is seen at the
-// start only, and devices may work without it.
-func ownCredentials(cfg *conf.Config, env []string) []conf.Warning {
-	id, err := ownClientID(cfg)
-	if err != nil {
-		return nil // which a start tells
-	}
-	book, _, err := cfg.Credentials(id, env).Read()
-	if err == nil {
-		_, err = book.Connect(id, time.Now())
-	}
-	if err == nil {
-		err = hasCertificate(cfg, book, id)
-	}
-	if err == nil {
-		return nil
-	}
-	return []conf.Warning{{Key: "gateway.client_id", Msg: fmt.Sprintf("the gateway's own connection, as %q: %v", id, err)}}
-}
-
-// hasCertificate reads the certificate that a client presents to the broker, if it speaks TLS. The
-// error says why it could not connect.
-func hasCertificate(cfg *conf.Config, book *credential.Book, clientID string) error {
-	o := tlsOptions(&cfg.Broker)
-	if len(o.Brokers) == 0 {
-		return nil
-	}
-	o.Files = book.Certificate
-	t, err := secure.New(o, new(secure.Stats))
-	if err == nil {
-		_, err = t.For(o.Brokers[0], clientID)
-	}
-	return err
 }
 
 // ownClientID is the client id of the gateway's own connection to the broker.
