@@ -280,7 +280,7 @@ func (w *walk) leave(ctx context.Context) {
 	}
 	w.step(StepDisconnect, func() outcome {
 		err := w.session.disconnect(ctx)
-		if err == nil || ended(err) || errors.Is(err, net.ErrClosed) {
+		if ended(err) || errors.Is(err, net.ErrClosed) {
 			return found("the broker has closed the connection")
 		}
 		if isTimeout(err) {
