@@ -102,6 +102,7 @@ func (l *dedicated) received(now time.Duration, p *mqtt.Packet) {
 	switch p.Kind {
 	case mqtt.TypePuback, mqtt.TypePubrec, mqtt.TypePubcomp:
 		l.closeDrained(now)
+		l.giveWay(now)
 	}
 }
 

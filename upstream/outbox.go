@@ -180,6 +180,11 @@ func (o *outbox) find(id uint16) int {
 	return slices.IndexFunc(o.list, func(m outgoing) bool { return m.id == id && m.written && m.qos > 0 })
 }
 
+// exchanging reports whether the broker may be in the middle of an exchange of QoS 2.
+func (o *outbox) exchanging() bool {
+	return o.qos2 > 0 && slices.ContainsFunc(o.list, func(m outgoing) bool { return m.qos == 2 && m.written })
+}
+
 func (o *outbox) uses(id uint16) bool {
 	return slices.ContainsFunc(o.list, func(m outgoing) bool { return m.id == id && m.qos > 0 })
 }

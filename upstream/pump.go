@@ -14,6 +14,10 @@ func (t *traffic) pump() {
 	if !t.w.open {
 		return
 	}
+	if t.w.holding { // the next connection comes back here
+		t.win.pace.at = Never
+		return
+	}
 	t.pumpRequests(false)
 	for !t.win.pace.holds(t.d.rate, t.now, t.win.waits()) {
 		i := t.win.next(t.now)

@@ -22,7 +22,8 @@ type renewing struct {
 	conn     *dial.Conn
 	proceed  chan struct{}
 	greeting *greeting
-	by       time.Duration // conn is to be there by then; Never: it waits for a slot
+	by       time.Duration // conn is to be there, and the old one gone, by then; Never: it waits for a slot
+	ready    bool          // conn is there, and the old one still in use: no new messages are written to it
 	// silent: the old connection has been given up for the new one, and the owner does not know.
 	silent bool
 }

@@ -534,3 +534,62 @@ func TestADeviceThatConnectsDuringARenewalHearsNothingOfItsLastSession(t *testin
 		r.o.wantQuiet("the device has begun anew")
 	})
 }
+
+// A broker forgets a clean session with its connection, and would pass on twice what has to be
+// published to it anew.
+func TestARenewalOfACleanSessionFinishesExchanges(t *testing.T) {
+	clean := &upstream.Connect{ClientID: "dev", CleanSession: true}
+	for _, answered := range []bool{true, false} {
+		renewing(t, upstream.Options{ConnectTimeout: 10 * time.Second, PublishRate: 1}, clean, func(r *renewals) {
+			o, half := r.o, uint16(0)
+			o.Publish(r.now(), 11, "qos/2", nil, 2, false)
+			r.runUntilIdle()
+			half = upstreamtest.Want[*packets.PublishPacket](r.p, "of QoS 2").MessageID
+			r.pass(o.Deadline() - r.now())
+			next := r.lis.Accept(t)
+			r.p.WantQuiet("the exchange is not over")
+			o.Publish(r.now(), 12, "qos/2", nil, 2, false)
+			o.Publish(r.now(), 0, "qos/0", nil, 0, false)
+			o.Subscribe(r.now(), 13, "filter", 1)
+			o.Ping(r.now(), 14)
+			r.runUntilIdle()
+			upstreamtest.Want[*packets.PingreqPacket](r.p, "a barrier is for what comes over this connection")
+			r.p.WantQuiet("nothing else is begun")
+			if at := o.Deadline() - r.now(); at < 5*time.Second {
+				t.Errorf("the next deadline is in %v", at)
+			}
+			if answered {
+				r.p.SendRaw(0x50, 2, byte(half>>8), byte(half))
+				r.runUntilIdle()
+				upstreamtest.Want[*packets.PubrelPacket](r.p, "it goes on")
+				r.p.WantQuiet("and is not over")
+				r.p.SendRaw(0xd0, 0, 0x70, 2, byte(half>>8), byte(half))
+				o.want(upstream.EventPong, "the barrier")
+				o.want(upstream.EventPublished, "now it is over")
+			} else {
+				r.pass(10 * time.Second)
+			}
+			upstreamtest.Want[*packets.DisconnectPacket](r.p, "in good order")
+			r.p.Conn.Close()
+			r.runUntilIdle()
+			next.Accept(false)
+			o.want(upstream.EventRenewed, "renewed")
+			r.p = next
+			if !answered {
+				upstreamtest.Want[*packets.PingreqPacket](r.p, "the barrier is asked for again")
+			}
+			upstreamtest.Want[*packets.SubscribePacket](r.p, "which has waited")
+			if !answered {
+				upstreamtest.Want[*packets.PublishPacket](r.p, "begins anew")
+				r.pass(time.Second)
+			}
+			if m := upstreamtest.Want[*packets.PublishPacket](r.p, "which has waited"); m.Dup || m.Qos != 2 {
+				t.Errorf("%v", m)
+			}
+			r.pass(time.Second)
+			if m := upstreamtest.Want[*packets.PublishPacket](r.p, "which has waited, too"); m.Qos != 0 {
+				t.Errorf("%v", m)
+			}
+		})
+	}
+}

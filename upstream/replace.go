@@ -10,6 +10,10 @@ import (
 
 // renewDue begins a renewal, or gives one up that has taken too long.
 func (l *dedicated) renewDue(now time.Duration) {
+	if l.renew.ready {
+		l.giveWay(now)
+		return
+	}
 	if l.renew.conn != nil {
 		l.renewLater(now)
 		return
@@ -44,10 +48,22 @@ func (l *dedicated) renewal(now time.Duration, in *dial.Input) {
 			l.renewLater(now)
 			return
 		}
-		l.renew.silent = true
-		l.t.hold()
-		l.disconnect(now, stateMoving)
+		l.renew.ready, l.out.holding = true, true
+		l.giveWay(now)
 	}
+}
+
+// giveWay ends the old connection for the new one that is there, if there is one. A clean session
+// ends with it: exchanges of QoS 2 are finished before, if the broker does so in time, as it would
+// pass on twice what is published to it anew.
+func (l *dedicated) giveWay(now time.Duration) {
+	r := l.renew
+	if r == nil || !r.ready || l.params.CleanSession && l.t.win.out.exchanging() && now < r.by {
+		return
+	}
+	r.ready, r.silent = false, true
+	l.t.hold()
+	l.disconnect(now, stateMoving)
 }
 
 // renewNow lets the new connection say CONNECT: the old one has gone.

@@ -109,7 +109,7 @@ func (t *traffic) ping(token Token) {
 		t.events.report(Event{Kind: EventPong, Token: token, Err: ErrLost})
 	case len(t.keepAlive.pings) >= maxRequests:
 		t.events.report(Event{Kind: EventPong, Token: token, Err: ErrCongested})
-	case t.w.holding:
+	case !t.w.open:
 		t.keepAlive.pings = append(t.keepAlive.pings, ping{token: token, n: 1})
 	default:
 		t.sendPing(ping{token: token, n: 1})
