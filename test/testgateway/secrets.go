@@ -25,7 +25,7 @@ import (
 // configuration must not show it either. What is not there holds no secret.
 func (p *Process) learnSecrets() {
 	for _, arg := range p.Cmd.Args[1:] {
-		if file := p.at(arg); strings.HasSuffix(arg, ".toml") {
+		if file := p.at(arg); strings.HasSuffix(arg, ".toml") && regular(file) {
 			p.learnTOML(file)
 			p.learnSignatures(file)
 		}
@@ -40,6 +40,13 @@ func (p *Process) learnSecrets() {
 			p.secrets.Add(password)
 		}
 	}
+}
+
+// regular reports whether a file can be read without waiting for who writes it. A configuration
+// that comes through a pipe is read once, by the program.
+func regular(file string) bool {
+	info, err := os.Stat(file)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // at returns where a file is that is named to the program.
