@@ -289,13 +289,18 @@ func TestACertificateIsRenewedWhileDevicesPublish_Case171(t *testing.T) {
 					return
 				}
 				if n < messages/2 {
-					<-time.After(100 * time.Millisecond)
+					<-time.After(350 * time.Millisecond)
 				}
 			}
 			failed <- nil
 		}()
 	}
 	s.client("new", "all")
+	// Files are looked at once in a second, by one connect. Others at the same time use what there was.
+	testgateway.Eventually(t, "the new certificate is in use", func() bool {
+		testgateway.NewNode(t, g.Addr).MustConnect("early", true, 60)
+		return strings.Contains(g.Stderr.String(), `"message":"certificate file read again"`)
+	})
 	s.Restart()
 	for range devices {
 		if err := <-failed; err != nil {
