@@ -106,7 +106,7 @@ func (b *broker) warning(ev *upstream.Event) *zerolog.Event {
 		begun.Str("advice", "set gateway.client_id to one that the broker accepts")
 	}
 	if ev.Refusal.Kind == upstream.RefusedWithoutCredentials {
-		begun.Str("advice", "the gateway's own connection needs credentials as well: add its client id to broker.credentials_file or [[broker.device]]")
+		begun.Str("advice", "the gateway's own connection needs credentials as well: add its client id to broker.credentials_file or [[broker.device]], and give it a certificate where broker.cert_file has one for each client")
 	}
 	return begun
 }

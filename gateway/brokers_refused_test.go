@@ -81,7 +81,7 @@ func TestADeviceWithoutCredentialsIsRefused_Case172(t *testing.T) {
 func TestAGatewayWithoutCredentialsSaysWhereTheyBelong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, func(o *Options) { o.ClientID, o.Upstream.Credentials = "stranger", allButStrangers })
-		want := "stranger | the gateway's own connection needs credentials as well: add its client id to broker.credentials_file or [[broker.device]] | " + credential.ErrNone.Error()
+		want := "stranger | the gateway's own connection needs credentials as well: add its client id to broker.credentials_file or [[broker.device]], and give it a certificate where broker.cert_file has one for each client | " + credential.ErrNone.Error()
 		if lines := r.logged("broker unavailable", "client_id", "advice", "error"); len(lines) != 1 || lines[0] != want {
 			t.Errorf("the log says %q, want %q", lines, want)
 		}
