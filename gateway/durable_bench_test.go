@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -396,10 +397,15 @@ func TestRelayingDoesNotTouchTheStore(t *testing.T) {
 		return float64(after.Mallocs-before.Mallocs) / rounds
 	}
 	s := storetest.New()
-	without := relay(nil, func() uint64 { return 0 })
-	with := relay(s, s.Submitted)
+	// The least of some trials: what else goes on in the process allocates as well, by time and
+	// not by messages.
+	without, with := math.Inf(1), math.Inf(1)
+	for range 3 {
+		without = min(without, relay(nil, func() uint64 { return 0 }))
+		with = min(with, relay(s, s.Submitted))
+	}
 	t.Logf("%.2f allocations per round without a store, %.2f with one", without, with)
-	if with > without+0.5 {
+	if with > without+0.9 { // one for each round would be 1
 		t.Errorf("%.2f allocations per round of relaying with a store, %.2f without", with, without)
 	}
 }
