@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -117,14 +118,14 @@ func TestAConnectThatIsPutOffCanBeTakenBack(t *testing.T) {
 func TestConnectsOfOneClientIDAreApartWhenTheyAreSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var sent []time.Duration
-		began, slow := time.Now(), 2500*time.Millisecond
+		began, first := time.Now(), atomic.Bool{}
 		l := upstreamtest.NewListener(0)
 		d := dial.New(dial.Options{
 			Addresses: []string{"a:1"}, MaxDials: 2, MaxWaiting: 10, MaxPayload: 100, ConnectInterval: time.Second,
 			Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
-				took := slow
-				slow = 0
-				time.Sleep(took)
+				if !first.Swap(true) {
+					time.Sleep(2500 * time.Millisecond)
+				}
 				return l.Dial(ctx, network, address)
 			},
 		}, new(dial.Stats))
