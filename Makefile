@@ -97,11 +97,11 @@ fuzz: go ## run each fuzz target for FUZZTIME (10s), the session machine's for F
 # How a shard waits on other systems, and several of them, as users meet it. The gateway's tests run
 # in simulated event loops otherwise.
 test-portable: go ## run the gateway's tests and all end-to-end tests with goroutines in place of the event loop
-	SNGATE_TEST_EVENT_LOOP=off CGO_ENABLED=1 $(GO) test -race -count=1 -timeout $(TESTTIMEOUT) ./gateway
+	@GO='$(GO)' SNGATE_TEST_EVENT_LOOP=off sh test/race.sh -race -count=1 -timeout $(TESTTIMEOUT) ./gateway
 	SNGATE_GATEWAY_EVENT_LOOP=off SNGATE_GATEWAY_SHARDS=3 $(GO) test -count=1 -timeout $(TESTTIMEOUT) ./test/e2e
 
 test-race: go ## run all tests with the race detector in random order
-	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout $(TESTTIMEOUT) $(TESTFLAGS) ./...
+	@GO='$(GO)' sh test/race.sh -race -shuffle=on -timeout $(TESTTIMEOUT) $(TESTFLAGS) ./...
 
 # A kill takes about a second at most; CRASHFLAGS='-crash.seed=7 -crash.what=gateway' repeats one kind.
 crash: go ## kill the gateway and the broker N times (1000) under traffic and account for every message

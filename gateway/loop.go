@@ -19,7 +19,11 @@ func openLoops(g *Gateway) error {
 	for _, s := range g.shards {
 		l, err := openLoop(s)
 		if errors.Is(err, errors.ErrUnsupported) {
-			return closeLoops(g)
+			err := closeLoops(g)
+			for _, other := range g.shards {
+				other.loop, other.queues.looper, other.queues.wake = nil, nil, nil
+			}
+			return err
 		}
 		if err != nil {
 			return err
@@ -58,12 +62,12 @@ func openLoop(s *shard) (*eventLoop, error) {
 	return l, nil
 }
 
-// closeLoops lets go of all loops. Their shards have ended.
+// closeLoops lets go of all loops. Their shards have ended, but the store may still answer, and
+// so wake them.
 func closeLoops(g *Gateway) (errs error) {
 	for _, s := range g.shards {
 		if s.loop != nil {
 			errs = errors.Join(errs, s.loop.close())
-			s.loop, s.queues.looper, s.queues.wake = nil, nil, nil
 		}
 	}
 	return errs
