@@ -308,6 +308,8 @@ func TestACertificateIsRenewedWhileDevicesPublish_Case171(t *testing.T) {
 		}
 	}
 	g.AwaitReady(200)
+	s.Restart() // who has connected while the file was read has the old one until the next connect
+	g.AwaitReady(200)
 	for i := range devices {
 		s.wantConnected(fmt.Sprint("meter-", i), "new")
 	}
