@@ -213,7 +213,7 @@ func (p *probeOptions) broker(cfg *conf.Config, source *conf.Credentials, client
 		Address: address, Scheme: "tcp", ClientID: client,
 		Identity:       identityOf(source, client),
 		Dial:           web.Dial(dial.Net(o.LocalAddresses)),
-		Proxied:        proxied(web, address),
+		Proxied:        web.Proxied(address),
 		Upgrade:        web.For(address),
 		ConnectTimeout: o.ConnectTimeout,
 		KeepAlive:      min(max(probeKeepAlive, o.KeepAliveMin), o.KeepAliveMax),
@@ -259,16 +259,6 @@ func topicsOf(identity func() (credential.Connect, error)) func() credential.Top
 
 // probeKeepAlive is the keep-alive of a probe in seconds, as far as the broker takes it.
 const probeKeepAlive = 60
-
-// proxied reports whether a broker is dialled through a proxy. Nothing is dialled for that.
-func proxied(web *websocket.WebSocket, address string) bool {
-	to := address
-	_, _ = web.Dial(func(_ context.Context, _, dialled string) (net.Conn, error) {
-		to = dialled
-		return nil, net.ErrClosed
-	})(context.Background(), "tcp", address)
-	return to != address
-}
 
 // secureAs makes handshakes as a client. Each is a full one, so that the broker shows its
 // certificates.

@@ -25,8 +25,8 @@ type interval struct {
 	begun         time.Time // recent was
 }
 
-// maxRecent bounds the clients in each of the tables. If more connect within one length, all are
-// taken to have connected just now.
+// maxRecent bounds the entries of each of the tables, of which a connect makes two. If there are
+// more within one length, all clients are taken to have connected just now.
 const maxRecent = 1 << 16
 
 func newInterval(length time.Duration) *interval {

@@ -23,8 +23,8 @@ var errAnswers = errors.New("upstream: the broker asks for more TLS answers than
 // resumable is a connection, over another one, that goes on after mqtt.ErrAgain of that.
 type resumable interface{ Resumable() }
 
-// dial opens a connection, with what else it goes over. It is a tooSoon if nothing has been dialled because of
-// Options.ConnectInterval.
+// dial opens a connection, with what else it goes over. The error is a tooSoon if nothing has been
+// dialled because of Options.ConnectInterval.
 func (d *Dialer) dial(ctx context.Context, address string, greet Greeter) (*line, error) {
 	g, err := greet(address)
 	if err != nil {

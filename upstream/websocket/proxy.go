@@ -127,6 +127,9 @@ type proxy struct {
 	variable string        // that names it
 }
 
+// Proxied reports whether the broker at an address is dialled through a proxy.
+func (w *WebSocket) Proxied(address string) bool { return w.brokers[address].proxy != nil }
+
 // Dial returns a dial function that goes through the proxies of the brokers that have one, and
 // uses next for the connections to them and to all others.
 func (w *WebSocket) Dial(next Dial) Dial {
