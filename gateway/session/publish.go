@@ -124,8 +124,16 @@ func (ul *uplink) overRate(now Time, m *dialogue.Message) Reason {
 }
 
 // beyondLimits tells why a PUBLISH of the device is not for the broker. One that is, is left with
-// the RETAIN that the broker takes; its QoS stays the device's.
+// the RETAIN that the broker takes; its QoS stays the device's. Most brokers take everything.
 func (ul *uplink) beyondLimits(topic string, m *dialogue.Message) Reason {
+	if ul.s.cfg.Limits == nil {
+		return ReasonNone
+	}
+	return ul.compare(topic, m)
+}
+
+// compare is beyondLimits for a broker that has some.
+func (ul *uplink) compare(topic string, m *dialogue.Message) Reason {
 	l, qos := ul.s.cfg.Limits, m.QoS
 	if qos == dialogue.QoSMinusOne {
 		qos = 0
